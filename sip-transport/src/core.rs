@@ -1,0 +1,172 @@
+//! The one seam between protocol code and the world: a [`Core`] takes messages, events, answers and time, and gives
+//! messages, questions and the time of its next timeout.
+//!
+//! The driver over sockets (`tokio` module) and the simulator drive the very same cores.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use crate::path::{FlowEvent, Received, Transmit};
+
+/// A protocol machine without I/O and without a clock.
+///
+/// The driver calls one of the input methods, then drains [`poll_transmit`](Core::poll_transmit) and
+/// [`poll_query`](Core::poll_query) until both are empty, then asks [`poll_timeout`](Core::poll_timeout) when to call
+/// [`handle_timeout`](Core::handle_timeout) next. `now` never goes backwards between calls.
+pub trait Core {
+    /// A message came.
+    fn receive(&mut self, now: Instant, received: Received);
+    /// Something happened to a connection, or to something sent.
+    fn flow_event(&mut self, now: Instant, event: FlowEvent);
+    /// The answer to a question of [`poll_query`](Core::poll_query).
+    fn resolved(&mut self, now: Instant, answer: Answer);
+    /// The time named by [`poll_timeout`](Core::poll_timeout) has come. Being called early does no harm.
+    fn handle_timeout(&mut self, now: Instant);
+    /// When [`handle_timeout`](Core::handle_timeout) wants to be called; `None`: nothing is pending.
+    fn poll_timeout(&self) -> Option<Instant>;
+    /// The next message to send.
+    fn poll_transmit(&mut self) -> Option<Transmit>;
+    /// The next question to ask the outside.
+    fn poll_query(&mut self) -> Option<Query>;
+}
+
+/// Where a layer inside a core puts what it produces: the next layer up sees it at once and nothing has to be drained.
+///
+/// `E` is the layer's event.
+pub trait Outbox<E> {
+    /// A message to send.
+    fn transmit(&mut self, transmit: Transmit);
+    /// A question to the outside.
+    fn query(&mut self, query: Query);
+    /// Something the layer above must know.
+    fn event(&mut self, event: E);
+}
+
+/// An [`Outbox`] of three queues: what a core at the seam drains into its `poll_*` methods, and what tests look into.
+#[derive(Debug)]
+pub struct Queues<E> {
+    /// Messages to send, first in, first out.
+    pub transmits: VecDeque<Transmit>,
+    /// Questions to ask.
+    pub queries: VecDeque<Query>,
+    /// Events for the layer above.
+    pub events: VecDeque<E>,
+}
+
+impl<E> Queues<E> {
+    /// Three empty queues.
+    #[must_use]
+    pub const fn new() -> Queues<E> {
+        Queues { transmits: VecDeque::new(), queries: VecDeque::new(), events: VecDeque::new() }
+    }
+
+    /// Whether nothing waits in any of them.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.transmits.is_empty() && self.queries.is_empty() && self.events.is_empty()
+    }
+}
+
+impl<E> Default for Queues<E> {
+    fn default() -> Queues<E> {
+        Queues::new()
+    }
+}
+
+impl<E> Outbox<E> for Queues<E> {
+    fn transmit(&mut self, transmit: Transmit) {
+        self.transmits.push_back(transmit);
+    }
+
+    fn query(&mut self, query: Query) {
+        self.queries.push_back(query);
+    }
+
+    fn event(&mut self, event: E) {
+        self.events.push_back(event);
+    }
+}
+
+/// A core's name for one of its questions; the answer carries it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct QueryKey(pub u64);
+
+/// A question that a core cannot answer by itself. Exactly one [`Answer`] with the same key follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// Comes back with the answer.
+    pub key: QueryKey,
+    /// What to find out.
+    pub question: Question,
+}
+
+/// What can be asked of the domain name system.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Question {
+    /// The SRV records of a name such as `_sip._udp.example.com` (RFC 2782, RFC 3263 §4.2).
+    Srv(String),
+    /// The addresses, A and AAAA, of a host name.
+    Addresses(String),
+}
+
+impl Question {
+    /// The domain name asked about.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Question::Srv(name) | Question::Addresses(name) => name,
+        }
+    }
+}
+
+/// The answer to a [`Query`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The key of the query.
+    pub key: QueryKey,
+    /// What was found, or why nothing was.
+    pub records: Result<Records, ResolveError>,
+}
+
+/// Records found, of the kind that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Records {
+    /// Answers [`Question::Srv`]; in any order, the resolution sorts by priority and weight.
+    Srv(Vec<Srv>),
+    /// Answers [`Question::Addresses`]; in the resolver's order of preference.
+    Addresses(Vec<IpAddr>),
+}
+
+/// An SRV record (RFC 2782).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Srv {
+    /// Lower is tried first.
+    pub priority: u16,
+    /// Share of the load among records of the same priority.
+    pub weight: u16,
+    /// Port of the service.
+    pub port: u16,
+    /// Host name of the service; `.` says that there decidedly is none.
+    pub target: String,
+}
+
+/// Why a question has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum ResolveError {
+    /// The name, or records of this type at it, do not exist.
+    #[error("no such name or no such record")]
+    NotFound,
+    /// The servers did not answer in time.
+    #[error("the name servers did not answer in time")]
+    TimedOut,
+    /// The servers failed or refused, or the name is none.
+    #[error("the name servers could not answer")]
+    Failed,
+    /// This driver cannot ask this kind of question (SRV without the feature `dns`).
+    #[error("this kind of question cannot be asked here")]
+    Unsupported,
+    /// Too many questions are in flight already.
+    #[error("too many questions in flight")]
+    TooMany,
+}

@@ -1,0 +1,308 @@
+//! Where a message goes and where it came from: transports, flows, paths.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use sip_message::Message;
+
+/// A transport protocol of SIP: RFC 3261 §18 (UDP, TCP, TLS) and RFC 7118 (WebSocket).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// Datagrams. The only one over which transactions retransmit.
+    Udp,
+    /// A byte stream framed by Content-Length.
+    Tcp,
+    /// TCP inside TLS.
+    Tls,
+    /// WebSocket over TCP (RFC 7118).
+    Ws,
+    /// WebSocket over TLS (RFC 7118).
+    Wss,
+}
+
+impl Transport {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Transport; 5] =
+        [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss];
+
+    /// The name as it stands in `Via: SIP/2.0/UDP` (RFC 3261 §20.42).
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Transport::Udp => "UDP",
+            Transport::Tcp => "TCP",
+            Transport::Tls => "TLS",
+            Transport::Ws => "WS",
+            Transport::Wss => "WSS",
+        }
+    }
+
+    /// The name as it stands in the URI parameter `;transport=udp` (RFC 3261 §19.1.1).
+    #[must_use]
+    pub const fn uri_param(self) -> &'static str {
+        match self {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+            Transport::Ws => "ws",
+            Transport::Wss => "wss",
+        }
+    }
+
+    /// The transport that a Via names, in any case; `None` for one we do not know.
+    #[must_use]
+    pub fn from_via(name: &str) -> Option<Transport> {
+        Transport::ALL.into_iter().find(|t| t.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// The transport that a URI's `transport` parameter names, in any case; `None` for one we do not know.
+    #[must_use]
+    pub fn from_uri_param(name: &str) -> Option<Transport> {
+        Transport::from_via(name)
+    }
+
+    /// Whether messages arrive at all, once and in order, so that nothing needs to be retransmitted.
+    #[must_use]
+    pub const fn is_reliable(self) -> bool {
+        !matches!(self, Transport::Udp)
+    }
+
+    /// Whether the transport encrypts: what a `sips` URI demands of each hop (RFC 3261 §26.2.2).
+    #[must_use]
+    pub const fn is_secure(self) -> bool {
+        matches!(self, Transport::Tls | Transport::Wss)
+    }
+
+    /// The port used where none is named (RFC 3261 §18.2.2, §19.1.2; RFC 7118 §8 for WebSocket URIs).
+    #[must_use]
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Transport::Udp | Transport::Tcp => 5060,
+            Transport::Tls => 5061,
+            Transport::Ws => 80,
+            Transport::Wss => 443,
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One connection, or one UDP socket. Given by the driver and never given a second time while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowId(pub u64);
+
+impl fmt::Display for FlowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "flow {}", self.0)
+    }
+}
+
+/// A way to a peer: transport, both addresses and, once it is known, the very connection or socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Path {
+    /// The transport protocol.
+    pub transport: Transport,
+    /// Our side. An unspecified address (or port 0) leaves the choice to the driver.
+    pub local: SocketAddr,
+    /// The peer's side.
+    pub remote: SocketAddr,
+    /// The connection or socket. `None`: use a connection that leads to `remote`, or open one.
+    pub flow: Option<FlowId>,
+}
+
+impl Path {
+    /// A path to `remote` for which the driver chooses socket or connection.
+    #[must_use]
+    pub fn to(transport: Transport, remote: SocketAddr) -> Path {
+        Path { transport, local: unspecified_for(remote), remote, flow: None }
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} -> {}", self.transport, self.local, self.remote)
+    }
+}
+
+/// The unspecified address of the family of `remote`, with port 0: "any local address of that family".
+#[must_use]
+pub(crate) fn unspecified_for(remote: SocketAddr) -> SocketAddr {
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+    let ip = match remote {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    SocketAddr::new(ip, 0)
+}
+
+/// A message from the network and the path it came on.
+///
+/// The top Via of a request already carries `received` and `rport` (RFC 3261 §18.2.1, RFC 3581 §4).
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// The message.
+    pub message: Message,
+    /// The path it came on; its `flow` is always set.
+    pub path: Path,
+}
+
+/// A name that a core gives to something it sends, to recognise it in [`FlowEvent::SendFailed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token(pub u64);
+
+impl Token {
+    /// Nobody wants to know whether it failed.
+    pub const NONE: Token = Token(u64::MAX);
+}
+
+/// A message that a core wants sent.
+#[derive(Clone, Debug)]
+pub struct Transmit {
+    /// Where to.
+    pub path: Path,
+    /// The bytes of the message. A retransmission is a clone: it costs a reference count.
+    pub payload: Bytes,
+    /// Where to connect instead when the flow of `path` is gone (RFC 3261 §18.2.2). `None`: fail then.
+    pub reopen: Option<SocketAddr>,
+    /// Comes back in [`FlowEvent::SendFailed`]; [`Token::NONE`] if nobody cares.
+    pub token: Token,
+}
+
+/// What happens to flows besides messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FlowEvent {
+    /// A connection stands, opened by us or accepted. (UDP sockets are there from the start and not told.)
+    Opened {
+        /// The connection.
+        path: Path,
+    },
+    /// A connection is gone.
+    Closed {
+        /// The connection that was.
+        path: Path,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A message could not be sent. On a connection, messages handed to the kernel before it broke count as sent.
+    SendFailed {
+        /// The token of the [`Transmit`].
+        token: Token,
+        /// Where it should have gone.
+        path: Path,
+        /// Why it did not.
+        error: SendError,
+    },
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// The peer closed it in good order.
+    Peer,
+    /// Nothing was sent or received for the idle time of the limits.
+    Idle,
+    /// The peer sent what cannot be framed (RFC 3261 §18.3).
+    Malformed,
+    /// The peer did not read what we sent: its queue was full.
+    SlowReader,
+    /// The network broke it.
+    Error(SendError),
+    /// We are shutting down.
+    Shutdown,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CloseReason::Peer => f.write_str("closed by the peer"),
+            CloseReason::Idle => f.write_str("idle too long"),
+            CloseReason::Malformed => f.write_str("the peer sent bytes that are no SIP messages"),
+            CloseReason::SlowReader => f.write_str("the peer does not read what we send"),
+            CloseReason::Error(error) => error.fmt(f),
+            CloseReason::Shutdown => f.write_str("shutting down"),
+        }
+    }
+}
+
+/// Why a message could not be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum SendError {
+    /// The peer refused the connection, or its host said that nobody listens at the port.
+    #[error("connection refused")]
+    Refused,
+    /// No route to the peer.
+    #[error("network or host unreachable")]
+    Unreachable,
+    /// Connecting took longer than the limit.
+    #[error("no connection within the time allowed")]
+    TimedOut,
+    /// The connection ended before the message was handed to the kernel, or the flow no longer exists.
+    #[error("the connection is gone")]
+    Closed,
+    /// The peer reads too slowly: the queue of the connection is full.
+    #[error("the send queue is full")]
+    QueueFull,
+    /// The message is larger than a datagram can be.
+    #[error("the message is too large for the transport")]
+    TooLarge,
+    /// No listener of this transport and address family exists to send from.
+    #[error("no local socket for this transport and address family")]
+    NoLocal,
+    /// Our own limit on the number of connections is reached.
+    #[error("too many connections")]
+    TooManyConnections,
+    /// Anything else that the operating system says.
+    #[error("input/output error: {0}")]
+    Io(std::io::ErrorKind),
+}
+
+impl From<&std::io::Error> for SendError {
+    fn from(error: &std::io::Error) -> SendError {
+        use std::io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::ConnectionRefused => SendError::Refused,
+            Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => SendError::Unreachable,
+            Kind::TimedOut => SendError::TimedOut,
+            Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe | Kind::NotConnected => {
+                SendError::Closed
+            }
+            // EMSGSIZE has no stable ErrorKind of its own; 90 is its number on Linux, 40 on macOS and the BSDs.
+            _ if matches!(
+                (cfg!(target_os = "linux"), error.raw_os_error()),
+                (true, Some(90)) | (false, Some(40))
+            ) =>
+            {
+                SendError::TooLarge
+            }
+            kind => SendError::Io(kind),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_any_case_and_round_trip() {
+        for transport in Transport::ALL {
+            assert_eq!(Transport::from_via(transport.as_str()), Some(transport));
+            assert_eq!(Transport::from_uri_param(transport.uri_param()), Some(transport));
+            assert_eq!(Transport::from_via(&transport.as_str().to_lowercase()), Some(transport));
+        }
+        assert_eq!(Transport::from_via("SCTP"), None);
+    }
+
+    #[test]
+    fn a_path_without_flow_leaves_the_local_side_open() {
+        let path = Path::to(Transport::Tcp, "[::1]:5060".parse().unwrap());
+        assert!(path.local.is_ipv6() && path.local.ip().is_unspecified());
+        assert_eq!(path.local.port(), 0);
+        assert_eq!(path.flow, None);
+    }
+}
