@@ -1,0 +1,1 @@
+//! Short programs that teach the crates, from one message to a whole phone.

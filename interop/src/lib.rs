@@ -1,0 +1,1 @@
+//! Calls between this stack and programs that we did not write.

@@ -1,0 +1,1 @@
+//! Digest authentication for SIP: challenges, credentials and their verification, as pure computation.

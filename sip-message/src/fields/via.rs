@@ -1,0 +1,193 @@
+//! `Via`: the path of a request, which its responses take back.
+
+use crate::headers::Header;
+use crate::params::Params;
+use crate::syntax::{number, token, trim};
+use crate::uri::host_length;
+use crate::{HeaderName, ValueError};
+use alloc::string::String;
+use core::fmt::Write as _;
+
+/// One `Via` (RFC 3261 §20.42).
+///
+/// ```
+/// use sip_message::headers::{Header, Via};
+/// let via = Via::parse("SIP / 2.0 / UDP first.example.com: 4000;ttl=16 ;branch=z9hG4bKa7c6a8dlze.1")?;
+/// assert_eq!((via.transport(), via.host(), via.port()), ("UDP", "first.example.com", Some(4000)));
+/// assert_eq!(via.branch(), Some("z9hG4bKa7c6a8dlze.1"));
+/// # Ok::<(), sip_message::ValueError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Via {
+    transport: String,
+    host: String,
+    port: Option<u16>,
+    params: Params,
+}
+
+impl Via {
+    /// `SIP/2.0/transport host:port`. A transport that is no token, or a host that is none, is written as
+    /// `UNKNOWN` or `invalid`.
+    pub fn new(transport: &str, host: &str, port: Option<u16>) -> Self {
+        let transport = if token(transport) { transport } else { "UNKNOWN" };
+        let host = if host_length(host, 0) == Ok(host.len()) { host } else { "invalid" };
+        Self { transport: transport.into(), host: host.into(), port, params: Params::default() }
+    }
+
+    /// The transport: `UDP`, `TCP`, `TLS`, `WS`, ...
+    pub fn transport(&self) -> &str {
+        &self.transport
+    }
+
+    /// The host of sent-by, brackets of an IPv6 address included.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port of sent-by, if it is written.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// `branch`: the transaction's identity (RFC 3261 §8.1.1.7).
+    pub fn branch(&self) -> Option<&str> {
+        self.params.value("branch")
+    }
+
+    /// `received`: where the request really came from (RFC 3261 §18.2.1).
+    pub fn received(&self) -> Option<&str> {
+        self.params.value("received")
+    }
+
+    /// `rport`: `Some(None)` when the client asks for it, `Some(Some(port))` once filled in (RFC 3581 §3).
+    pub fn rport(&self) -> Option<Option<u16>> {
+        self.params.get("rport").map(|value| value.and_then(number))
+    }
+
+    /// `maddr`: where responses go instead of the sent-by (RFC 3261 §18.2.2).
+    pub fn maddr(&self) -> Option<&str> {
+        self.params.value("maddr")
+    }
+
+    /// `ttl` of a multicast request.
+    pub fn ttl(&self) -> Option<u8> {
+        self.params.value("ttl").and_then(number)
+    }
+
+    /// All parameters.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// A parameter: `Some(None)` for a flag.
+    pub fn param(&self, name: &str) -> Option<Option<&str>> {
+        self.params.get(name)
+    }
+
+    /// Sets or replaces a parameter.
+    pub fn set_param(&mut self, name: &str, value: Option<&str>) {
+        self.params.set(name, value);
+    }
+
+    /// With a parameter.
+    #[must_use]
+    pub fn with_param(mut self, name: &str, value: Option<&str>) -> Self {
+        self.params.set(name, value);
+        self
+    }
+
+    /// Removes a parameter.
+    pub fn remove_param(&mut self, name: &str) -> bool {
+        self.params.remove(name)
+    }
+}
+
+impl Header for Via {
+    const NAME: HeaderName = HeaderName::VIA;
+
+    fn parse(text: &str) -> Result<Self, ValueError> {
+        let at = |rest: &str| text.len().saturating_sub(rest.len());
+        let (protocol, rest) = text.split_once('/').ok_or(ValueError::new("SIP/2.0/transport", 0))?;
+        let (version, rest) = rest.split_once('/').ok_or(ValueError::new("SIP/2.0/transport", at(rest)))?;
+        if !trim(protocol).eq_ignore_ascii_case("SIP") || trim(version) != "2.0" {
+            return Err(ValueError::new("SIP/2.0", 0));
+        }
+        let rest = rest.trim_start_matches([' ', '\t']);
+        let end = rest.find([' ', '\t']).ok_or(ValueError::new("a host after the transport", at(rest)))?;
+        let (transport, rest) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        if !token(transport) {
+            return Err(ValueError::new("a transport", at(rest)));
+        }
+        let rest = rest.trim_start_matches([' ', '\t']);
+        let length = host_length(rest, at(rest))?;
+        let (host, rest) = rest.split_at_checked(length).unwrap_or((rest, ""));
+        let mut rest = rest.trim_start_matches([' ', '\t']);
+        let mut port = None;
+        if let Some(after) = rest.strip_prefix(':') {
+            let after = after.trim_start_matches([' ', '\t']);
+            let end = after.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(after.len());
+            let (digits, beyond) = after.split_at_checked(end).unwrap_or((after, ""));
+            port = Some(number(digits).ok_or(ValueError::new("a port from 0 to 65535", at(after)))?);
+            rest = beyond;
+        }
+        // RFC 2543 allowed a comment at the end of a Via; RFC 3261 §25.1 does not. It is passed over.
+        let params = match rest.find('(') {
+            Some(open) if !rest.get(..open).unwrap_or_default().contains('"') => {
+                rest.get(..open).unwrap_or_default()
+            }
+            _ => rest,
+        };
+        let params = Params::parse(params, at(rest))?;
+        Ok(Self { transport: transport.into(), host: host.into(), port, params })
+    }
+
+    fn write(&self, out: &mut String) {
+        let _ = write!(out, "SIP/2.0/{} {}", self.transport, self.host);
+        if let Some(port) = self.port {
+            let _ = write!(out, ":{port}");
+        }
+        out.push_str(self.params.as_str());
+    }
+}
+
+impl core::fmt::Display for Via {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let mut out = String::new();
+        self.write(&mut out);
+        f.write_str(&out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn ipv6_received_and_rport() {
+        let via =
+            Via::parse("SIP/2.0/TCP [2001:db8::1]:5061;received=2001:db8::9;rport=4444;branch=z9hG4bKx")
+                .unwrap();
+        assert_eq!((via.host(), via.port()), ("[2001:db8::1]", Some(5061)));
+        assert_eq!((via.received(), via.rport()), (Some("2001:db8::9"), Some(Some(4444))));
+        assert_eq!(Via::parse("SIP/2.0/UDP h;rport").unwrap().rport(), Some(None));
+        assert_eq!(Via::parse(&via.to_string()).unwrap(), via);
+    }
+
+    #[test]
+    fn refused() {
+        for bad in [
+            "",
+            "SIP/2.0/UDP",
+            "SIP/3.0/UDP h",
+            "HTTP/2.0/UDP h",
+            "SIP/2.0/UDP h:",
+            "SIP/2.0/UDP h:70000",
+            "SIP/2.0/UDP ;branch=x",
+            "SIP/2.0/UDP [::1;branch=x",
+            "SIP/2.0/UDP h x",
+        ] {
+            assert!(Via::parse(bad).is_err(), "{bad} passed");
+        }
+    }
+}

@@ -1,0 +1,554 @@
+//! The header fields of a message: a table of lines over the octets as they arrived.
+
+use crate::syntax::{elements, split_element, token, trim};
+use crate::{
+    AsHeaderName, BuildError, HeaderError, HeaderName, Limits, ParseError, ParseErrorKind, ValueError,
+};
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// A typed header field: one element of it, for fields that are lists.
+pub trait Header: Sized {
+    /// The field's name; it also tells whether elements share a line.
+    const NAME: HeaderName;
+
+    /// Reads one element.
+    ///
+    /// # Errors
+    /// If `text` does not follow the field's grammar.
+    fn parse(text: &str) -> Result<Self, ValueError>;
+
+    /// Appends the value as it stands on the wire.
+    fn write(&self, out: &mut String);
+}
+
+/// One header field: which octets of which arena are it, and where its value stands.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    /// Where the line starts in its arena.
+    start: u32,
+    /// Octets of the line, its line end and folded continuations included.
+    len: u32,
+    /// Where the value starts, from `start`.
+    value: u16,
+    /// Octets of the value, without white space at its ends.
+    value_len: u16,
+    /// Octets of the name; names longer than this count cannot be known ones and are malformed.
+    name_len: u8,
+    /// The known name, or [`UNKNOWN`].
+    name: u8,
+    /// [`EDIT`], [`FOLDED`], [`MALFORMED`].
+    flags: u8,
+}
+
+const _: () = assert!(size_of::<Line>() == 16);
+
+/// The line lies in the edit arena, not in the received octets.
+const EDIT: u8 = 1;
+/// The value contains line ends of folding.
+const FOLDED: u8 = 2;
+/// The line is no `name: value`.
+const MALFORMED: u8 = 4;
+const UNKNOWN: u8 = u8::MAX;
+
+/// The header fields of a message in wire order.
+///
+/// Received octets are never written: edits go to a second arena, and reads see them at once. Lines that were
+/// not edited leave byte for byte as they came: spelling, folding, order, unknown fields.
+///
+/// ```
+/// use sip_message::headers::{MaxForwards, Via};
+/// use sip_message::{Message, Limits};
+/// let text = "OPTIONS sip:a@b SIP/2.0\r\nv: SIP/2.0/UDP c;branch=z9hG4bK1, SIP/2.0/UDP d\r\nmax-forwards: 9\r\n\r\n";
+/// let mut message = Message::parse(text.into(), &Limits::default())?;
+/// assert_eq!(message.headers().all::<Via>().count(), 2);
+/// message.headers_mut().update_first::<MaxForwards>(|hops| hops.0 -= 1)?;
+/// assert_eq!(message.headers().text("Max-Forwards"), Some("8"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Headers {
+    received: Bytes,
+    edits: Vec<u8>,
+    lines: Vec<Line>,
+}
+
+impl Headers {
+    /// No fields.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads the fields from `at` up to the empty line. Gives the offset of the body and whether the empty line
+    /// was there.
+    pub(crate) fn parse(
+        message: &Bytes,
+        mut at: usize,
+        limits: &Limits,
+    ) -> Result<(Self, usize, bool), ParseError> {
+        let mut lines = Vec::with_capacity(24);
+        let octets: &[u8] = message;
+        let field_limit = limits.field.min(usize::from(u16::MAX));
+        loop {
+            let rest = octets.get(at..).unwrap_or_default();
+            match rest {
+                [] => break,
+                [b'\r', b'\n', ..] => {
+                    return Ok((Self::of(message, lines), at.saturating_add(2), true));
+                }
+                [b'\n', ..] => return Ok((Self::of(message, lines), at.saturating_add(1), true)),
+                _ => {}
+            }
+            let (len, folded) = line_length(rest);
+            if len > field_limit {
+                return Err(ParseError { kind: ParseErrorKind::FieldTooLong(field_limit), at });
+            }
+            if lines.len() >= limits.fields {
+                return Err(ParseError { kind: ParseErrorKind::TooManyFields(limits.fields), at });
+            }
+            let line = rest.get(..len).unwrap_or_default();
+            lines.push(Line::read(line, at, folded));
+            at = at.saturating_add(len);
+        }
+        Ok((Self::of(message, lines), at, false))
+    }
+
+    fn of(message: &Bytes, lines: Vec<Line>) -> Self {
+        Self { received: message.clone(), edits: Vec::new(), lines }
+    }
+
+    // ---- reading -------------------------------------------------------------------------------------------
+
+    fn line(&self, line: &Line) -> &[u8] {
+        let arena: &[u8] = if line.flags & EDIT == 0 { &self.received } else { &self.edits };
+        let start = line.start as usize;
+        arena.get(start..start.saturating_add(line.len as usize)).unwrap_or_default()
+    }
+
+    fn name_of(&self, line: &Line) -> &[u8] {
+        self.line(line).get(..usize::from(line.name_len)).unwrap_or_default()
+    }
+
+    fn value_of(&self, line: &Line) -> &[u8] {
+        let start = usize::from(line.value);
+        self.line(line).get(start..start.saturating_add(usize::from(line.value_len))).unwrap_or_default()
+    }
+
+    /// The value as text, folds undone.
+    fn text_of(&self, line: &Line) -> Result<Cow<'_, str>, ValueError> {
+        let octets = self.value_of(line);
+        let text = core::str::from_utf8(octets)
+            .map_err(|error| ValueError::new("UTF-8 text", error.valid_up_to()))?;
+        if line.flags & FOLDED == 0 {
+            return Ok(Cow::Borrowed(text));
+        }
+        let mut flat = String::with_capacity(text.len());
+        for part in text.split(['\r', '\n']).map(trim).filter(|part| !part.is_empty()) {
+            if !flat.is_empty() {
+                flat.push(' '); // RFC 3261 §7.3.1: a fold counts as one space
+            }
+            flat.push_str(part);
+        }
+        Ok(Cow::Owned(flat))
+    }
+
+    fn matches(&self, line: &Line, name: &impl AsHeaderName) -> bool {
+        match name.known() {
+            Some(known) => line.name == known.id(),
+            None => {
+                line.name == UNKNOWN
+                    && line.flags & MALFORMED == 0
+                    && self.name_of(line).eq_ignore_ascii_case(name.text().as_bytes())
+            }
+        }
+    }
+
+    fn position(&self, name: &impl AsHeaderName) -> Option<usize> {
+        self.lines.iter().position(|line| self.matches(line, name))
+    }
+
+    /// The first element of a field, if the field is there.
+    ///
+    /// # Errors
+    /// [`HeaderError::Malformed`] if the element does not follow its grammar.
+    pub fn get<H: Header>(&self) -> Result<Option<H>, HeaderError> {
+        self.all().next().transpose()
+    }
+
+    /// The first element of a field that must be there.
+    ///
+    /// # Errors
+    /// [`HeaderError::Missing`] without one, [`HeaderError::Malformed`] if it does not follow its grammar.
+    pub fn require<H: Header>(&self) -> Result<H, HeaderError> {
+        self.get()?.ok_or(HeaderError::Missing(H::NAME))
+    }
+
+    /// Every element of a field, over all lines that carry it, in order (RFC 3261 §7.3.1).
+    pub fn all<H: Header>(&self) -> impl Iterator<Item = Result<H, HeaderError>> {
+        let malformed = |error| HeaderError::Malformed { name: H::NAME, error };
+        self.lines.iter().filter(|line| line.name == H::NAME.id()).flat_map(move |line| {
+            let values: Vec<Result<H, HeaderError>> = match self.text_of(line) {
+                Err(error) => alloc::vec![Err(malformed(error))],
+                Ok(text) if H::NAME.is_list() => {
+                    elements(&text).map(|one| H::parse(one).map_err(malformed)).collect()
+                }
+                Ok(text) => alloc::vec![H::parse(trim(&text)).map_err(malformed)],
+            };
+            values
+        })
+    }
+
+    /// The values of a field as they arrived: one per line, lists not split, folds not undone.
+    pub fn raw(&self, name: impl AsHeaderName) -> impl Iterator<Item = &[u8]> {
+        self.lines.iter().filter(move |line| self.matches(line, &name)).map(|line| self.value_of(line))
+    }
+
+    /// The value of the first line of that name, if it is UTF-8 on one line.
+    pub fn text(&self, name: impl AsHeaderName) -> Option<&str> {
+        self.raw(name).next().and_then(|value| core::str::from_utf8(value).ok())
+    }
+
+    /// Whether a field is there.
+    pub fn contains(&self, name: impl AsHeaderName) -> bool {
+        self.position(&name).is_some()
+    }
+
+    /// How many lines carry the field.
+    pub fn count(&self, name: impl AsHeaderName) -> usize {
+        self.lines.iter().filter(|line| self.matches(line, &name)).count()
+    }
+
+    /// Names and values in wire order, in their original spelling.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.lines
+            .iter()
+            .map(|line| (core::str::from_utf8(self.name_of(line)).unwrap_or_default(), self.value_of(line)))
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// The first line that is no `name: value`, as it arrived.
+    pub(crate) fn malformed_line(&self) -> Option<&[u8]> {
+        self.lines.iter().find(|line| line.flags & MALFORMED != 0).map(|line| self.line(line))
+    }
+
+    // ---- writing -------------------------------------------------------------------------------------------
+
+    /// Puts a value above the first of its name (at the top of all fields if there is none), on a line of its
+    /// own: where a `Via`, `Route` or `Record-Route` goes.
+    pub fn push_front<H: Header>(&mut self, header: &H) {
+        let line = self.write_header(header);
+        let at = self.position(&H::NAME).unwrap_or(0);
+        self.lines.insert(at, line);
+    }
+
+    /// Adds a value below the last of its name, or at the end.
+    pub fn push_back<H: Header>(&mut self, header: &H) {
+        let line = self.write_header(header);
+        self.insert_last(&H::NAME, line);
+    }
+
+    /// Makes `header` the only value of its field, in the place of the first.
+    pub fn set<H: Header>(&mut self, header: &H) {
+        let line = self.write_header(header);
+        self.replace(&H::NAME, line);
+    }
+
+    /// Takes the first element off a field; a line that carries several keeps the others.
+    ///
+    /// # Errors
+    /// If that element does not follow its grammar; nothing is removed then.
+    pub fn pop_front<H: Header>(&mut self) -> Result<Option<H>, HeaderError> {
+        let Some((at, first, rest)) = self.split_first::<H>()? else { return Ok(None) };
+        match rest {
+            Some(rest) => self.put(at, H::NAME.as_str(), &rest),
+            None => {
+                self.lines.remove(at);
+            }
+        }
+        Ok(Some(first))
+    }
+
+    /// Changes the first element of a field in its place; `false` if the field is absent.
+    ///
+    /// # Errors
+    /// If that element does not follow its grammar; nothing is changed then.
+    pub fn update_first<H: Header>(&mut self, change: impl FnOnce(&mut H)) -> Result<bool, HeaderError> {
+        let Some((at, mut first, rest)) = self.split_first::<H>()? else { return Ok(false) };
+        change(&mut first);
+        let mut value = String::new();
+        first.write(&mut value);
+        if let Some(rest) = rest {
+            value.push_str(", ");
+            value.push_str(&rest);
+        }
+        self.put(at, H::NAME.as_str(), &value);
+        Ok(true)
+    }
+
+    fn put(&mut self, at: usize, name: &str, value: &str) {
+        let line = self.write_line(name, value);
+        if let Some(slot) = self.lines.get_mut(at) {
+            *slot = line;
+        }
+    }
+
+    /// Removes every line of that name and tells how many there were.
+    pub fn remove(&mut self, name: impl AsHeaderName) -> usize {
+        let before = self.lines.len();
+        let mut lines = core::mem::take(&mut self.lines);
+        lines.retain(|line| !self.matches(line, &name));
+        self.lines = lines;
+        before.saturating_sub(self.lines.len())
+    }
+
+    /// Adds a field from text below the last of its name, or at the end.
+    ///
+    /// # Errors
+    /// If `name` is no field name, or `value` could not stand on its line.
+    pub fn push_raw(&mut self, name: impl AsHeaderName, value: &str) -> Result<(), BuildError> {
+        check_raw(name.text(), value)?;
+        let line = self.write_line(name.text(), value);
+        self.insert_last(&name, line);
+        Ok(())
+    }
+
+    /// Adds a field from text above the first of its name, or at the top.
+    ///
+    /// # Errors
+    /// As [`Headers::push_raw`].
+    pub fn push_front_raw(&mut self, name: impl AsHeaderName, value: &str) -> Result<(), BuildError> {
+        check_raw(name.text(), value)?;
+        let line = self.write_line(name.text(), value);
+        let at = self.position(&name).unwrap_or(0);
+        self.lines.insert(at, line);
+        Ok(())
+    }
+
+    /// Makes `value` the only value of a field.
+    ///
+    /// # Errors
+    /// As [`Headers::push_raw`].
+    pub fn set_raw(&mut self, name: impl AsHeaderName, value: &str) -> Result<(), BuildError> {
+        check_raw(name.text(), value)?;
+        let line = self.write_line(name.text(), value);
+        self.replace(&name, line);
+        Ok(())
+    }
+
+    /// Adds every line of that name of another message at the end, byte for byte.
+    pub fn copy_from(&mut self, other: &Self, name: impl AsHeaderName) {
+        for line in other.lines.iter().filter(|line| other.matches(line, &name)) {
+            let octets = other.line(line);
+            let Ok(start) = u32::try_from(self.edits.len()) else { return };
+            self.edits.extend_from_slice(octets);
+            let mut copy = Line { start, flags: line.flags | EDIT, ..*line };
+            if !octets.ends_with(b"\n") {
+                self.edits.extend_from_slice(b"\r\n"); // the last line of a message that was cut off
+                copy.len = copy.len.saturating_add(2);
+            }
+            self.lines.push(copy);
+        }
+    }
+
+    fn insert_last(&mut self, name: &impl AsHeaderName, line: Line) {
+        let after = self.lines.iter().rposition(|line| self.matches(line, name));
+        self.lines.insert(after.map_or(self.lines.len(), |at| at.saturating_add(1)), line);
+    }
+
+    fn replace(&mut self, name: &impl AsHeaderName, line: Line) {
+        let at = self.position(name);
+        let mut position = 0usize;
+        let mut lines = core::mem::take(&mut self.lines);
+        lines.retain(|line| {
+            let keep = Some(position) == at || !self.matches(line, name);
+            position = position.saturating_add(1);
+            keep
+        });
+        self.lines = lines;
+        match at.and_then(|at| self.lines.get_mut(at)) {
+            Some(slot) => *slot = line,
+            None => self.lines.push(line),
+        }
+    }
+
+    fn write_header<H: Header>(&mut self, header: &H) -> Line {
+        let mut value = String::with_capacity(96);
+        header.write(&mut value);
+        self.write_line(H::NAME.as_str(), &value)
+    }
+
+    /// Appends a line to the edit arena. No value can carry a line end: control characters become spaces.
+    fn write_line(&mut self, name: &str, value: &str) -> Line {
+        let start = self.edits.len();
+        self.edits.extend_from_slice(name.as_bytes());
+        self.edits.extend_from_slice(b": ");
+        let value = trim(value);
+        self.edits.extend(
+            value
+                .bytes()
+                .take(usize::from(u16::MAX))
+                .map(|byte| if byte.is_ascii_control() && byte != b'\t' { b' ' } else { byte }),
+        );
+        self.edits.extend_from_slice(b"\r\n");
+        let line = self.edits.get(start..).unwrap_or_default();
+        let mut line = Line::read(line, start, false);
+        line.flags |= EDIT;
+        line
+    }
+
+    /// The line, its first element parsed, and the text of the others.
+    #[allow(clippy::type_complexity)]
+    fn split_first<H: Header>(&self) -> Result<Option<(usize, H, Option<String>)>, HeaderError> {
+        let malformed = |error| HeaderError::Malformed { name: H::NAME, error };
+        for (at, line) in self.lines.iter().enumerate().filter(|(_, line)| line.name == H::NAME.id()) {
+            let text = self.text_of(line).map_err(malformed)?;
+            if !H::NAME.is_list() {
+                return Ok(Some((at, H::parse(trim(&text)).map_err(malformed)?, None)));
+            }
+            let (mut element, mut rest) = split_element(&text);
+            while trim(element).is_empty() {
+                match rest {
+                    Some(more) => (element, rest) = split_element(more),
+                    None => break,
+                }
+            }
+            if trim(element).is_empty() {
+                continue; // a line of commas alone carries no element
+            }
+            let first = H::parse(trim(element)).map_err(malformed)?;
+            let rest = rest.map(trim).filter(|rest| !rest.is_empty()).map(String::from);
+            return Ok(Some((at, first, rest)));
+        }
+        Ok(None)
+    }
+
+    /// Hands the octets in wire order to `sink`; neighbouring lines that were received come as one slice.
+    pub(crate) fn write_to(&self, mut sink: impl FnMut(&[u8])) {
+        let mut run: Option<(usize, usize)> = None;
+        for line in &self.lines {
+            let start = line.start as usize;
+            let end = start.saturating_add(line.len as usize);
+            if line.flags & EDIT == 0 {
+                match &mut run {
+                    Some((_, until)) if *until == start => *until = end,
+                    _ => {
+                        if let Some((from, until)) = run.replace((start, end)) {
+                            sink(self.received.get(from..until).unwrap_or_default());
+                        }
+                    }
+                }
+            } else {
+                if let Some((from, until)) = run.take() {
+                    sink(self.received.get(from..until).unwrap_or_default());
+                }
+                sink(self.edits.get(start..end).unwrap_or_default());
+            }
+        }
+        if let Some((from, until)) = run {
+            sink(self.received.get(from..until).unwrap_or_default());
+        }
+    }
+}
+
+/// Two sets of fields are equal when the same names stand with the same values in the same order.
+impl PartialEq for Headers {
+    fn eq(&self, other: &Self) -> bool {
+        self.lines.len() == other.lines.len()
+            && self.lines.iter().zip(&other.lines).all(|(a, b)| {
+                let names = if a.name == UNKNOWN {
+                    b.name == UNKNOWN && self.name_of(a).eq_ignore_ascii_case(other.name_of(b))
+                } else {
+                    a.name == b.name
+                };
+                names && self.value_of(a) == other.value_of(b)
+            })
+    }
+}
+
+impl Eq for Headers {}
+
+fn check_raw(name: &str, value: &str) -> Result<(), BuildError> {
+    if !token(name) || name.len() > usize::from(u8::MAX) {
+        return Err(BuildError::FieldName(name.into()));
+    }
+    if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
+        return Err(BuildError::ControlCharacter(name.into()));
+    }
+    if value.len() > usize::from(u16::MAX) {
+        return Err(BuildError::TooLong(name.into()));
+    }
+    Ok(())
+}
+
+/// Octets up to and including the line's end, continuation lines included, and whether there were any.
+fn line_length(rest: &[u8]) -> (usize, bool) {
+    let mut len = 0usize;
+    let mut folded = false;
+    loop {
+        let tail = rest.get(len..).unwrap_or_default();
+        let Some(end) = memchr::memchr(b'\n', tail) else { return (rest.len(), folded) };
+        len = len.saturating_add(end).saturating_add(1);
+        match rest.get(len) {
+            Some(b' ' | b'\t') => folded = true,
+            _ => return (len, folded),
+        }
+    }
+}
+
+impl Line {
+    /// Finds name and value in a line that starts at `start` of its arena and is at most 64 KiB plus a name long.
+    fn read(line: &[u8], start: usize, folded: bool) -> Self {
+        let mut flags = if folded { FOLDED } else { 0 };
+        let colon = memchr::memchr(b':', line).unwrap_or(0);
+        let before = line.get(..colon).unwrap_or_default();
+        let name = before.trim_ascii_end(); // RFC 3261 §25.1: HCOLON = *( SP / HTAB ) ":" SWS
+        let after = line.get(colon.saturating_add(1)..).unwrap_or_default();
+        let value = after.trim_ascii();
+        let lead = after.len().saturating_sub(after.trim_ascii_start().len());
+        let fits = u8::try_from(name.len()).ok();
+        if fits.is_none()
+            || !name.iter().all(|&byte| crate::syntax::is_token(byte))
+            || name.is_empty()
+            || !clean(value)
+        {
+            flags |= MALFORMED;
+        }
+        let known = if flags & MALFORMED == 0 { HeaderName::find(name) } else { None };
+        Self {
+            start: u32::try_from(start).unwrap_or(u32::MAX),
+            len: u32::try_from(line.len()).unwrap_or(u32::MAX),
+            value: u16::try_from(colon.saturating_add(1).saturating_add(lead)).unwrap_or(u16::MAX),
+            value_len: u16::try_from(value.len()).unwrap_or(u16::MAX),
+            name_len: fits.unwrap_or(u8::MAX),
+            name: known.map_or(UNKNOWN, HeaderName::id),
+            flags,
+        }
+    }
+}
+
+/// Whether a value has no control characters but tabs and the line ends of folds. A lone CR or a NUL makes two
+/// parsers see two messages: such a field is malformed.
+fn clean(value: &[u8]) -> bool {
+    let mut octets = value.iter().copied().peekable();
+    while let Some(octet) = octets.next() {
+        match octet {
+            b'\t' => {}
+            b'\r' if octets.peek() == Some(&b'\n') => {}
+            b'\n' if matches!(octets.peek(), Some(b' ' | b'\t')) => {}
+            octet if octet < b' ' || octet == 0x7f => return false,
+            _ => {}
+        }
+    }
+    true
+}

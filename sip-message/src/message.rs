@@ -1,0 +1,440 @@
+//! Requests and responses over the octets as they arrived.
+
+use crate::headers::{ContentLength, ContentType, Headers};
+use crate::{Header, HeaderName, Limits, Method, ParseError, ParseErrorKind, StatusCode, Uri, ValueError};
+use alloc::string::String;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::fmt::Write as _;
+
+/// What follows the header fields, and what Content-Length says of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Body {
+    /// Cut to Content-Length where that is smaller than what arrived (RFC 3261 §18.3).
+    pub(crate) octets: Bytes,
+    /// Octets that Content-Length promised and that did not arrive.
+    pub(crate) missing: usize,
+    /// Whether the empty line after the fields was there.
+    pub(crate) reached: bool,
+}
+
+/// A request (RFC 3261 §7.1).
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The request line with its line end.
+    start: Bytes,
+    method: Method,
+    /// Where the Request-URI stands in `start`.
+    uri: (usize, usize),
+    /// Whether the line is exactly `Method SP Request-URI SP SIP-Version CRLF`.
+    pub(crate) regular: bool,
+    /// Whether the version is 2.0.
+    pub(crate) version: bool,
+    /// The header fields.
+    pub headers: Headers,
+    pub(crate) body: Body,
+}
+
+/// A response (RFC 3261 §7.2).
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The status line with its line end.
+    start: Bytes,
+    status: StatusCode,
+    /// Where the reason phrase stands in `start`.
+    reason: (usize, usize),
+    pub(crate) version: bool,
+    /// The header fields.
+    pub headers: Headers,
+    pub(crate) body: Body,
+}
+
+/// A request or a response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // both are moved once, from the socket to the layer that keeps them
+pub enum Message {
+    /// A request.
+    Request(Request),
+    /// A response.
+    Response(Response),
+}
+
+impl Message {
+    /// Reads a message that fills `octets` (a datagram, a WebSocket message). Line ends before the start line
+    /// are passed over (§7.5); octets beyond Content-Length are dropped (§18.3).
+    ///
+    /// Whatever can be framed is accepted, so that a request with a bad field can be answered:
+    /// [`Request::check`] says what is wrong with it.
+    ///
+    /// # Errors
+    /// If the octets cannot be framed as a message, or pass a limit.
+    pub fn parse(octets: Bytes, limits: &Limits) -> Result<Self, ParseError> {
+        if octets.len() > limits.message {
+            let kind = ParseErrorKind::MessageTooLong(limits.message);
+            return Err(ParseError { kind, at: limits.message });
+        }
+        let begin = octets.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+        let begin = begin.ok_or(ParseError { kind: ParseErrorKind::Empty, at: octets.len() })?;
+        let rest = octets.get(begin..).unwrap_or_default();
+        let len = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end.saturating_add(1));
+        if len > limits.start_line {
+            let kind = ParseErrorKind::StartLineTooLong(limits.start_line);
+            return Err(ParseError { kind, at: begin });
+        }
+        let end = begin.saturating_add(len);
+        let start = octets.slice(begin..end);
+        let wrong = |kind| ParseError { kind, at: begin };
+        let line = start.trim_ascii_end();
+        let text = core::str::from_utf8(line).map_err(|_| wrong(ParseErrorKind::StartLine))?;
+        let start_line = if is_version(text) { StartLine::status(text) } else { StartLine::request(text) }
+            .map_err(wrong)?;
+        let tidy = matches!(start.get(line.len()..), Some(b"\r\n" | b"\n" | b""));
+        let (headers, body, reached) = Headers::parse(&octets, end, limits)?;
+        let body = Body::cut(octets.slice(body.min(octets.len())..), &headers, reached);
+        Ok(match start_line {
+            StartLine::Request { method, uri, regular, version } => Self::Request(Request {
+                start,
+                method,
+                uri,
+                regular: regular && tidy,
+                version,
+                headers,
+                body,
+            }),
+            StartLine::Status { status, reason, version } => {
+                Self::Response(Response { start, status, reason, version, headers, body })
+            }
+        })
+    }
+
+    /// The header fields.
+    pub fn headers(&self) -> &Headers {
+        match self {
+            Self::Request(request) => &request.headers,
+            Self::Response(response) => &response.headers,
+        }
+    }
+
+    /// The header fields, to change them.
+    pub fn headers_mut(&mut self) -> &mut Headers {
+        match self {
+            Self::Request(request) => &mut request.headers,
+            Self::Response(response) => &mut response.headers,
+        }
+    }
+
+    /// The body, cut to Content-Length.
+    pub fn body(&self) -> &Bytes {
+        match self {
+            Self::Request(request) => request.body(),
+            Self::Response(response) => response.body(),
+        }
+    }
+
+    /// The request, if it is one.
+    pub fn as_request(&self) -> Option<&Request> {
+        match self {
+            Self::Request(request) => Some(request),
+            Self::Response(_) => None,
+        }
+    }
+
+    /// The response, if it is one.
+    pub fn as_response(&self) -> Option<&Response> {
+        match self {
+            Self::Response(response) => Some(response),
+            Self::Request(_) => None,
+        }
+    }
+
+    /// The message as it goes on the wire.
+    pub fn to_bytes(&self) -> Bytes {
+        match self {
+            Self::Request(request) => request.to_bytes(),
+            Self::Response(response) => response.to_bytes(),
+        }
+    }
+}
+
+impl From<Request> for Message {
+    fn from(request: Request) -> Self {
+        Self::Request(request)
+    }
+}
+
+impl From<Response> for Message {
+    fn from(response: Response) -> Self {
+        Self::Response(response)
+    }
+}
+
+enum StartLine {
+    Request { method: Method, uri: (usize, usize), regular: bool, version: bool },
+    Status { status: StatusCode, reason: (usize, usize), version: bool },
+}
+
+fn is_version(text: &str) -> bool {
+    text.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("SIP/"))
+}
+
+impl StartLine {
+    fn request(text: &str) -> Result<Self, ParseErrorKind> {
+        let method_end = text.find([' ', '\t']).ok_or(ParseErrorKind::StartLine)?;
+        let (method, rest) = text.split_at_checked(method_end).ok_or(ParseErrorKind::StartLine)?;
+        if !crate::syntax::token(method) {
+            return Err(ParseErrorKind::StartLine);
+        }
+        let version_start = rest.rfind([' ', '\t']).ok_or(ParseErrorKind::StartLine)?.saturating_add(1);
+        let version = rest.get(version_start..).unwrap_or_default();
+        if !is_version(version) {
+            return Err(ParseErrorKind::StartLine);
+        }
+        let between = rest.get(..version_start).unwrap_or_default();
+        let uri = between.trim_matches([' ', '\t']);
+        let lead = between.len().saturating_sub(between.trim_start_matches([' ', '\t']).len());
+        let from = method_end.saturating_add(lead);
+        let regular = between.len() == uri.len().saturating_add(2) && !uri.contains([' ', '\t']);
+        if uri.is_empty() {
+            return Err(ParseErrorKind::StartLine);
+        }
+        Ok(Self::Request {
+            method: Method::from(method),
+            uri: (from, from.saturating_add(uri.len())),
+            regular,
+            version: version.eq_ignore_ascii_case("SIP/2.0"),
+        })
+    }
+
+    fn status(text: &str) -> Result<Self, ParseErrorKind> {
+        let version_end = text.find(' ').ok_or(ParseErrorKind::StartLine)?;
+        let after = text.get(version_end..).unwrap_or_default();
+        let digits = after.trim_start_matches(' ');
+        let code_end = digits.find([' ', '\t']).unwrap_or(digits.len());
+        let code = digits.get(..code_end).unwrap_or_default();
+        let status = Some(code)
+            .filter(|code| code.len() == 3)
+            .and_then(crate::syntax::number::<u16>)
+            .and_then(StatusCode::new)
+            .ok_or(ParseErrorKind::StatusCode)?;
+        let phrase = digits.get(code_end..).unwrap_or_default();
+        let reason = text.len().saturating_sub(phrase.len()).saturating_add(usize::from(!phrase.is_empty()));
+        Ok(Self::Status {
+            status,
+            reason: (reason, text.len()),
+            version: text.get(..version_end).unwrap_or_default().eq_ignore_ascii_case("SIP/2.0"),
+        })
+    }
+}
+
+impl Body {
+    fn cut(mut octets: Bytes, headers: &Headers, reached: bool) -> Self {
+        let mut missing = 0;
+        if let Ok(Some(ContentLength(length))) = headers.get::<ContentLength>() {
+            missing = length.saturating_sub(octets.len());
+            octets.truncate(length);
+        }
+        Self { octets, missing, reached }
+    }
+
+    fn of(octets: Bytes) -> Self {
+        Self { octets, missing: 0, reached: true }
+    }
+}
+
+macro_rules! common {
+    ($kind:ident) => {
+        impl $kind {
+            /// The body, cut to Content-Length.
+            pub fn body(&self) -> &Bytes {
+                &self.body.octets
+            }
+
+            /// Replaces the body; Content-Type and Content-Length follow.
+            ///
+            /// A `content_type` that is no media type is written as `application/octet-stream`.
+            pub fn set_body(&mut self, content_type: &str, body: impl Into<Bytes>) {
+                let octets = body.into();
+                let content_type = ContentType::parse(content_type)
+                    .unwrap_or_else(|_| ContentType::new("application", "octet-stream"));
+                self.headers.set(&content_type);
+                self.headers.set(&ContentLength(octets.len()));
+                self.body = Body::of(octets);
+            }
+
+            /// Removes the body and the fields that describe it; Content-Length becomes 0.
+            pub fn remove_body(&mut self) {
+                for name in [
+                    HeaderName::CONTENT_TYPE,
+                    HeaderName::CONTENT_DISPOSITION,
+                    HeaderName::CONTENT_ENCODING,
+                    HeaderName::CONTENT_LANGUAGE,
+                    HeaderName::CONTENT_ID,
+                ] {
+                    self.headers.remove(name);
+                }
+                self.headers.set(&ContentLength(0));
+                self.body = Body::of(Bytes::new());
+            }
+
+            /// The message as it goes on the wire. Lines that were not edited leave as they came.
+            pub fn to_bytes(&self) -> Bytes {
+                let mut out = Vec::with_capacity(
+                    self.start.len().saturating_add(self.body.octets.len()).saturating_add(1024),
+                );
+                out.extend_from_slice(&self.start);
+                if !self.start.ends_with(b"\n") {
+                    out.extend_from_slice(b"\r\n");
+                }
+                self.headers.write_to(|octets| out.extend_from_slice(octets));
+                if !out.ends_with(b"\n") {
+                    out.extend_from_slice(b"\r\n");
+                }
+                out.extend_from_slice(b"\r\n");
+                out.extend_from_slice(&self.body.octets);
+                Bytes::from(out)
+            }
+        }
+
+        impl core::fmt::Display for $kind {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str(&String::from_utf8_lossy(&self.to_bytes()))
+            }
+        }
+    };
+}
+
+common!(Request);
+common!(Response);
+
+impl PartialEq for Request {
+    fn eq(&self, other: &Self) -> bool {
+        self.method == other.method
+            && self.uri_text() == other.uri_text()
+            && self.headers == other.headers
+            && self.body.octets == other.body.octets
+    }
+}
+
+impl Eq for Request {}
+
+impl PartialEq for Response {
+    fn eq(&self, other: &Self) -> bool {
+        self.status == other.status
+            && self.reason() == other.reason()
+            && self.headers == other.headers
+            && self.body.octets == other.body.octets
+    }
+}
+
+impl Eq for Response {}
+
+impl Request {
+    /// A request line with nothing under it; see [`Request::builder`] for a whole request.
+    pub(crate) fn bare(method: Method, uri: &Uri) -> Self {
+        let mut request = Self {
+            start: Bytes::new(),
+            method,
+            uri: (0, 0),
+            regular: true,
+            version: true,
+            headers: Headers::new(),
+            body: Body::of(Bytes::new()),
+        };
+        request.set_uri(uri);
+        request
+    }
+
+    /// Reads a request that fills `octets`.
+    ///
+    /// # Errors
+    /// As [`Message::parse`]; a response is a [`ParseErrorKind::StartLine`] error.
+    pub fn parse(octets: Bytes, limits: &Limits) -> Result<Self, ParseError> {
+        match Message::parse(octets, limits)? {
+            Message::Request(request) => Ok(request),
+            Message::Response(_) => Err(ParseError { kind: ParseErrorKind::StartLine, at: 0 }),
+        }
+    }
+
+    /// The method.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The Request-URI.
+    ///
+    /// # Errors
+    /// If it does not follow the grammar of a URI.
+    pub fn uri(&self) -> Result<Uri, ValueError> {
+        self.uri_text().parse()
+    }
+
+    /// The Request-URI as it stands.
+    pub fn uri_text(&self) -> &str {
+        let text = self.start.get(self.uri.0..self.uri.1).unwrap_or_default();
+        core::str::from_utf8(text).unwrap_or_default()
+    }
+
+    /// Replaces the Request-URI.
+    pub fn set_uri(&mut self, uri: &Uri) {
+        let mut line = String::with_capacity(uri.as_str().len().saturating_add(24));
+        line.push_str(self.method.as_str());
+        line.push(' ');
+        let from = line.len();
+        line.push_str(uri.as_str());
+        self.uri = (from, line.len());
+        line.push_str(" SIP/2.0\r\n");
+        self.start = Bytes::from(line);
+        (self.regular, self.version) = (true, true);
+    }
+}
+
+impl Response {
+    /// A status line with nothing under it; see [`Request::reply`] for a whole response.
+    pub(crate) fn bare(status: StatusCode, reason: &str) -> Self {
+        let mut response = Self {
+            start: Bytes::new(),
+            status,
+            reason: (0, 0),
+            version: true,
+            headers: Headers::new(),
+            body: Body::of(Bytes::new()),
+        };
+        response.set_status(status, reason);
+        response
+    }
+
+    /// Reads a response that fills `octets`.
+    ///
+    /// # Errors
+    /// As [`Message::parse`]; a request is a [`ParseErrorKind::StartLine`] error.
+    pub fn parse(octets: Bytes, limits: &Limits) -> Result<Self, ParseError> {
+        match Message::parse(octets, limits)? {
+            Message::Response(response) => Ok(response),
+            Message::Request(_) => Err(ParseError { kind: ParseErrorKind::StartLine, at: 0 }),
+        }
+    }
+
+    /// The status code.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The reason phrase as it stands; it may be empty.
+    pub fn reason(&self) -> &str {
+        let text = self.start.get(self.reason.0..self.reason.1).unwrap_or_default();
+        core::str::from_utf8(text).unwrap_or_default()
+    }
+
+    /// Replaces status and reason phrase; control characters in the phrase become spaces.
+    pub fn set_status(&mut self, status: StatusCode, reason: &str) {
+        let mut line = String::with_capacity(reason.len().saturating_add(16));
+        let _ = write!(line, "SIP/2.0 {status} ");
+        let from = line.len();
+        line.extend(reason.chars().map(|c| if c.is_control() { ' ' } else { c }));
+        self.reason = (from, line.len());
+        line.push_str("\r\n");
+        self.status = status;
+        self.start = Bytes::from(line);
+        self.version = true;
+    }
+}

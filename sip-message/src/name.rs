@@ -1,0 +1,271 @@
+//! Header field names: one table with compact forms, list rules and the section that defines each.
+
+use core::fmt;
+
+/// The name of a known header field (RFC 3261 §7.3.1). Unknown names are plain text: see [`AsHeaderName`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HeaderName(u8);
+
+struct Entry {
+    name: &'static str,
+    compact: Option<u8>,
+    list: bool,
+}
+
+macro_rules! compact {
+    () => {
+        None
+    };
+    ($letter:literal) => {
+        Some($letter)
+    };
+}
+
+macro_rules! names {
+    ($($constant:ident $name:literal $([$compact:literal])? $kind:ident $section:literal;)*) => {
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
+        #[repr(u8)]
+        enum Index { $($constant),* }
+
+        impl HeaderName {
+            $(#[doc = concat!("`", $name, "` (", $section, ")")]
+            pub const $constant: Self = Self(Index::$constant as u8);)*
+        }
+
+        const TABLE: &[Entry] = &[$(Entry { name: $name, compact: compact!($($compact)?), list: names!(@$kind) }),*];
+    };
+    (@list) => { true };
+    (@one) => { false };
+}
+
+names! {
+    VIA "Via" [b'v'] list "RFC 3261 §20.42";
+    FROM "From" [b'f'] one "RFC 3261 §20.20";
+    TO "To" [b't'] one "RFC 3261 §20.39";
+    CALL_ID "Call-ID" [b'i'] one "RFC 3261 §20.8";
+    CSEQ "CSeq" one "RFC 3261 §20.16";
+    CONTACT "Contact" [b'm'] list "RFC 3261 §20.10";
+    MAX_FORWARDS "Max-Forwards" one "RFC 3261 §20.22";
+    ROUTE "Route" list "RFC 3261 §20.34";
+    RECORD_ROUTE "Record-Route" list "RFC 3261 §20.30";
+    CONTENT_LENGTH "Content-Length" [b'l'] one "RFC 3261 §20.14";
+    CONTENT_TYPE "Content-Type" [b'c'] one "RFC 3261 §20.15";
+    ALLOW "Allow" list "RFC 3261 §20.5";
+    SUPPORTED "Supported" [b'k'] list "RFC 3261 §20.37";
+    USER_AGENT "User-Agent" one "RFC 3261 §20.41";
+    EXPIRES "Expires" one "RFC 3261 §20.19";
+    AUTHORIZATION "Authorization" one "RFC 3261 §20.7";
+    PROXY_AUTHORIZATION "Proxy-Authorization" one "RFC 3261 §20.28";
+    WWW_AUTHENTICATE "WWW-Authenticate" one "RFC 3261 §20.44";
+    PROXY_AUTHENTICATE "Proxy-Authenticate" one "RFC 3261 §20.27";
+    AUTHENTICATION_INFO "Authentication-Info" one "RFC 3261 §20.6";
+    PROXY_AUTHENTICATION_INFO "Proxy-Authentication-Info" one "RFC 7615 §4";
+    ACCEPT "Accept" list "RFC 3261 §20.1";
+    ACCEPT_ENCODING "Accept-Encoding" list "RFC 3261 §20.2";
+    ACCEPT_LANGUAGE "Accept-Language" list "RFC 3261 §20.3";
+    ALERT_INFO "Alert-Info" list "RFC 3261 §20.4";
+    CALL_INFO "Call-Info" list "RFC 3261 §20.9";
+    CONTENT_DISPOSITION "Content-Disposition" one "RFC 3261 §20.11";
+    CONTENT_ENCODING "Content-Encoding" [b'e'] list "RFC 3261 §20.12";
+    CONTENT_LANGUAGE "Content-Language" list "RFC 3261 §20.13";
+    CONTENT_ID "Content-ID" one "RFC 8262 §4";
+    DATE "Date" one "RFC 3261 §20.17";
+    ERROR_INFO "Error-Info" list "RFC 3261 §20.18";
+    IN_REPLY_TO "In-Reply-To" list "RFC 3261 §20.21";
+    MIN_EXPIRES "Min-Expires" one "RFC 3261 §20.23";
+    MIME_VERSION "MIME-Version" one "RFC 3261 §20.24";
+    ORGANIZATION "Organization" one "RFC 3261 §20.25";
+    PRIORITY "Priority" one "RFC 3261 §20.26";
+    PROXY_REQUIRE "Proxy-Require" list "RFC 3261 §20.29";
+    REPLY_TO "Reply-To" one "RFC 3261 §20.31";
+    REQUIRE "Require" list "RFC 3261 §20.32";
+    RETRY_AFTER "Retry-After" one "RFC 3261 §20.33";
+    SERVER "Server" one "RFC 3261 §20.35";
+    SUBJECT "Subject" [b's'] one "RFC 3261 §20.36";
+    TIMESTAMP "Timestamp" one "RFC 3261 §20.38";
+    UNSUPPORTED "Unsupported" list "RFC 3261 §20.40";
+    WARNING "Warning" list "RFC 3261 §20.43";
+    RACK "RAck" one "RFC 3262 §7.2";
+    RSEQ "RSeq" one "RFC 3262 §7.1";
+    EVENT "Event" [b'o'] one "RFC 6665 §8.2.1";
+    ALLOW_EVENTS "Allow-Events" [b'u'] list "RFC 6665 §8.2.2";
+    SUBSCRIPTION_STATE "Subscription-State" one "RFC 6665 §8.2.3";
+    REFER_TO "Refer-To" [b'r'] one "RFC 3515 §2.1";
+    REFERRED_BY "Referred-By" [b'b'] one "RFC 3892 §3";
+    REPLACES "Replaces" one "RFC 3891 §6.1";
+    REASON "Reason" list "RFC 3326 §2";
+    PATH "Path" list "RFC 3327 §4";
+    SERVICE_ROUTE "Service-Route" list "RFC 3608 §5";
+    PRIVACY "Privacy" one "RFC 3323 §4.2";
+    P_ASSERTED_IDENTITY "P-Asserted-Identity" list "RFC 3325 §9.1";
+    P_PREFERRED_IDENTITY "P-Preferred-Identity" list "RFC 3325 §9.2";
+    SESSION_EXPIRES "Session-Expires" [b'x'] one "RFC 4028 §4";
+    MIN_SE "Min-SE" one "RFC 4028 §5";
+    SIP_ETAG "SIP-ETag" one "RFC 3903 §11.3.1";
+    SIP_IF_MATCH "SIP-If-Match" one "RFC 3903 §11.3.2";
+    ACCEPT_CONTACT "Accept-Contact" [b'a'] list "RFC 3841 §9.2";
+    REJECT_CONTACT "Reject-Contact" [b'j'] list "RFC 3841 §9.2";
+    REQUEST_DISPOSITION "Request-Disposition" [b'd'] list "RFC 3841 §9.1";
+    IDENTITY "Identity" [b'y'] list "RFC 8224 §4";
+    MAX_BREADTH "Max-Breadth" one "RFC 5393 §5.3.3";
+}
+
+/// Slots of the look-up table: enough that the chosen hash leaves short probes.
+const SLOTS: usize = 256;
+const EMPTY: u8 = u8::MAX;
+
+const fn lower(byte: u8) -> u8 {
+    if byte.is_ascii_uppercase() { byte | 0x20 } else { byte }
+}
+
+#[allow(clippy::indexing_slicing)] // every caller checks that the name is not empty
+const fn slot(name: &[u8]) -> usize {
+    let first = lower(name[0]) as usize;
+    let last = lower(name[name.len() - 1]) as usize;
+    let middle = lower(name[name.len() / 2]) as usize;
+    (name.len() * 7 + first * 31 + last * 17 + middle * 5) % SLOTS
+}
+
+#[allow(clippy::indexing_slicing)] // evaluated by the compiler: an index out of bounds would not build
+const fn lookup_table() -> [u8; SLOTS] {
+    let mut slots = [EMPTY; SLOTS];
+    let mut id = 0;
+    while id < TABLE.len() {
+        let mut at = slot(TABLE[id].name.as_bytes());
+        while slots[at] != EMPTY {
+            at = (at + 1) % SLOTS;
+        }
+        slots[at] = id as u8;
+        id += 1;
+    }
+    slots
+}
+
+#[allow(clippy::indexing_slicing)] // as above
+const fn compact_table() -> [u8; 26] {
+    let mut letters = [EMPTY; 26];
+    let mut id = 0;
+    while id < TABLE.len() {
+        if let Some(letter) = TABLE[id].compact {
+            letters[(letter - b'a') as usize] = id as u8;
+        }
+        id += 1;
+    }
+    letters
+}
+
+static LOOKUP: [u8; SLOTS] = lookup_table();
+static COMPACT: [u8; 26] = compact_table();
+
+impl HeaderName {
+    /// The known name that `text` spells, long or compact, in any case (RFC 3261 §7.3.1, §7.3.3).
+    pub fn find(text: &[u8]) -> Option<Self> {
+        match text {
+            [] => None,
+            [letter] => {
+                let index = lower(*letter).checked_sub(b'a')?;
+                COMPACT.get(usize::from(index)).copied().filter(|&id| id != EMPTY).map(Self)
+            }
+            _ => {
+                let mut at = slot(text);
+                loop {
+                    let id = *LOOKUP.get(at)?;
+                    let entry = TABLE.get(usize::from(id))?; // EMPTY is past the table's end
+                    if entry.name.as_bytes().eq_ignore_ascii_case(text) {
+                        return Some(Self(id));
+                    }
+                    at = (at + 1) % SLOTS;
+                }
+            }
+        }
+    }
+
+    fn entry(self) -> &'static Entry {
+        const { assert!(TABLE.len() < EMPTY as usize) };
+        #[allow(clippy::indexing_slicing)] // values of this type are made from the table alone
+        &TABLE[usize::from(self.0)]
+    }
+
+    /// The long form, in its usual spelling.
+    pub fn as_str(self) -> &'static str {
+        self.entry().name
+    }
+
+    /// The one-letter form, where one is registered.
+    pub fn compact(self) -> Option<char> {
+        self.entry().compact.map(char::from)
+    }
+
+    /// Whether several values may share one field, separated by commas (RFC 3261 §7.3.1).
+    pub fn is_list(self) -> bool {
+        self.entry().list
+    }
+
+    /// Every known name.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..TABLE.len()).filter_map(|id| u8::try_from(id).ok().map(Self))
+    }
+
+    pub(crate) const fn id(self) -> u8 {
+        self.0
+    }
+}
+
+impl fmt::Display for HeaderName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for HeaderName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A header field's name given as a constant or as text: `headers.text("X-Trace")`.
+pub trait AsHeaderName {
+    /// The known name, if it is one.
+    fn known(&self) -> Option<HeaderName>;
+    /// The spelling to write.
+    fn text(&self) -> &str;
+}
+
+impl AsHeaderName for HeaderName {
+    fn known(&self) -> Option<HeaderName> {
+        Some(*self)
+    }
+    fn text(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl AsHeaderName for &str {
+    fn known(&self) -> Option<HeaderName> {
+        HeaderName::find(self.as_bytes())
+    }
+    fn text(&self) -> &str {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_found_in_any_case_and_in_its_compact_form() {
+        for name in HeaderName::all() {
+            assert_eq!(HeaderName::find(name.as_str().as_bytes()), Some(name));
+            assert_eq!(HeaderName::find(name.as_str().to_uppercase().as_bytes()), Some(name));
+            if let Some(letter) = name.compact() {
+                assert_eq!(HeaderName::find(&[letter as u8]), Some(name));
+                assert_eq!(HeaderName::find(&[letter.to_ascii_uppercase() as u8]), Some(name));
+            }
+        }
+        assert_eq!(HeaderName::find(b"X-Trace"), None);
+        assert_eq!(HeaderName::find(b"z"), None);
+        assert_eq!(HeaderName::find(b"9"), None);
+        assert_eq!(HeaderName::find(b""), None);
+    }
+}

@@ -1,0 +1,531 @@
+//! URIs: `sip`, `sips`, `tel` and whatever else a peer names (RFC 3261 §19.1, RFC 3966).
+
+use crate::ValueError;
+use crate::syntax::number;
+use alloc::borrow::Cow;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
+
+/// A URI as its own text plus offsets: unknown schemes and parameters survive, `Display` is a copy.
+///
+/// ```
+/// use sip_message::Uri;
+/// let uri: Uri = "sip:alice@atlanta.example.com:5070;transport=tcp?subject=hi".parse()?;
+/// assert_eq!((uri.user(), uri.host(), uri.port()), (Some("alice"), "atlanta.example.com", Some(5070)));
+/// assert_eq!(uri.param("transport"), Some(Some("tcp")));
+/// # Ok::<(), sip_message::ValueError>(())
+/// ```
+///
+/// `==` compares texts; [`Uri::equivalent`] compares as RFC 3261 §19.1.4 asks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Uri {
+    text: String,
+    /// Octets of the scheme.
+    scheme: u32,
+    /// Where the user part ends (its '@'), 0 without one. It starts after "scheme:".
+    user: u32,
+    /// Start and end of the host, brackets of an IPv6 reference included.
+    host: (u32, u32),
+    port: Option<u16>,
+    /// Where parameters start (their ';'), then headers (their '?'); the text's length without.
+    params: u32,
+    headers: u32,
+}
+
+fn offset(at: usize) -> Result<u32, ValueError> {
+    u32::try_from(at).map_err(|_| ValueError::new("a URI shorter than 4 GiB", at))
+}
+
+impl Uri {
+    /// `sip:user@host:port`; characters of `user` that need it are escaped.
+    ///
+    /// # Errors
+    /// If `host` is not a host name, an IPv4 address or a bracketed IPv6 address.
+    pub fn sip(user: Option<&str>, host: &str, port: Option<u16>) -> Result<Self, ValueError> {
+        Self::of("sip", user, host, port)
+    }
+
+    fn of(scheme: &str, user: Option<&str>, host: &str, port: Option<u16>) -> Result<Self, ValueError> {
+        let mut text = String::from(scheme);
+        text.push(':');
+        if let Some(user) = user {
+            for byte in user.bytes() {
+                push_escaped(&mut text, byte, is_user_character);
+            }
+            text.push('@');
+        }
+        let start = text.len();
+        text.push_str(host);
+        if parse_host(host, start)? != host.len() {
+            return Err(ValueError::new("a host", start));
+        }
+        if let Some(port) = port {
+            text.push(':');
+            text.push_str(&port.to_string());
+        }
+        text.parse()
+    }
+
+    /// The scheme as written: `sip`, `sips`, `tel`, ...
+    pub fn scheme(&self) -> &str {
+        self.part(0, self.scheme)
+    }
+
+    /// Whether the scheme is `sip`.
+    pub fn is_sip(&self) -> bool {
+        self.scheme().eq_ignore_ascii_case("sip")
+    }
+
+    /// Whether the scheme is `sips`.
+    pub fn is_sips(&self) -> bool {
+        self.scheme().eq_ignore_ascii_case("sips")
+    }
+
+    /// Whether the scheme is `tel` (RFC 3966).
+    pub fn is_tel(&self) -> bool {
+        self.scheme().eq_ignore_ascii_case("tel")
+    }
+
+    /// The user part of a `sip` or `sips` URI, escapes as they stand, a password included; the number of a
+    /// `tel` URI.
+    pub fn user(&self) -> Option<&str> {
+        if self.is_tel() {
+            return Some(self.part(self.scheme.saturating_add(1), self.params));
+        }
+        (self.user > 0).then(|| self.part(self.scheme.saturating_add(1), self.user))
+    }
+
+    /// The user part with escapes undone.
+    pub fn user_decoded(&self) -> Option<Cow<'_, str>> {
+        self.user().map(decode)
+    }
+
+    /// The host as written; empty for a URI that has none (`tel`, `urn`).
+    pub fn host(&self) -> &str {
+        self.part(self.host.0, self.host.1)
+    }
+
+    /// The port, if it is written.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// `host:port`, or `host` alone.
+    pub fn host_port(&self) -> &str {
+        self.part(self.host.0, self.params)
+    }
+
+    /// A URI parameter: `None` if absent, `Some(None)` for a flag such as `lr`.
+    pub fn param(&self, name: &str) -> Option<Option<&str>> {
+        self.params().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The URI parameters in order.
+    pub fn params(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.part(self.params, self.headers).split(';').filter(|one| !one.is_empty()).map(|one| {
+            match one.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (one, None),
+            }
+        })
+    }
+
+    /// The headers after `?`, escapes as they stand.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let text = self.text.get(self.headers as usize..).unwrap_or_default();
+        text.trim_start_matches('?')
+            .split('&')
+            .filter(|one| !one.is_empty())
+            .map(|one| one.split_once('=').unwrap_or((one, "")))
+    }
+
+    /// Whether the URI names a loose router (RFC 3261 §16.4).
+    pub fn has_lr(&self) -> bool {
+        self.param("lr").is_some()
+    }
+
+    /// The `transport` parameter.
+    pub fn transport_param(&self) -> Option<&str> {
+        self.param("transport").flatten()
+    }
+
+    /// The `maddr` parameter.
+    pub fn maddr(&self) -> Option<&str> {
+        self.param("maddr").flatten()
+    }
+
+    /// The whole text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Sets or replaces a parameter; characters that need it are escaped.
+    pub fn set_param(&mut self, name: &str, value: Option<&str>) {
+        self.rewrite_params(name, Some(value));
+    }
+
+    /// Removes a parameter.
+    pub fn remove_param(&mut self, name: &str) {
+        self.rewrite_params(name, None);
+    }
+
+    /// Removes the headers after `?`.
+    pub fn remove_headers(&mut self) {
+        self.text.truncate(self.headers as usize);
+    }
+
+    fn rewrite_params(&mut self, name: &str, new: Option<Option<&str>>) {
+        let mut text = String::from(self.part(0, self.params));
+        for (known, value) in self.params().filter(|(known, _)| !known.eq_ignore_ascii_case(name)) {
+            text.push(';');
+            text.push_str(known);
+            if let Some(value) = value {
+                text.push('=');
+                text.push_str(value);
+            }
+        }
+        if let Some(value) = new {
+            text.push(';');
+            name.bytes().for_each(|byte| push_escaped(&mut text, byte, is_param_character));
+            if let Some(value) = value {
+                text.push('=');
+                value.bytes().for_each(|byte| push_escaped(&mut text, byte, is_param_character));
+            }
+        }
+        text.push_str(self.text.get(self.headers as usize..).unwrap_or_default());
+        if let Ok(uri) = text.parse() {
+            *self = uri;
+        }
+    }
+
+    /// What identifies an address-of-record: the URI without port-independent details, that is scheme, user
+    /// (escapes undone) and host in lower case, and the port (RFC 3261 §10.3 step 5). Parameters are dropped.
+    pub fn canonical_aor(&self) -> String {
+        let mut text = self.scheme().to_ascii_lowercase();
+        text.push(':');
+        if let Some(user) = self.user_decoded() {
+            user.bytes().for_each(|byte| push_escaped(&mut text, byte, is_user_character));
+            if !self.is_tel() {
+                text.push('@');
+            }
+        }
+        text.push_str(&self.host_port().to_ascii_lowercase());
+        text
+    }
+
+    /// Whether both name the same resource: RFC 3261 §19.1.4 for `sip` and `sips`, texts without regard to
+    /// case for others.
+    pub fn equivalent(&self, other: &Self) -> bool {
+        if !self.scheme().eq_ignore_ascii_case(other.scheme()) {
+            return false;
+        }
+        if !self.is_sip() && !self.is_sips() {
+            return self.text.eq_ignore_ascii_case(&other.text);
+        }
+        self.user_decoded() == other.user_decoded()
+            && self.host().eq_ignore_ascii_case(other.host())
+            && self.port == other.port
+            && params_agree(self, other)
+            && params_agree(other, self)
+            && headers_agree(self, other)
+    }
+
+    fn part(&self, from: u32, to: u32) -> &str {
+        self.text.get(from as usize..to as usize).unwrap_or_default()
+    }
+}
+
+/// Parameters that, present in one URI only, make it another (RFC 3261 §19.1.4).
+const TELLING: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
+
+fn params_agree(one: &Uri, other: &Uri) -> bool {
+    one.params().all(|(name, value)| match other.param(name) {
+        Some(theirs) => match (value, theirs) {
+            (Some(a), Some(b)) => decode(a).eq_ignore_ascii_case(&decode(b)),
+            (a, b) => a == b,
+        },
+        None => !TELLING.iter().any(|telling| telling.eq_ignore_ascii_case(name)),
+    })
+}
+
+fn headers_agree(one: &Uri, other: &Uri) -> bool {
+    let sorted = |uri: &Uri| {
+        let mut all: Vec<_> = uri
+            .headers()
+            .map(|(name, value)| (decode(name).to_ascii_lowercase(), decode(value).into_owned()))
+            .collect();
+        all.sort();
+        all
+    };
+    sorted(one) == sorted(other)
+}
+
+impl FromStr for Uri {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let colon = text.find(':').ok_or(ValueError::new("a scheme and ':'", 0))?;
+        let scheme = text.get(..colon).unwrap_or_default();
+        let mut letters = scheme.bytes();
+        if !letters.next().is_some_and(|first| first.is_ascii_alphabetic())
+            || !letters.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+        {
+            return Err(ValueError::new("a URI scheme", 0));
+        }
+        if let Some(at) = text.bytes().position(|byte| !is_uri_character(byte)) {
+            return Err(ValueError::new("a character allowed in a URI (escape others with %)", at));
+        }
+        let end = offset(text.len())?;
+        let mut uri = Self {
+            text: String::from(text),
+            scheme: offset(colon)?,
+            user: 0,
+            host: (end, end),
+            port: None,
+            params: end,
+            headers: end,
+        };
+        if uri.is_sip() || uri.is_sips() {
+            uri.parse_sip(colon)?;
+        } else if text.len() == colon.saturating_add(1) {
+            return Err(ValueError::new("something after the scheme", colon));
+        } else if uri.is_tel()
+            && let Some(at) = text.find(';')
+        {
+            uri.params = offset(at)?;
+        }
+        Ok(uri)
+    }
+}
+
+impl Uri {
+    fn parse_sip(&mut self, colon: usize) -> Result<(), ValueError> {
+        let text = self.text.as_str();
+        let start = colon.saturating_add(1);
+        let rest = text.get(start..).unwrap_or_default();
+        let mut host = start;
+        if let Some(at) = rest.find('@') {
+            let at = start.saturating_add(at);
+            if at == start {
+                return Err(ValueError::new("a user before '@'", start));
+            }
+            check_escapes(text, start, at)?;
+            self.user = offset(at)?;
+            host = at.saturating_add(1);
+        }
+        let mut end = parse_host(text.get(host..).unwrap_or_default(), host)?.saturating_add(host);
+        self.host = (offset(host)?, offset(end)?);
+        let after = text.get(end..).unwrap_or_default();
+        if let Some(port) = after.strip_prefix(':') {
+            let digits = port.find([';', '?']).unwrap_or(port.len());
+            let digits = port.get(..digits).unwrap_or_default();
+            self.port = Some(number(digits).ok_or(ValueError::new("a port from 0 to 65535", end))?);
+            end = end.saturating_add(digits.len()).saturating_add(1);
+        }
+        self.params = offset(end)?;
+        let after = text.get(end..).unwrap_or_default();
+        if !after.is_empty() && !after.starts_with([';', '?']) {
+            return Err(ValueError::new("':', ';', '?' or the end after the host", end));
+        }
+        let headers = after.find('?').map_or(text.len(), |at| end.saturating_add(at));
+        self.headers = offset(headers)?;
+        check_escapes(text, end, text.len())
+    }
+}
+
+/// The length of the host that `text` starts with; `at` is its offset, for errors.
+fn parse_host(text: &str, at: usize) -> Result<usize, ValueError> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let end = rest.find(']').ok_or(ValueError::new("']' after an IPv6 address", at))?;
+        let address = rest.get(..end).unwrap_or_default();
+        return match address.parse::<core::net::Ipv6Addr>() {
+            Ok(_) => Ok(end.saturating_add(2)),
+            Err(_) => Err(ValueError::new("an IPv6 address in brackets", at)),
+        };
+    }
+    let end = text
+        .bytes()
+        .position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')))
+        .unwrap_or(text.len());
+    if end == 0 { Err(ValueError::new("a host name or address", at)) } else { Ok(end) }
+}
+
+/// The length of the host at the start of `text`, for other values that contain one (`Via`).
+pub(crate) fn host_length(text: &str, at: usize) -> Result<usize, ValueError> {
+    parse_host(text, at)
+}
+
+fn check_escapes(text: &str, from: usize, to: usize) -> Result<(), ValueError> {
+    let part = text.get(from..to).unwrap_or_default().as_bytes();
+    for (at, _) in part.iter().enumerate().filter(|(_, byte)| **byte == b'%') {
+        let digits = part.get(at.saturating_add(1)..at.saturating_add(3));
+        if !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
+            return Err(ValueError::new("two hexadecimal digits after '%'", from.saturating_add(at)));
+        }
+    }
+    Ok(())
+}
+
+fn is_uri_character(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')')
+}
+
+fn is_user_character(byte: u8) -> bool {
+    is_unreserved(byte) || matches!(byte, b'&' | b'=' | b'+' | b'$' | b',' | b';' | b'?' | b'/')
+}
+
+fn is_param_character(byte: u8) -> bool {
+    is_unreserved(byte) || matches!(byte, b'[' | b']' | b'/' | b':' | b'&' | b'+' | b'$')
+}
+
+fn push_escaped(text: &mut String, byte: u8, plain: fn(u8) -> bool) {
+    if plain(byte) {
+        text.push(char::from(byte));
+    } else {
+        const HEX: [char; 16] =
+            ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+        text.push('%');
+        text.extend([byte >> 4, byte & 15].iter().filter_map(|&digit| HEX.get(usize::from(digit))));
+    }
+}
+
+/// `text` with `%HH` undone; octets that are not UTF-8 become U+FFFD.
+fn decode(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte == b'%'
+            && let Some((digits, beyond)) = after.split_at_checked(2)
+            && let Some(value) =
+                core::str::from_utf8(digits).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok())
+        {
+            bytes.push(value);
+            rest = beyond;
+        } else {
+            bytes.push(byte);
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+impl fmt::Display for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uri(text: &str) -> Uri {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn parts_of_a_full_sip_uri_rfc_3261_19_1_1() {
+        let uri = uri("sips:alice:pw@[2001:db8::9]:5061;transport=tcp;lr?a=b&c=d%20e");
+        assert_eq!(uri.user(), Some("alice:pw"));
+        assert_eq!(uri.host(), "[2001:db8::9]");
+        assert_eq!(uri.host_port(), "[2001:db8::9]:5061");
+        assert_eq!(uri.port(), Some(5061));
+        assert!(uri.has_lr() && uri.is_sips());
+        assert_eq!(uri.headers().collect::<Vec<_>>(), [("a", "b"), ("c", "d%20e")]);
+    }
+
+    #[test]
+    fn users_may_hold_semicolons_and_question_marks() {
+        let uri = uri("sip:user;par=u%40example.net@example.com");
+        assert_eq!(uri.user_decoded().unwrap(), "user;par=u@example.net");
+        assert_eq!(uri.host(), "example.com");
+        assert_eq!(uri.param("par"), None);
+    }
+
+    #[test]
+    fn refused_with_the_place() {
+        for text in [
+            "sip:",
+            "sip:@host",
+            "alice",
+            "sip:a@",
+            "sip:a@host:x",
+            "sip:a@host:99999",
+            "sip:a b@host",
+            "sip:a%2@h",
+            "sip:[::1",
+            "sip:[zz]",
+            "sip:h/x",
+            "1sip:h",
+            "tel:",
+            "<sip:a@b>",
+        ] {
+            assert!(text.parse::<Uri>().is_err(), "{text} passed");
+        }
+    }
+
+    /// RFC 3261 §19.1.4: the examples of equal and of different URIs.
+    #[test]
+    fn equality_examples_of_rfc_3261_19_1_4() {
+        for (a, b) in [
+            ("sip:%61lice@atlanta.com;transport=TCP", "sip:alice@AtLanTa.CoM;Transport=tcp"),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5"),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com;security=on"),
+            (
+                "sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com",
+                "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com",
+            ),
+            (
+                "sip:alice@atlanta.com?subject=project%20x&priority=urgent",
+                "sip:alice@atlanta.com?priority=urgent&subject=project%20x",
+            ),
+        ] {
+            assert!(uri(a).equivalent(&uri(b)), "{a} = {b}");
+            assert!(uri(b).equivalent(&uri(a)), "{b} = {a}");
+        }
+        for (a, b) in [
+            ("SIP:ALICE@AtLanTa.CoM;Transport=udp", "sip:alice@AtLanTa.CoM;Transport=UDP"),
+            ("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060"),
+            ("sip:bob@biloxi.com", "sip:bob@biloxi.com;transport=udp"),
+            ("sip:bob@biloxi.com", "sip:bob@biloxi.com:6000;transport=tcp"),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com?Subject=next%20meeting"),
+            ("sip:bob@phone21.boxesbybob.com", "sip:bob@192.0.2.4"),
+            ("sip:carol@chicago.com;security=on", "sip:carol@chicago.com;security=off"),
+        ] {
+            assert!(!uri(a).equivalent(&uri(b)), "{a} ≠ {b}");
+            assert!(!uri(b).equivalent(&uri(a)), "{b} ≠ {a}");
+        }
+    }
+
+    #[test]
+    fn tel_and_other_schemes() {
+        let tel = uri("tel:+1-201-555-0123;phone-context=example.com");
+        assert_eq!(tel.user(), Some("+1-201-555-0123"));
+        assert_eq!(tel.param("phone-context"), Some(Some("example.com")));
+        assert_eq!(uri("urn:service:sos").scheme(), "urn");
+    }
+
+    #[test]
+    fn building_escapes_what_needs_it() {
+        let mut made = Uri::sip(Some("a b@c"), "example.com", Some(5070)).unwrap();
+        assert_eq!(made.to_string(), "sip:a%20b%40c@example.com:5070");
+        made.set_param("transport", Some("tcp"));
+        made.set_param("x", Some("a;b\r\n"));
+        assert_eq!(made.to_string(), "sip:a%20b%40c@example.com:5070;transport=tcp;x=a%3Bb%0D%0A");
+        made.remove_param("transport");
+        assert_eq!(made.param("transport"), None);
+        assert!(Uri::sip(None, "exa mple", None).is_err());
+        assert!(Uri::sip(None, "h;lr", None).is_err());
+        assert_eq!(uri("SIP:Al%69ce@EXAMPLE.com;x=1").canonical_aor(), "sip:Alice@example.com");
+    }
+}

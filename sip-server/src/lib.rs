@@ -1,0 +1,1 @@
+//! A SIP server as a library: registrar, location service and stateful proxy.
