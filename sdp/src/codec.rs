@@ -1,0 +1,228 @@
+//! Codecs as SDP names them: `a=rtpmap`, `a=fmtp`, and the numbers that RFC 3551 gave away for good.
+
+use std::borrow::Cow;
+
+use crate::events::EventSet;
+
+/// The name of the RTP payload format for DTMF digits and other events (RFC 4733 §7.1.1).
+pub const TELEPHONE_EVENT: &str = "telephone-event";
+/// The name of the RTP payload format for comfort noise (RFC 3389).
+const COMFORT_NOISE: &str = "CN";
+
+/// A codec: what `a=rtpmap` and `a=fmtp` say of it, without a payload type number.
+///
+/// Two descriptions mean the same codec when [`Codec::matches`]: equal name (letter case aside), clock rate and channels.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Codec {
+    name: Cow<'static, str>,
+    clock_rate: u32,
+    channels: u8,
+    fmtp: Option<String>,
+}
+
+impl Codec {
+    /// A codec with one channel and no format parameters. `name` is the encoding name of `a=rtpmap`, `clock_rate` is
+    /// the RTP timestamp rate in Hz.
+    pub fn new(name: impl Into<Cow<'static, str>>, clock_rate: u32) -> Self {
+        Codec { name: name.into(), clock_rate, channels: 1, fmtp: None }
+    }
+
+    /// G.711 µ-law at 8 kHz (RFC 3551 §4.5.14).
+    pub fn pcmu() -> Self {
+        Codec::new("PCMU", 8000)
+    }
+
+    /// G.711 A-law at 8 kHz (RFC 3551 §4.5.14).
+    pub fn pcma() -> Self {
+        Codec::new("PCMA", 8000)
+    }
+
+    /// DTMF events 0–15 at the RTP clock rate of the audio that they go with (RFC 4733 §2.1).
+    pub fn telephone_event(clock_rate: u32) -> Self {
+        Codec::new(TELEPHONE_EVENT, clock_rate).with_fmtp(EventSet::DTMF.to_string())
+    }
+
+    /// The same codec with `channels` audio channels.
+    #[must_use]
+    pub fn with_channels(self, channels: u8) -> Self {
+        Codec { channels, ..self }
+    }
+
+    /// The same codec with the format parameters of an `a=fmtp` line (the text after the payload type).
+    #[must_use]
+    pub fn with_fmtp(self, fmtp: impl Into<String>) -> Self {
+        Codec { fmtp: Some(fmtp.into()), ..self }
+    }
+
+    /// The encoding name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The RTP timestamp rate in Hz. Never 0 in what was received.
+    pub fn clock_rate(&self) -> u32 {
+        self.clock_rate
+    }
+
+    /// Audio channels, 1 unless stated.
+    pub fn channels(&self) -> u8 {
+        self.channels
+    }
+
+    /// The format parameters, verbatim.
+    pub fn fmtp(&self) -> Option<&str> {
+        self.fmtp.as_deref()
+    }
+
+    /// Whether both name the same codec: name, clock rate and channels agree. Format parameters do not count here.
+    pub fn matches(&self, other: &Codec) -> bool {
+        self.clock_rate == other.clock_rate
+            && self.channels == other.channels
+            && self.name.eq_ignore_ascii_case(&other.name)
+    }
+
+    /// Whether this is RFC 4733's `telephone-event`.
+    pub fn is_telephone_event(&self) -> bool {
+        self.name.eq_ignore_ascii_case(TELEPHONE_EVENT)
+    }
+
+    /// Whether a stream can live on this codec alone: events and comfort noise only accompany others.
+    pub fn is_primary(&self) -> bool {
+        !self.is_telephone_event() && !self.name.eq_ignore_ascii_case(COMFORT_NOISE)
+    }
+
+    /// Reads the value of `a=rtpmap`: `<payload type> <name>/<clock rate>[/<channels>]` (RFC 8866 §6.6). `None` for what
+    /// could not be used: a number above 127, a clock rate of 0, more than 255 channels.
+    pub(crate) fn from_rtpmap(value: &str) -> Option<(u8, Codec)> {
+        let mut fields = value.split_whitespace();
+        let payload_type = payload_type(fields.next()?)?;
+        let mut encoding = fields.next()?.split('/');
+        let name = encoding.next().filter(|name| !name.is_empty())?;
+        let clock_rate = encoding.next()?.parse::<u32>().ok().filter(|rate| *rate > 0)?;
+        let channels = match encoding.next() {
+            None | Some("") => 1,
+            Some(channels) => channels.parse::<u8>().ok().filter(|count| *count > 0)?,
+        };
+        Some((payload_type, Codec::new(name.to_owned(), clock_rate).with_channels(channels)))
+    }
+
+    /// The value of the `a=rtpmap` line that gives this codec `payload_type`.
+    pub(crate) fn rtpmap(&self, payload_type: u8) -> String {
+        let Codec { name, clock_rate, channels, .. } = self;
+        match channels {
+            0 | 1 => format!("{payload_type} {name}/{clock_rate}"),
+            _ => format!("{payload_type} {name}/{clock_rate}/{channels}"),
+        }
+    }
+}
+
+/// A codec under the payload type number that one direction of one stream uses for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Payload {
+    /// The RTP payload type, 0–127.
+    pub payload_type: u8,
+    /// What it stands for.
+    pub codec: Codec,
+}
+
+/// `telephone-event` under the payload type number that one direction of one stream uses for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EventPayload {
+    /// The RTP payload type, 0–127.
+    pub payload_type: u8,
+    /// The RTP timestamp rate in Hz, equal to that of the audio it goes with.
+    pub clock_rate: u32,
+    /// The events that the receiving side takes.
+    pub events: EventSet,
+}
+
+/// Reads an RTP payload type number.
+pub(crate) fn payload_type(text: &str) -> Option<u8> {
+    text.parse::<u8>().ok().filter(|number| *number < 128)
+}
+
+/// First payload type without a fixed meaning (RFC 3551 §6).
+pub(crate) const FIRST_DYNAMIC: u8 = 96;
+
+/// RFC 3551 §6, tables 4 and 5: payload types that need no `a=rtpmap`.
+const STATIC: [(u8, &str, u32, u8); 23] = [
+    (0, "PCMU", 8000, 1),
+    (3, "GSM", 8000, 1),
+    (4, "G723", 8000, 1),
+    (5, "DVI4", 8000, 1),
+    (6, "DVI4", 16000, 1),
+    (7, "LPC", 8000, 1),
+    (8, "PCMA", 8000, 1),
+    (9, "G722", 8000, 1),
+    (10, "L16", 44100, 2),
+    (11, "L16", 44100, 1),
+    (12, "QCELP", 8000, 1),
+    (13, "CN", 8000, 1),
+    (14, "MPA", 90000, 1),
+    (15, "G728", 8000, 1),
+    (16, "DVI4", 11025, 1),
+    (17, "DVI4", 22050, 1),
+    (18, "G729", 8000, 1),
+    (25, "CelB", 90000, 1),
+    (26, "JPEG", 90000, 1),
+    (28, "nv", 90000, 1),
+    (31, "H261", 90000, 1),
+    (32, "MPV", 90000, 1),
+    (34, "H263", 90000, 1),
+];
+
+/// The codec that RFC 3551 §6 fixed for `payload_type`, if any.
+pub fn static_codec(payload_type: u8) -> Option<Codec> {
+    let (_, name, rate, channels) = STATIC.into_iter().find(|(number, ..)| *number == payload_type)?;
+    Some(Codec::new(name, rate).with_channels(channels))
+}
+
+/// The payload type that RFC 3551 §6 fixed for `codec`, if any.
+pub fn static_payload_type(codec: &Codec) -> Option<u8> {
+    let found = STATIC.into_iter().find(|(_, name, rate, channels)| {
+        codec.name.eq_ignore_ascii_case(name) && codec.clock_rate == *rate && codec.channels == *channels
+    });
+    found.map(|(number, ..)| number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rtpmap_is_read_as_rfc_8866_section_6_6_writes_it() {
+        let (number, codec) = Codec::from_rtpmap("97 opus/48000/2").unwrap();
+        assert_eq!((number, codec.name(), codec.clock_rate(), codec.channels()), (97, "opus", 48000, 2));
+        assert_eq!(codec.rtpmap(111), "111 opus/48000/2");
+        assert_eq!(Codec::from_rtpmap("0 PCMU/8000/1").unwrap().1, Codec::pcmu());
+        for unusable in [
+            "",
+            "97",
+            "97 opus",
+            "128 opus/48000",
+            "97 opus/0",
+            "97 /8000",
+            "97 opus/8000/0",
+            "97 x/8000/256",
+        ] {
+            assert_eq!(Codec::from_rtpmap(unusable), None, "{unusable}");
+        }
+    }
+
+    #[test]
+    fn codecs_match_by_name_rate_and_channels_whatever_the_letter_case() {
+        assert!(Codec::new("pcmu", 8000).matches(&Codec::pcmu()));
+        assert!(!Codec::new("PCMU", 16000).matches(&Codec::pcmu()));
+        assert!(!Codec::pcmu().with_channels(2).matches(&Codec::pcmu()));
+    }
+
+    #[test]
+    fn static_numbers_of_rfc_3551_go_both_ways() {
+        for number in 0..128 {
+            if let Some(codec) = static_codec(number) {
+                assert_eq!(static_payload_type(&codec), Some(number));
+            }
+        }
+        assert_eq!(static_payload_type(&Codec::telephone_event(8000)), None);
+    }
+}

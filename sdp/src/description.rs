@@ -1,0 +1,139 @@
+//! The session description: text in, text out (RFC 8866).
+
+use std::fmt;
+use std::str::FromStr;
+
+use sdp_types::{ParserError, Session, Time};
+
+use crate::lenient;
+use crate::limits::{Limit, Limits};
+use crate::section::MediaSection;
+
+/// Why a text is no session description.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseError {
+    /// The text is larger than we are willing to read.
+    #[error("session description exceeds its limit of {maximum} {limit:?} (line {line})")]
+    LimitExceeded {
+        /// Which limit.
+        limit: Limit,
+        /// The line (from 1, empty lines not counted) where it was exceeded; 0 for the text as a whole.
+        line: usize,
+        /// The limit's value.
+        maximum: usize,
+    },
+    /// The text does not follow RFC 8866 §5, even when read leniently.
+    #[error("session description is malformed: {0}")]
+    Syntax(SyntaxError),
+}
+
+impl ParseError {
+    /// The SIP status for a request that carried such a body: 413 when too large, else 400 (RFC 3261 §21.4.11, §21.4.1).
+    pub fn status(&self) -> u16 {
+        match self {
+            ParseError::LimitExceeded { .. } => 413,
+            ParseError::Syntax(_) => 400,
+        }
+    }
+}
+
+/// What is wrong with the text, and on which line (from 1).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SyntaxError(String);
+
+impl From<ParserError> for SyntaxError {
+    fn from(error: ParserError) -> Self {
+        SyntaxError(error.to_string())
+    }
+}
+
+/// A session description (RFC 8866): the session level and its media sections, in the order of the text.
+///
+/// The text is parsed and printed by `sdp-types`; every attribute, known or not, keeps its name, value and place.
+/// Reading is lenient where phones in the field err (bare line feeds, an empty or missing `s=`, a missing `t=`, doubled
+/// spaces in `m=`, a broken `b=`); printing is strict: CR LF, and no value can add a line.
+///
+/// ```
+/// use sdp::{Direction, SessionDescription};
+/// let text = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+///             m=audio 49170 RTP/AVP 0 8\r\na=sendonly\r\na=x-vendor:kept\r\n";
+/// let description = SessionDescription::parse(text.as_bytes())?;
+/// let audio = description.media().next().unwrap();
+/// assert_eq!(audio.direction(), Direction::SendOnly);
+/// assert_eq!(audio.rtp_address()?.to_string(), "192.0.2.1:49170");
+/// assert_eq!(description.to_string(), text);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionDescription(Session);
+
+impl SessionDescription {
+    /// Reads a description within the default [`Limits`].
+    ///
+    /// # Errors
+    /// [`ParseError`] when it is too large or malformed.
+    pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
+        Self::parse_within(text, &Limits::default())
+    }
+
+    /// Reads a description within `limits`.
+    ///
+    /// # Errors
+    /// [`ParseError`] when it is too large or malformed.
+    pub fn parse_within(text: &[u8], limits: &Limits) -> Result<Self, ParseError> {
+        limits.check(text)?;
+        match Session::parse(text) {
+            Ok(session) => Ok(session.into()),
+            // Only text that fails pays for the second look. The first error is the one that tells about the peer's text.
+            Err(error) => match Session::parse(lenient::mend(text).as_bytes()) {
+                Ok(session) => Ok(session.into()),
+                Err(_) => Err(ParseError::Syntax(error.into())),
+            },
+        }
+    }
+
+    /// The underlying data model, for everything this crate has no typed view of.
+    pub fn session(&self) -> &Session {
+        &self.0
+    }
+
+    /// Gives up the wrapper for the underlying data model.
+    pub fn into_session(self) -> Session {
+        self.0
+    }
+
+    /// The media sections in order, each with the session level behind it.
+    pub fn media(&self) -> impl ExactSizeIterator<Item = MediaSection<'_>> {
+        self.0.medias.iter().map(|media| MediaSection::new(&self.0, media))
+    }
+
+    /// The text as bytes, ready to be a message body of type `application/sdp`.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.to_string().into_bytes()
+    }
+}
+
+impl From<Session> for SessionDescription {
+    /// Wraps a data model. A missing `t=` becomes the `t=0 0` that is printed for it, so that equal text means equal values.
+    fn from(mut session: Session) -> Self {
+        if session.times.is_empty() {
+            session.times.push(Time::new(0, 0));
+        }
+        SessionDescription(session)
+    }
+}
+
+impl FromStr for SessionDescription {
+    type Err = ParseError;
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        Self::parse(text.as_bytes())
+    }
+}
+
+impl fmt::Display for SessionDescription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
