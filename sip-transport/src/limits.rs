@@ -1,0 +1,106 @@
+//! What peers may make a driver hold. Every limit has a counter beside it in [`Counters`].
+
+use std::time::Duration;
+
+/// Limits of a driver over sockets.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Limits of a single message.
+    pub message: sip_message::Limits,
+    /// Connections in all, accepted and opened.
+    pub connections: usize,
+    /// Accepted connections from one address.
+    pub connections_per_source: usize,
+    /// Messages waiting to be written to one connection.
+    pub send_queue: usize,
+    /// Bytes waiting to be written to one connection.
+    pub send_queue_bytes: usize,
+    /// Datagrams waiting for a full socket buffer to drain.
+    pub datagram_queue: usize,
+    /// A connection that neither sends nor receives for so long is closed.
+    pub idle: Duration,
+    /// An accepted connection that has not sent one whole message after so long is closed.
+    pub first_message: Duration,
+    /// How long opening a connection may take.
+    pub connect: Duration,
+    /// Name service questions in flight.
+    pub queries: usize,
+    /// How long a name service question may take.
+    pub query: Duration,
+}
+
+impl Limits {
+    /// Each connection costs a socket and up to two tasks: a peer must not use up our file descriptors.
+    pub const CONNECTIONS: usize = 10_000;
+    /// One address must not take all connections; a carrier's NAT or trunk needs some hundreds.
+    pub const CONNECTIONS_PER_SOURCE: usize = 1_000;
+    /// A peer that does not read must not make us store what we would tell it.
+    pub const SEND_QUEUE: usize = 1_024;
+    /// The same, where the messages are large.
+    pub const SEND_QUEUE_BYTES: usize = 1 << 20;
+    /// A burst beyond the socket buffer; what exceeds it is lost as it would be in the network, and retransmitted.
+    pub const DATAGRAM_QUEUE: usize = 1_024;
+    /// RFC 3261 §18 wants connections kept for at least the longest transaction (Timer C, 3 minutes); phones
+    /// behind NAT keep theirs alive each 2 minutes (RFC 5626 §4.4.1), so three missed ones end it.
+    pub const IDLE: Duration = Duration::from_secs(360);
+    /// Holding a connection open with a trickle of bytes ("slowloris") costs the attacker nothing, so end it.
+    pub const FIRST_MESSAGE: Duration = Duration::from_secs(32);
+    /// Shorter than Timer B (32 s), so that the next candidate can still be tried within a transaction.
+    pub const CONNECT: Duration = Duration::from_secs(8);
+    /// Requests to ever new domains must not flood the name server or our memory.
+    pub const QUERIES: usize = 1_024;
+    /// A transaction waits no longer than Timer B; two questions in a row must fit in it.
+    pub const QUERY: Duration = Duration::from_secs(10);
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            message: sip_message::Limits::default(),
+            connections: Limits::CONNECTIONS,
+            connections_per_source: Limits::CONNECTIONS_PER_SOURCE,
+            send_queue: Limits::SEND_QUEUE,
+            send_queue_bytes: Limits::SEND_QUEUE_BYTES,
+            datagram_queue: Limits::DATAGRAM_QUEUE,
+            idle: Limits::IDLE,
+            first_message: Limits::FIRST_MESSAGE,
+            connect: Limits::CONNECT,
+            queries: Limits::QUERIES,
+            query: Limits::QUERY,
+        }
+    }
+}
+
+/// What a driver counted since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Messages handed to the core.
+    pub received: u64,
+    /// Messages handed to the kernel.
+    pub sent: u64,
+    /// Keep-alives (CRLF, RFC 5626 §4.4.1; empty datagrams) that came.
+    pub keep_alives: u64,
+    /// Datagrams that are no SIP message we could route an answer for.
+    pub rejected_datagrams: u64,
+    /// Connections closed because what came on them could not be framed.
+    pub malformed_streams: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections opened.
+    pub opened: u64,
+    /// Connections refused because of the limit on all.
+    pub refused_total: u64,
+    /// Connections refused because of the limit per source address.
+    pub refused_per_source: u64,
+    /// Connections closed because nothing happened on them.
+    pub idle_closed: u64,
+    /// Connections closed because the peer did not read.
+    pub slow_readers: u64,
+    /// Messages that could not be sent.
+    pub send_failures: u64,
+    /// Datagrams dropped because the kernel's buffer and our queue were full.
+    pub datagrams_dropped: u64,
+    /// Name service questions answered "too many".
+    pub queries_refused: u64,
+}
