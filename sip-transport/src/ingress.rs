@@ -75,9 +75,90 @@ pub fn stamp(request: &mut Request, path: &Path) -> Result<(), Rejected> {
         via.set_param("rport", Some(&path.remote.port().to_string()));
     }
     via.set_param("received", Some(&source.to_string()));
-    request
-        .headers
-        .update_first::<Via>(|top| *top = via)
-        .map_err(Rejected::Via)?;
+    request.headers.update_first::<Via>(|top| *top = via).map_err(Rejected::Via)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path::Transport;
+
+    fn options(via: &str) -> Bytes {
+        Bytes::from(format!(
+            "OPTIONS sip:bob@192.0.2.2 SIP/2.0\r\n{via}From: <sip:a@b>;tag=1\r\nTo: <sip:b@b>\r\nCall-ID: c\r\n\
+             CSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+        ))
+    }
+
+    fn receive(via: &str, source: &str) -> Result<String, Rejected> {
+        let path = Path::to(Transport::Udp, source.parse().unwrap());
+        datagram(options(via), path, &Limits::default())
+            .map(|received| received.message.headers().text("Via").unwrap().to_owned())
+    }
+
+    /// RFC 3261 §18.2.1: `received` when the sent-by is another address or a name.
+    #[test]
+    fn received_is_added_where_the_sent_by_differs() {
+        assert_eq!(
+            receive("Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1\r\n", "192.0.2.1:5060").unwrap(),
+            "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1"
+        );
+        assert_eq!(
+            receive("Via: SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bK1\r\n", "192.0.2.1:5060").unwrap(),
+            "SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bK1;received=192.0.2.1"
+        );
+        assert_eq!(
+            receive("Via: SIP/2.0/UDP bobspc.example;branch=z9hG4bK1\r\n", "[2001:db8::1]:5060").unwrap(),
+            "SIP/2.0/UDP bobspc.example;branch=z9hG4bK1;received=2001:db8::1"
+        );
+        assert_eq!(
+            receive("Via: SIP/2.0/UDP [2001:DB8:0::1]:5060;branch=z9hG4bK1\r\n", "[2001:db8::1]:5060")
+                .unwrap(),
+            "SIP/2.0/UDP [2001:DB8:0::1]:5060;branch=z9hG4bK1",
+            "another spelling of the same address"
+        );
+    }
+
+    /// RFC 3581 §4: an `rport` without value gets the source port, and `received` is added in any case.
+    #[test]
+    fn rport_is_filled_in() {
+        assert_eq!(
+            receive("Via: SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z9hG4bK1\r\n", "192.0.2.1:9988").unwrap(),
+            "SIP/2.0/UDP 192.0.2.1:5060;rport=9988;branch=z9hG4bK1;received=192.0.2.1"
+        );
+    }
+
+    #[test]
+    fn what_a_client_claims_about_its_source_is_overwritten() {
+        let claimed = receive(
+            "Via: SIP/2.0/UDP 192.0.2.1;received=203.0.113.9;rport=53;branch=z9hG4bK1\r\n",
+            "192.0.2.1:5060",
+        );
+        assert_eq!(claimed.unwrap(), "SIP/2.0/UDP 192.0.2.1;received=192.0.2.1;rport=5060;branch=z9hG4bK1");
+    }
+
+    #[test]
+    fn only_the_top_via_is_touched() {
+        let path = Path::to(Transport::Udp, "192.0.2.1:5060".parse().unwrap());
+        let two =
+            options("Via: SIP/2.0/UDP a.example;branch=z9hG4bK1, SIP/2.0/UDP b.example;branch=z9hG4bK2\r\n");
+        let received = datagram(two, path, &Limits::default()).unwrap();
+        let vias: Vec<Via> = received.message.headers().all::<Via>().map(Result::unwrap).collect();
+        assert_eq!(vias[0].received(), Some("192.0.2.1"));
+        assert_eq!(vias[1].received(), None);
+    }
+
+    #[test]
+    fn what_cannot_be_answered_is_rejected() {
+        assert_eq!(receive("", "192.0.2.1:1").unwrap_err(), Rejected::NoVia);
+        assert!(matches!(receive("Via: nonsense\r\n", "192.0.2.1:1").unwrap_err(), Rejected::Via(_)));
+        let path = Path::to(Transport::Udp, "192.0.2.1:1".parse().unwrap());
+        for keep_alive in [&b""[..], b"\r\n\r\n", b"\0\0\0\0"] {
+            let bytes = Bytes::from_static(keep_alive);
+            assert_eq!(datagram(bytes, path, &Limits::default()).unwrap_err(), Rejected::KeepAlive);
+        }
+        let garbage = datagram(Bytes::from_static(b"\x16\x03\x01 hello"), path, &Limits::default());
+        assert!(matches!(garbage.unwrap_err(), Rejected::Parse(_)));
+    }
 }

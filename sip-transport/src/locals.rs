@@ -78,7 +78,8 @@ impl Locals {
     #[must_use]
     pub fn for_path(&self, transport: Transport, remote: SocketAddr) -> Option<&Local> {
         let fits = |local: &&Local| local.transport == transport && local.reaches(remote.ip());
-        let same_side = |local: &&Local| fits(local) && local.bound.ip().is_loopback() == remote.ip().is_loopback();
+        let same_side =
+            |local: &&Local| fits(local) && local.bound.ip().is_loopback() == remote.ip().is_loopback();
         self.list.iter().find(same_side).or_else(|| self.list.iter().find(fits))
     }
 

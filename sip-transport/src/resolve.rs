@@ -102,7 +102,11 @@ struct Host {
 #[derive(Clone, Debug)]
 enum State {
     /// Asking for the SRV records of the first transport of the list.
-    Services { name: String, transports: VecDeque<Transport>, fallback: Host },
+    Services {
+        name: String,
+        transports: VecDeque<Transport>,
+        fallback: Host,
+    },
     /// Asking for the addresses of the first host of the list.
     Hosts(VecDeque<Host>),
     Ended(Option<Unreachable>),
@@ -189,7 +193,9 @@ impl Resolution {
     /// The answer to the question of the last [`Step::Ask`]. Records of another kind than asked for count as none.
     pub fn answer(&mut self, records: Result<Records, ResolveError>) {
         match std::mem::replace(&mut self.state, State::Ended(None)) {
-            State::Services { name, transports, fallback } => self.services(name, transports, fallback, records),
+            State::Services { name, transports, fallback } => {
+                self.services(name, transports, fallback, records)
+            }
             State::Hosts(hosts) => self.addresses(hosts, records),
             ended @ State::Ended(_) => self.state = ended,
         }
@@ -203,7 +209,8 @@ impl Resolution {
         let named = match uri.transport_param() {
             None => None,
             Some(name) => Some(
-                Transport::from_uri_param(name).ok_or_else(|| Unreachable::UnknownTransport(name.to_owned()))?,
+                Transport::from_uri_param(name)
+                    .ok_or_else(|| Unreachable::UnknownTransport(name.to_owned()))?,
             ),
         };
         let named = match (secure, named) {
@@ -309,7 +316,9 @@ impl Resolution {
                     self.push(host.transport, SocketAddr::new(ip, host.port));
                 }
             }
-            Ok(_) => self.trouble = Some(Unreachable::Name { name: host.name, error: ResolveError::NotFound }),
+            Ok(_) => {
+                self.trouble = Some(Unreachable::Name { name: host.name, error: ResolveError::NotFound })
+            }
             Err(error) => self.trouble = Some(Unreachable::Name { name: host.name, error }),
         }
         if !hosts.is_empty() && self.found.len() < MAX_CANDIDATES {
@@ -344,7 +353,6 @@ impl Resolution {
         self.trouble.clone().unwrap_or(Unreachable::NoLocal(Transport::Udp))
     }
 }
-
 
 /// The SRV name of a service: `_sip._udp.example.com`, `_sips._tcp.example.com` (RFC 3263 §4.1).
 fn service_name(transport: Transport, domain: &str) -> String {
@@ -412,7 +420,9 @@ mod tests {
 
     fn done(resolution: &Resolution) -> Vec<String> {
         match resolution.step() {
-            Step::Done(list) => list.iter().map(|c| format!("{} {}", c.transport.uri_param(), c.remote)).collect(),
+            Step::Done(list) => {
+                list.iter().map(|c| format!("{} {}", c.transport.uri_param(), c.remote)).collect()
+            }
             other => panic!("not done: {other:?}"),
         }
     }
@@ -466,7 +476,10 @@ mod tests {
     fn srv_targets_are_tried_by_priority_and_then_their_addresses() {
         let mut resolution = start("sip:bob@example.com", 0);
         asks(&resolution, "_sip._udp.example.com");
-        resolution.answer(Ok(Records::Srv(vec![srv(20, 0, 5060, "b.example.com."), srv(10, 0, 5070, "a.example.com")])));
+        resolution.answer(Ok(Records::Srv(vec![
+            srv(20, 0, 5060, "b.example.com."),
+            srv(10, 0, 5070, "a.example.com"),
+        ])));
         asks(&resolution, "a.example.com");
         resolution.answer(addresses(&["192.0.2.1", "192.0.2.2"]));
         asks(&resolution, "b.example.com");
@@ -525,7 +538,8 @@ mod tests {
         let mut random = 42;
         let mut first = [0_u32; 2];
         for _ in 0..4000 {
-            let ordered = in_order(vec![srv(1, 75, 1, "a"), srv(1, 25, 2, "b"), srv(2, 9999, 3, "c")], &mut random);
+            let ordered =
+                in_order(vec![srv(1, 75, 1, "a"), srv(1, 25, 2, "b"), srv(2, 9999, 3, "c")], &mut random);
             assert_eq!(ordered[2].target, "c");
             first[usize::from(ordered[0].target == "b")] += 1;
         }
@@ -555,6 +569,9 @@ mod tests {
         assert_eq!(resolution.step(), Step::Ask(Question::Addresses("client.example.com".into())));
         resolution.answer(addresses(&["192.0.2.9"]));
         assert_eq!(done(&resolution), ["tcp 192.0.2.9:5070"]);
-        asks(&Resolution::for_response(&Via::new("UDP", "client.example.com", None), need(0)), "_sip._udp.client.example.com");
+        asks(
+            &Resolution::for_response(&Via::new("UDP", "client.example.com", None), need(0)),
+            "_sip._udp.client.example.com",
+        );
     }
 }

@@ -82,3 +82,63 @@ pub fn way(via: &Via, request_path: &Path) -> Way {
     }
     Way { path, reopen: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path::FlowId;
+
+    fn request_path(transport: Transport, remote: &str) -> Path {
+        Path {
+            transport,
+            local: "198.51.100.1:5060".parse().unwrap(),
+            remote: remote.parse().unwrap(),
+            flow: Some(FlowId(7)),
+        }
+    }
+
+    fn goes(via: &str, transport: Transport, remote: &str) -> Way {
+        let mut headers = sip_message::Headers::new();
+        headers.push_raw("Via", via).unwrap();
+        way(&headers.require().unwrap(), &request_path(transport, remote))
+    }
+
+    /// RFC 3261 §18.2.2 for UDP, item by item, and RFC 3581 §4.
+    #[test]
+    fn datagram_responses_follow_maddr_then_rport_then_received_then_sent_by() {
+        let to = |via: &str| goes(via, Transport::Udp, "192.0.2.7:40000").path.remote.to_string();
+        assert_eq!(
+            to("SIP/2.0/UDP 10.0.0.1:5070;maddr=224.0.1.75;received=192.0.2.7;rport=40000"),
+            "224.0.1.75:5070"
+        );
+        assert_eq!(to("SIP/2.0/UDP 10.0.0.1:5070;received=192.0.2.7;rport=40000"), "192.0.2.7:40000");
+        assert_eq!(to("SIP/2.0/UDP 10.0.0.1:5070;received=192.0.2.7"), "192.0.2.7:5070");
+        assert_eq!(to("SIP/2.0/UDP host.example;received=192.0.2.7"), "192.0.2.7:5060");
+        assert_eq!(to("SIP/2.0/UDP 192.0.2.9:5080"), "192.0.2.9:5080");
+    }
+
+    #[test]
+    fn a_datagram_response_leaves_from_the_socket_the_request_came_to() {
+        let way =
+            goes("SIP/2.0/UDP 192.0.2.7;rport=40000;received=192.0.2.7", Transport::Udp, "192.0.2.7:40000");
+        assert_eq!(way.path, request_path(Transport::Udp, "192.0.2.7:40000"));
+        assert_eq!(way.reopen, None);
+    }
+
+    /// RFC 3261 §18.2.2, first item: the connection, and when it is gone the received address with the sent-by port.
+    #[test]
+    fn stream_responses_use_their_connection_and_know_where_to_reopen() {
+        let way = goes("SIP/2.0/TCP host.example:5070;received=192.0.2.7", Transport::Tcp, "192.0.2.7:40000");
+        assert_eq!(way.path, request_path(Transport::Tcp, "192.0.2.7:40000"));
+        assert_eq!(way.reopen, Some("192.0.2.7:5070".parse().unwrap()));
+        let way = goes("SIP/2.0/TCP 192.0.2.9", Transport::Tcp, "192.0.2.9:40000");
+        assert_eq!(way.reopen, Some("192.0.2.9:5060".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_link_local_source_keeps_its_scope() {
+        let remote = "[fe80::1%3]:40000";
+        let way = goes("SIP/2.0/UDP [fe80::1]:5060;received=fe80::1", Transport::Udp, remote);
+        assert_eq!(way.path.remote.to_string(), "[fe80::1%3]:5060");
+    }
+}
