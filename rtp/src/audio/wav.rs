@@ -1,0 +1,221 @@
+//! WAV files: any PCM in, 8 kHz mono 16 bits out.
+
+use std::f64::consts::PI;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::path::Path;
+
+use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
+
+use super::SAMPLE_RATE;
+
+/// Samples read from one file and channel: an hour at 48 kHz. A wrong file must not take all memory.
+pub const MAX_SAMPLES: usize = 172_800_000;
+/// Zero crossings of the resampling filter on either side.
+const LOBES: f64 = 16.0;
+
+/// Why a file cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum WavError {
+    /// Not a WAV file, broken, or not accessible.
+    #[error("WAV: {0}")]
+    File(#[from] hound::Error),
+    /// Longer than [`MAX_SAMPLES`].
+    #[error("WAV: more than {MAX_SAMPLES} samples per channel; cut the file")]
+    TooLong,
+    /// A rate that no audio has.
+    #[error("WAV: a sample rate of {0} Hz is not supported; use 1,000 to 384,000")]
+    SampleRate(u32),
+}
+
+/// Reads a file: channels are mixed, other widths and floats converted, other rates resampled.
+///
+/// # Errors
+/// [`WavError`].
+pub fn read(path: impl AsRef<Path>) -> Result<Vec<i16>, WavError> {
+    let file = File::open(path).map_err(hound::Error::IoError)?;
+    read_from(BufReader::new(file))
+}
+
+/// Reads from anything; see [`read`].
+///
+/// # Errors
+/// [`WavError`].
+pub fn read_from(reader: impl Read) -> Result<Vec<i16>, WavError> {
+    let mut reader = WavReader::new(reader)?;
+    let WavSpec { channels, sample_rate, bits_per_sample, sample_format } = reader.spec();
+    if !(1000..=384_000).contains(&sample_rate) {
+        return Err(WavError::SampleRate(sample_rate));
+    }
+    let channels = usize::from(channels.max(1));
+    if reader.len() as usize / channels > MAX_SAMPLES {
+        return Err(WavError::TooLong);
+    }
+    let interleaved: Vec<f64> = match sample_format {
+        SampleFormat::Float => {
+            reader.samples::<f32>().map(|s| s.map(|s| f64::from(s) * 32768.0)).collect::<Result<_, _>>()?
+        }
+        SampleFormat::Int => {
+            let scale = 2f64.powi(16 - i32::from(bits_per_sample));
+            reader.samples::<i32>().map(|s| s.map(|s| f64::from(s) * scale)).collect::<Result<_, _>>()?
+        }
+    };
+    let mono: Vec<f64> =
+        interleaved.chunks_exact(channels).map(|frame| frame.iter().sum::<f64>() / channels as f64).collect();
+    Ok(resample(&mono, sample_rate).into_iter().map(|s| s.round() as i16).collect())
+}
+
+/// To 8 kHz, by a windowed sinc below half of the lower rate.
+fn resample(samples: &[f64], from: u32) -> Vec<f64> {
+    if from == SAMPLE_RATE {
+        return samples.to_vec();
+    }
+    let step = f64::from(from) / f64::from(SAMPLE_RATE);
+    let cutoff = (1.0 / step).min(1.0);
+    let reach = LOBES / cutoff;
+    let count = (samples.len() as f64 / step).ceil() as usize;
+    let weight = |distance: f64| {
+        let x = PI * distance * cutoff;
+        let sinc = if x.abs() < 1e-9 { 1.0 } else { x.sin() / x };
+        let window = 0.5 + 0.5 * (PI * distance / reach).cos();
+        cutoff * sinc * window
+    };
+    (0..count)
+        .map(|index| {
+            let centre = index as f64 * step;
+            let first = (centre - reach).ceil().max(0.0) as usize;
+            let last = (centre + reach).floor() as usize;
+            let taps = samples.iter().enumerate().take(last + 1).skip(first);
+            taps.map(|(position, sample)| sample * weight(position as f64 - centre)).sum()
+        })
+        .collect()
+}
+
+/// Writes a file of 8 kHz mono 16 bits.
+///
+/// # Errors
+/// [`WavError::File`].
+pub fn write(path: impl AsRef<Path>, samples: &[i16]) -> Result<(), WavError> {
+    let mut recorder = Recorder::create(path)?;
+    recorder.write(samples)?;
+    recorder.finish()
+}
+
+/// Writes a file while the audio comes in.
+pub struct Recorder<W: Write + Seek = BufWriter<File>> {
+    writer: WavWriter<W>,
+}
+
+impl Recorder {
+    /// Creates or truncates the file.
+    ///
+    /// # Errors
+    /// [`WavError::File`].
+    pub fn create(path: impl AsRef<Path>) -> Result<Self, WavError> {
+        let file = File::create(path).map_err(hound::Error::IoError)?;
+        Self::new(BufWriter::new(file))
+    }
+}
+
+impl<W: Write + Seek> Recorder<W> {
+    /// Writes to anything.
+    ///
+    /// # Errors
+    /// [`WavError::File`].
+    pub fn new(writer: W) -> Result<Self, WavError> {
+        let spec = WavSpec {
+            channels: 1,
+            sample_rate: SAMPLE_RATE,
+            bits_per_sample: 16,
+            sample_format: SampleFormat::Int,
+        };
+        Ok(Self { writer: WavWriter::new(writer, spec)? })
+    }
+
+    /// Appends samples.
+    ///
+    /// # Errors
+    /// [`WavError::File`].
+    pub fn write(&mut self, samples: &[i16]) -> Result<(), WavError> {
+        for sample in samples {
+            self.writer.write_sample(*sample)?;
+        }
+        Ok(())
+    }
+
+    /// Completes the header. Without it, dropping the recorder does so and hides errors.
+    ///
+    /// # Errors
+    /// [`WavError::File`].
+    pub fn finish(self) -> Result<(), WavError> {
+        Ok(self.writer.finalize()?)
+    }
+}
+
+impl<W: Write + Seek> std::fmt::Debug for Recorder<W> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Recorder").field("samples", &self.writer.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::tone::{Tone, dominant_frequency, power_at};
+    use std::io::Cursor;
+
+    fn file(rate: u32, channels: u16, bits: u16, samples: impl Iterator<Item = i32>) -> Vec<u8> {
+        let spec =
+            WavSpec { channels, sample_rate: rate, bits_per_sample: bits, sample_format: SampleFormat::Int };
+        let mut out = Cursor::new(Vec::new());
+        let mut writer = WavWriter::new(&mut out, spec).unwrap();
+        for sample in samples {
+            for channel in 0..channels {
+                writer.write_sample(if channel == 0 { sample } else { 0 }).unwrap();
+            }
+        }
+        writer.finalize().unwrap();
+        out.into_inner()
+    }
+
+    #[test]
+    fn what_was_recorded_is_read_back() {
+        let samples: Vec<i16> = Tone::sine(300.0).samples().take(1234).collect();
+        let mut out = Cursor::new(Vec::new());
+        let mut recorder = Recorder::new(&mut out).unwrap();
+        recorder.write(&samples[..1000]).unwrap();
+        recorder.write(&samples[1000..]).unwrap();
+        recorder.finish().unwrap();
+        assert_eq!(read_from(&out.into_inner()[..]).unwrap(), samples);
+    }
+
+    #[test]
+    fn stereo_24_bits_at_44100_becomes_mono_at_8000_and_keeps_its_tone() {
+        let tone = (0..44_100).map(|i| ((f64::from(i) * 1000.0 * 2.0 * PI / 44_100.0).sin() * 4e6) as i32);
+        let samples = read_from(&file(44_100, 2, 24, tone)[..]).unwrap();
+        assert_eq!(samples.len(), 8000);
+        let dominant = dominant_frequency(&samples).unwrap();
+        assert!((dominant.hertz - 1000.0).abs() < 2.0 && dominant.share > 0.95, "{dominant:?}");
+    }
+
+    #[test]
+    fn what_8_khz_cannot_hold_is_filtered_and_not_folded() {
+        let tone =
+            (0..48_000).map(|i| ((f64::from(i) * 6000.0 * 2.0 * PI / 48_000.0).sin() * 20_000.0) as i32);
+        let samples = read_from(&file(48_000, 1, 16, tone)[..]).unwrap();
+        assert!(power_at(&samples[200..7800], 2000.0) < 100.0);
+    }
+
+    #[test]
+    fn eight_bits_and_upsampling() {
+        let tone = (0..4000).map(|i| ((f64::from(i) * 400.0 * 2.0 * PI / 4000.0).sin() * 100.0) as i32);
+        let samples = read_from(&file(4000, 1, 8, tone)[..]).unwrap();
+        assert!((dominant_frequency(&samples).unwrap().hertz - 400.0).abs() < 2.0);
+    }
+
+    #[test]
+    fn rubbish_is_an_error() {
+        assert!(matches!(read_from(&b"not a wave file"[..]), Err(WavError::File(_))));
+        assert!(matches!(read_from(&file(0x7fff_ffff, 1, 16, 0..4)[..]), Err(WavError::SampleRate(_))));
+    }
+}
