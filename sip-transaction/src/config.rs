@@ -1,0 +1,74 @@
+//! What the layer is told once, and the bounds on what peers may make it hold.
+
+use crate::Timing;
+use sip_transport::Locals;
+use std::time::Duration;
+
+/// How a [`Transactions`](crate::Transactions) layer works.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Seed of branches, tags and jitter. Fresh operating system randomness in production: who knows it can guess
+    /// branches. The same seed and inputs give the same outputs.
+    pub rng_seed: [u8; 32],
+    /// The listeners: what can be sent from, and what stands in Via.
+    pub locals: Locals,
+    /// Base values of the timers.
+    pub timing: Timing,
+    /// Bounds.
+    pub limits: Limits,
+    /// Answers 482 to a request that came before on another way (RFC 3261 §8.2.2.2). For user agents: a proxy
+    /// must not, it forwards both.
+    pub refuse_merged: bool,
+}
+
+impl Config {
+    /// The values of the RFC over these listeners.
+    #[must_use]
+    pub fn new(rng_seed: [u8; 32], locals: Locals) -> Self {
+        Self { rng_seed, locals, timing: Timing::default(), limits: Limits::default(), refuse_merged: false }
+    }
+}
+
+/// Bounds on what can be live at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Server transactions. Above, new requests are answered 503 with Retry-After and not remembered; ACK, CANCEL,
+    /// BYE and responses pass.
+    pub server_transactions: usize,
+    /// Client transactions. Above, sending is refused, except for BYE and CANCEL.
+    pub client_transactions: usize,
+    /// Requests without a transaction (ACK) that wait for DNS.
+    pub stateless_pending: usize,
+    /// Places tried for one request, one after the other (RFC 3263 §4.3).
+    pub attempts: usize,
+    /// Least value of Retry-After in a 503 of ours; up to as much again is added by chance.
+    pub retry_after: Duration,
+}
+
+impl Limits {
+    /// A finished transaction stays 32 s and holds about 1 KB: half a gigabyte is what a flood of requests with
+    /// fresh branches can make us hold. Enough for 15,000 requests a second.
+    pub const SERVER_TRANSACTIONS: usize = 500_000;
+    /// A peer can make a proxy fork and a user agent answer with requests of their own; same cost each.
+    pub const CLIENT_TRANSACTIONS: usize = 500_000;
+    /// A peer chooses the host names in Contact and Record-Route, to which ACKs go, and can make each lookup slow.
+    pub const STATELESS_PENDING: usize = 10_000;
+    /// A zone under a peer's control can name any number of dead hosts; each costs 32 s.
+    pub const ATTEMPTS: usize = 8;
+    /// Clients that were refused shall not come back while the burst lasts.
+    pub const RETRY_AFTER: Duration = Duration::from_secs(5);
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            server_transactions: Self::SERVER_TRANSACTIONS,
+            client_transactions: Self::CLIENT_TRANSACTIONS,
+            stateless_pending: Self::STATELESS_PENDING,
+            attempts: Self::ATTEMPTS,
+            retry_after: Self::RETRY_AFTER,
+        }
+    }
+}

@@ -1,0 +1,469 @@
+//! Client transactions: RFC 3261 §17.1.
+
+use super::cancel::Cancel;
+use super::{Due, Named, Running, Transactions};
+use crate::branch;
+use crate::error::{Failure, SendError, Unsendable};
+use crate::event::{ClientTx, Event, Target};
+use crate::fsm::{Action, Actions, Client, Failing, InviteClient, Slot, Timer, client, invite_client};
+use crate::slab::Key;
+use bytes::Bytes;
+use sip_message::headers::{CSeq, MaxForwards, Via};
+use sip_message::{HeaderName, Method, Request, Response, StatusCode};
+use sip_transport::resolve::Resolution;
+use sip_transport::{Outbox, Path, Transmit};
+use std::collections::VecDeque;
+use std::time::Instant;
+
+/// The machine of one client transaction.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Machine {
+    Invite(InviteClient),
+    Other(Client),
+}
+
+impl Machine {
+    pub(super) fn new(method: &Method) -> Self {
+        if *method == Method::Invite { Self::Invite(InviteClient::new()) } else { Self::Other(Client::new()) }
+    }
+
+    /// No final response yet.
+    pub(super) const fn is_early(self) -> bool {
+        matches!(
+            self,
+            Self::Invite(InviteClient::Calling { .. } | InviteClient::Proceeding)
+                | Self::Other(Client::Trying { .. } | Client::Proceeding)
+        )
+    }
+}
+
+/// What can happen to a client transaction.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Input {
+    Sent,
+    Status(StatusCode),
+    Cancelled,
+    Fired(Timer),
+    TransportError,
+}
+
+/// One client transaction: everything between a request and its final response, over as many attempts as it takes.
+#[derive(Debug)]
+pub(super) struct ClientEntry {
+    pub(super) machine: Machine,
+    /// The request, with our Via on top once it was sent.
+    pub(super) request: Request,
+    /// The request as it was sent last.
+    pub(super) payload: Bytes,
+    /// Where to.
+    pub(super) path: Path,
+    /// The random part of the branch of this attempt.
+    pub(super) nonce: u64,
+    pub(super) running: Running,
+    /// While the answer of the DNS is awaited.
+    pub(super) waiting: Option<Box<Resolution>>,
+    /// Places not tried yet.
+    pub(super) places: VecDeque<Path>,
+    /// INVITEs of earlier attempts that were answered 503: the response may come again and wants its ACK.
+    pub(super) previous: Vec<Previous>,
+    pub(super) cancel: Cancel,
+    /// The ACK for the failure response to INVITE.
+    pub(super) ack: Option<Bytes>,
+    /// This is the CANCEL for that INVITE: nobody outside knows of it.
+    pub(super) cancels: Option<Key>,
+    /// Why the last attempt could not be sent.
+    pub(super) error: Option<sip_transport::SendError>,
+}
+
+#[derive(Debug)]
+pub(super) struct Previous {
+    pub(super) nonce: u64,
+    pub(super) path: Path,
+    pub(super) ack: Bytes,
+}
+
+impl ClientEntry {
+    pub(super) fn new(request: Request, path: Path) -> Self {
+        Self {
+            machine: Machine::new(request.method()),
+            request,
+            payload: Bytes::new(),
+            path,
+            nonce: 0,
+            running: Running::default(),
+            waiting: None,
+            places: VecDeque::new(),
+            previous: Vec::new(),
+            cancel: Cancel::No,
+            ack: None,
+            cancels: None,
+            error: None,
+        }
+    }
+}
+
+impl Transactions {
+    /// Sends a request in a client transaction of its own (RFC 3261 §17.1).
+    ///
+    /// The layer adds the top Via (branch, sent-by of the listener used, `rport`), Max-Forwards if it is missing,
+    /// finds the next hop (RFC 3263), moves requests over 1300 octets from UDP to TCP where it can (§18.1.1) and
+    /// tries the next place when one cannot be reached, does not answer or answers 503 (RFC 3263 §4.3). To the
+    /// user all that is one transaction. What becomes of it comes as [`Event::Response`] or [`Event::Failed`],
+    /// the latter possibly before this function returns.
+    ///
+    /// # Errors
+    /// The request comes back if it is an ACK or a CANCEL, if a field needed for matching is missing, or if too many
+    /// transactions are live (never a BYE).
+    pub fn send(
+        &mut self,
+        now: Instant,
+        request: Request,
+        target: Target,
+        out: &mut impl Outbox<Event>,
+    ) -> Result<ClientTx, SendError> {
+        let mut request = match self.sendable(&request) {
+            Ok(()) => request,
+            Err(reason) => return Err(SendError { request: Box::new(request), reason }),
+        };
+        add_max_forwards(&mut request);
+        let (places, waiting) = self.places(&request, target);
+        let path = places.front().copied().unwrap_or_else(nowhere);
+        let key = self.clients.insert(ClientEntry::new(request, path));
+        if let Some(entry) = self.clients.get_mut(key) {
+            entry.places = places;
+            entry.waiting = waiting;
+        }
+        self.resolve_or_start(now, key, out);
+        Ok(ClientTx(key))
+    }
+
+    fn sendable(&self, request: &Request) -> Result<(), Unsendable> {
+        let method = request.method();
+        if matches!(method, Method::Ack | Method::Cancel) {
+            return Err(Unsendable::Method(method.clone()));
+        }
+        if self.clients.len() >= self.limits.client_transactions && *method != Method::Bye {
+            return Err(Unsendable::TooMany(self.limits.client_transactions));
+        }
+        for name in [HeaderName::FROM, HeaderName::TO, HeaderName::CALL_ID] {
+            if !request.headers.contains(name) {
+                return Err(Unsendable::Header(sip_message::HeaderError::Missing(name)));
+            }
+        }
+        let cseq = request.headers.require::<CSeq>()?;
+        if cseq.method != *method {
+            return Err(Unsendable::CSeq { cseq: cseq.method, method: method.clone() });
+        }
+        // ACK and CANCEL are made with it later.
+        request.uri().map_err(Unsendable::Uri)?;
+        Ok(())
+    }
+
+    /// Forgets a client transaction without any word to the peer: for owners whose own timer ran out, such as a
+    /// proxy's Timer C (RFC 3261 §16.8) after its CANCEL had no effect. [`Event::ClientTerminated`] follows.
+    ///
+    /// `false`: it was over already.
+    pub fn abandon(&mut self, tx: ClientTx, out: &mut impl Outbox<Event>) -> bool {
+        let live = self.clients.get(tx.0).is_some();
+        self.end_client(tx.0, out);
+        live
+    }
+
+    pub(super) fn receive_response(
+        &mut self,
+        now: Instant,
+        response: Response,
+        path: Path,
+        out: &mut impl Outbox<Event>,
+    ) {
+        if response.check().is_err() {
+            self.dropped();
+            return;
+        }
+        let (Ok(Some(via)), Ok(Some(cseq))) = (response.headers.get::<Via>(), response.headers.get::<CSeq>())
+        else {
+            self.dropped();
+            return;
+        };
+        // §18.1.2: a response whose top Via is not ours came to the wrong place.
+        if !self.locals.is_ours(via.host(), via.port()) {
+            self.dropped();
+            return;
+        }
+        let found = via
+            .branch()
+            .and_then(branch::decode)
+            .and_then(|(key, nonce)| self.clients.get(key).map(|entry| (key, nonce, entry)));
+        let Some((key, nonce, entry)) = found else {
+            self.stray(response, &cseq.method, path, out);
+            return;
+        };
+        if entry.nonce != nonce {
+            self.answer_to_an_earlier_attempt(key, nonce, response, &cseq.method, path, out);
+            return;
+        }
+        // A CANCEL has the branch of its INVITE (§9.1), so the method decides (§17.1.3).
+        let key = match &entry.cancel {
+            _ if *entry.request.method() == cseq.method => key,
+            Cancel::Sent(cancel) if cseq.method == Method::Cancel => *cancel,
+            _ => {
+                self.dropped();
+                return;
+            }
+        };
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE
+            && self.try_elsewhere_after_503(now, key, &response, out)
+        {
+            return;
+        }
+        self.client_step(now, key, Input::Status(response.status()), Some((response, path)), out);
+        self.send_held_cancel(now, key, out);
+    }
+
+    fn dropped(&mut self) {
+        self.counters.responses_dropped = self.counters.responses_dropped.saturating_add(1);
+    }
+
+    /// RFC 6026 §7.2: only late 2xx to INVITE are of interest to anybody, to the dialog they belong to.
+    fn stray(&mut self, response: Response, method: &Method, path: Path, out: &mut impl Outbox<Event>) {
+        if response.status().is_success() && *method == Method::Invite {
+            self.counters.strays = self.counters.strays.saturating_add(1);
+            out.event(Event::Stray { response, path });
+        } else {
+            self.dropped();
+        }
+    }
+
+    fn answer_to_an_earlier_attempt(
+        &mut self,
+        key: Key,
+        nonce: u64,
+        response: Response,
+        method: &Method,
+        path: Path,
+        out: &mut impl Outbox<Event>,
+    ) {
+        let previous = self.clients.get(key).and_then(|e| e.previous.iter().find(|p| p.nonce == nonce));
+        match previous {
+            Some(previous) if response.status().is_failure() && *method == Method::Invite => {
+                let transmit = Transmit {
+                    path: previous.path,
+                    payload: previous.ack.clone(),
+                    reopen: None,
+                    token: sip_transport::Token::NONE,
+                };
+                self.counters.responses_absorbed = self.counters.responses_absorbed.saturating_add(1);
+                out.transmit(transmit);
+            }
+            _ => self.stray(response, method, path, out),
+        }
+    }
+
+    pub(super) fn client_fired(
+        &mut self,
+        now: Instant,
+        key: Key,
+        timer: Timer,
+        out: &mut impl Outbox<Event>,
+    ) {
+        if let Some(entry) = self.clients.get_mut(key) {
+            *entry.running.slot(timer.slot()) = None;
+            self.client_step(now, key, Input::Fired(timer), None, out);
+        }
+    }
+
+    pub(super) fn client_send_failed(
+        &mut self,
+        now: Instant,
+        key: Key,
+        path: &Path,
+        error: sip_transport::SendError,
+        out: &mut impl Outbox<Event>,
+    ) {
+        // The word about an earlier attempt may come late.
+        if let Some(entry) = self.clients.get_mut(key)
+            && (entry.path.transport, entry.path.remote) == (path.transport, path.remote)
+        {
+            entry.error = Some(error);
+            self.client_step(now, key, Input::TransportError, None, out);
+        }
+    }
+
+    /// Lets the machine take one step and does what it wants. `received`: the response that is the reason.
+    pub(super) fn client_step(
+        &mut self,
+        now: Instant,
+        key: Key,
+        input: Input,
+        mut received: Option<(Response, Path)>,
+        out: &mut impl Outbox<Event>,
+    ) {
+        let Some(entry) = self.clients.get_mut(key) else { return };
+        let early = entry.machine.is_early();
+        let actions = step(&mut entry.machine, input, &self.timing, entry.path.transport.is_reliable());
+        for action in actions.iter() {
+            match action {
+                Action::Resend => {
+                    self.counters.retransmitted = self.counters.retransmitted.saturating_add(1);
+                    self.transmit_request(key, out);
+                }
+                Action::Ack => self.acknowledge(key, received.as_ref().map(|(response, _)| response), out),
+                Action::Deliver => {
+                    if let Some((response, path)) = received.take() {
+                        self.deliver(key, response, path, out);
+                    }
+                }
+                Action::Arm(timer, after) => self.arm(now, Due::Client(key, timer), after),
+                Action::Disarm(slot) => self.disarm_client(key, slot),
+                Action::Fail(failing) => {
+                    if early {
+                        if self.try_elsewhere(now, key, failing == Failing::Timeout, out) {
+                            return;
+                        }
+                        self.fail(key, failing, out);
+                    }
+                }
+                Action::Done => self.end_client(key, out),
+                Action::Reply | Action::Trying | Action::Unacknowledged => {} // a server's
+            }
+        }
+        if received.is_some() {
+            self.counters.responses_absorbed = self.counters.responses_absorbed.saturating_add(1);
+        }
+    }
+
+    pub(super) fn disarm_client(&mut self, key: Key, slot: Slot) {
+        if let Some(entry) = self.clients.get_mut(key)
+            && let Some(id) = entry.running.slot(slot).take()
+        {
+            self.timers.cancel(id);
+        }
+    }
+
+    pub(super) fn transmit_request(&self, key: Key, out: &mut impl Outbox<Event>) {
+        if let Some(entry) = self.clients.get(key) {
+            let token = Named::Client(key).token();
+            out.transmit(Transmit { path: entry.path, payload: entry.payload.clone(), reopen: None, token });
+        }
+    }
+
+    fn deliver(&mut self, key: Key, response: Response, path: Path, out: &mut impl Outbox<Event>) {
+        if self.clients.get(key).is_some_and(|entry| entry.cancels.is_none()) {
+            self.counters.responses = self.counters.responses.saturating_add(1);
+            out.event(Event::Response { tx: ClientTx(key), response, path });
+        }
+    }
+
+    fn fail(&mut self, key: Key, failing: Failing, out: &mut impl Outbox<Event>) {
+        let Some(entry) = self.clients.get(key) else { return };
+        let failure = match (failing, entry.error) {
+            (Failing::Transport, Some(error)) => Failure::Transport(error),
+            _ => Failure::Timeout,
+        };
+        self.report(key, failure, out);
+    }
+
+    /// Tells the user of a failure, unless the transaction is one that the user does not know.
+    pub(super) fn report(&mut self, key: Key, failure: Failure, out: &mut impl Outbox<Event>) {
+        if self.clients.get(key).is_some_and(|entry| entry.cancels.is_none()) {
+            self.counters.failed = self.counters.failed.saturating_add(1);
+            out.event(Event::Failed { tx: ClientTx(key), failure });
+        }
+    }
+
+    /// Forgets a transaction, and with an INVITE its CANCEL: the answer to that one could no longer be matched.
+    pub(super) fn end_client(&mut self, key: Key, out: &mut impl Outbox<Event>) {
+        let Some(entry) = self.clients.remove(key) else { return };
+        self.stop(entry.running);
+        if let Cancel::Sent(cancel) = entry.cancel
+            && let Some(cancel) = self.clients.remove(cancel)
+        {
+            self.stop(cancel.running);
+        }
+        match entry.cancels {
+            Some(invite) => {
+                if let Some(invite) = self.clients.get_mut(invite) {
+                    invite.cancel = Cancel::Over;
+                }
+            }
+            None => out.event(Event::ClientTerminated { tx: ClientTx(key) }),
+        }
+    }
+
+    /// Sends the ACK for a failure response, made from the response the first time (§17.1.1.3).
+    fn acknowledge(&mut self, key: Key, response: Option<&Response>, out: &mut impl Outbox<Event>) {
+        let Some(entry) = self.clients.get_mut(key) else { return };
+        if entry.ack.is_none() {
+            entry.ack = response.and_then(|response| ack(&entry.request, response));
+        }
+        if let Some(payload) = entry.ack.clone() {
+            let token = Named::Client(key).token();
+            out.transmit(Transmit { path: entry.path, payload, reopen: None, token });
+        }
+    }
+}
+
+fn step(machine: &mut Machine, input: Input, timing: &crate::Timing, reliable: bool) -> Actions {
+    let mut actions = Actions::default();
+    match machine {
+        Machine::Invite(machine) => {
+            use invite_client::Input as To;
+            let input = match input {
+                Input::Sent => To::Sent,
+                Input::Status(status) if status.is_provisional() => To::Provisional,
+                Input::Status(status) if status.is_success() => To::Success,
+                Input::Status(_) => To::Failure,
+                Input::Cancelled => To::Cancelled,
+                Input::Fired(timer) => To::Fired(timer),
+                Input::TransportError => To::TransportError,
+            };
+            machine.step(input, timing, reliable, |action| actions.push(action));
+        }
+        Machine::Other(machine) => {
+            use client::Input as To;
+            let input = match input {
+                Input::Sent => To::Sent,
+                Input::Status(status) if status.is_provisional() => To::Provisional,
+                Input::Status(_) => To::Final,
+                Input::Fired(timer) => To::Fired(timer),
+                Input::TransportError => To::TransportError,
+                Input::Cancelled => return actions,
+            };
+            machine.step(input, timing, reliable, |action| actions.push(action));
+        }
+    }
+    actions
+}
+
+/// The ACK for a failure response (§17.1.1.3): Request-URI, Call-ID, From, CSeq number, Route and top Via of the
+/// request, To of the response.
+pub(super) fn ack(request: &Request, response: &Response) -> Option<Bytes> {
+    let (uri, via) = (request.uri().ok()?, request.headers.get::<Via>().ok()??);
+    let cseq = request.headers.get::<CSeq>().ok()??;
+    let mut ack = Request::builder(Method::Ack, &uri)
+        .header(&via)
+        .copy(&request.headers, HeaderName::ROUTE)
+        .copy(&request.headers, HeaderName::FROM)
+        .copy(&response.headers, HeaderName::TO)
+        .copy(&request.headers, HeaderName::CALL_ID)
+        .header(&CSeq::new(cseq.number, Method::Ack))
+        .build()
+        .ok()?;
+    add_max_forwards(&mut ack);
+    Some(ack.to_bytes())
+}
+
+/// RFC 3261 §8.1.1.6.
+const MAX_FORWARDS: u8 = 70;
+
+pub(super) fn add_max_forwards(request: &mut Request) {
+    if !request.headers.contains(HeaderName::MAX_FORWARDS) {
+        request.headers.push_back(&MaxForwards(MAX_FORWARDS));
+    }
+}
+
+/// The path of a request that has none yet; nothing is ever sent on it.
+pub(super) fn nowhere() -> Path {
+    let unspecified = std::net::SocketAddr::new(std::net::Ipv4Addr::UNSPECIFIED.into(), 0);
+    Path::to(sip_transport::Transport::Udp, unspecified)
+}

@@ -1,0 +1,469 @@
+//! Server transactions: RFC 3261 §17.2, and the CANCELs and ACKs that belong to them.
+
+use super::{Due, Named, Running, Transactions};
+use crate::error::{RespondError, Unrespondable};
+use crate::event::{Event, ServerTx};
+use crate::fsm::{Action, Actions, InviteServer, Server, Slot, Timer, invite_server, server};
+use crate::key::{self, Era};
+use crate::slab::Key;
+use bytes::Bytes;
+use sip_message::headers::{To, Via};
+use sip_message::{Method, Request, Response, StatusCode};
+use sip_transport::response::{Way, way};
+use sip_transport::{Outbox, Path, SendError, Transmit};
+use std::time::Instant;
+
+/// The machine of one server transaction.
+#[derive(Clone, Copy, Debug)]
+enum Machine {
+    Invite(InviteServer),
+    Other(Server),
+}
+
+impl Machine {
+    const fn is_early(self) -> bool {
+        matches!(
+            self,
+            Self::Invite(InviteServer::Proceeding) | Self::Other(Server::Trying | Server::Proceeding)
+        )
+    }
+}
+
+/// What can happen to a server transaction.
+#[derive(Clone, Copy, Debug)]
+enum Input {
+    Received,
+    Repeated,
+    Status(StatusCode),
+    Ack,
+    Fired(Timer),
+    TransportError,
+}
+
+/// What a step is about: the request that came, or the response to send.
+enum About {
+    Nothing,
+    Request(Request, Path),
+    Response(Bytes),
+}
+
+/// One server transaction.
+#[derive(Debug)]
+pub(super) struct ServerEntry {
+    machine: Machine,
+    /// Until the final response.
+    pub(super) request: Option<Request>,
+    pub(super) path: Path,
+    way: Way,
+    /// The response sent last, for retransmission.
+    last: Option<Bytes>,
+    pub(super) running: Running,
+    /// Under which it is found in `matching` and `merged`.
+    matching: Box<str>,
+    merged: Option<Box<str>>,
+    /// The To tag of our responses to INVITE.
+    to_tag: Option<Box<str>>,
+    cancelled: bool,
+    /// The user gave 408 to a request other than INVITE: nothing is sent (RFC 4320 §4.2).
+    silent: bool,
+}
+
+/// Requests that are let in above every limit: refusing them would keep what they end alive.
+const fn always_passes(method: &Method) -> bool {
+    matches!(method, Method::Bye)
+}
+
+impl Transactions {
+    pub(super) fn receive_request(
+        &mut self,
+        now: Instant,
+        request: Request,
+        path: Path,
+        out: &mut impl Outbox<Event>,
+    ) {
+        // The ingress has stamped the top Via, so it can be read; who comes another way gets no answer.
+        let Ok(Some(via)) = request.headers.get::<Via>() else {
+            self.counters.unanswerable = self.counters.unanswerable.saturating_add(1);
+            return;
+        };
+        match request.method() {
+            Method::Ack => self.receive_ack(now, request, &via, path, out),
+            Method::Cancel => self.receive_cancel(request, &via, &path, out),
+            _ => self.receive_other(now, request, &via, path, out),
+        }
+    }
+
+    fn find(&mut self, request: &Request, via: &Via, method: &Method) -> Option<(Key, Era)> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let era = key::write(request, via, method, &mut scratch);
+        let found = self.matching.get(scratch.as_str()).copied();
+        self.scratch = scratch;
+        Some((found?, era?))
+    }
+
+    fn receive_other(
+        &mut self,
+        now: Instant,
+        request: Request,
+        via: &Via,
+        path: Path,
+        out: &mut impl Outbox<Event>,
+    ) {
+        if let Some((key, _)) = self.find(&request, via, request.method()) {
+            self.counters.absorbed = self.counters.absorbed.saturating_add(1);
+            self.server_step(now, key, Input::Repeated, About::Nothing, out);
+            return;
+        }
+        if let Err(error) = request.check() {
+            self.counters.bad_requests = self.counters.bad_requests.saturating_add(1);
+            self.refuse(&request, via, &path, error.status, &error.reason, out);
+            return;
+        }
+        if self.servers.len() >= self.limits.server_transactions && !always_passes(request.method()) {
+            self.counters.refused = self.counters.refused.saturating_add(1);
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            self.refuse(&request, via, &path, status, status.reason(), out);
+            return;
+        }
+        let merged = if self.refuse_merged { self.merge_key(&request) } else { None };
+        if merged.as_ref().is_some_and(|merged| self.merged.contains_key(merged)) {
+            self.counters.merged = self.counters.merged.saturating_add(1);
+            let status = StatusCode::LOOP_DETECTED;
+            self.refuse(&request, via, &path, status, "Merged Request", out);
+            return;
+        }
+        self.open(now, request, via, path, merged, out);
+    }
+
+    /// §8.2.2.2 is about requests outside of dialogs only.
+    fn merge_key(&mut self, request: &Request) -> Option<Box<str>> {
+        let to = request.headers.get::<To>().ok()??;
+        if to.tag().is_some() {
+            return None;
+        }
+        key::write_merged(request, &mut self.scratch)?;
+        Some(self.scratch.as_str().into())
+    }
+
+    fn open(
+        &mut self,
+        now: Instant,
+        request: Request,
+        via: &Via,
+        path: Path,
+        merged: Option<Box<str>>,
+        out: &mut impl Outbox<Event>,
+    ) {
+        if key::write(&request, via, request.method(), &mut self.scratch).is_none() {
+            self.counters.unanswerable = self.counters.unanswerable.saturating_add(1);
+            return;
+        }
+        let matching: Box<str> = self.scratch.as_str().into();
+        let machine = match request.method() {
+            Method::Invite => Machine::Invite(InviteServer::new()),
+            _ => Machine::Other(Server::new()),
+        };
+        let key = self.servers.insert(ServerEntry {
+            machine,
+            request: Some(request.clone()),
+            path,
+            way: way(via, &path),
+            last: None,
+            running: Running::default(),
+            matching: matching.clone(),
+            merged: merged.clone(),
+            to_tag: None,
+            cancelled: false,
+            silent: false,
+        });
+        self.matching.insert(matching, key);
+        if let Some(merged) = merged {
+            self.merged.insert(merged, key);
+        }
+        self.counters.requests = self.counters.requests.saturating_add(1);
+        self.server_step(now, key, Input::Received, About::Request(request, path), out);
+    }
+
+    /// §17.2.3: an ACK to a failure response belongs to the INVITE's transaction, any other goes up.
+    fn receive_ack(
+        &mut self,
+        now: Instant,
+        request: Request,
+        via: &Via,
+        path: Path,
+        out: &mut impl Outbox<Event>,
+    ) {
+        if request.check().is_err() {
+            self.counters.unanswerable = self.counters.unanswerable.saturating_add(1);
+            return;
+        }
+        let to_tag = request.headers.get::<To>().ok().flatten();
+        let to_tag = to_tag.as_ref().and_then(|to| to.tag());
+        if let Some((key, era)) = self.find(&request, via, &Method::Invite)
+            && let Some(entry) = self.servers.get(key)
+            && (era == Era::Rfc3261 || entry.to_tag.as_deref() == to_tag)
+        {
+            self.server_step(now, key, Input::Ack, About::Request(request, path), out);
+        } else if to_tag == Some(self.stateless_tag.as_str()) {
+            self.counters.absorbed = self.counters.absorbed.saturating_add(1);
+        } else {
+            self.counters.acks = self.counters.acks.saturating_add(1);
+            out.event(Event::Ack { request, path });
+        }
+    }
+
+    /// §9.2. A CANCEL is answered without being remembered: the same CANCEL gets the same answer as long as what it
+    /// cancels is there.
+    fn receive_cancel(&mut self, request: Request, via: &Via, path: &Path, out: &mut impl Outbox<Event>) {
+        if let Err(error) = request.check() {
+            self.counters.bad_requests = self.counters.bad_requests.saturating_add(1);
+            self.refuse(&request, via, path, error.status, &error.reason, out);
+            return;
+        }
+        // It matches a transaction of any method, though only an INVITE can be stopped.
+        let invite = self.find(&request, via, &Method::Invite);
+        let found = invite.or_else(|| {
+            let others =
+                Method::KNOWN.iter().filter(|method| !matches!(method, Method::Ack | Method::Cancel));
+            others.into_iter().find_map(|method| self.find(&request, via, method))
+        });
+        let Some((key, _)) = found else {
+            self.counters.cancels_unmatched = self.counters.cancels_unmatched.saturating_add(1);
+            let status = StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST;
+            self.refuse(&request, via, path, status, status.reason(), out);
+            return;
+        };
+        let Some(entry) = self.servers.get_mut(key) else { return };
+        let first = matches!(entry.machine, Machine::Invite(InviteServer::Proceeding)) && !entry.cancelled;
+        entry.cancelled |= first;
+        // The tag of the answer to the INVITE, if there is one yet.
+        let tag = entry.to_tag.as_deref().unwrap_or(&self.stateless_tag);
+        if let Ok(response) = request.reply(StatusCode::OK).to_tag(tag).build() {
+            let token = sip_transport::Token::NONE;
+            let way = way(via, path);
+            let payload = response.to_bytes();
+            out.transmit(Transmit { path: way.path, payload, reopen: way.reopen, token });
+        }
+        if first {
+            self.counters.cancels = self.counters.cancels.saturating_add(1);
+            out.event(Event::Cancelled { tx: ServerTx(key), request });
+        } else {
+            self.counters.absorbed = self.counters.absorbed.saturating_add(1);
+        }
+    }
+
+    /// Sends a response in a server transaction (RFC 3261 §17.2).
+    ///
+    /// To an INVITE any number of 1xx, then a final one; after a 2xx more of them may be given, which is how a
+    /// user agent repeats it until the ACK comes (§13.3.1.4). To other requests 100 only as a provisional response:
+    /// it is sent when RFC 4320 §4.1 allows; the layer does so by itself if nothing is given. A 408 to such a
+    /// request is not sent at all (§4.2): its client has given up by itself.
+    ///
+    /// # Errors
+    /// The response comes back if the transaction is over, has its final response, or must not be answered so.
+    pub fn respond(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        response: Response,
+        out: &mut impl Outbox<Event>,
+    ) -> Result<(), RespondError> {
+        let status = response.status();
+        if let Err(reason) = self.respondable(tx.0, status) {
+            return Err(RespondError { response: Box::new(response), reason });
+        }
+        let Some(entry) = self.servers.get_mut(tx.0) else { return Ok(()) };
+        if matches!(entry.machine, Machine::Other(_)) && status == StatusCode::REQUEST_TIMEOUT {
+            entry.silent = true;
+            self.counters.unanswered = self.counters.unanswered.saturating_add(1);
+            return Ok(());
+        }
+        if matches!(entry.machine, Machine::Invite(_))
+            && let Ok(Some(to)) = response.headers.get::<To>()
+            && to.tag() != entry.to_tag.as_deref()
+        {
+            entry.to_tag = to.tag().map(Into::into);
+        }
+        if status.is_final() {
+            entry.request = None;
+        }
+        self.server_step(now, tx.0, Input::Status(status), About::Response(response.to_bytes()), out);
+        Ok(())
+    }
+
+    fn respondable(&self, key: Key, status: StatusCode) -> Result<(), Unrespondable> {
+        let entry = self.servers.get(key).ok_or(Unrespondable::Stale)?;
+        match entry.machine {
+            Machine::Invite(InviteServer::Accepted) if status.is_success() => Ok(()),
+            _ if !entry.machine.is_early() || entry.silent => Err(Unrespondable::AlreadyFinal),
+            Machine::Other(_) if status.is_provisional() && status != StatusCode::TRYING => {
+                Err(Unrespondable::Provisional)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn server_fired(
+        &mut self,
+        now: Instant,
+        key: Key,
+        timer: Timer,
+        out: &mut impl Outbox<Event>,
+    ) {
+        let Some(entry) = self.servers.get_mut(key) else { return };
+        *entry.running.slot(timer.slot()) = None;
+        if timer == Timer::Expire && !entry.silent {
+            self.counters.unanswered = self.counters.unanswered.saturating_add(1);
+        }
+        self.server_step(now, key, Input::Fired(timer), About::Nothing, out);
+    }
+
+    pub(super) fn server_send_failed(
+        &mut self,
+        now: Instant,
+        key: Key,
+        error: SendError,
+        out: &mut impl Outbox<Event>,
+    ) {
+        if self.servers.get(key).is_some() {
+            out.event(Event::Undelivered { tx: ServerTx(key), error });
+            self.server_step(now, key, Input::TransportError, About::Nothing, out);
+        }
+    }
+
+    fn server_step(
+        &mut self,
+        now: Instant,
+        key: Key,
+        input: Input,
+        mut about: About,
+        out: &mut impl Outbox<Event>,
+    ) {
+        let Some(entry) = self.servers.get_mut(key) else { return };
+        let reliable = entry.path.transport.is_reliable();
+        let actions = step(&mut entry.machine, input, &self.timing, reliable);
+        for action in actions.iter() {
+            match action {
+                Action::Resend => {
+                    self.counters.retransmitted = self.counters.retransmitted.saturating_add(1);
+                    self.transmit_last(key, out);
+                }
+                Action::Reply => {
+                    if let About::Response(payload) = std::mem::replace(&mut about, About::Nothing) {
+                        self.reply(key, payload, out);
+                    }
+                }
+                Action::Trying => self.trying(key, &mut about, out),
+                Action::Deliver => {
+                    if let About::Request(request, path) = std::mem::replace(&mut about, About::Nothing) {
+                        self.pass_up(key, request, path, out);
+                    }
+                }
+                Action::Arm(timer, after) => self.arm(now, Due::Server(key, timer), after),
+                Action::Disarm(slot) => self.disarm_server(key, slot),
+                Action::Unacknowledged => {
+                    self.counters.unacknowledged = self.counters.unacknowledged.saturating_add(1);
+                    out.event(Event::Unacknowledged { tx: ServerTx(key) });
+                }
+                Action::Done => self.end_server(key, out),
+                // A transport error is told as Undelivered, with its reason.
+                Action::Fail(_) | Action::Ack => {}
+            }
+        }
+        if matches!((input, about), (Input::Ack, About::Request(..))) {
+            self.counters.absorbed = self.counters.absorbed.saturating_add(1);
+        }
+    }
+
+    fn pass_up(&mut self, key: Key, request: Request, path: Path, out: &mut impl Outbox<Event>) {
+        if *request.method() == Method::Ack {
+            self.counters.acks = self.counters.acks.saturating_add(1);
+            out.event(Event::Ack { request, path });
+        } else {
+            out.event(Event::Request { tx: ServerTx(key), request, path });
+        }
+    }
+
+    fn reply(&mut self, key: Key, payload: Bytes, out: &mut impl Outbox<Event>) {
+        if let Some(entry) = self.servers.get_mut(key) {
+            entry.last = Some(payload);
+        }
+        self.transmit_last(key, out);
+    }
+
+    /// Sends 100: the user's own, or one made here.
+    fn trying(&mut self, key: Key, about: &mut About, out: &mut impl Outbox<Event>) {
+        let payload = match std::mem::replace(about, About::Nothing) {
+            About::Response(payload) => Some(payload),
+            _ => self
+                .servers
+                .get(key)
+                .and_then(|entry| entry.request.as_ref()?.reply(StatusCode::TRYING).build().ok())
+                .map(|response| response.to_bytes()),
+        };
+        if let Some(payload) = payload {
+            self.reply(key, payload, out);
+        }
+    }
+
+    fn transmit_last(&self, key: Key, out: &mut impl Outbox<Event>) {
+        if let Some(entry) = self.servers.get(key)
+            && let Some(payload) = entry.last.clone()
+        {
+            let Way { path, reopen } = entry.way;
+            out.transmit(Transmit { path, payload, reopen, token: Named::Server(key).token() });
+        }
+    }
+
+    fn disarm_server(&mut self, key: Key, slot: Slot) {
+        if let Some(entry) = self.servers.get_mut(key)
+            && let Some(id) = entry.running.slot(slot).take()
+        {
+            self.timers.cancel(id);
+        }
+    }
+
+    fn end_server(&mut self, key: Key, out: &mut impl Outbox<Event>) {
+        let Some(entry) = self.servers.remove(key) else { return };
+        self.stop(entry.running);
+        self.matching.remove(&entry.matching);
+        if let Some(merged) = entry.merged {
+            self.merged.remove(&merged);
+        }
+        out.event(Event::ServerTerminated { tx: ServerTx(key) });
+    }
+}
+
+fn step(machine: &mut Machine, input: Input, timing: &crate::Timing, reliable: bool) -> Actions {
+    let mut actions = Actions::default();
+    match machine {
+        Machine::Invite(machine) => {
+            use invite_server::Input as To;
+            let input = match input {
+                Input::Received => To::Received,
+                Input::Repeated => To::Repeated,
+                Input::Status(status) if status.is_provisional() => To::Provisional,
+                Input::Status(status) if status.is_success() => To::Success,
+                Input::Status(_) => To::Failure,
+                Input::Ack => To::Ack,
+                Input::Fired(timer) => To::Fired(timer),
+                Input::TransportError => To::TransportError,
+            };
+            machine.step(input, timing, reliable, |action| actions.push(action));
+        }
+        Machine::Other(machine) => {
+            use server::Input as To;
+            let input = match input {
+                Input::Received => To::Received,
+                Input::Repeated => To::Repeated,
+                Input::Status(status) if status.is_provisional() => To::Provisional,
+                Input::Status(_) => To::Final,
+                Input::Fired(timer) => To::Fired(timer),
+                Input::TransportError => To::TransportError,
+                Input::Ack => return actions,
+            };
+            machine.step(input, timing, reliable, |action| actions.push(action));
+        }
+    }
+    actions
+}

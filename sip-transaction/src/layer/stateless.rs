@@ -1,0 +1,137 @@
+//! What has no transaction: ACK for 2xx, answers to what we refuse to remember (RFC 3261 §8.2.7, §16.11, §17.1.1.3).
+
+use super::attempt::via;
+use super::client::add_max_forwards;
+use super::{Named, Transactions};
+use crate::branch;
+use crate::error::{SendError, Unsendable};
+use crate::event::{Event, Target};
+use crate::slab::Key;
+use sip_message::headers::Via;
+use sip_message::{Request, Response, StatusCode};
+use sip_transport::resolve::{Resolution, Step};
+use sip_transport::response::{NoWay, path_of, way};
+use sip_transport::{Outbox, Path, Query, Records, ResolveError, Token, Transmit};
+
+/// A request that waits for DNS.
+#[derive(Debug)]
+pub(super) struct Pending {
+    request: Request,
+    resolution: Box<Resolution>,
+}
+
+impl Transactions {
+    /// Sends a request without a transaction: an ACK for a 2xx, of a user agent or forwarded by a proxy. A Via with
+    /// a branch of its own is added, and Max-Forwards if it is missing. Nobody repeats it: the 2xx is repeated
+    /// until an ACK arrives, and its receiver sends the ACK again (RFC 3261 §13.2.2.4).
+    ///
+    /// # Errors
+    /// The request comes back if too many wait for DNS.
+    pub fn send_stateless(
+        &mut self,
+        mut request: Request,
+        target: Target,
+        out: &mut impl Outbox<Event>,
+    ) -> Result<(), SendError> {
+        add_max_forwards(&mut request);
+        let (mut places, waiting) = self.places(&request, target);
+        let Some(resolution) = waiting else {
+            self.send_to_first(request, places.make_contiguous(), out);
+            return Ok(());
+        };
+        match resolution.step() {
+            Step::Done(_) | Step::Failed(_) => self.finish(request, &resolution, out),
+            Step::Ask(question) => {
+                if self.pending.len() >= self.limits.stateless_pending {
+                    let reason = Unsendable::TooMany(self.limits.stateless_pending);
+                    return Err(SendError { request: Box::new(request), reason });
+                }
+                let key = self.pending.insert(Pending { request, resolution });
+                out.query(Query { key: Named::Pending(key).query(), question });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn pending_resolved(
+        &mut self,
+        key: Key,
+        records: Result<Records, ResolveError>,
+        out: &mut impl Outbox<Event>,
+    ) {
+        let Some(pending) = self.pending.get_mut(key) else { return };
+        pending.resolution.answer(records);
+        if let Step::Ask(question) = pending.resolution.step() {
+            out.query(Query { key: Named::Pending(key).query(), question });
+        } else if let Some(pending) = self.pending.remove(key) {
+            self.finish(pending.request, &pending.resolution, out);
+        }
+    }
+
+    fn finish(&mut self, request: Request, resolution: &Resolution, out: &mut impl Outbox<Event>) {
+        if let Step::Done(candidates) = resolution.step() {
+            let places: Vec<Path> =
+                candidates.into_iter().map(|place| Path::to(place.transport, place.remote)).collect();
+            self.send_to_first(request, &places, out);
+        } else {
+            self.counters.failed = self.counters.failed.saturating_add(1);
+        }
+    }
+
+    fn send_to_first(&mut self, mut request: Request, places: &[Path], out: &mut impl Outbox<Event>) {
+        let nonce = self.rng.number();
+        let usable = places.iter().find_map(|path| {
+            let local = match path.flow {
+                Some(_) => self.locals.at(path),
+                None => self.locals.for_path(path.transport, path.remote),
+            };
+            local.map(|local| (*path, local))
+        });
+        let Some((path, local)) = usable else {
+            self.counters.failed = self.counters.failed.saturating_add(1);
+            return;
+        };
+        request.headers.push_front(&via(local, path.transport, &branch::mint(Key::NONE, nonce)));
+        let path = if path.flow.is_some() { path } else { Path { local: local.bound, ..path } };
+        self.counters.sent = self.counters.sent.saturating_add(1);
+        out.transmit(Transmit { path, payload: request.to_bytes(), reopen: None, token: Token::NONE });
+    }
+
+    /// Sends a response without a transaction, on the way that its top Via and the path of its request tell
+    /// (RFC 3261 §18.2.2).
+    ///
+    /// # Errors
+    /// If the response has no Via that can be read.
+    pub fn respond_stateless(
+        &mut self,
+        response: &Response,
+        request_path: &Path,
+        out: &mut impl Outbox<Event>,
+    ) -> Result<(), NoWay> {
+        let way = path_of(response, request_path)?;
+        let payload = response.to_bytes();
+        out.transmit(Transmit { path: way.path, payload, reopen: way.reopen, token: Token::NONE });
+        Ok(())
+    }
+
+    /// Answers a request that gets no transaction. The To tag tells its ACK from others.
+    pub(super) fn refuse(
+        &mut self,
+        request: &Request,
+        via: &Via,
+        path: &Path,
+        status: StatusCode,
+        reason: &str,
+        out: &mut impl Outbox<Event>,
+    ) {
+        let mut builder = request.reply(status).to_tag(&self.stateless_tag).reason(reason);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let seconds = self.rng.jittered_seconds(self.limits.retry_after);
+            builder = builder.raw("Retry-After", &seconds.to_string());
+        }
+        let Ok(response) = builder.build() else { return };
+        let way = way(via, path);
+        let payload = response.to_bytes();
+        out.transmit(Transmit { path: way.path, payload, reopen: way.reopen, token: Token::NONE });
+    }
+}
