@@ -1,0 +1,268 @@
+//! How the simulated network carries what nodes send: datagrams, and messages over connections.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sip_message::framing::{Frame, StreamDecoder};
+use sip_transport::{CloseReason, FlowEvent, Path, SendError, Token, Transmit, Transport, ingress};
+
+use crate::conditions::Conditions;
+use crate::sim::{Happening, Sim, later};
+use crate::streams::{Connection, End};
+use crate::trace::{Fate, What};
+
+/// The largest payload of a UDP datagram over IPv4.
+const MAX_DATAGRAM: usize = 65_507;
+
+/// How long connecting over a cut link takes to fail, and a connection over one to break: the connect limit of the
+/// driver over sockets, and about the time in which TCP gives up retransmitting over short round trips.
+const CONNECT_TIMEOUT: Duration = sip_transport::limits::Limits::CONNECT;
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// TCP's first retransmission timeout once it has measured the path (RFC 6298 has a minimum of 1 s, kernels 200 ms).
+const SEGMENT_RETRANSMISSION: Duration = Duration::from_millis(200);
+
+/// Losses of one segment in a row that are counted: more would only be waiting.
+const SEGMENT_LOSSES: u32 = 6;
+
+impl Sim {
+    pub(crate) fn send(&mut self, node: usize, transmit: Transmit) {
+        let Transmit { path, payload, reopen, token } = transmit;
+        if path.transport == Transport::Udp {
+            return self.send_datagram(node, path, payload, token);
+        }
+        if let Some(flow) = path.flow {
+            if let Some((connection, side)) = self.streams.by_flow(flow) {
+                return self.send_segment(connection, side, payload, token);
+            }
+            match reopen {
+                Some(remote) => {
+                    return self.send_stream(node, Path { remote, flow: None, ..path }, payload, token);
+                }
+                None => return self.cannot_send(node, path, payload, token, SendError::Closed),
+            }
+        }
+        self.send_stream(node, path, payload, token);
+    }
+
+    fn cannot_send(&mut self, node: usize, path: Path, payload: Bytes, token: Token, error: SendError) {
+        self.record(node, |_| What::Sent { path, payload, fate: Fate::Failed });
+        self.fail(node, token, path, error, Duration::ZERO);
+    }
+
+    fn send_datagram(&mut self, node: usize, path: Path, payload: Bytes, token: Token) {
+        let Some(local) = self.local_of(node, &path) else {
+            return self.cannot_send(node, path, payload, token, SendError::NoLocal);
+        };
+        let path = Path { local, ..path };
+        if payload.len() > MAX_DATAGRAM {
+            return self.cannot_send(node, path, payload, token, SendError::TooLarge);
+        }
+        let listener = self.listeners.get(&(Transport::Udp, path.remote)).copied();
+        let listener = listener.filter(|(to, _)| self.hosts.get(*to).is_some_and(|host| host.core.is_some()));
+        let Some((to, flow)) = listener else {
+            return self.record(node, |_| What::Sent { path, payload, fate: Fate::NobodyThere });
+        };
+        let conditions = self.links.of(node, to);
+        if self.links.is_cut(node, to) {
+            return self.record(node, |_| What::Sent { path, payload, fate: Fate::Cut });
+        }
+        if self.random.chance(conditions.loss) {
+            self.counters.lost = self.counters.lost.saturating_add(1);
+            return self.record(node, |_| What::Sent { path, payload, fate: Fate::Lost });
+        }
+        let twice = self.random.chance(conditions.duplicate);
+        let first = self.arrival_of_datagram(node, to, &conditions);
+        let second = twice.then(|| self.arrival_of_datagram(node, to, &conditions));
+        let theirs = Path { transport: Transport::Udp, local: path.remote, remote: local, flow: Some(flow) };
+        self.record(node, |sim| {
+            let fate = match second {
+                Some(second) => Fate::ArrivesTwice(sim.since_start(first), sim.since_start(second)),
+                None => Fate::Arrives(sim.since_start(first)),
+            };
+            What::Sent { path, payload: payload.clone(), fate }
+        });
+        if let Some(second) = second {
+            self.counters.duplicated = self.counters.duplicated.saturating_add(1);
+            let copy = Happening::Datagram { node: to, path: theirs, payload: payload.clone() };
+            self.schedule(second, copy);
+        }
+        self.schedule(first, Happening::Datagram { node: to, path: theirs, payload });
+    }
+
+    fn arrival_of_datagram(&mut self, from: usize, to: usize, conditions: &Conditions) -> Instant {
+        let arrival = later(self.now, conditions.draw_delay(&mut self.random));
+        if self.random.chance(conditions.reorder) {
+            return arrival;
+        }
+        self.links.in_order(from, to, arrival)
+    }
+
+    /// The bound address that a datagram leaves from.
+    fn local_of(&self, node: usize, path: &Path) -> Option<SocketAddr> {
+        let host = self.hosts.get(node)?;
+        if let Some(flow) = path.flow {
+            let at = host.flows.iter().position(|own| *own == flow);
+            if let Some(local) = at.and_then(|at| host.locals.iter().nth(at)) {
+                return Some(local.bound);
+            }
+        }
+        host.locals.at(path).map(|local| local.bound)
+    }
+
+    /// Sends over the connection that leads to the remote, or over a new one.
+    fn send_stream(&mut self, node: usize, path: Path, payload: Bytes, token: Token) {
+        if let Some((connection, side)) = self.streams.by_remote(node, path.transport, path.remote) {
+            return self.send_segment(connection, side, payload, token);
+        }
+        let Some(local) = self.local_of(node, &path) else {
+            return self.cannot_send(node, path, payload, token, SendError::NoLocal);
+        };
+        let port = self.ephemeral_port(node);
+        let path = Path { local: SocketAddr::new(local.ip(), port), ..path };
+        let listener = self.listeners.get(&(path.transport, path.remote)).copied();
+        let Some((to, _)) = listener else {
+            self.record(node, |_| What::Sent { path, payload, fate: Fate::NobodyThere });
+            return self.fail(node, token, path, SendError::Refused, self.links.general.delay.1);
+        };
+        if self.links.is_cut(node, to) || self.links.is_cut(to, node) {
+            self.record(node, |_| What::Sent { path, payload, fate: Fate::Cut });
+            return self.fail(node, token, path, SendError::TimedOut, CONNECT_TIMEOUT);
+        }
+        let there = self.segment_delay(node, to);
+        let back = self.segment_delay(to, node);
+        if self.hosts.get(to).is_none_or(|host| host.core.is_none()) {
+            self.record(node, |_| What::Sent { path, payload, fate: Fate::NobodyThere });
+            return self.fail(node, token, path, SendError::Refused, there.saturating_add(back));
+        }
+
+        let ours = Path { flow: Some(self.new_flow()), ..path };
+        let theirs = Path {
+            transport: path.transport,
+            local: path.remote,
+            remote: path.local,
+            flow: Some(self.new_flow()),
+        };
+        let accepted = later(self.now, there);
+        let opened = later(accepted, back);
+        let end = |node, path, last_arrival| End {
+            node,
+            path,
+            decoder: StreamDecoder::new(self.limits),
+            last_arrival,
+            stalled: VecDeque::new(),
+        };
+        // The first bytes of the opener follow the handshake.
+        let ends = [end(node, ours, later(opened, there)), end(to, theirs, opened)];
+        let connection = self.streams.insert(Connection { ends });
+        let event = FlowEvent::Opened { path: theirs };
+        self.schedule(accepted, Happening::Flow { node: to, event });
+        self.schedule(opened, Happening::Flow { node, event: FlowEvent::Opened { path: ours } });
+        self.send_segment(connection, 0, payload, token);
+    }
+
+    fn send_segment(&mut self, id: u64, side: usize, payload: Bytes, token: Token) {
+        let now = self.now;
+        let Some(connection) = self.streams.get_mut(id) else { return };
+        let (from, to) = (connection.end(side).node, connection.end(1 - side).node);
+        let end = connection.end_mut(side);
+        let path = end.path;
+        let last_arrival = end.last_arrival;
+        if self.links.is_cut(from, to) || !end.stalled.is_empty() {
+            end.stalled.push_back((now, payload.clone(), token));
+            self.record(from, |_| What::Sent { path, payload, fate: Fate::Cut });
+            return self.schedule(later(now, STALL_TIMEOUT), Happening::Stalled { connection: id, side });
+        }
+        let delay = self.segment_delay(from, to);
+        let arrival = later(now, delay).max(last_arrival);
+        if let Some(connection) = self.streams.get_mut(id) {
+            connection.end_mut(side).last_arrival = arrival;
+        }
+        self.record(from, |sim| What::Sent {
+            path,
+            payload: payload.clone(),
+            fate: Fate::Arrives(sim.since_start(arrival)),
+        });
+        self.schedule(arrival, Happening::Segment { connection: id, side: 1 - side, payload });
+    }
+
+    /// The time a segment takes, with the retransmissions that losses cost.
+    fn segment_delay(&mut self, from: usize, to: usize) -> Duration {
+        let conditions = self.links.of(from, to);
+        let mut delay = conditions.draw_delay(&mut self.random);
+        let mut timeout = SEGMENT_RETRANSMISSION;
+        for _ in 0..SEGMENT_LOSSES {
+            if !self.random.chance(conditions.loss) {
+                break;
+            }
+            delay = delay.saturating_add(timeout);
+            timeout = timeout.saturating_mul(2);
+        }
+        delay
+    }
+
+    pub(crate) fn segment(&mut self, id: u64, side: usize, payload: &Bytes) {
+        let Some(connection) = self.streams.get_mut(id) else { return };
+        let end = connection.end_mut(side);
+        let (node, path) = (end.node, end.path);
+        end.decoder.push(payload);
+        loop {
+            // A core may close the connection while it handles a message: look it up again each time.
+            let Some(connection) = self.streams.get_mut(id) else { return };
+            match connection.end_mut(side).decoder.next_frame() {
+                Ok(Some(Frame::Message(message))) => {
+                    let received = ingress::message(message, path);
+                    self.arrive(node, path, payload.clone(), received);
+                }
+                Ok(Some(Frame::Ping | Frame::Pong)) => {}
+                Ok(None) => return,
+                Err(error) => {
+                    self.counters.rejected = self.counters.rejected.saturating_add(1);
+                    self.record(node, |_| What::Rejected { path, reason: error.to_string() });
+                    return self.close(id, CloseReason::Malformed, CloseReason::Peer, side);
+                }
+            }
+        }
+    }
+
+    /// Breaks a connection for both ends.
+    pub(crate) fn break_connection(&mut self, id: u64, error: SendError) {
+        self.close(id, CloseReason::Error(error), CloseReason::Error(error), 0);
+    }
+
+    fn close(&mut self, id: u64, reason: CloseReason, reason_there: CloseReason, side: usize) {
+        let Some(connection) = self.streams.remove(id) else { return };
+        for (at, end) in connection.ends.into_iter().enumerate() {
+            for (_, _, token) in end.stalled {
+                self.fail(end.node, token, end.path, SendError::Closed, Duration::ZERO);
+            }
+            let reason = if at == side { reason } else { reason_there };
+            let event = FlowEvent::Closed { path: end.path, reason };
+            self.schedule(self.now, Happening::Flow { node: end.node, event });
+        }
+    }
+
+    pub(crate) fn give_up_stalled(&mut self, id: u64, side: usize) {
+        let now = self.now;
+        let Some(connection) = self.streams.get_mut(id) else { return };
+        let oldest = connection.end(side).stalled.front().map(|(since, _, _)| *since);
+        if oldest.is_some_and(|since| now.saturating_duration_since(since) >= STALL_TIMEOUT) {
+            self.break_connection(id, SendError::TimedOut);
+        }
+    }
+
+    /// Sends what waited for links that are whole again.
+    pub(crate) fn resume_streams(&mut self) {
+        for id in self.streams.select(|c| c.ends.iter().any(|end| !end.stalled.is_empty())) {
+            for side in 0..2 {
+                let Some(connection) = self.streams.get_mut(id) else { break };
+                let waiting = std::mem::take(&mut connection.end_mut(side).stalled);
+                for (_, payload, token) in waiting {
+                    self.send_segment(id, side, payload, token);
+                }
+            }
+        }
+    }
+}
