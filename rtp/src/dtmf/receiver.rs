@@ -22,6 +22,10 @@ const MAX_NOTICES: usize = 256;
 /// network's reordering. Further back is a sender that restarted its clock.
 const MAX_AGE: u32 = 80_000;
 
+/// After this long without a packet nothing of the old event is underway any more, so that an old timestamp is
+/// a replay (a recorded digit sent again) and not a straggler.
+const STALE: Duration = Duration::from_secs(2);
+
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
@@ -80,7 +84,9 @@ impl Receiver {
         let Some(payload) = Payload::parse(payload) else { return };
         if let Some(current) = &mut self.current {
             let age = current.timestamp.wrapping_sub(timestamp);
-            if age == 0 {
+            let stale = now.saturating_duration_since(current.last) > STALE;
+            let replayed = stale && current.ended && !payload.end && payload.duration < current.duration;
+            if age == 0 && !replayed {
                 if !current.ended {
                     current.last = now;
                     current.duration = current.duration.max(payload.duration);
@@ -90,7 +96,7 @@ impl Receiver {
                 }
                 return;
             }
-            if age <= MAX_AGE {
+            if age <= MAX_AGE && !stale {
                 return;
             }
             let whole = current.before.saturating_add(u32::from(u16::MAX));

@@ -119,6 +119,16 @@ fn a_late_packet_of_the_digit_before_is_no_new_digit() {
 }
 
 #[test]
+fn a_recorded_digit_played_again_is_a_new_digit_but_a_straggler_is_not() {
+    let start = Instant::now();
+    let once = dial("7", start, 4000);
+    let again = dial("7", start + Duration::from_secs(5), 4000);
+    let older = dial("3", start + Duration::from_secs(10), 160);
+    let straggler = (start + Duration::from_secs(15), older[6].1);
+    assert_eq!(hear(once.iter().chain(&again).chain(&older).chain([&straggler])), "773");
+}
+
+#[test]
 fn a_full_queue_says_so() {
     let mut sender = Sender::new(8000);
     for _ in 0..MAX_QUEUED {

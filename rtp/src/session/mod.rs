@@ -12,6 +12,7 @@ mod interval;
 mod latch;
 mod report;
 mod source;
+mod types;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -21,12 +22,13 @@ use bytes::Bytes;
 
 pub use config::Config;
 pub use latch::Remote;
+pub use types::{Channel, Discard, Event, LeaveCause, Media, SendError, Transmit};
 
 use crate::demux::{self, Protocol};
 use crate::ntp::WallClock;
-use crate::packet::{BuildError, Header, Packet, PacketError};
+use crate::packet::{Header, Packet};
 use crate::random::Random;
-use crate::rtcp::{Bye, Compound, RtcpError};
+use crate::rtcp::{Bye, Compound};
 use crate::statistics::{Discarded, Received, Reported, RoundTrip, Sent, Statistics};
 use interval::{MINIMUM_INTERVAL, Membership, Schedule};
 use latch::Latch;
@@ -40,138 +42,6 @@ const MAX_TRANSMITS: usize = 8;
 const MAX_CONFLICTS: usize = 8;
 /// Our last sender reports, to which the peer's LSR must point; otherwise it cannot be a round trip.
 const REMEMBERED_REPORTS: usize = 8;
-
-/// Which of the two ports of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Channel {
-    /// The RTP port, which also carries RTCP when multiplexed.
-    Rtp,
-    /// The RTCP port.
-    Rtcp,
-}
-
-/// A datagram to send.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transmit {
-    /// The port to send from.
-    pub channel: Channel,
-    /// Where to.
-    pub destination: SocketAddr,
-    /// What.
-    pub payload: Bytes,
-}
-
-/// An accepted RTP packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Media<'a> {
-    /// Its fixed header.
-    pub header: Header,
-    /// Sequence number with its cycles; 64 bits never wrap.
-    pub extended_sequence: u64,
-    /// Its payload without padding.
-    pub payload: &'a [u8],
-}
-
-/// What the application may want to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A source passed probation.
-    SourceJoined {
-        /// The source.
-        ssrc: u32,
-    },
-    /// A source said BYE or fell silent.
-    SourceLeft {
-        /// The source.
-        ssrc: u32,
-        /// BYE (with its reason) or time-out.
-        cause: LeaveCause,
-    },
-    /// Media now goes to this address, and only media from there is heard.
-    Latched {
-        /// Signalled or learned.
-        rtp: SocketAddr,
-    },
-    /// Somebody else used our SSRC; we continue with another (RFC 3550 §8.2).
-    SsrcChanged {
-        /// Given up.
-        from: u32,
-        /// In use.
-        to: u32,
-    },
-    /// The peer reported on our stream; see [`Session::statistics`].
-    Reported,
-}
-
-/// Why a source is gone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LeaveCause {
-    /// It said BYE (RFC 3550 §6.6).
-    Bye {
-        /// The reason it gave.
-        reason: Option<String>,
-    },
-    /// Nothing heard for five intervals (RFC 3550 §6.3.5).
-    TimedOut,
-}
-
-/// Why nothing was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SendError {
-    /// Signalling has not said where to.
-    #[error("no remote address yet; call set_remote first")]
-    NoRemote,
-    /// After [`Session::close`].
-    #[error("the session is closed")]
-    Closed,
-    /// The packet cannot be built.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-}
-
-/// Why a datagram was dropped. Counted in [`Discarded`].
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Discard {
-    /// STUN, DTLS or noise.
-    #[error("datagram is {0:?}, not RTP or RTCP")]
-    Protocol(Protocol),
-    /// RTCP on the RTP port without multiplexing (RFC 5761).
-    #[error("RTCP on the RTP port, but rtcp-mux was not agreed")]
-    NotMultiplexed,
-    /// Broken RTP.
-    #[error(transparent)]
-    Packet(#[from] PacketError),
-    /// Broken RTCP.
-    #[error(transparent)]
-    Rtcp(#[from] RtcpError),
-    /// From an address that is not the peer's; see [`Session::set_remote`].
-    #[error("{from} is not the address of the peer")]
-    Foreign {
-        /// The sender.
-        from: SocketAddr,
-    },
-    /// The first packets of a new source or after a jump (RFC 3550 appendix A.1).
-    #[error("source {ssrc:08x} is on probation")]
-    Probation {
-        /// The source.
-        ssrc: u32,
-    },
-    /// Too many sources.
-    #[error("source {ssrc:08x} exceeds the limit of sources")]
-    TooManySources {
-        /// The source.
-        ssrc: u32,
-    },
-    /// Our own SSRC.
-    #[error("packet carries our own SSRC {ssrc:08x}")]
-    Looped {
-        /// The source.
-        ssrc: u32,
-    },
-    /// After [`Session::close`].
-    #[error("the session is closed")]
-    Closed,
-}
 
 /// An RTP session between us and one peer (which may use several sources).
 ///
