@@ -1,0 +1,302 @@
+//! Making a call: the client's side of INVITE (RFC 3261 §13.2, §9.1).
+
+use std::time::Instant;
+
+use sip_message::headers::{CSeq, CallId, From, Reason, To};
+use sip_message::{HeaderName, Method, Request, Response, StatusCode};
+use sip_transaction::{ClientTx, Failure};
+
+use crate::call::{Call, CallState, MAX_EARLY_DIALOGS, Reinvite};
+use crate::dialog::{Dialog, DialogId};
+use crate::event::{Body, CallKey, Cause, Error, Event, Invite};
+use crate::layer::{Dialogs, Purpose, copy_credentials};
+
+impl Dialogs {
+    /// Calls somebody. What comes of it is told by [`Event::Progress`], [`Event::Answered`] and
+    /// [`Event::Ended`].
+    ///
+    /// # Errors
+    /// If the INVITE cannot be built, there is no listener, or a limit is reached.
+    pub fn invite(&mut self, now: Instant, invite: Invite) -> Result<CallKey, Error> {
+        if !self.has_room() {
+            return Err(Error::TooManyCalls(self.config.max_calls));
+        }
+        let hop = invite.route.first().map_or(&invite.to, |route| route.uri()).clone();
+        let contact = self.contact_for(invite.from.uri().user(), &hop)?;
+        let (tag, call_id) = (self.token(), self.token());
+        let offered = invite.offer.is_some();
+        let mut builder = Request::builder(Method::Invite, &invite.to)
+            .headers(&invite.route)
+            .header(&From(invite.from).with_tag(&tag))
+            .header(&To::new(&invite.to))
+            .header(&CallId::new(&call_id))
+            .header(&CSeq::new(1, Method::Invite))
+            .header(&contact);
+        for (name, value) in &invite.fields {
+            builder = builder.raw(name.as_str(), value);
+        }
+        if let Some(Body { content_type, octets }) = invite.offer {
+            builder = builder.body(&content_type, octets);
+        }
+        let request = self.finish(builder)?;
+        let key = CallKey(self.fresh_key());
+        let mut call = Call::new(CallState::Calling, request.clone(), contact, tag);
+        call.hop = Some(hop.clone());
+        call.reinvite = Some(Reinvite::new(offered));
+        self.calls.insert(key, call);
+        match self.send(now, request, hop, Purpose::Invite(key)) {
+            Ok(tx) => {
+                // The transaction may have failed while it was sent; the call is over then.
+                if let Some(call) = self.calls.get_mut(&key) {
+                    call.client = Some(tx);
+                    if let Some(sent) = self.sent.get(&tx) {
+                        call.invite = sent.request.clone();
+                    }
+                }
+                Ok(key)
+            }
+            Err(error) => {
+                self.forget(key);
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn invite_resent(&mut self, now: Instant, key: CallKey, purpose: Purpose, tx: ClientTx) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        if matches!(purpose, Purpose::Invite(_)) {
+            call.client = Some(tx);
+            if call.state == CallState::Cancelling {
+                self.cancel_transaction(now, key, None); // the challenge crossed our CANCEL
+            }
+        }
+    }
+
+    pub(crate) fn progress_came(&mut self, _now: Instant, key: CallKey, response: Response) {
+        if response.status() == StatusCode::TRYING {
+            return;
+        }
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        if let Ok(identity) = sip_message::Identity::of(&response.headers)
+            && identity.to.tag().is_some()
+        {
+            let id = DialogId::of_response(&identity);
+            let known = call.early.iter().any(|dialog| *dialog.id() == id);
+            if !known
+                && call.early.len() < MAX_EARLY_DIALOGS
+                && let Ok(dialog) = Dialog::of_client(&call.invite, &response, &call.contact)
+            {
+                call.early.push(dialog);
+                self.by_dialog.insert(id, key);
+            }
+        }
+        if call.state == CallState::Calling {
+            self.events.push_back(Event::Progress { call: key, response });
+        }
+    }
+
+    pub(crate) fn invite_answered(&mut self, now: Instant, key: CallKey, response: Response) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        call.client = None;
+        let cancelling = call.state == CallState::Cancelling;
+        if !response.status().is_success() {
+            let cause = if cancelling { Cause::Cancelled } else { Cause::Rejected(response) };
+            return self.end(key, cause);
+        }
+        let dialog = match Dialog::of_client(&call.invite, &response, &call.contact) {
+            Ok(fresh) => {
+                // The early dialog of this phone counts on; the 2xx decides its route set (§13.2.2.4).
+                match call.early.iter().position(|dialog| dialog.id() == fresh.id()) {
+                    Some(at) => {
+                        let mut dialog = call.early.swap_remove(at);
+                        if dialog.rebuild(&call.invite, &response).is_ok() { dialog } else { fresh }
+                    }
+                    None => fresh,
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a 2xx makes no dialog; the call cannot be acknowledged");
+                return self.end(key, Cause::Lost(StatusCode::BAD_REQUEST));
+            }
+        };
+        call.forget_early(&mut self.by_dialog);
+        let id = dialog.id().clone();
+        let cseq = response.headers.get::<CSeq>().ok().flatten().map_or(1, |cseq| cseq.number);
+        self.by_dialog.insert(id.clone(), key);
+        let answer_due = call.reinvite.take().is_some_and(|invite| !invite.offered);
+        call.dialog = Some(dialog);
+        let (invite, contact) = (call.invite.clone(), call.contact.clone());
+        if answer_due && !cancelling {
+            call.state = CallState::AnswerDue;
+            call.reinvite = Some(Reinvite::unanswered(cseq, invite.clone()));
+        } else {
+            call.state = CallState::Confirmed;
+            self.acknowledge_success(now, key, cseq, &invite, None);
+        }
+        self.watch_forks(now, &id, cseq, invite, contact);
+        if cancelling {
+            // The 2xx crossed our CANCEL (§9.1): the call stands and is hung up.
+            return self.end_with_bye(now, key, Cause::Cancelled);
+        }
+        self.events.push_back(Event::Answered { call: key, response, answer_due });
+    }
+
+    /// Sends the ACK for a 2xx.
+    pub(crate) fn acknowledge_success(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        cseq: u32,
+        invite: &Request,
+        answer: Option<Body>,
+    ) {
+        let Some(call) = self.calls.get(&key) else { return };
+        let Some(dialog) = &call.dialog else { return };
+        let mut builder = dialog.ack(cseq);
+        if let Some(Body { content_type, octets }) = answer {
+            builder = builder.body(&content_type, octets);
+        }
+        let (id, hop) = (dialog.id().clone(), dialog.next_hop().clone());
+        let Ok(mut ack) = self.finish(builder) else { return };
+        copy_credentials(invite, &mut ack);
+        self.send_ack(now, id, cseq, ack, hop);
+    }
+
+    /// Acknowledges a 2xx that brought an offer, with the answer to it (§13.2.2.4).
+    ///
+    /// # Errors
+    /// If no 2xx waits for an answer.
+    pub fn acknowledge(&mut self, now: Instant, key: CallKey, answer: Body) -> Result<(), Error> {
+        let call = self.calls.get_mut(&key).ok_or(Error::NoSuchCall)?;
+        let wrong =
+            Error::WrongState { state: call.state.describe(), wanted: "a 2xx with an offer must have come" };
+        let (cseq, invite) =
+            call.reinvite.take_if(|invite| invite.is_unanswered()).and_then(|i| i.answer_due).ok_or(wrong)?;
+        if call.state == CallState::AnswerDue {
+            call.state = CallState::Confirmed;
+        }
+        self.acknowledge_success(now, key, cseq, &invite, Some(answer));
+        Ok(())
+    }
+
+    pub(crate) fn invite_failed(&mut self, key: CallKey, failure: Failure) {
+        let Some(call) = self.calls.get(&key) else { return };
+        let cause =
+            if call.state == CallState::Cancelling { Cause::Cancelled } else { Cause::Failed(failure) };
+        self.end(key, cause);
+    }
+
+    /// Ends a call, whatever its state: CANCEL, refusal with 480, BYE, or BYE after the ACK still to come
+    /// (§9.1, §15). [`Event::Ended`] follows.
+    ///
+    /// # Errors
+    /// If there is no such call any more.
+    pub fn hang_up(&mut self, now: Instant, key: CallKey) -> Result<(), Error> {
+        self.hang_up_because(now, key, None)
+    }
+
+    /// As [`Dialogs::hang_up`], saying why in a Reason field (RFC 3326).
+    ///
+    /// # Errors
+    /// If there is no such call any more.
+    pub fn hang_up_because(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        reason: Option<&Reason>,
+    ) -> Result<(), Error> {
+        let call = self.calls.get_mut(&key).ok_or(Error::NoSuchCall)?;
+        match call.state {
+            CallState::Calling => {
+                call.state = CallState::Cancelling;
+                self.cancel_transaction(now, key, reason);
+            }
+            CallState::Ringing => self.reject(now, key, StatusCode::TEMPORARILY_UNAVAILABLE)?,
+            CallState::Answered => call.bye_after_ack = true,
+            CallState::AnswerDue => {
+                // An offer is open and must be closed: an ACK without a body is all that can be said (§15).
+                let open = call.reinvite.take().and_then(|invite| invite.answer_due);
+                if let Some((cseq, invite)) = open {
+                    self.acknowledge_success(now, key, cseq, &invite, None);
+                }
+                self.bye(now, key, Cause::HungUp, reason);
+            }
+            CallState::Confirmed => self.bye(now, key, Cause::HungUp, reason),
+            CallState::Cancelling | CallState::Ending => {}
+        }
+        Ok(())
+    }
+
+    fn cancel_transaction(&mut self, now: Instant, key: CallKey, reason: Option<&Reason>) {
+        let Some(tx) = self.calls.get(&key).and_then(|call| call.client) else { return };
+        // A final response that crossed makes this fail, and ends the call by itself.
+        self.cancel(now, tx, reason);
+    }
+
+    /// Sends BYE and keeps the call until it is answered.
+    pub(crate) fn bye(&mut self, now: Instant, key: CallKey, cause: Cause, reason: Option<&Reason>) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        let Some(dialog) = call.dialog.as_mut() else { return self.end(key, cause) };
+        let hop = dialog.next_hop().clone();
+        let mut builder = dialog.request(Method::Bye);
+        if let Some(reason) = reason {
+            builder = builder.header(reason);
+        }
+        call.state = CallState::Ending;
+        call.cause = Some(cause);
+        let pending = call.peer_reinvite.take();
+        if let Some((tx, request)) = pending {
+            self.by_server.remove(&tx);
+            self.answer_status(now, tx, &request, StatusCode::REQUEST_TERMINATED);
+        }
+        self.deadlines.cancel_all(key);
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.success = None;
+        }
+        let sent = self.finish(builder).and_then(|bye| self.send(now, bye, hop, Purpose::Bye(key)));
+        if let Err(error) = sent {
+            tracing::warn!(%error, "a BYE could not be sent");
+            self.bye_answered(key);
+        }
+    }
+
+    pub(crate) fn end_with_bye(&mut self, now: Instant, key: CallKey, cause: Cause) {
+        let state = self.calls.get(&key).map(|call| call.state);
+        match state {
+            Some(CallState::Ending) | None => {}
+            Some(_) => self.bye(now, key, cause, None),
+        }
+    }
+
+    /// Whatever the answer to a BYE is, the call is over (§15.1.1).
+    pub(crate) fn bye_answered(&mut self, key: CallKey) {
+        let cause = self.calls.get_mut(&key).and_then(|call| call.cause.take()).unwrap_or(Cause::HungUp);
+        self.end(key, cause);
+    }
+
+    /// Tells that a call is over and forgets it.
+    pub(crate) fn end(&mut self, key: CallKey, cause: Cause) {
+        if self.forget(key) {
+            self.events.push_back(Event::Ended { call: key, cause });
+        }
+    }
+
+    pub(crate) fn forget(&mut self, key: CallKey) -> bool {
+        let Some(mut call) = self.calls.remove(&key) else { return false };
+        self.deadlines.cancel_all(key);
+        if let Some(call_id) = call.invite.headers.text(HeaderName::CALL_ID) {
+            self.credentials.forget(call_id);
+        }
+        call.forget_early(&mut self.by_dialog);
+        if let Some(dialog) = &call.dialog {
+            self.by_dialog.remove(dialog.id());
+        }
+        if let Some(tx) = call.server {
+            self.by_server.remove(&tx);
+        }
+        if let Some((tx, _)) = call.peer_reinvite {
+            self.by_server.remove(&tx);
+        }
+        true
+    }
+}

@@ -1,0 +1,666 @@
+//! The one owner of all calls: takes what the transaction layer passes up, and drives each call.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use sip_auth::{Attempts, Authenticator};
+use sip_message::headers::{Allow, Contact, Headers, Reason, Require, Supported, Unsupported, UserAgent};
+use sip_message::{HeaderName, Method, Request, RequestBuilder, Response, StatusCode, Uri};
+use sip_transaction::{ClientTx, Event as TransactionEvent, Failure, ServerTx, Target, Transactions};
+use sip_transport::locals::parse_ip;
+use sip_transport::{Answer, Core, FlowEvent, Path, Query, Queues, Received, Transmit, Transport};
+
+use crate::call::{Call, CallState};
+use crate::credentials::CredentialStore;
+use crate::deadlines::{Deadlines, Due};
+use crate::dialog::DialogId;
+use crate::event::{CallKey, Cause, Error, Event, RequestKey};
+
+/// How the layer behaves.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The layer below: listeners, timers, seed of randomness, limits.
+    pub transaction: sip_transaction::Config,
+    /// Methods that the application takes; others are answered 405 with this list (RFC 3261 §8.2.1).
+    pub allow: Vec<Method>,
+    /// Extensions that the application supports; a Require of others is answered 420 (RFC 3261 §8.2.2.3).
+    pub supported: Vec<String>,
+    /// What User-Agent says; empty for none.
+    pub user_agent: String,
+    /// Calls at one time. A new one over it is answered 486: an INVITE flood must not fill the memory.
+    pub max_calls: usize,
+}
+
+impl Config {
+    /// What a phone can do, over this transaction layer.
+    pub fn new(transaction: sip_transaction::Config) -> Self {
+        Self {
+            transaction,
+            allow: [Method::Invite, Method::Ack, Method::Cancel, Method::Bye, Method::Options, Method::Info]
+                .to_vec(),
+            supported: Vec::new(),
+            user_agent: String::new(),
+            max_calls: Self::MAX_CALLS,
+        }
+    }
+
+    /// A phone or a gateway of one process; each call costs some kilobytes.
+    pub const MAX_CALLS: usize = 10_000;
+}
+
+/// Why a request was sent, and what is needed to send it again with credentials.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) purpose: Purpose,
+    pub(crate) request: Request,
+    pub(crate) hop: Uri,
+    /// Challenges answered so far; a server that challenges for ever is not followed.
+    pub(crate) attempts: Attempts,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Invite(CallKey),
+    Reinvite(CallKey),
+    Bye(CallKey),
+    /// A request inside a call that the application made.
+    InCall(CallKey, RequestKey),
+    /// A request outside of calls that the application made.
+    Free(RequestKey),
+    /// A BYE to a phone that answered a forked INVITE too late; nobody waits for its end.
+    Surplus,
+}
+
+impl Purpose {
+    fn in_call(self) -> bool {
+        !matches!(self, Self::Free(_))
+    }
+}
+
+/// An ACK for a 2xx, to be sent again whenever the 2xx comes again (RFC 3261 §13.2.2.4).
+#[derive(Debug)]
+struct CachedAck {
+    cseq: u32,
+    ack: Request,
+    hop: Uri,
+}
+
+/// A forked INVITE that was answered: further 2xx to it make dialogs to be ended at once.
+#[derive(Debug)]
+struct Fork {
+    invite: Request,
+    cseq: u32,
+    contact: Contact,
+}
+
+#[derive(Debug)]
+enum Lingering {
+    Ack(DialogId, u32),
+    Fork(String, String),
+}
+
+/// Dialogs and calls over a transaction layer: a pure [`Core`].
+///
+/// Obligations live here: the ACK for a 2xx and its repetition, the repetition of our own 2xx until the ACK,
+/// BYE after a 2xx that crossed a CANCEL, credentials. The application calls methods and takes events from
+/// [`Dialogs::poll_event`].
+#[derive(Debug)]
+pub struct Dialogs {
+    pub(crate) config: Config,
+    pub(crate) transactions: Transactions,
+    out: Queues<TransactionEvent>,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) calls: HashMap<CallKey, Call>,
+    pub(crate) by_dialog: HashMap<DialogId, CallKey>,
+    pub(crate) by_server: HashMap<ServerTx, CallKey>,
+    pub(crate) sent: HashMap<ClientTx, Sent>,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) credentials: CredentialStore,
+    acks: HashMap<DialogId, CachedAck>,
+    forks: HashMap<(String, String), Fork>,
+    lingering: VecDeque<(Instant, Lingering)>,
+    next_key: u64,
+}
+
+impl Dialogs {
+    /// A layer without calls.
+    pub fn new(config: Config) -> Self {
+        Self {
+            transactions: Transactions::new(config.transaction.clone()),
+            config,
+            out: Queues::new(),
+            events: VecDeque::new(),
+            calls: HashMap::new(),
+            by_dialog: HashMap::new(),
+            by_server: HashMap::new(),
+            sent: HashMap::new(),
+            deadlines: Deadlines::default(),
+            credentials: CredentialStore::default(),
+            acks: HashMap::new(),
+            forks: HashMap::new(),
+            lingering: VecDeque::new(),
+            next_key: 0,
+        }
+    }
+
+    /// Who we are to those who challenge us (RFC 3261 §22).
+    pub fn authenticator(&mut self) -> &mut Authenticator {
+        &mut self.credentials.accounts
+    }
+
+    /// What happened, oldest first.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Calls that are not over.
+    pub fn calls(&self) -> impl Iterator<Item = CallKey> {
+        self.calls.keys().copied()
+    }
+
+    /// Where a call stands.
+    pub fn state(&self, call: CallKey) -> Option<CallState> {
+        self.calls.get(&call).map(|call| call.state)
+    }
+
+    /// The confirmed dialog of a call, or the early one of a call that we ring for.
+    pub fn dialog(&self, call: CallKey) -> Option<&crate::dialog::Dialog> {
+        self.calls.get(&call).and_then(|call| call.dialog.as_ref())
+    }
+
+    /// Whether nothing is left: no call, no transaction, no timer. What every run must come to in the end.
+    pub fn is_idle(&self) -> bool {
+        self.calls.is_empty()
+            && self.by_dialog.is_empty()
+            && self.by_server.is_empty()
+            && self.sent.is_empty()
+            && self.deadlines.len() == 0
+            && self.acks.is_empty()
+            && self.forks.is_empty()
+            && self.lingering.is_empty()
+            && self.transactions.live_client() == 0
+            && self.transactions.live_server() == 0
+    }
+
+    /// The transaction layer below, for its counters.
+    pub fn transactions(&self) -> &Transactions {
+        &self.transactions
+    }
+
+    /// A fresh random token for a tag, a Call-ID or a client nonce (RFC 3261 §19.3).
+    pub fn token(&mut self) -> String {
+        self.transactions.token()
+    }
+
+    /// A random number, for jitter and session ids.
+    pub fn chance(&mut self) -> u64 {
+        self.transactions.random()
+    }
+
+    /// The Contact by which we can be reached from `hop`.
+    ///
+    /// # Errors
+    /// Without a listener of the hop's transport.
+    pub fn contact_for(&self, user: Option<&str>, hop: &Uri) -> Result<Contact, Error> {
+        let transport = match hop.transport_param().and_then(Transport::from_uri_param) {
+            Some(transport) => transport,
+            None if hop.is_sips() => Transport::Tls,
+            None => Transport::Udp,
+        };
+        let locals = &self.config.transaction.locals;
+        let host = hop.maddr().unwrap_or(hop.host());
+        let remote = parse_ip(host).map(|ip| (ip, hop.port().unwrap_or(transport.default_port())).into());
+        let by_path = |transport| remote.and_then(|remote| locals.for_path(transport, remote));
+        let by_transport = |transport| locals.iter().find(|local| local.transport == transport);
+        let local = by_path(transport)
+            .or_else(|| by_path(Transport::Tcp))
+            .or_else(|| by_transport(transport))
+            .or_else(|| locals.iter().next())
+            .ok_or(Error::NoListener)?;
+        let uri = local.uri(user).map_err(|_| Error::NoListener)?;
+        Ok(Contact::new(&uri))
+    }
+
+    /// The Contact of the listener that a request came to.
+    pub(crate) fn contact_at(&self, user: Option<&str>, path: &Path) -> Result<Contact, Error> {
+        let local = self.config.transaction.locals.at(path).ok_or(Error::NoListener)?;
+        let uri = local.uri(user).or_else(|_| local.uri(None)).map_err(|_| Error::NoListener)?;
+        Ok(Contact::new(&uri))
+    }
+
+    pub(crate) fn fresh_key(&mut self) -> u64 {
+        self.next_key = self.next_key.saturating_add(1);
+        self.next_key
+    }
+
+    pub(crate) fn t1(&self) -> Duration {
+        self.transactions.timing().t1
+    }
+
+    /// 64·T1: how long an unanswered request is waited for.
+    pub(crate) fn patience(&self) -> Duration {
+        self.t1().saturating_mul(64)
+    }
+
+    // ---- sending -------------------------------------------------------------------------------------------
+
+    /// Fields that each request of ours carries.
+    pub(crate) fn finish(&self, builder: RequestBuilder) -> Result<Request, Error> {
+        let mut builder = builder;
+        if !self.config.user_agent.is_empty() {
+            builder = builder.header(&UserAgent::new(&self.config.user_agent));
+        }
+        let mut request = builder.build()?;
+        let tells = matches!(request.method(), Method::Invite | Method::Options | Method::Update);
+        if tells && !request.headers.contains(HeaderName::ALLOW) {
+            request.headers.push_raw(HeaderName::ALLOW, &self.allow_text())?;
+        }
+        if tells && !self.config.supported.is_empty() && !request.headers.contains(HeaderName::SUPPORTED) {
+            request.headers.push_raw(HeaderName::SUPPORTED, &self.config.supported.join(", "))?;
+        }
+        Ok(request)
+    }
+
+    pub(crate) fn allow_text(&self) -> String {
+        let names: Vec<&str> = self.config.allow.iter().map(Method::as_str).collect();
+        names.join(", ")
+    }
+
+    /// Sends a request in a transaction of its own, with credentials if a server asked for them before.
+    pub(crate) fn send(
+        &mut self,
+        now: Instant,
+        mut request: Request,
+        hop: Uri,
+        purpose: Purpose,
+    ) -> Result<ClientTx, Error> {
+        let cnonce = self.token();
+        self.credentials.authorize(&mut request, purpose.in_call(), &cnonce);
+        self.resend(now, Sent { purpose, request, hop, attempts: Attempts::default() })
+    }
+
+    pub(crate) fn resend(&mut self, now: Instant, sent: Sent) -> Result<ClientTx, Error> {
+        let target = Target::Uri(sent.hop.clone());
+        let tx = self
+            .transactions
+            .send(now, sent.request.clone(), target, &mut self.out)
+            .map_err(|error| Error::Transaction(error.to_string()))?;
+        self.sent.insert(tx, sent);
+        self.drain(now);
+        Ok(tx)
+    }
+
+    /// Answers a request; a server transaction that has ended meanwhile needs no answer any more.
+    pub(crate) fn answer(&mut self, now: Instant, tx: ServerTx, response: Response) {
+        if let Err(error) = self.transactions.respond(now, tx, response, &mut self.out) {
+            tracing::debug!(%error, "a response found its transaction gone");
+        }
+    }
+
+    pub(crate) fn respond_inner(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        response: Response,
+    ) -> Result<(), Error> {
+        self.transactions
+            .respond(now, tx, response, &mut self.out)
+            .map_err(|error| Error::Transaction(error.to_string()))
+    }
+
+    pub(crate) fn cancel(&mut self, now: Instant, tx: ClientTx, reason: Option<&Reason>) {
+        let mut extra = Headers::new();
+        if let Some(reason) = reason {
+            extra.push_back(reason);
+        }
+        if let Err(error) = self.transactions.cancel(now, tx, &extra, &mut self.out) {
+            tracing::debug!(%error, "nothing left to cancel");
+        }
+    }
+
+    /// Answers a request with a status and nothing else.
+    pub(crate) fn answer_status(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        request: &Request,
+        status: StatusCode,
+    ) {
+        let tag = self.token();
+        self.answer_built(now, tx, request.reply(status).to_tag(&tag));
+    }
+
+    fn answer_built(&mut self, now: Instant, tx: ServerTx, builder: sip_message::ResponseBuilder) {
+        match builder.build() {
+            Ok(response) => self.answer(now, tx, response),
+            Err(error) => tracing::error!(%error, "a response of ours cannot be built"),
+        }
+    }
+
+    /// Sends an ACK for a 2xx and keeps it for the 2xx's repetitions.
+    pub(crate) fn send_ack(&mut self, now: Instant, id: DialogId, cseq: u32, ack: Request, hop: Uri) {
+        self.transmit_ack(ack.clone(), hop.clone());
+        self.lingering.push_back((now + self.patience(), Lingering::Ack(id.clone(), cseq)));
+        self.acks.insert(id, CachedAck { cseq, ack, hop });
+    }
+
+    fn transmit_ack(&mut self, ack: Request, hop: Uri) {
+        if let Err(error) = self.transactions.send_stateless(ack, Target::Uri(hop), &mut self.out) {
+            tracing::warn!(%error, "an ACK could not be sent; the repeated 2xx gives another chance");
+        }
+    }
+
+    /// From now on further 2xx to this INVITE are of phones that answered too late.
+    pub(crate) fn watch_forks(
+        &mut self,
+        now: Instant,
+        id: &DialogId,
+        cseq: u32,
+        invite: Request,
+        contact: Contact,
+    ) {
+        let key = (id.call_id.clone(), id.local_tag.clone());
+        self.lingering.push_back((now + self.patience(), Lingering::Fork(key.0.clone(), key.1.clone())));
+        self.forks.insert(key, Fork { invite, cseq, contact });
+    }
+
+    // ---- what the transaction layer passes up ----------------------------------------------------------------
+
+    /// Works through everything that the transaction layer put out.
+    pub(crate) fn drain(&mut self, now: Instant) {
+        while let Some(event) = self.out.events.pop_front() {
+            match event {
+                TransactionEvent::Request { tx, request, path } => self.request_came(now, tx, request, path),
+                TransactionEvent::Ack { request, .. } => self.ack_came(now, request),
+                TransactionEvent::Cancelled { tx, request } => self.cancel_came(now, tx, request),
+                TransactionEvent::Response { tx, response, .. } => self.response_came(now, tx, response),
+                TransactionEvent::Stray { response, .. } => self.success_came_again(now, &response),
+                TransactionEvent::Failed { tx, failure } => self.failed(now, tx, failure),
+                _ => {}
+            }
+        }
+    }
+
+    fn request_came(&mut self, now: Instant, tx: ServerTx, request: Request, path: Path) {
+        if !self.config.allow.contains(request.method()) {
+            let tag = self.token();
+            let methods: Vec<Allow> = self.config.allow.iter().cloned().map(Allow).collect();
+            let builder = request.reply(StatusCode::METHOD_NOT_ALLOWED).to_tag(&tag).headers(&methods);
+            return self.answer_built(now, tx, builder);
+        }
+        let unsupported: Vec<Unsupported> = request
+            .headers
+            .all::<Require>()
+            .flatten()
+            .filter(|tag| !self.config.supported.iter().any(|known| known.eq_ignore_ascii_case(&tag.0)))
+            .map(|tag| Unsupported(tag.0))
+            .collect();
+        if !unsupported.is_empty() && *request.method() != Method::Cancel {
+            let tag = self.token();
+            let builder = request.reply(StatusCode::BAD_EXTENSION).to_tag(&tag).headers(&unsupported);
+            return self.answer_built(now, tx, builder);
+        }
+        let Ok(identity) = sip_message::Identity::of(&request.headers) else {
+            return self.answer_status(now, tx, &request, StatusCode::BAD_REQUEST);
+        };
+        match DialogId::of_request(&identity) {
+            Some(id) => match self.by_dialog.get(&id) {
+                Some(&call) => self.request_in_dialog_came(now, call, tx, request, path),
+                None => {
+                    self.answer_status(now, tx, &request, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST);
+                }
+            },
+            None => match request.method() {
+                Method::Invite => self.invite_came(now, tx, request, path),
+                Method::Bye => {
+                    self.answer_status(now, tx, &request, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST);
+                }
+                _ => self.events.push_back(Event::Request { tx, call: None, request, path }),
+            },
+        }
+    }
+
+    fn response_came(&mut self, now: Instant, tx: ClientTx, response: Response) {
+        let status = response.status();
+        let Some(sent) = self.sent.get(&tx) else {
+            return self.success_came_again(now, &response); // a further 2xx of a fork, or one repeated
+        };
+        let purpose = sent.purpose;
+        if status.is_provisional() {
+            if let Purpose::Invite(call) = purpose {
+                self.progress_came(now, call, response);
+            }
+            return;
+        }
+        let Some(sent) = self.sent.remove(&tx) else { return };
+        self.credentials.receive_info(&sent.request, &response);
+        let sent = if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED) {
+            match self.with_credentials(sent, &response) {
+                Ok(sent) => return self.retry(now, sent),
+                Err(sent) => sent,
+            }
+        } else {
+            sent
+        };
+        match purpose {
+            Purpose::Invite(call) => self.invite_answered(now, call, response),
+            Purpose::Reinvite(call) => self.reinvite_answered(now, call, &sent.request, response),
+            Purpose::Bye(call) => self.bye_answered(call),
+            Purpose::InCall(call, key) => {
+                let lost = matches!(
+                    status,
+                    StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST | StatusCode::REQUEST_TIMEOUT
+                );
+                self.events.push_back(Event::Response { key, result: Ok(response) });
+                if lost {
+                    self.end(call, Cause::Lost(status)); // §12.2.1.2
+                }
+            }
+            Purpose::Free(key) => self.events.push_back(Event::Response { key, result: Ok(response) }),
+            Purpose::Surplus => {}
+        }
+    }
+
+    /// The request again with an answer to the challenge: same Call-ID and From tag, next CSeq (§22.2, §8.1.3.5).
+    /// As it was if the challenge cannot be answered.
+    #[allow(clippy::result_large_err)] // both ways hand the same thing on
+    fn with_credentials(&mut self, mut sent: Sent, response: &Response) -> Result<Sent, Sent> {
+        let cnonce = self.token();
+        let mut request = sent.request.clone();
+        let in_call = sent.purpose.in_call();
+        if !self.credentials.answer(&mut request, response, &mut sent.attempts, in_call, &cnonce) {
+            return Err(sent);
+        }
+        let Some(cseq) = self.next_cseq(sent.purpose, &request) else { return Err(sent) };
+        request.headers.set(&sip_message::headers::CSeq::new(cseq, request.method().clone()));
+        Ok(Sent { request, ..sent })
+    }
+
+    fn next_cseq(&mut self, purpose: Purpose, request: &Request) -> Option<u32> {
+        let current = request.headers.require::<sip_message::headers::CSeq>().ok()?.number;
+        let next = match purpose {
+            Purpose::Reinvite(call) | Purpose::Bye(call) | Purpose::InCall(call, _) => {
+                let dialog = self.calls.get_mut(&call)?.dialog.as_mut()?;
+                let next = dialog.local_cseq().max(current).saturating_add(1);
+                dialog.note_local_cseq(next);
+                next
+            }
+            Purpose::Invite(_) | Purpose::Free(_) | Purpose::Surplus => current.saturating_add(1),
+        };
+        Some(next)
+    }
+
+    fn retry(&mut self, now: Instant, sent: Sent) {
+        let purpose = sent.purpose;
+        if let Purpose::Invite(call) = purpose
+            && let Some(call) = self.calls.get_mut(&call)
+        {
+            call.invite = sent.request.clone();
+            call.forget_early(&mut self.by_dialog);
+        }
+        match self.resend(now, sent) {
+            Ok(tx) => {
+                if let Purpose::Invite(call) | Purpose::Reinvite(call) = purpose {
+                    self.invite_resent(now, call, purpose, tx);
+                }
+            }
+            Err(_) => self.purpose_failed(now, purpose, Failure::Timeout),
+        }
+    }
+
+    fn failed(&mut self, now: Instant, tx: ClientTx, failure: Failure) {
+        if let Some(sent) = self.sent.remove(&tx) {
+            self.purpose_failed(now, sent.purpose, failure);
+        }
+    }
+
+    fn purpose_failed(&mut self, now: Instant, purpose: Purpose, failure: Failure) {
+        match purpose {
+            Purpose::Invite(call) => self.invite_failed(call, failure),
+            Purpose::Reinvite(call) => {
+                self.end_with_bye(now, call, Cause::Lost(StatusCode::REQUEST_TIMEOUT));
+            }
+            Purpose::Bye(call) => self.bye_answered(call),
+            Purpose::InCall(call, key) => {
+                self.events.push_back(Event::Response { key, result: Err(failure) });
+                self.end(call, Cause::Lost(StatusCode::REQUEST_TIMEOUT));
+            }
+            Purpose::Free(key) => self.events.push_back(Event::Response { key, result: Err(failure) }),
+            Purpose::Surplus => {}
+        }
+    }
+
+    /// A 2xx to an INVITE that is not the first from its transaction: a repetition wants its ACK again; one of
+    /// another phone wants an ACK and a BYE (§13.2.2.4).
+    fn success_came_again(&mut self, now: Instant, response: &Response) {
+        let Ok(identity) = sip_message::Identity::of(&response.headers) else { return };
+        if !response.status().is_success() || identity.cseq.method != Method::Invite {
+            return;
+        }
+        let id = DialogId::of_response(&identity);
+        let number = identity.cseq.number;
+        if let Some(cached) = self.acks.get(&id) {
+            if cached.cseq == number {
+                let (ack, hop) = (cached.ack.clone(), cached.hop.clone());
+                self.transmit_ack(ack, hop);
+            }
+            return;
+        }
+        if self
+            .by_dialog
+            .get(&id)
+            .and_then(|call| self.calls.get(call))
+            .is_some_and(|call| call.dialog.is_some())
+        {
+            return; // the answer to a delayed offer is not decided yet: its ACK follows
+        }
+        let Some(fork) = self.forks.get(&(id.call_id.clone(), id.local_tag.clone())) else { return };
+        if fork.cseq != number {
+            return;
+        }
+        let (invite, contact) = (fork.invite.clone(), fork.contact.clone());
+        self.refuse_fork(now, &invite, &contact, response);
+    }
+
+    /// ACK and BYE for a phone that answered too late.
+    pub(crate) fn refuse_fork(
+        &mut self,
+        now: Instant,
+        invite: &Request,
+        contact: &Contact,
+        response: &Response,
+    ) {
+        let Ok(mut dialog) = crate::dialog::Dialog::of_client(invite, response, contact) else { return };
+        let cseq = dialog.local_cseq();
+        let hop = dialog.next_hop().clone();
+        let Ok(mut ack) = self.finish(dialog.ack(cseq)) else { return };
+        copy_credentials(invite, &mut ack);
+        self.send_ack(now, dialog.id().clone(), cseq, ack, hop.clone());
+        if let Ok(bye) = self.finish(dialog.request(Method::Bye)) {
+            let _ = self.send(now, bye, hop, Purpose::Surplus);
+        }
+    }
+
+    // ---- time ------------------------------------------------------------------------------------------------
+
+    fn forget_lingering(&mut self, now: Instant) {
+        while self.lingering.front().is_some_and(|(at, _)| *at <= now) {
+            match self.lingering.pop_front() {
+                Some((_, Lingering::Ack(id, cseq))) => {
+                    if self.acks.get(&id).is_some_and(|ack| ack.cseq == cseq) {
+                        self.acks.remove(&id);
+                    }
+                }
+                Some((_, Lingering::Fork(call_id, tag))) => {
+                    self.forks.remove(&(call_id, tag));
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Whether another call can begin.
+    pub(crate) fn has_room(&self) -> bool {
+        self.calls.len() < self.config.max_calls
+    }
+
+    /// What a 200 to OPTIONS says we can do (RFC 3261 §11.2), besides what the application adds.
+    pub fn capabilities(&self, builder: sip_message::ResponseBuilder) -> sip_message::ResponseBuilder {
+        let allow: Vec<Allow> = self.config.allow.iter().cloned().map(Allow).collect();
+        let supported: Vec<Supported> = self.config.supported.iter().cloned().map(Supported).collect();
+        builder.headers(&allow).headers(&supported)
+    }
+}
+
+/// The ACK for a 2xx carries the credentials of its INVITE (RFC 3261 §22.1).
+pub(crate) fn copy_credentials(invite: &Request, ack: &mut Request) {
+    ack.headers.copy_from(&invite.headers, HeaderName::AUTHORIZATION);
+    ack.headers.copy_from(&invite.headers, HeaderName::PROXY_AUTHORIZATION);
+}
+
+impl Core for Dialogs {
+    fn receive(&mut self, now: Instant, received: Received) {
+        self.transactions.receive(now, received, &mut self.out);
+        self.drain(now);
+    }
+
+    fn flow_event(&mut self, now: Instant, event: FlowEvent) {
+        self.transactions.flow_event(now, event, &mut self.out);
+        self.drain(now);
+    }
+
+    fn resolved(&mut self, now: Instant, answer: Answer) {
+        self.transactions.resolved(now, answer, &mut self.out);
+        self.drain(now);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.transactions.handle_timeout(now, &mut self.out);
+        self.drain(now);
+        while let Some((call, due)) = self.deadlines.pop(now) {
+            match due {
+                Due::RepeatSuccess => self.repeat_success(now, call),
+                Due::NoAck => self.not_acknowledged(now, call),
+                Due::RepeatProvisional => self.repeat_provisional(now, call),
+                Due::RetryReinvite => self.retry_is_due(call),
+            }
+            self.drain(now);
+        }
+        self.forget_lingering(now);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        [self.transactions.poll_timeout(), self.deadlines.next(), self.lingering.front().map(|(at, _)| *at)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.out.transmits.pop_front()
+    }
+
+    fn poll_query(&mut self) -> Option<Query> {
+        self.out.queries.pop_front()
+    }
+}
