@@ -1,6 +1,7 @@
 //! Building requests, and responses from requests.
 
 use crate::headers::{CSeq, ContentLength, From, Header, Headers, MaxForwards, To};
+use crate::syntax::token;
 use crate::{AsHeaderName, BuildError, HeaderName, Method, Request, Response, StatusCode, Uri};
 use alloc::borrow::Cow;
 use bytes::Bytes;
@@ -42,7 +43,8 @@ impl Request {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn builder(method: Method, uri: &Uri) -> RequestBuilder {
-        RequestBuilder { request: Self::bare(method, uri), error: None }
+        let error = (!token(method.as_str())).then(|| BuildError::Method(method.as_str().into()));
+        RequestBuilder { request: Self::bare(method, uri), error }
     }
 
     /// Starts a response to this request: every Via, From, To, Call-ID and CSeq come along as lines

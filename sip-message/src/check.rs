@@ -36,14 +36,12 @@ fn check_common(headers: &Headers) -> Result<CSeq, CheckError> {
     if headers.malformed_line().is_some() {
         return Err(bad("Malformed header field line"));
     }
-    for name in SINGLE {
-        if headers.count(name) > 1 {
-            let mut values = headers.raw(name);
-            let first = values.next();
-            // Two equal lengths are harmless and sent by some; two different ones smuggle a message.
-            if name != HeaderName::CONTENT_LENGTH || values.any(|value| Some(value) != first) {
-                return Err(bad(format!("More than one {name} header field")));
-            }
+    for name in headers.repeated().filter(|name| SINGLE.contains(name)) {
+        let mut values = headers.raw(name);
+        let first = values.next();
+        // Two equal lengths are harmless and sent by some; two different ones smuggle a message.
+        if name != HeaderName::CONTENT_LENGTH || values.any(|value| Some(value) != first) {
+            return Err(bad(format!("More than one {name} header field")));
         }
     }
     for via in headers.all::<Via>() {
@@ -109,6 +107,9 @@ impl Response {
         }
         if !self.body.reached {
             return Err(bad("Truncated message: no empty line after the header fields"));
+        }
+        if !self.regular {
+            return Err(bad("The reason phrase contains a control character"));
         }
         check_common(&self.headers)?;
         if self.body.missing > 0 {

@@ -95,6 +95,9 @@ pub enum BuildError {
     /// A field name must be a token.
     #[error("'{0}' is not a header field name; use letters, digits and any of -.!%*_+`'~")]
     FieldName(String),
+    /// A method must be a token (RFC 3261 §25.1).
+    #[error("'{0}' is not a method; use letters, digits and any of -.!%*_+`'~")]
+    Method(String),
     /// One field must stay under 64 KiB.
     #[error("the value of {0} is longer than 65535 octets")]
     TooLong(String),

@@ -2,7 +2,8 @@
 
 use crate::headers::{ContentLength, Headers};
 use crate::{Limits, Message, ParseError, ParseErrorKind};
-use bytes::{Buf, Bytes, BytesMut};
+use alloc::boxed::Box;
+use bytes::{Buf, BytesMut};
 
 /// What a stream carried.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,9 +40,11 @@ pub enum FramingError {
     },
 }
 
-use alloc::boxed::Box;
-
 /// Splits a stream into messages and keep-alives, however it is chunked.
+///
+/// A CRLF is told at once, since it may be the [`Pong`](Frame::Pong) that a client waits for. When the second
+/// half of a ping comes in a chunk of its own, the frames are `Pong` and then [`Ping`](Frame::Ping); a server
+/// has no use for a pong and loses nothing.
 ///
 /// ```
 /// use sip_message::framing::{Frame, StreamDecoder};
@@ -59,17 +62,19 @@ pub struct StreamDecoder {
     buffer: BytesMut,
     /// Octets that were searched for the end of the head already.
     searched: usize,
-    /// Length of the head and of head and body, once the head is whole.
-    head: Option<(usize, usize)>,
+    /// The head whose body is awaited, and the octets of that body.
+    head: Option<(Message, usize)>,
+    /// The last frame was a CRLF that ended its chunk: another one makes a ping of the two.
+    half_ping: bool,
 }
 
 impl StreamDecoder {
     /// A decoder at the start of a stream.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, buffer: BytesMut::new(), searched: 0, head: None }
+        Self { limits, buffer: BytesMut::new(), searched: 0, head: None, half_ping: false }
     }
 
-    /// Adds octets that arrived.
+    /// Adds octets that arrived. Take all frames before the next call: they are the only bound on the buffer.
     pub fn push(&mut self, octets: &[u8]) {
         self.buffer.extend_from_slice(octets);
     }
@@ -84,39 +89,47 @@ impl StreamDecoder {
     /// # Errors
     /// If no further message can be found on this stream.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FramingError> {
-        if self.head.is_none() {
-            match self.keep_alive() {
-                Some(Some(frame)) => return Ok(Some(frame)),
-                Some(None) => return Ok(None),
-                None => {}
+        let (mut message, length) = match self.head.take() {
+            Some(head) => head,
+            None => {
+                match self.keep_alive() {
+                    Start::Ping => return Ok(Some(Frame::Ping)),
+                    Start::Pong => return Ok(Some(Frame::Pong)),
+                    Start::Wait => return Ok(None),
+                    Start::Message => {}
+                }
+                let Some(head) = self.find_head()? else { return Ok(None) };
+                self.read_head(head)?
             }
-            let Some(head) = self.find_head()? else { return Ok(None) };
-            let length = self.body_length(head)?;
-            self.head = Some((head, head.saturating_add(length)));
-        }
-        let Some((_, total)) = self.head else { return Ok(None) };
-        if self.buffer.len() < total {
+        };
+        if self.buffer.len() < length {
+            self.head = Some((message, length));
             return Ok(None);
         }
-        let message = self.buffer.split_to(total).freeze();
-        (self.head, self.searched) = (None, 0);
-        Ok(Some(Frame::Message(Message::parse(message, &self.limits)?)))
+        message.attach(self.buffer.split_to(length).freeze());
+        Ok(Some(Frame::Message(message)))
     }
 
-    /// Line ends before a message: a frame, a wait for more, or neither.
-    fn keep_alive(&mut self) -> Option<Option<Frame>> {
+    /// Line ends before a message.
+    fn keep_alive(&mut self) -> Start {
+        let half = core::mem::take(&mut self.half_ping);
         let (length, frame) = match &self.buffer[..] {
-            [b'\r', b'\n', b'\r', b'\n', ..] => (4, Frame::Ping),
-            // The second half of a ping may be on its way: a lone CRLF waits until it is followed by something
-            // else. Its sender loses nothing: nobody answers a pong.
-            b"\r\n" | b"\r\n\r" | b"\r" => return Some(None),
-            [b'\r', b'\n', ..] => (2, Frame::Pong),
-            [b'\n', ..] => (1, Frame::Pong),
-            [] => return Some(None),
-            _ => return None,
+            [] | [b'\r'] => {
+                self.half_ping = half;
+                return Start::Wait;
+            }
+            [b'\r', b'\n', ..] if half => (2, Start::Ping),
+            [b'\r', b'\n', b'\r', b'\n', ..] => (4, Start::Ping),
+            [b'\r', b'\n'] | [b'\r', b'\n', b'\r'] => {
+                self.half_ping = true;
+                (2, Start::Pong)
+            }
+            [b'\r', b'\n', ..] => (2, Start::Pong),
+            [b'\n', ..] => (1, Start::Pong),
+            _ => return Start::Message,
         };
         self.buffer.advance(length);
-        Some(Some(frame))
+        frame
     }
 
     /// The length of the head up to and including the empty line.
@@ -143,11 +156,10 @@ impl StreamDecoder {
         Ok(None)
     }
 
-    fn body_length(&self, head: usize) -> Result<usize, FramingError> {
-        // A copy of the head alone: bodies, which may be large, are not touched twice.
-        let head = Bytes::copy_from_slice(self.buffer.get(..head).unwrap_or_default());
-        let size = head.len();
-        let message = Message::parse(head, &self.limits)?;
+    /// Takes the head off the buffer and tells how long its body is.
+    fn read_head(&mut self, size: usize) -> Result<(Message, usize), FramingError> {
+        self.searched = 0;
+        let message = Message::parse(self.buffer.split_to(size).freeze(), &self.limits)?;
         let Some(length) = agreed_length(message.headers()) else {
             return Err(FramingError::ContentLength(Box::new(message)));
         };
@@ -159,8 +171,16 @@ impl StreamDecoder {
                 limit: self.limits.message,
             });
         }
-        Ok(length)
+        Ok((message, length))
     }
+}
+
+/// What a stream continues with.
+enum Start {
+    Ping,
+    Pong,
+    Wait,
+    Message,
 }
 
 /// The one length that all Content-Length fields agree on.

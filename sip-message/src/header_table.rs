@@ -39,7 +39,7 @@ struct Line {
     name_len: u8,
     /// The known name, or [`UNKNOWN`].
     name: u8,
-    /// [`EDIT`], [`FOLDED`], [`MALFORMED`].
+    /// [`EDIT`], [`FOLDED`], [`MALFORMED`], [`UNENDED`].
     flags: u8,
 }
 
@@ -51,6 +51,8 @@ const EDIT: u8 = 1;
 const FOLDED: u8 = 2;
 /// The line is no `name: value`.
 const MALFORMED: u8 = 4;
+/// The octets stopped before the line's end, which is written where the line is.
+const UNENDED: u8 = 8;
 const UNKNOWN: u8 = u8::MAX;
 
 /// The header fields of a message in wire order.
@@ -94,7 +96,7 @@ impl Headers {
         loop {
             let rest = octets.get(at..).unwrap_or_default();
             match rest {
-                [] => break,
+                [] | [b'\r'] => return Ok((Self::of(message, lines), octets.len(), false)), // cut off
                 [b'\r', b'\n', ..] => {
                     return Ok((Self::of(message, lines), at.saturating_add(2), true));
                 }
@@ -112,7 +114,6 @@ impl Headers {
             lines.push(Line::read(line, at, folded));
             at = at.saturating_add(len);
         }
-        Ok((Self::of(message, lines), at, false))
     }
 
     fn of(message: &Bytes, lines: Vec<Line>) -> Self {
@@ -174,7 +175,17 @@ impl Headers {
     /// # Errors
     /// [`HeaderError::Malformed`] if the element does not follow its grammar.
     pub fn get<H: Header>(&self) -> Result<Option<H>, HeaderError> {
-        self.all().next().transpose()
+        let malformed = |error| HeaderError::Malformed { name: H::NAME, error };
+        for line in self.lines.iter().filter(|line| line.name == H::NAME.id()) {
+            let text = self.text_of(line).map_err(malformed)?;
+            if !H::NAME.is_list() {
+                return H::parse(trim(&text)).map(Some).map_err(malformed);
+            }
+            if let Some(first) = elements(&text).next() {
+                return H::parse(first).map(Some).map_err(malformed);
+            }
+        }
+        Ok(None)
     }
 
     /// The first element of a field that must be there.
@@ -189,14 +200,20 @@ impl Headers {
     pub fn all<H: Header>(&self) -> impl Iterator<Item = Result<H, HeaderError>> {
         let malformed = |error| HeaderError::Malformed { name: H::NAME, error };
         self.lines.iter().filter(|line| line.name == H::NAME.id()).flat_map(move |line| {
-            let values: Vec<Result<H, HeaderError>> = match self.text_of(line) {
-                Err(error) => alloc::vec![Err(malformed(error))],
-                Ok(text) if H::NAME.is_list() => {
-                    elements(&text).map(|one| H::parse(one).map_err(malformed)).collect()
+            // A line on which nothing is folded is read element by element; only folded ones are collected.
+            let (whole, parts, collected) = match self.text_of(line) {
+                Err(error) => (Some(Err(malformed(error))), None, Vec::new()),
+                Ok(text) if !H::NAME.is_list() => {
+                    (Some(H::parse(trim(&text)).map_err(malformed)), None, Vec::new())
                 }
-                Ok(text) => alloc::vec![H::parse(trim(&text)).map_err(malformed)],
+                Ok(Cow::Borrowed(text)) => {
+                    (None, Some(elements(text).map(move |one| H::parse(one).map_err(malformed))), Vec::new())
+                }
+                Ok(Cow::Owned(text)) => {
+                    (None, None, elements(&text).map(|one| H::parse(one).map_err(malformed)).collect())
+                }
             };
-            values
+            whole.into_iter().chain(parts.into_iter().flatten()).chain(collected)
         })
     }
 
@@ -235,6 +252,17 @@ impl Headers {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
+    }
+
+    /// Known names that a line above carries already, in order.
+    pub(crate) fn repeated(&self) -> impl Iterator<Item = HeaderName> {
+        let mut seen = 0u128; // one bit per known name
+        self.lines.iter().filter_map(move |line| {
+            let bit = 1u128.checked_shl(u32::from(line.name))?;
+            let again = seen & bit != 0;
+            seen |= bit;
+            if again { HeaderName::from_id(line.name) } else { None }
+        })
     }
 
     /// The first line that is no `name: value`, as it arrived.
@@ -352,12 +380,7 @@ impl Headers {
             let octets = other.line(line);
             let Ok(start) = u32::try_from(self.edits.len()) else { return };
             self.edits.extend_from_slice(octets);
-            let mut copy = Line { start, flags: line.flags | EDIT, ..*line };
-            if !octets.ends_with(b"\n") {
-                self.edits.extend_from_slice(b"\r\n"); // the last line of a message that was cut off
-                copy.len = copy.len.saturating_add(2);
-            }
-            self.lines.push(copy);
+            self.lines.push(Line { start, flags: line.flags | EDIT, ..*line });
         }
     }
 
@@ -433,6 +456,16 @@ impl Headers {
         Ok(None)
     }
 
+    /// Whether the last line has its line end.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.lines.last().is_some_and(|line| line.flags & UNENDED == 0)
+    }
+
+    /// Octets that [`Headers::write_to`] hands out.
+    pub(crate) fn wire_len(&self) -> usize {
+        self.lines.iter().fold(0usize, |sum, line| sum.saturating_add(line.len as usize)).saturating_add(2)
+    }
+
     /// Hands the octets in wire order to `sink`; neighbouring lines that were received come as one slice.
     pub(crate) fn write_to(&self, mut sink: impl FnMut(&[u8])) {
         let mut run: Option<(usize, usize)> = None;
@@ -453,6 +486,12 @@ impl Headers {
                     sink(self.received.get(from..until).unwrap_or_default());
                 }
                 sink(self.edits.get(start..end).unwrap_or_default());
+            }
+            if line.flags & UNENDED != 0 {
+                if let Some((from, until)) = run.take() {
+                    sink(self.received.get(from..until).unwrap_or_default());
+                }
+                sink(b"\r\n");
             }
         }
         if let Some((from, until)) = run {
@@ -510,10 +549,17 @@ impl Line {
     /// Finds name and value in a line that starts at `start` of its arena and is at most 64 KiB plus a name long.
     fn read(line: &[u8], start: usize, folded: bool) -> Self {
         let mut flags = if folded { FOLDED } else { 0 };
-        let colon = memchr::memchr(b':', line).unwrap_or(0);
-        let before = line.get(..colon).unwrap_or_default();
+        let mut line = line;
+        if !line.ends_with(b"\n") {
+            flags |= UNENDED;
+            line = line.strip_suffix(b"\r").unwrap_or(line);
+        }
+        let (before, value_at) = match memchr::memchr(b':', line) {
+            Some(colon) => (line.get(..colon).unwrap_or_default(), colon.saturating_add(1)),
+            None => (Default::default(), 0),
+        };
         let name = before.trim_ascii_end(); // RFC 3261 §25.1: HCOLON = *( SP / HTAB ) ":" SWS
-        let after = line.get(colon.saturating_add(1)..).unwrap_or_default();
+        let after = line.get(value_at..).unwrap_or_default();
         let value = after.trim_ascii();
         let lead = after.len().saturating_sub(after.trim_ascii_start().len());
         let fits = u8::try_from(name.len()).ok();
@@ -528,7 +574,7 @@ impl Line {
         Self {
             start: u32::try_from(start).unwrap_or(u32::MAX),
             len: u32::try_from(line.len()).unwrap_or(u32::MAX),
-            value: u16::try_from(colon.saturating_add(1).saturating_add(lead)).unwrap_or(u16::MAX),
+            value: u16::try_from(value_at.saturating_add(lead)).unwrap_or(u16::MAX),
             value_len: u16::try_from(value.len()).unwrap_or(u16::MAX),
             name_len: fits.unwrap_or(u8::MAX),
             name: known.map_or(UNKNOWN, HeaderName::id),
@@ -537,18 +583,27 @@ impl Line {
     }
 }
 
-/// Whether a value has no control characters but tabs and the line ends of folds. A lone CR or a NUL makes two
-/// parsers see two messages: such a field is malformed.
+/// Whether a value has no control characters but tabs, the line ends of folds, and those that a backslash
+/// escapes (RFC 3261 §25.1: quoted-pair). A lone CR or a bare NUL makes two parsers see two messages: such a
+/// field is malformed.
 fn clean(value: &[u8]) -> bool {
+    if !value.iter().fold(false, |any, &octet| any | (octet < b' ') | (octet == 0x7f)) {
+        return true; // nearly every value; the compiler turns this into vector instructions
+    }
+    let mut escaped = false;
     let mut octets = value.iter().copied().peekable();
     while let Some(octet) = octets.next() {
-        match octet {
-            b'\t' => {}
-            b'\r' if octets.peek() == Some(&b'\n') => {}
-            b'\n' if matches!(octets.peek(), Some(b' ' | b'\t')) => {}
-            octet if octet < b' ' || octet == 0x7f => return false,
-            _ => {}
+        let fine = match octet {
+            b'\t' => true,
+            b'\r' => octets.peek() == Some(&b'\n'),
+            b'\n' => matches!(octets.peek(), Some(b' ' | b'\t')),
+            octet if octet < b' ' || octet == 0x7f => escaped,
+            _ => true,
+        };
+        if !fine {
+            return false;
         }
+        escaped = octet == b'\\' && !escaped;
     }
     true
 }

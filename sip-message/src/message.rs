@@ -43,6 +43,8 @@ pub struct Response {
     status: StatusCode,
     /// Where the reason phrase stands in `start`.
     reason: (usize, usize),
+    /// Whether the reason phrase has no control characters.
+    pub(crate) regular: bool,
     pub(crate) version: bool,
     /// The header fields.
     pub headers: Headers,
@@ -83,11 +85,10 @@ impl Message {
         }
         let end = begin.saturating_add(len);
         let start = octets.slice(begin..end);
-        let wrong = |kind| ParseError { kind, at: begin };
         let line = start.trim_ascii_end();
-        let text = core::str::from_utf8(line).map_err(|_| wrong(ParseErrorKind::StartLine))?;
-        let start_line = if is_version(text) { StartLine::status(text) } else { StartLine::request(text) }
-            .map_err(wrong)?;
+        let start_line =
+            if is_version(line.get(..4)) { StartLine::status(line) } else { StartLine::request(line) }
+                .map_err(|kind| ParseError { kind, at: begin })?;
         let tidy = matches!(start.get(line.len()..), Some(b"\r\n" | b"\n" | b""));
         let (headers, body, reached) = Headers::parse(&octets, end, limits)?;
         let body = Body::cut(octets.slice(body.min(octets.len())..), &headers, reached);
@@ -101,8 +102,8 @@ impl Message {
                 headers,
                 body,
             }),
-            StartLine::Status { status, reason, version } => {
-                Self::Response(Response { start, status, reason, version, headers, body })
+            StartLine::Status { status, reason, regular, version } => {
+                Self::Response(Response { start, status, reason, regular, version, headers, body })
             }
         })
     }
@@ -128,6 +129,14 @@ impl Message {
         match self {
             Self::Request(request) => request.body(),
             Self::Response(response) => response.body(),
+        }
+    }
+
+    /// The body that arrived after its head.
+    pub(crate) fn attach(&mut self, octets: Bytes) {
+        match self {
+            Self::Request(request) => request.body = Body::of(octets),
+            Self::Response(response) => response.body = Body::of(octets),
         }
     }
 
@@ -170,58 +179,65 @@ impl From<Response> for Message {
 
 enum StartLine {
     Request { method: Method, uri: (usize, usize), regular: bool, version: bool },
-    Status { status: StatusCode, reason: (usize, usize), version: bool },
+    Status { status: StatusCode, reason: (usize, usize), regular: bool, version: bool },
 }
 
-fn is_version(text: &str) -> bool {
-    text.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("SIP/"))
+/// Whether these octets, the first four of a word, begin a SIP-Version.
+fn is_version(start: Option<&[u8]>) -> bool {
+    start.is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/"))
+}
+
+const fn is_space(octet: u8) -> bool {
+    matches!(octet, b' ' | b'\t')
 }
 
 impl StartLine {
-    fn request(text: &str) -> Result<Self, ParseErrorKind> {
-        let method_end = text.find([' ', '\t']).ok_or(ParseErrorKind::StartLine)?;
-        let (method, rest) = text.split_at_checked(method_end).ok_or(ParseErrorKind::StartLine)?;
-        if !crate::syntax::token(method) {
-            return Err(ParseErrorKind::StartLine);
+    fn request(line: &[u8]) -> Result<Self, ParseErrorKind> {
+        let wrong = ParseErrorKind::StartLine;
+        let method_end = line.iter().position(|&octet| is_space(octet)).ok_or(wrong)?;
+        let (method, rest) = line.split_at_checked(method_end).ok_or(wrong)?;
+        let method = core::str::from_utf8(method).ok().filter(|method| crate::syntax::token(method));
+        let method = method.ok_or(wrong)?;
+        let version_start = rest.iter().rposition(|&octet| is_space(octet)).ok_or(wrong)?.saturating_add(1);
+        let (between, version) = rest.split_at_checked(version_start).ok_or(wrong)?;
+        if !is_version(version.get(..4)) {
+            return Err(wrong);
         }
-        let version_start = rest.rfind([' ', '\t']).ok_or(ParseErrorKind::StartLine)?.saturating_add(1);
-        let version = rest.get(version_start..).unwrap_or_default();
-        if !is_version(version) {
-            return Err(ParseErrorKind::StartLine);
-        }
-        let between = rest.get(..version_start).unwrap_or_default();
-        let uri = between.trim_matches([' ', '\t']);
-        let lead = between.len().saturating_sub(between.trim_start_matches([' ', '\t']).len());
-        let from = method_end.saturating_add(lead);
-        let regular = between.len() == uri.len().saturating_add(2) && !uri.contains([' ', '\t']);
+        let uri = between.trim_ascii();
         if uri.is_empty() {
-            return Err(ParseErrorKind::StartLine);
+            return Err(wrong);
         }
+        let lead = between.len().saturating_sub(between.trim_ascii_start().len());
+        let from = method_end.saturating_add(lead);
+        let regular =
+            between.len() == uri.len().saturating_add(2) && uri.iter().all(|octet| octet.is_ascii_graphic());
         Ok(Self::Request {
             method: Method::from(method),
             uri: (from, from.saturating_add(uri.len())),
             regular,
-            version: version.eq_ignore_ascii_case("SIP/2.0"),
+            version: version.eq_ignore_ascii_case(b"SIP/2.0"),
         })
     }
 
-    fn status(text: &str) -> Result<Self, ParseErrorKind> {
-        let version_end = text.find(' ').ok_or(ParseErrorKind::StartLine)?;
-        let after = text.get(version_end..).unwrap_or_default();
-        let digits = after.trim_start_matches(' ');
-        let code_end = digits.find([' ', '\t']).unwrap_or(digits.len());
-        let code = digits.get(..code_end).unwrap_or_default();
-        let status = Some(code)
+    fn status(line: &[u8]) -> Result<Self, ParseErrorKind> {
+        let wrong = ParseErrorKind::StartLine;
+        let version_end = line.iter().position(|&octet| octet == b' ').ok_or(wrong)?;
+        let (version, after) = line.split_at_checked(version_end).ok_or(wrong)?;
+        let digits = after.trim_ascii_start();
+        let code_end = digits.iter().position(|&octet| is_space(octet)).unwrap_or(digits.len());
+        let (code, phrase) = digits.split_at_checked(code_end).ok_or(wrong)?;
+        let status = core::str::from_utf8(code)
+            .ok()
             .filter(|code| code.len() == 3)
             .and_then(crate::syntax::number::<u16>)
             .and_then(StatusCode::new)
             .ok_or(ParseErrorKind::StatusCode)?;
-        let phrase = digits.get(code_end..).unwrap_or_default();
-        let reason = text.len().saturating_sub(phrase.len()).saturating_add(usize::from(!phrase.is_empty()));
+        let reason = line.len().saturating_sub(phrase.len()).saturating_add(usize::from(!phrase.is_empty()));
         Ok(Self::Status {
             status,
-            reason: (reason, text.len()),
-            version: text.get(..version_end).unwrap_or_default().eq_ignore_ascii_case("SIP/2.0"),
+            reason: (reason, line.len()),
+            regular: !phrase.iter().any(|&octet| octet.is_ascii_control() && octet != b'\t'),
+            version: version.eq_ignore_ascii_case(b"SIP/2.0"),
         })
     }
 }
@@ -229,14 +245,18 @@ impl StartLine {
 impl Body {
     fn cut(mut octets: Bytes, headers: &Headers, reached: bool) -> Self {
         let mut missing = 0;
+        let mut reached = reached;
         if let Ok(Some(ContentLength(length))) = headers.get::<ContentLength>() {
             missing = length.saturating_sub(octets.len());
             octets.truncate(length);
+            // Some end a message without a body at its last field (RFC 5118 §4.10 does). With its length said to
+            // be 0 and that line whole, nothing can be missing that matters.
+            reached |= length == 0 && headers.is_ended();
         }
         Self { octets, missing, reached }
     }
 
-    fn of(octets: Bytes) -> Self {
+    pub(crate) fn of(octets: Bytes) -> Self {
         Self { octets, missing: 0, reached: true }
     }
 }
@@ -279,16 +299,17 @@ macro_rules! common {
             /// The message as it goes on the wire. Lines that were not edited leave as they came.
             pub fn to_bytes(&self) -> Bytes {
                 let mut out = Vec::with_capacity(
-                    self.start.len().saturating_add(self.body.octets.len()).saturating_add(1024),
+                    self.start
+                        .len()
+                        .saturating_add(self.headers.wire_len())
+                        .saturating_add(self.body.octets.len())
+                        .saturating_add(4), // line ends that a message which was cut off lacks
                 );
                 out.extend_from_slice(&self.start);
                 if !self.start.ends_with(b"\n") {
                     out.extend_from_slice(b"\r\n");
                 }
                 self.headers.write_to(|octets| out.extend_from_slice(octets));
-                if !out.ends_with(b"\n") {
-                    out.extend_from_slice(b"\r\n");
-                }
                 out.extend_from_slice(b"\r\n");
                 out.extend_from_slice(&self.body.octets);
                 Bytes::from(out)
@@ -368,7 +389,7 @@ impl Request {
         self.uri_text().parse()
     }
 
-    /// The Request-URI as it stands.
+    /// The Request-URI as it stands; empty if it is no UTF-8.
     pub fn uri_text(&self) -> &str {
         let text = self.start.get(self.uri.0..self.uri.1).unwrap_or_default();
         core::str::from_utf8(text).unwrap_or_default()
@@ -395,6 +416,7 @@ impl Response {
             start: Bytes::new(),
             status,
             reason: (0, 0),
+            regular: true,
             version: true,
             headers: Headers::new(),
             body: Body::of(Bytes::new()),
@@ -419,7 +441,7 @@ impl Response {
         self.status
     }
 
-    /// The reason phrase as it stands; it may be empty.
+    /// The reason phrase as it stands; empty if there is none, or if it is no UTF-8.
     pub fn reason(&self) -> &str {
         let text = self.start.get(self.reason.0..self.reason.1).unwrap_or_default();
         core::str::from_utf8(text).unwrap_or_default()
@@ -435,6 +457,6 @@ impl Response {
         line.push_str("\r\n");
         self.status = status;
         self.start = Bytes::from(line);
-        self.version = true;
+        (self.regular, self.version) = (true, true);
     }
 }

@@ -209,6 +209,12 @@ impl HeaderName {
     pub(crate) const fn id(self) -> u8 {
         self.0
     }
+
+    /// The name of this [`HeaderName::id`].
+    pub(crate) fn from_id(id: u8) -> Option<Self> {
+        const { assert!(TABLE.len() <= 128) }; // a set of names fits a u128
+        (usize::from(id) < TABLE.len()).then_some(Self(id))
+    }
 }
 
 impl fmt::Display for HeaderName {

@@ -42,7 +42,7 @@ impl Uri {
     /// `sip:user@host:port`; characters of `user` that need it are escaped.
     ///
     /// # Errors
-    /// If `host` is not a host name, an IPv4 address or a bracketed IPv6 address.
+    /// If `host` is not a host name, an IPv4 address or a bracketed IPv6 address, or `user` is empty.
     pub fn sip(user: Option<&str>, host: &str, port: Option<u16>) -> Result<Self, ValueError> {
         Self::of("sip", user, host, port)
     }
@@ -117,9 +117,10 @@ impl Uri {
         self.part(self.host.0, self.params)
     }
 
-    /// A URI parameter: `None` if absent, `Some(None)` for a flag such as `lr`.
+    /// A URI parameter: `None` if absent, `Some(None)` for a flag such as `lr`. Names compare without regard to
+    /// case and with escapes undone; values come as they stand.
     pub fn param(&self, name: &str) -> Option<Option<&str>> {
-        self.params().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.params().find(|(known, _)| same_name(known, name)).map(|(_, value)| value)
     }
 
     /// The URI parameters in order.
@@ -178,7 +179,7 @@ impl Uri {
 
     fn rewrite_params(&mut self, name: &str, new: Option<Option<&str>>) {
         let mut text = String::from(self.part(0, self.params));
-        for (known, value) in self.params().filter(|(known, _)| !known.eq_ignore_ascii_case(name)) {
+        for (known, value) in self.params().filter(|(known, _)| !same_name(known, name)) {
             text.push(';');
             text.push_str(known);
             if let Some(value) = value {
@@ -201,12 +202,17 @@ impl Uri {
     }
 
     /// What identifies an address-of-record: the URI without port-independent details, that is scheme, user
-    /// (escapes undone) and host in lower case, and the port (RFC 3261 §10.3 step 5). Parameters are dropped.
+    /// (needless escapes undone) and host in lower case, and the port (RFC 3261 §10.3 step 5). Parameters are
+    /// dropped. Of a scheme other than `sip`, `sips` and `tel` the whole text, in lower case.
     pub fn canonical_aor(&self) -> String {
+        if !self.is_sip() && !self.is_sips() && !self.is_tel() {
+            return self.text.to_ascii_lowercase();
+        }
         let mut text = self.scheme().to_ascii_lowercase();
         text.push(':');
-        if let Some(user) = self.user_decoded() {
-            user.bytes().for_each(|byte| push_escaped(&mut text, byte, is_user_character));
+        if let Some(user) = self.user() {
+            // Octets, not characters: two users that are no UTF-8 must not become one.
+            octets(user).for_each(|byte| push_escaped(&mut text, byte, is_user_character));
             if !self.is_tel() {
                 text.push('@');
             }
@@ -224,7 +230,7 @@ impl Uri {
         if !self.is_sip() && !self.is_sips() {
             return self.text.eq_ignore_ascii_case(&other.text);
         }
-        self.user_decoded() == other.user_decoded()
+        same_text(self.user(), other.user())
             && self.host().eq_ignore_ascii_case(other.host())
             && self.port == other.port
             && params_agree(self, other)
@@ -241,12 +247,12 @@ impl Uri {
 const TELLING: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
 
 fn params_agree(one: &Uri, other: &Uri) -> bool {
-    one.params().all(|(name, value)| match other.param(name) {
+    one.params().all(|(name, value)| match other.param(&decode(name)) {
         Some(theirs) => match (value, theirs) {
-            (Some(a), Some(b)) => decode(a).eq_ignore_ascii_case(&decode(b)),
+            (Some(a), Some(b)) => lower_octets(a).eq(lower_octets(b)),
             (a, b) => a == b,
         },
-        None => !TELLING.iter().any(|telling| telling.eq_ignore_ascii_case(name)),
+        None => !TELLING.iter().any(|telling| same_name(name, telling)),
     })
 }
 
@@ -254,7 +260,7 @@ fn headers_agree(one: &Uri, other: &Uri) -> bool {
     let sorted = |uri: &Uri| {
         let mut all: Vec<_> = uri
             .headers()
-            .map(|(name, value)| (decode(name).to_ascii_lowercase(), decode(value).into_owned()))
+            .map(|(name, value)| (lower_octets(name).collect::<Vec<_>>(), octets(value).collect::<Vec<_>>()))
             .collect();
         all.sort();
         all
@@ -308,7 +314,7 @@ impl Uri {
         let mut host = start;
         if let Some(at) = rest.find('@') {
             let at = start.saturating_add(at);
-            if at == start {
+            if at == start || rest.starts_with(':') {
                 return Err(ValueError::new("a user before '@'", start));
             }
             check_escapes(text, start, at)?;
@@ -340,9 +346,13 @@ fn parse_host(text: &str, at: usize) -> Result<usize, ValueError> {
     if let Some(rest) = text.strip_prefix('[') {
         let end = rest.find(']').ok_or(ValueError::new("']' after an IPv6 address", at))?;
         let address = rest.get(..end).unwrap_or_default();
-        return match address.parse::<core::net::Ipv6Addr>() {
-            Ok(_) => Ok(end.saturating_add(2)),
-            Err(_) => Err(ValueError::new("an IPv6 address in brackets", at)),
+        // The grammar of RFC 3261 let a third colon in before an IPv4 tail: tolerated (RFC 5118 §4.10).
+        return if address.parse::<core::net::Ipv6Addr>().is_ok()
+            || address.replacen(":::", "::", 1).parse::<core::net::Ipv6Addr>().is_ok()
+        {
+            Ok(end.saturating_add(2))
+        } else {
+            Err(ValueError::new("an IPv6 address in brackets", at))
         };
     }
     let end = text
@@ -401,22 +411,42 @@ fn decode(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return Cow::Borrowed(text);
     }
-    let mut bytes = Vec::with_capacity(text.len());
+    let bytes: Vec<u8> = octets(text).collect();
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The octets of `text` with `%HH` undone.
+fn octets(text: &str) -> impl Iterator<Item = u8> {
     let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
+    core::iter::from_fn(move || {
+        let (&byte, after) = rest.split_first()?;
         rest = after;
         if byte == b'%'
             && let Some((digits, beyond)) = after.split_at_checked(2)
+            && digits.iter().all(u8::is_ascii_hexdigit)
             && let Some(value) =
                 core::str::from_utf8(digits).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok())
         {
-            bytes.push(value);
             rest = beyond;
-        } else {
-            bytes.push(byte);
+            return Some(value);
         }
+        Some(byte)
+    })
+}
+
+fn lower_octets(text: &str) -> impl Iterator<Item = u8> {
+    octets(text).map(|byte| byte.to_ascii_lowercase())
+}
+
+fn same_name(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other) || (one.contains('%') && lower_octets(one).eq(lower_octets(other)))
+}
+
+fn same_text(one: Option<&str>, other: Option<&str>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => octets(one).eq(octets(other)),
+        (one, other) => one.is_none() && other.is_none(),
     }
-    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 impl fmt::Display for Uri {
@@ -457,6 +487,7 @@ mod tests {
         for text in [
             "sip:",
             "sip:@host",
+            "sip::secret@host",
             "alice",
             "sip:a@",
             "sip:a@host:x",
@@ -527,5 +558,15 @@ mod tests {
         assert!(Uri::sip(None, "exa mple", None).is_err());
         assert!(Uri::sip(None, "h;lr", None).is_err());
         assert_eq!(uri("SIP:Al%69ce@EXAMPLE.com;x=1").canonical_aor(), "sip:Alice@example.com");
+        assert_eq!(uri("urn:service:SOS").canonical_aor(), "urn:service:sos");
+    }
+
+    /// Octets that are no UTF-8 all decode to the same replacement character, and still differ.
+    #[test]
+    fn users_of_other_octets_are_other_users() {
+        let (one, other) = (uri("sip:%FE@example.com"), uri("sip:%FF@example.com"));
+        assert_eq!(one.user_decoded(), other.user_decoded());
+        assert!(!one.equivalent(&other));
+        assert_ne!(one.canonical_aor(), other.canonical_aor());
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::headers::Header;
 use crate::params::Params;
-use crate::syntax::{number, token, trim};
+use crate::syntax::{find_outside, number, token, trim};
 use crate::uri::host_length;
 use crate::{HeaderName, ValueError};
 use alloc::string::String;
@@ -54,9 +54,11 @@ impl Via {
         self.params.value("branch")
     }
 
-    /// `received`: where the request really came from (RFC 3261 §18.2.1).
+    /// `received`: where the request really came from (RFC 3261 §18.2.1). An IPv6 address comes without the
+    /// brackets that some write (RFC 5118 §4.5).
     pub fn received(&self) -> Option<&str> {
-        self.params.value("received")
+        let value = self.params.value("received")?;
+        Some(value.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(value))
     }
 
     /// `rport`: `Some(None)` when the client asks for it, `Some(Some(port))` once filled in (RFC 3581 §3).
@@ -131,11 +133,13 @@ impl Header for Via {
             rest = beyond;
         }
         // RFC 2543 allowed a comment at the end of a Via; RFC 3261 §25.1 does not. It is passed over.
-        let params = match rest.find('(') {
-            Some(open) if !rest.get(..open).unwrap_or_default().contains('"') => {
-                rest.get(..open).unwrap_or_default()
+        // It stands after white space: a '(' within a parameter's value is the value's.
+        let params = match find_outside(rest, false, |byte| byte == b'(') {
+            Some(open) => {
+                let before = rest.get(..open).unwrap_or_default();
+                if before.is_empty() || before.ends_with([' ', '\t']) { before } else { rest }
             }
-            _ => rest,
+            None => rest,
         };
         let params = Params::parse(params, at(rest))?;
         Ok(Self { transport: transport.into(), host: host.into(), port, params })

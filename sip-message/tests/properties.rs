@@ -1,0 +1,262 @@
+//! What holds for every value: what is printed reads back as the same value, and nothing panics.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod common;
+
+use bytes::Bytes;
+use common::{INVITE, any_uri, name_addr, params, request, sip_uri, via};
+use proptest::prelude::*;
+use sip_message::headers::{
+    Authorization, Contact, Header, MaxForwards, RecordRoute, Route, Supported, To, Via, WwwAuthenticate,
+};
+use sip_message::{Limits, Message, Request, Uri};
+
+fn printed<H: Header>(header: &H) -> String {
+    let mut text = String::new();
+    header.write(&mut text);
+    text
+}
+
+fn parse(octets: &[u8]) -> Message {
+    Message::parse(Bytes::copy_from_slice(octets), &Limits::default()).unwrap()
+}
+
+/// A valid message with some octets replaced, removed and inserted.
+fn mutated() -> impl Strategy<Value = Vec<u8>> {
+    let change = (any::<prop::sample::Index>(), 0..3u8, prop_oneof![any::<u8>(), special()]);
+    prop::collection::vec(change, 1..12).prop_map(|changes| {
+        let mut octets = INVITE.as_bytes().to_vec();
+        for (at, kind, octet) in changes {
+            let at = at.index(octets.len());
+            match kind {
+                0 => octets[at] = octet,
+                1 => octets.insert(at, octet),
+                _ => drop(octets.remove(at)),
+            }
+        }
+        octets
+    })
+}
+
+fn special() -> impl Strategy<Value = u8> {
+    prop::sample::select(b"\r\n \t:;,<>\"\\@%=[]()?*/\0".to_vec())
+}
+
+/// Reads every typed field that the crate has something to say about.
+fn read_everything(octets: &[u8]) {
+    let Ok(message) = Message::parse(Bytes::copy_from_slice(octets), &Limits::default()) else { return };
+    let headers = message.headers();
+    let _ = (headers.all::<Via>().count(), headers.all::<Contact>().count(), headers.get::<To>());
+    let _ = (headers.all::<Route>().count(), headers.all::<RecordRoute>().count());
+    let _ = (headers.get::<Authorization>(), headers.all::<Supported>().count());
+    for (name, value) in headers.iter() {
+        let _ = (name.len(), value.len());
+    }
+    match &message {
+        Message::Request(request) => {
+            if let Ok(uri) = request.uri() {
+                let _ = (uri.canonical_aor(), uri.equivalent(&uri), uri.user_decoded().is_some());
+            }
+            let _ = request.check();
+            let reply = request.reply(sip_message::StatusCode::BAD_REQUEST).to_tag("t").build().unwrap();
+            let again = Message::parse(reply.to_bytes(), &Limits::default()).expect("a reply is a message");
+            assert_eq!(again, Message::Response(reply), "the reply reads as it was written");
+        }
+        Message::Response(response) => drop(response.check()),
+    }
+    let wire = message.to_bytes();
+    let again = Message::parse(wire.clone(), &Limits::default()).expect("what was printed is a message");
+    assert_eq!(again.to_bytes(), wire, "printing is stable");
+    assert_eq!(again.headers(), message.headers());
+}
+
+proptest! {
+    #[test]
+    fn a_uri_reads_as_it_was_printed(uri in any_uri()) {
+        let again: Uri = uri.to_string().parse().unwrap();
+        prop_assert_eq!(&again, &uri);
+        prop_assert!(again.equivalent(&uri));
+    }
+
+    /// The user part holds any text: what goes in comes out (RFC 3261 §19.1.2).
+    #[test]
+    fn a_user_of_any_characters_survives(user in "\\PC{1,20}") {
+        let uri = Uri::sip(Some(&user), "example.com", None).unwrap();
+        prop_assert_eq!(uri.user_decoded().unwrap(), user.as_str());
+    }
+
+    /// RFC 3261 §19.1.4: equality is symmetric, and equal URIs have one canonical address-of-record.
+    #[test]
+    fn equality_of_uris_is_symmetric(a in sip_uri(), b in sip_uri()) {
+        prop_assert_eq!(a.equivalent(&b), b.equivalent(&a));
+        if a.equivalent(&b) {
+            prop_assert_eq!(a.canonical_aor(), b.canonical_aor());
+        }
+        let upper: Uri = a.to_string().replace(a.host(), &a.host().to_uppercase()).parse().unwrap();
+        prop_assert_eq!(upper.canonical_aor(), a.canonical_aor());
+    }
+
+    #[test]
+    fn uri_parameters_set_and_removed_leave_no_trace(uri in sip_uri(), value in "\\PC{0,8}") {
+        let mut changed = uri.clone();
+        changed.set_param("zz-own", Some(&value));
+        prop_assert!(changed.param("ZZ-OWN").flatten().is_some());
+        changed.remove_param("zz-own");
+        prop_assert_eq!(changed.to_string(), uri.to_string());
+    }
+
+    #[test]
+    fn a_name_addr_reads_as_it_was_printed(address in name_addr()) {
+        let again = To::parse(&printed(&To::from(address.clone()))).unwrap();
+        prop_assert_eq!(again.0, address);
+    }
+
+    #[test]
+    fn a_via_reads_as_it_was_printed(via in via()) {
+        prop_assert_eq!(Via::parse(&printed(&via)).unwrap(), via);
+    }
+
+    #[test]
+    fn parameters_give_back_what_was_set(params in params()) {
+        let mut via = Via::new("UDP", "h", None);
+        for (name, value) in &params {
+            via.set_param(name, value.as_deref());
+        }
+        let again = Via::parse(&printed(&via)).unwrap();
+        for (name, value) in &params {
+            let last = params.iter().rev().find(|(other, _)| other.eq_ignore_ascii_case(name)).unwrap();
+            if std::ptr::eq(last, params.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).unwrap()) {
+                let read = again.params().unquoted(name);
+                match value {
+                    // A value that was given in quotes means its content.
+                    Some(value) if !value.starts_with('"') => prop_assert_eq!(read.as_deref(), Some(value.as_str())),
+                    Some(_) => prop_assert!(read.is_some()),
+                    None => prop_assert_eq!(again.param(name), Some(None)),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_challenge_reads_as_it_was_printed(realm in "\\PC{0,20}", nonce in "\\PC{0,20}", algorithm in common::token()) {
+        let made = WwwAuthenticate(
+            sip_message::headers::Challenge::new("Digest")
+                .quoted("realm", &realm)
+                .quoted("nonce", &nonce)
+                .token("algorithm", &algorithm),
+        );
+        let again = WwwAuthenticate::parse(&printed(&made)).unwrap();
+        prop_assert_eq!(&again, &made);
+        prop_assert_eq!(again.0.param("realm").unwrap(), realm.as_str());
+    }
+
+    #[test]
+    fn a_message_reads_as_it_was_printed(request in request()) {
+        let wire = request.to_bytes();
+        let again = Message::parse(wire.clone(), &Limits::default()).unwrap();
+        prop_assert_eq!(&again, &Message::Request(request.clone()));
+        prop_assert_eq!(again.to_bytes(), wire, "untouched, it leaves octet for octet as it came");
+        prop_assert_eq!(again.as_request().unwrap().check(), Ok(()));
+    }
+
+    /// What a proxy pushes and the next hop's response pops leaves nothing behind (RFC 3261 §16.6, §16.7).
+    #[test]
+    fn push_and_pop_are_inverse(request in request(), via in via(), route in name_addr()) {
+        let wire = request.to_bytes();
+        let mut changed = Request::parse(wire.clone(), &Limits::default()).unwrap();
+        let route = Route::from(route);
+        changed.headers.push_front(&via);
+        changed.headers.push_front(&route);
+        prop_assert_eq!(changed.headers.get::<Via>().unwrap().unwrap(), via.clone());
+        let mut changed = Request::parse(changed.to_bytes(), &Limits::default()).unwrap();
+        prop_assert_eq!(changed.headers.pop_front::<Route>().unwrap().unwrap(), route);
+        prop_assert_eq!(changed.headers.pop_front::<Via>().unwrap().unwrap(), via);
+        prop_assert_eq!(changed.to_bytes(), wire);
+    }
+
+    /// Elements of one line and elements of several lines are the same list (RFC 3261 §7.3.1).
+    #[test]
+    fn a_list_on_one_line_equals_a_list_on_many(vias in prop::collection::vec(via(), 1..5), cut in any::<prop::sample::Index>()) {
+        let one: Vec<String> = vias.iter().map(printed).collect();
+        let at = cut.index(one.len());
+        let lines = if at == 0 {
+            format!("Via: {}\r\n", one.join(" ,\r\n\t"))
+        } else {
+            format!("v: {}\r\nVIA : {}\r\n", one[..at].join(","), one[at..].join(" , "))
+        };
+        let message = parse(format!("OPTIONS sip:a@b SIP/2.0\r\n{lines}\r\n").as_bytes());
+        let read: Vec<Via> = message.headers().all().collect::<Result<_, _>>().unwrap();
+        prop_assert_eq!(&read, &vias);
+        let mut headers = message.headers().clone();
+        for via in &vias {
+            let popped = headers.pop_front::<Via>().unwrap();
+            prop_assert_eq!(popped.as_ref(), Some(via));
+        }
+        prop_assert_eq!(headers.count("Via"), 0);
+    }
+
+    #[test]
+    fn an_update_changes_its_element_alone(request in request()) {
+        let mut changed = request.clone();
+        changed.headers.update_first::<MaxForwards>(|hops| hops.0 = 3).unwrap();
+        prop_assert_eq!(changed.headers.len(), request.headers.len());
+        for (before, after) in request.headers.iter().zip(changed.headers.iter()) {
+            prop_assert!(before == after || before.0 == "Max-Forwards");
+        }
+        prop_assert_eq!(changed.headers.text("max-forwards"), Some("3"));
+    }
+
+    #[test]
+    fn any_octets_are_read_or_refused(octets in prop::collection::vec(any::<u8>(), 0..400)) {
+        read_everything(&octets);
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(text in "(INVITE|SIP/2.0) [ -~\r\n\t]{0,300}") {
+        read_everything(text.as_bytes());
+    }
+
+    #[test]
+    fn a_mutated_message_is_read_or_refused(octets in mutated()) {
+        read_everything(&octets);
+    }
+
+    #[test]
+    fn any_value_of_a_typed_field_is_read_or_refused(value in "\\PC{0,60}") {
+        let _ = (Via::parse(&value), To::parse(&value), Contact::parse(&value), value.parse::<Uri>().is_ok());
+        if let Ok(contact) = Contact::parse(&value) {
+            let _ = (contact.q(), contact.expires());
+            prop_assert_eq!(Contact::parse(&printed(&contact)).unwrap(), contact);
+        }
+        if let Ok(via) = Via::parse(&value) {
+            prop_assert_eq!(Via::parse(&printed(&via)).unwrap(), via);
+        }
+        if let Ok(credentials) = Authorization::parse(&value) {
+            prop_assert_eq!(Authorization::parse(&printed(&credentials)).unwrap(), credentials);
+        }
+    }
+}
+
+/// RFC 3261 §18.3: a datagram that ends early is answered with 400, and reading it never panics.
+#[test]
+fn every_truncation_of_an_invite() {
+    let whole = INVITE.as_bytes();
+    let head = INVITE.find("\r\n\r\n").unwrap() + 4;
+    let line = INVITE.find("\r\n").unwrap();
+    for length in 0..=whole.len() {
+        read_everything(&whole[..length]);
+        let message = Message::parse(Bytes::copy_from_slice(&whole[..length]), &Limits::default());
+        match message {
+            Err(_) => assert!(length < line, "{length} octets hold a start line"),
+            Ok(Message::Response(_)) => panic!("no response at {length}"),
+            Ok(Message::Request(request)) if length == whole.len() => assert_eq!(request.check(), Ok(())),
+            Ok(Message::Request(request)) => {
+                let error = request.check().expect_err("a cut message is refused");
+                // "SIP/2." is another version than 2.0
+                let status = if length < line { 505 } else { 400 };
+                assert_eq!(error.status.code(), status, "{length}: {error}");
+                assert_eq!(request.body().len(), length.saturating_sub(head));
+            }
+        }
+    }
+}
