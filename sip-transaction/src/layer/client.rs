@@ -2,7 +2,6 @@
 
 use super::cancel::Cancel;
 use super::{Due, Named, Running, Transactions};
-use crate::branch;
 use crate::error::{Failure, SendError, Unsendable};
 use crate::event::{ClientTx, Event, Target};
 use crate::fsm::{Action, Actions, Client, Failing, InviteClient, Slot, Timer, client, invite_client};
@@ -167,96 +166,6 @@ impl Transactions {
         let live = self.clients.get(tx.0).is_some();
         self.end_client(tx.0, out);
         live
-    }
-
-    pub(super) fn receive_response(
-        &mut self,
-        now: Instant,
-        response: Response,
-        path: Path,
-        out: &mut impl Outbox<Event>,
-    ) {
-        if response.check().is_err() {
-            self.dropped();
-            return;
-        }
-        let (Ok(Some(via)), Ok(Some(cseq))) = (response.headers.get::<Via>(), response.headers.get::<CSeq>())
-        else {
-            self.dropped();
-            return;
-        };
-        // §18.1.2: a response whose top Via is not ours came to the wrong place.
-        if !self.locals.is_ours(via.host(), via.port()) {
-            self.dropped();
-            return;
-        }
-        let found = via
-            .branch()
-            .and_then(branch::decode)
-            .and_then(|(key, nonce)| self.clients.get(key).map(|entry| (key, nonce, entry)));
-        let Some((key, nonce, entry)) = found else {
-            self.stray(response, &cseq.method, path, out);
-            return;
-        };
-        if entry.nonce != nonce {
-            self.answer_to_an_earlier_attempt(key, nonce, response, &cseq.method, path, out);
-            return;
-        }
-        // A CANCEL has the branch of its INVITE (§9.1), so the method decides (§17.1.3).
-        let key = match &entry.cancel {
-            _ if *entry.request.method() == cseq.method => key,
-            Cancel::Sent(cancel) if cseq.method == Method::Cancel => *cancel,
-            _ => {
-                self.dropped();
-                return;
-            }
-        };
-        if response.status() == StatusCode::SERVICE_UNAVAILABLE
-            && self.try_elsewhere_after_503(now, key, &response, out)
-        {
-            return;
-        }
-        self.client_step(now, key, Input::Status(response.status()), Some((response, path)), out);
-        self.send_held_cancel(now, key, out);
-    }
-
-    fn dropped(&mut self) {
-        self.counters.responses_dropped = self.counters.responses_dropped.saturating_add(1);
-    }
-
-    /// RFC 6026 §7.2: only late 2xx to INVITE are of interest to anybody, to the dialog they belong to.
-    fn stray(&mut self, response: Response, method: &Method, path: Path, out: &mut impl Outbox<Event>) {
-        if response.status().is_success() && *method == Method::Invite {
-            self.counters.strays = self.counters.strays.saturating_add(1);
-            out.event(Event::Stray { response, path });
-        } else {
-            self.dropped();
-        }
-    }
-
-    fn answer_to_an_earlier_attempt(
-        &mut self,
-        key: Key,
-        nonce: u64,
-        response: Response,
-        method: &Method,
-        path: Path,
-        out: &mut impl Outbox<Event>,
-    ) {
-        let previous = self.clients.get(key).and_then(|e| e.previous.iter().find(|p| p.nonce == nonce));
-        match previous {
-            Some(previous) if response.status().is_failure() && *method == Method::Invite => {
-                let transmit = Transmit {
-                    path: previous.path,
-                    payload: previous.ack.clone(),
-                    reopen: None,
-                    token: sip_transport::Token::NONE,
-                };
-                self.counters.responses_absorbed = self.counters.responses_absorbed.saturating_add(1);
-                out.transmit(transmit);
-            }
-            _ => self.stray(response, method, path, out),
-        }
     }
 
     pub(super) fn client_fired(

@@ -1,9 +1,11 @@
 //! The table of all transactions: what comes from the network goes to its state machine, what the machines want is
 //! done.
 
+mod ack_cancel;
 mod attempt;
 mod cancel;
 mod client;
+mod response;
 mod server;
 mod stateless;
 

@@ -4,7 +4,7 @@ use super::{Due, Named, Running, Transactions};
 use crate::error::{RespondError, Unrespondable};
 use crate::event::{Event, ServerTx};
 use crate::fsm::{Action, Actions, InviteServer, Server, Slot, Timer, invite_server, server};
-use crate::key::{self, Era};
+use crate::key;
 use crate::slab::Key;
 use bytes::Bytes;
 use sip_message::headers::{To, Via};
@@ -15,7 +15,7 @@ use std::time::Instant;
 
 /// The machine of one server transaction.
 #[derive(Clone, Copy, Debug)]
-enum Machine {
+pub(super) enum Machine {
     Invite(InviteServer),
     Other(Server),
 }
@@ -31,7 +31,7 @@ impl Machine {
 
 /// What can happen to a server transaction.
 #[derive(Clone, Copy, Debug)]
-enum Input {
+pub(super) enum Input {
     Received,
     Repeated,
     Status(StatusCode),
@@ -41,7 +41,8 @@ enum Input {
 }
 
 /// What a step is about: the request that came, or the response to send.
-enum About {
+#[allow(clippy::large_enum_variant)] // lives for one step, on the stack
+pub(super) enum About {
     Nothing,
     Request(Request, Path),
     Response(Bytes),
@@ -50,7 +51,7 @@ enum About {
 /// One server transaction.
 #[derive(Debug)]
 pub(super) struct ServerEntry {
-    machine: Machine,
+    pub(super) machine: Machine,
     /// Until the final response.
     pub(super) request: Option<Request>,
     pub(super) path: Path,
@@ -62,8 +63,8 @@ pub(super) struct ServerEntry {
     matching: Box<str>,
     merged: Option<Box<str>>,
     /// The To tag of our responses to INVITE.
-    to_tag: Option<Box<str>>,
-    cancelled: bool,
+    pub(super) to_tag: Option<Box<str>>,
+    pub(super) cancelled: bool,
     /// The user gave 408 to a request other than INVITE: nothing is sent (RFC 4320 §4.2).
     silent: bool,
 }
@@ -91,14 +92,6 @@ impl Transactions {
             Method::Cancel => self.receive_cancel(request, &via, &path, out),
             _ => self.receive_other(now, request, &via, path, out),
         }
-    }
-
-    fn find(&mut self, request: &Request, via: &Via, method: &Method) -> Option<(Key, Era)> {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let era = key::write(request, via, method, &mut scratch);
-        let found = self.matching.get(scratch.as_str()).copied();
-        self.scratch = scratch;
-        Some((found?, era?))
     }
 
     fn receive_other(
@@ -184,74 +177,6 @@ impl Transactions {
         self.server_step(now, key, Input::Received, About::Request(request, path), out);
     }
 
-    /// §17.2.3: an ACK to a failure response belongs to the INVITE's transaction, any other goes up.
-    fn receive_ack(
-        &mut self,
-        now: Instant,
-        request: Request,
-        via: &Via,
-        path: Path,
-        out: &mut impl Outbox<Event>,
-    ) {
-        if request.check().is_err() {
-            self.counters.unanswerable = self.counters.unanswerable.saturating_add(1);
-            return;
-        }
-        let to_tag = request.headers.get::<To>().ok().flatten();
-        let to_tag = to_tag.as_ref().and_then(|to| to.tag());
-        if let Some((key, era)) = self.find(&request, via, &Method::Invite)
-            && let Some(entry) = self.servers.get(key)
-            && (era == Era::Rfc3261 || entry.to_tag.as_deref() == to_tag)
-        {
-            self.server_step(now, key, Input::Ack, About::Request(request, path), out);
-        } else if to_tag == Some(self.stateless_tag.as_str()) {
-            self.counters.absorbed = self.counters.absorbed.saturating_add(1);
-        } else {
-            self.counters.acks = self.counters.acks.saturating_add(1);
-            out.event(Event::Ack { request, path });
-        }
-    }
-
-    /// §9.2. A CANCEL is answered without being remembered: the same CANCEL gets the same answer as long as what it
-    /// cancels is there.
-    fn receive_cancel(&mut self, request: Request, via: &Via, path: &Path, out: &mut impl Outbox<Event>) {
-        if let Err(error) = request.check() {
-            self.counters.bad_requests = self.counters.bad_requests.saturating_add(1);
-            self.refuse(&request, via, path, error.status, &error.reason, out);
-            return;
-        }
-        // It matches a transaction of any method, though only an INVITE can be stopped.
-        let invite = self.find(&request, via, &Method::Invite);
-        let found = invite.or_else(|| {
-            let others =
-                Method::KNOWN.iter().filter(|method| !matches!(method, Method::Ack | Method::Cancel));
-            others.into_iter().find_map(|method| self.find(&request, via, method))
-        });
-        let Some((key, _)) = found else {
-            self.counters.cancels_unmatched = self.counters.cancels_unmatched.saturating_add(1);
-            let status = StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST;
-            self.refuse(&request, via, path, status, status.reason(), out);
-            return;
-        };
-        let Some(entry) = self.servers.get_mut(key) else { return };
-        let first = matches!(entry.machine, Machine::Invite(InviteServer::Proceeding)) && !entry.cancelled;
-        entry.cancelled |= first;
-        // The tag of the answer to the INVITE, if there is one yet.
-        let tag = entry.to_tag.as_deref().unwrap_or(&self.stateless_tag);
-        if let Ok(response) = request.reply(StatusCode::OK).to_tag(tag).build() {
-            let token = sip_transport::Token::NONE;
-            let way = way(via, path);
-            let payload = response.to_bytes();
-            out.transmit(Transmit { path: way.path, payload, reopen: way.reopen, token });
-        }
-        if first {
-            self.counters.cancels = self.counters.cancels.saturating_add(1);
-            out.event(Event::Cancelled { tx: ServerTx(key), request });
-        } else {
-            self.counters.absorbed = self.counters.absorbed.saturating_add(1);
-        }
-    }
-
     /// Sends a response in a server transaction (RFC 3261 §17.2).
     ///
     /// To an INVITE any number of 1xx, then a final one; after a 2xx more of them may be given, which is how a
@@ -331,7 +256,7 @@ impl Transactions {
         }
     }
 
-    fn server_step(
+    pub(super) fn server_step(
         &mut self,
         now: Instant,
         key: Key,
