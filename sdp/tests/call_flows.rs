@@ -201,6 +201,19 @@ fn audio_in_use_does_not_move_when_an_earlier_line_becomes_usable() {
 }
 
 #[test]
+fn the_same_offer_is_always_judged_the_same() {
+    // Found by fuzzing: on the second round the first line was told to be one too many.
+    let (mut bob, offer) =
+        (bob(), peer("m=audio 4000 RTP/AVP 18\nm=audio 4002 RTP/AVP 0\nm=audio 4004 RTP/AVP 0\n"));
+    bob.receive_offer(&offer).unwrap();
+    let agreed = bob.current().cloned();
+    bob.receive_offer(&offer).unwrap();
+    assert_eq!(bob.current(), agreed.as_ref());
+    let reasons: Vec<_> = agreed.unwrap().rejected.iter().map(|line| line.reason).collect();
+    assert_eq!(reasons, [RejectReason::NoCommonCodec, RejectReason::AlreadyInUse]);
+}
+
+#[test]
 fn codec_order_is_the_offers_unless_told_otherwise_rfc_3264_section_6_1() {
     let offer = peer("m=audio 4000 RTP/AVP 101 8 0\na=rtpmap:101 telephone-event/8000\na=fmtp:101 0-11\n");
     let formats = |codec_order| {

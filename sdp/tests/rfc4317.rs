@@ -99,7 +99,11 @@ fn section_2_4_a_second_line_for_digits_is_one_line_too_many_for_us() {
     );
     let answer = bob.receive_offer(&offer).unwrap();
     assert_eq!(lines(&answer), [(49172, "97".to_owned()), (0, "98".to_owned())]);
-    assert_eq!(bob.current().unwrap().rejected[0].reason, RejectReason::AlreadyInUse);
+    assert_eq!(
+        bob.current().unwrap().rejected[0].reason,
+        RejectReason::NoCommonCodec,
+        "events alone are no audio"
+    );
 }
 
 #[test]
@@ -171,7 +175,7 @@ fn section_4_1_a_line_added_later_is_rejected_below_the_one_in_use() {
     .concat();
     let answer = alice.receive_offer(&bob(2, &added)).unwrap();
     assert_eq!(lines(&answer), [(49172, "97".to_owned()), (0, "98".to_owned())]);
-    assert_eq!(alice.current().unwrap().rejected[0].reason, RejectReason::AlreadyInUse);
+    assert_eq!(alice.current().unwrap().rejected[0].reason, RejectReason::NoCommonCodec);
 }
 
 #[test]

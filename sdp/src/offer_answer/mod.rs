@@ -323,17 +323,19 @@ impl OfferAnswer {
         let first = slot.and_then(|slot| offer.media().enumerate().nth(slot));
         let others = offer.media().enumerate().filter(|(index, _)| Some(*index) != slot);
         for (line, section) in first.into_iter().chain(others) {
-            let reason = match matching::usable(&section) {
+            // Also with a stream chosen, a line is told its own fault first, so that the same offer is always judged the same.
+            let mut tried = numbers.clone();
+            let accepted =
+                matching::usable(&section).and_then(|remote| self.accept(line, &section, remote, &mut tried));
+            let reason = match accepted {
                 Ok(_) if chosen.is_some() => RejectReason::AlreadyInUse,
-                Ok(remote) => match self.accept(line, &section, remote, &mut numbers) {
-                    Ok((stream, direction, common)) => {
-                        let payloads: Vec<Payload> = common.into_iter().map(|pair| pair.local).collect();
-                        chosen = Some((line, stream.local, direction, payloads));
-                        negotiated.streams.push(stream);
-                        continue;
-                    }
-                    Err(reason) => reason,
-                },
+                Ok((stream, direction, common)) => {
+                    let payloads: Vec<Payload> = common.into_iter().map(|pair| pair.local).collect();
+                    chosen = Some((line, stream.local, direction, payloads));
+                    negotiated.streams.push(stream);
+                    numbers = tried;
+                    continue;
+                }
                 Err(reason) => reason,
             };
             negotiated.rejected.push(RejectedLine { line, media: section.kind().to_owned(), reason });
@@ -371,12 +373,10 @@ impl OfferAnswer {
         numbers: &mut PayloadTypes,
     ) -> Result<(MediaStream, Direction, Vec<Common>), RejectReason> {
         let local = self.local.address_for(&remote.host).ok_or(RejectReason::IncompatibleAddress)?;
-        let mut tried = numbers.clone();
-        let common = matching::common_with_offer(section, &self.local, self.options.codec_order, &mut tried);
+        let common = matching::common_with_offer(section, &self.local, self.options.codec_order, numbers);
         if !matching::has_audio(&common) {
             return Err(RejectReason::NoCommonCodec);
         }
-        *numbers = tried;
         let direction = self.local.direction.intersect_with_remote(section.direction());
         let held = !section.direction().has_recv() || remote.host.is_unspecified();
         let stream = matching::stream(line, section, (local, remote), direction, held, &common);

@@ -78,8 +78,8 @@ pub enum RejectReason {
     /// Not `RTP/AVP`.
     #[error("its transport protocol is not supported")]
     UnsupportedTransport,
-    /// No codec is known to both.
-    #[error("there is no codec in common")]
+    /// No audio codec is known to both; telephone-event and comfort noise alone are none.
+    #[error("there is no audio codec in common")]
     NoCommonCodec,
     /// No `c=` line applies, or it names no address.
     #[error("it has no usable connection address")]
