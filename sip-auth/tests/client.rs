@@ -193,6 +193,16 @@ fn an_outdated_nonce_sent_unasked_is_replaced_once_even_without_stale() {
 }
 
 #[test]
+fn requests_challenged_with_one_nonce_share_its_count() {
+    let mut client = alice();
+    let counts = [1, 2].map(|_| {
+        let offer = "Digest realm=\"r\", nonce=\"n\", qop=\"auth\"";
+        answered(&mut client, &[offer]).unwrap().param("nc").unwrap().into_owned()
+    });
+    assert_eq!(counts, ["00000001", "00000002"]);
+}
+
+#[test]
 fn proxies_in_a_chain_challenge_one_after_the_other() {
     let (mut client, mut request, mut attempts) = (alice(), invite(), Attempts::default());
     for realm in ["one", "two", "three"] {

@@ -212,6 +212,13 @@ fn an_unknown_user_gets_what_a_wrong_password_gets() {
 }
 
 #[test]
+fn what_unknown_users_are_compared_with_is_no_password() {
+    let mut case = case(Algorithm::SHA_256, Qop::Auth, &"09".repeat(32));
+    let verdict = case.server.verify(&case.request, case.now, |_| None);
+    assert_eq!(seen(&verdict), Seen::Challenged);
+}
+
+#[test]
 fn stored_hashes_serve_their_own_algorithm_alone() {
     use sip_auth::{Hash, digest::ha1};
     for (algorithm, accepted) in
