@@ -8,6 +8,8 @@ pub mod locals;
 pub mod path;
 pub mod resolve;
 pub mod response;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 pub use crate::core::{Answer, Core, Outbox, Query, QueryKey, Question, Queues, Records, ResolveError, Srv};
 pub use crate::locals::{Local, Locals, Supported};

@@ -83,6 +83,8 @@ pub struct Counters {
     pub keep_alives: u64,
     /// Datagrams that are no SIP message we could route an answer for.
     pub rejected_datagrams: u64,
+    /// Messages on connections without a Via that can be read.
+    pub rejected_messages: u64,
     /// Connections closed because what came on them could not be framed.
     pub malformed_streams: u64,
     /// Connections accepted.

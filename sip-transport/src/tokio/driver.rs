@@ -1,0 +1,510 @@
+//! The driver's heart: one core behind one lock, and the flush that sends what it produced.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use ::tokio::net::UdpSocket;
+use ::tokio::runtime;
+use ::tokio::sync::{Notify, watch};
+use bytes::Bytes;
+
+use crate::core::{Answer, Core, Query, ResolveError};
+use crate::limits::{Counters, Limits};
+use crate::locals::Locals;
+use crate::path::{CloseReason, FlowEvent, FlowId, Path, SendError, Token, Transmit, Transport};
+use crate::tokio::dns::{Resolve, default_resolver};
+use crate::tokio::listen::Sockets;
+use crate::tokio::table::Table;
+use crate::tokio::tap::Tap;
+use crate::tokio::{connection, datagram};
+
+/// Events given to a core in one go. A core that answers each failure with another message that fails at once would
+/// hold the lock forever; after so many the others get their turn first.
+const EVENTS_PER_FLUSH: usize = 1_024;
+
+/// How a driver runs.
+#[derive(Default)]
+pub struct Options {
+    /// What peers may make the driver hold.
+    pub limits: Limits,
+    /// Sees every message.
+    pub tap: Option<Box<dyn Tap>>,
+    /// Answers questions about names; [`default_resolver`] if there is none.
+    pub resolver: Option<Arc<dyn Resolve>>,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// Runs cores over sockets.
+#[derive(Clone, Copy, Debug)]
+pub struct Driver;
+
+impl Driver {
+    /// Drives `core` over `sockets` from now on, in tasks of the runtime in which the sockets were bound.
+    ///
+    /// It runs until [`Handle::close`], whether anybody holds a handle or not: what a core has promised to peers it
+    /// keeps.
+    pub fn spawn<C: Core + Send + 'static>(core: C, sockets: Sockets, options: Options) -> Handle<C> {
+        let Sockets { udp, tcp, locals, runtime } = sockets;
+        let mut next_flow = 1_u64;
+        let mut listeners = Vec::with_capacity(udp.len());
+        let mut sockets = Vec::with_capacity(udp.len());
+        for (socket, bound) in udp {
+            let flow = FlowId(next_flow);
+            next_flow = next_flow.wrapping_add(1);
+            listeners.push(Udp { bound, flow, waiting: AtomicBool::new(false), wake: Notify::new() });
+            sockets.push(Arc::new(socket));
+        }
+        let wire = Wire {
+            udp: sockets.iter().map(|socket| (Some(socket.clone()), VecDeque::new())).collect(),
+            table: Table::default(),
+            tap: options.tap,
+            counters: Counters::default(),
+            next_flow,
+            queries: 0,
+            closed: false,
+        };
+        let state = State { core, wire, events: VecDeque::new(), answers: VecDeque::new(), armed: None };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            timer: Notify::new(),
+            udp: listeners,
+            locals,
+            limits: options.limits,
+            resolver: options.resolver.unwrap_or_else(default_resolver),
+            runtime,
+            life: watch::Sender::new(Life { closing: false, tasks: 0 }),
+        });
+        for (index, socket) in sockets.into_iter().enumerate() {
+            shared.spawn(datagram::run(shared.clone(), socket, index));
+        }
+        for (listener, bound) in tcp {
+            shared.spawn(connection::accept(shared.clone(), listener, bound));
+        }
+        shared.spawn(timer(shared.clone()));
+        Handle { shared }
+    }
+}
+
+/// Reaches a core that is being driven. Clones reach the same one.
+pub struct Handle<C> {
+    shared: Arc<Shared<C>>,
+}
+
+impl<C> Clone for Handle<C> {
+    fn clone(&self) -> Handle<C> {
+        Handle { shared: self.shared.clone() }
+    }
+}
+
+impl<C> std::fmt::Debug for Handle<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").field("locals", &self.shared.locals).finish_non_exhaustive()
+    }
+}
+
+impl<C: Core + Send + 'static> Handle<C> {
+    /// Locks the core, runs `f`, and sends what the core then wants to send.
+    ///
+    /// `f` must not wait for anything: while it runs no message is handled. Calling `with` within `f` deadlocks.
+    pub fn with<R>(&self, f: impl FnOnce(&mut C, Instant) -> R) -> R {
+        self.shared.enter(|state, now| f(&mut state.core, now))
+    }
+
+    /// The listeners with their real ports.
+    #[must_use]
+    pub fn locals(&self) -> &Locals {
+        &self.shared.locals
+    }
+
+    /// What was counted since the start.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.shared.lock().wire.counters
+    }
+
+    /// How many connections are open or being opened.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.lock().wire.table.len()
+    }
+
+    /// Ends the driver: sends what the kernel takes at once, then closes all sockets. What the core wants to say
+    /// farewell it must have said before, and seen acknowledged.
+    pub fn close(&self) {
+        self.shared.enter(|_, _| {});
+        self.shared.lock().wire.closed = true;
+        self.shared.life.send_modify(|life| life.closing = true);
+    }
+
+    /// Waits until a [`close`](Handle::close) is done and all sockets are closed.
+    pub async fn stopped(&self) {
+        let mut life = self.shared.life.subscribe();
+        // The sender lives in `shared`, which we hold: it cannot fail.
+        let _ = life.wait_for(|life| life.closing && life.tasks == 0).await;
+    }
+}
+
+/// Whether the driver runs, and how many tasks it has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Life {
+    closing: bool,
+    tasks: usize,
+}
+
+/// One UDP socket.
+pub(super) struct Udp {
+    pub(super) bound: SocketAddr,
+    pub(super) flow: FlowId,
+    /// Whether datagrams wait for room in the kernel's buffer.
+    pub(super) waiting: AtomicBool,
+    pub(super) wake: Notify,
+}
+
+/// All that the tasks of one driver share.
+pub(super) struct Shared<C> {
+    state: Mutex<State<C>>,
+    timer: Notify,
+    pub(super) udp: Vec<Udp>,
+    pub(super) locals: Locals,
+    pub(super) limits: Limits,
+    resolver: Arc<dyn Resolve>,
+    runtime: runtime::Handle,
+    life: watch::Sender<Life>,
+}
+
+/// What the lock protects.
+pub(super) struct State<C> {
+    pub(super) core: C,
+    pub(super) wire: Wire,
+    /// What the core is to be told as soon as it is not busy.
+    pub(super) events: VecDeque<FlowEvent>,
+    answers: VecDeque<Answer>,
+    /// The timeout that the timer task waits for.
+    armed: Option<Instant>,
+}
+
+/// Everything on the way out.
+pub(super) struct Wire {
+    /// The UDP sockets, until the driver is closed, and what waits for room in the kernel's buffer of each.
+    pub(super) udp: Vec<(Option<Arc<UdpSocket>>, VecDeque<Transmit>)>,
+    pub(super) table: Table,
+    tap: Option<Box<dyn Tap>>,
+    pub(super) counters: Counters,
+    next_flow: u64,
+    queries: usize,
+    closed: bool,
+}
+
+impl Wire {
+    pub(super) fn new_flow(&mut self) -> FlowId {
+        let flow = FlowId(self.next_flow);
+        self.next_flow = self.next_flow.wrapping_add(1);
+        flow
+    }
+
+    pub(super) fn is_tapped(&self) -> bool {
+        self.tap.is_some()
+    }
+
+    pub(super) fn tap(&mut self, inbound: bool, path: &Path, bytes: &Bytes) {
+        if let Some(tap) = &mut self.tap {
+            tap.message(SystemTime::now(), inbound, path, bytes);
+        }
+    }
+}
+
+pub(super) fn add(counter: &mut u64) {
+    *counter = counter.saturating_add(1);
+}
+
+impl<C: Core + Send + 'static> Shared<C> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<C>> {
+        // A core that panicked is a bug that was reported by the panic; the other calls it carries go on.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locks the core for `f`, then sends what it produced. All input goes through here.
+    pub(super) fn enter<R>(self: &Arc<Self>, f: impl FnOnce(&mut State<C>, Instant) -> R) -> R {
+        let mut state = self.lock();
+        // Read under the lock: time never goes backwards from one call of the core to the next.
+        let now = ::tokio::time::Instant::now().into_std();
+        let result = f(&mut state, now);
+        self.flush(&mut state, now);
+        result
+    }
+
+    /// Spawns a task of the driver, unless it is closing.
+    pub(super) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        /// Counts the task off when it ends, by whatever way.
+        struct Ended<C>(Arc<Shared<C>>);
+        impl<C> Drop for Ended<C> {
+            fn drop(&mut self) {
+                self.0.life.send_modify(|life| life.tasks = life.tasks.saturating_sub(1));
+            }
+        }
+        self.life.send_modify(|life| life.tasks = life.tasks.saturating_add(1));
+        let ended = Ended(self.clone());
+        self.runtime.spawn(async move {
+            let _ended = ended;
+            task.await;
+        });
+    }
+
+    /// Returns when the driver is closing.
+    pub(super) async fn closing(life: &mut watch::Receiver<Life>) {
+        // An error means that the sender is gone, and with it the driver.
+        let _ = life.wait_for(|life| life.closing).await;
+    }
+
+    pub(super) fn life(&self) -> watch::Receiver<Life> {
+        self.life.subscribe()
+    }
+
+    fn flush(self: &Arc<Self>, state: &mut State<C>, now: Instant) {
+        let mut told = 0_usize;
+        loop {
+            while let Some(transmit) = state.core.poll_transmit() {
+                self.send(state, transmit, now);
+            }
+            while let Some(query) = state.core.poll_query() {
+                self.ask(state, query);
+            }
+            if told >= EVENTS_PER_FLUSH {
+                if !(state.events.is_empty() && state.answers.is_empty()) {
+                    self.timer.notify_one();
+                }
+                break;
+            }
+            told = told.saturating_add(1);
+            if let Some(event) = state.events.pop_front() {
+                if let FlowEvent::SendFailed { .. } = event {
+                    add(&mut state.wire.counters.send_failures);
+                }
+                state.core.flow_event(now, event);
+            } else if let Some(answer) = state.answers.pop_front() {
+                state.core.resolved(now, answer);
+            } else {
+                break;
+            }
+        }
+        // The timer is woken for an earlier timeout only; it finds out about a later one when it fires.
+        if let Some(next) = state.core.poll_timeout()
+            && state.armed.is_none_or(|armed| next < armed)
+        {
+            state.armed = Some(next);
+            self.timer.notify_one();
+        }
+    }
+
+    fn ask(self: &Arc<Self>, state: &mut State<C>, query: Query) {
+        let Query { key, question } = query;
+        if state.wire.queries >= self.limits.queries {
+            add(&mut state.wire.counters.queries_refused);
+            return state.answers.push_back(Answer { key, records: Err(ResolveError::TooMany) });
+        }
+        state.wire.queries = state.wire.queries.saturating_add(1);
+        let shared = self.clone();
+        let mut life = self.life();
+        self.spawn(async move {
+            let asked = ::tokio::time::timeout(shared.limits.query, shared.resolver.resolve(question));
+            let records = ::tokio::select! {
+                records = asked => records.unwrap_or(Err(ResolveError::TimedOut)),
+                () = Self::closing(&mut life) => return,
+            };
+            shared.enter(|state, now| {
+                state.wire.queries = state.wire.queries.saturating_sub(1);
+                state.core.resolved(now, Answer { key, records });
+            });
+        });
+    }
+
+    fn send(self: &Arc<Self>, state: &mut State<C>, transmit: Transmit, now: Instant) {
+        if state.wire.closed {
+            return;
+        }
+        match transmit.path.transport {
+            Transport::Udp => self.send_datagram(state, transmit),
+            Transport::Tcp => self.send_stream(state, transmit, now),
+            Transport::Tls | Transport::Ws | Transport::Wss => fail(state, transmit, SendError::NoLocal),
+        }
+    }
+
+    fn send_datagram(&self, state: &mut State<C>, mut transmit: Transmit) {
+        let Some((index, udp)) = self.udp_for(&transmit.path) else {
+            return fail(state, transmit, SendError::NoLocal);
+        };
+        transmit.path.local = udp.bound;
+        transmit.path.flow = Some(udp.flow);
+        let Some((Some(socket), queue)) = state.wire.udp.get_mut(index) else { return };
+        // What waits goes first.
+        if queue.is_empty() {
+            match socket.try_send_to(&transmit.payload, transmit.path.remote) {
+                Ok(_) => return sent(&mut state.wire, &transmit.path, &transmit.payload),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(error) => return fail(state, transmit, SendError::from(&error)),
+            }
+        }
+        if queue.len() >= self.limits.datagram_queue {
+            add(&mut state.wire.counters.datagrams_dropped);
+            return fail(state, transmit, SendError::QueueFull);
+        }
+        queue.push_back(transmit);
+        udp.waiting.store(true, Ordering::Relaxed);
+        udp.wake.notify_one();
+    }
+
+    /// Sends what waited for room in the kernel's buffer.
+    pub(super) fn send_waiting(self: &Arc<Self>, index: usize) {
+        self.enter(|state, _| {
+            loop {
+                let Some((Some(socket), queue)) = state.wire.udp.get_mut(index) else { return };
+                let Some(transmit) = queue.front() else { break };
+                let result = socket.try_send_to(&transmit.payload, transmit.path.remote);
+                if matches!(&result, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock) {
+                    return;
+                }
+                let Some(transmit) = queue.pop_front() else { break };
+                match result {
+                    Ok(_) => sent(&mut state.wire, &transmit.path, &transmit.payload),
+                    Err(error) => fail(state, transmit, SendError::from(&error)),
+                }
+            }
+            if let Some(udp) = self.udp.get(index) {
+                udp.waiting.store(false, Ordering::Relaxed);
+            }
+        });
+    }
+
+    /// Lets go of a UDP socket: its port is free when its task ends.
+    pub(super) fn drop_socket(&self, index: usize) {
+        if let Some((socket, queue)) = self.lock().wire.udp.get_mut(index) {
+            *socket = None;
+            queue.clear();
+        }
+    }
+
+    fn udp_for(&self, path: &Path) -> Option<(usize, &Udp)> {
+        let mut sockets = self.udp.iter().enumerate();
+        if let Some(flow) = path.flow
+            && let Some(found) = sockets.clone().find(|(_, udp)| udp.flow == flow)
+        {
+            return Some(found);
+        }
+        let bound = self.locals.at(path)?.bound;
+        sockets.find(|(_, udp)| udp.bound == bound)
+    }
+
+    fn send_stream(self: &Arc<Self>, state: &mut State<C>, transmit: Transmit, now: Instant) {
+        let Transmit { mut path, payload, reopen, token } = transmit;
+        if let Some(flow) = path.flow {
+            if state.wire.table.get_mut(flow).is_some() {
+                return self.write(state, flow, payload, token, now);
+            }
+            let Some(remote) = reopen else {
+                let transmit = Transmit { path, payload, reopen, token };
+                return fail(state, transmit, SendError::Closed);
+            };
+            // RFC 3261 §18.2.2: the connection is gone, open one to where the peer listens.
+            path = Path { remote, flow: None, ..path };
+        }
+        if let Some(flow) = state.wire.table.to_remote(path.transport, path.remote) {
+            return self.write(state, flow, payload, token, now);
+        }
+        let transmit = Transmit { path, payload, reopen: None, token };
+        let Some(local) = self.locals.for_path(path.transport, path.remote) else {
+            return fail(state, transmit, SendError::NoLocal);
+        };
+        if state.wire.table.has_room(&self.limits, None).is_err() {
+            add(&mut state.wire.counters.refused_total);
+            return fail(state, transmit, SendError::TooManyConnections);
+        }
+        let flow = state.wire.new_flow();
+        path.local = SocketAddr::new(local.bound.ip(), 0);
+        let wake = state.wire.table.insert(flow, path, None, now);
+        self.write(state, flow, transmit.payload, token, now);
+        self.spawn(connection::open(self.clone(), flow, path, wake));
+    }
+
+    /// Writes to a connection at once if nothing waits before it, else puts the message into its queue.
+    fn write(&self, state: &mut State<C>, flow: FlowId, payload: Bytes, token: Token, now: Instant) {
+        let Some(connection) = state.wire.table.get_mut(flow) else { return };
+        let path = connection.path;
+        let mut rest = payload.clone();
+        if connection.queue.is_empty()
+            && let Some(stream) = &connection.stream
+            && let Ok(written) = stream.try_write(&payload)
+        {
+            connection.last_activity = now;
+            bytes::Buf::advance(&mut rest, written);
+        }
+        // An error shows again when the task of the connection writes; it closes the connection then.
+        if !rest.is_empty() && !connection.enqueue(rest, token, &self.limits) {
+            add(&mut state.wire.counters.slow_readers);
+            state.events.push_back(FlowEvent::SendFailed { token, path, error: SendError::QueueFull });
+            return close(state, flow, CloseReason::SlowReader);
+        }
+        sent(&mut state.wire, &path, &payload);
+    }
+}
+
+/// Takes a connection out of the table and tells the core what became of it and of what waited.
+pub(super) fn close<C>(state: &mut State<C>, flow: FlowId, reason: CloseReason) {
+    let Some(connection) = state.wire.table.remove(flow) else { return };
+    let path = connection.path;
+    let error = match reason {
+        CloseReason::SlowReader => SendError::QueueFull,
+        CloseReason::Error(error) => error,
+        _ => SendError::Closed,
+    };
+    for waiting in connection.queue {
+        state.events.push_back(FlowEvent::SendFailed { token: waiting.token, path, error });
+    }
+    if connection.stream.is_some() {
+        tracing::debug!(%path, %reason, "connection closed");
+        state.events.push_back(FlowEvent::Closed { path, reason });
+    }
+}
+
+fn sent(wire: &mut Wire, path: &Path, payload: &Bytes) {
+    add(&mut wire.counters.sent);
+    wire.tap(false, path, payload);
+}
+
+fn fail<C>(state: &mut State<C>, transmit: Transmit, error: SendError) {
+    let Transmit { path, token, .. } = transmit;
+    tracing::debug!(%path, %error, "message not sent");
+    state.events.push_back(FlowEvent::SendFailed { token, path, error });
+}
+
+/// Calls the core when its timeout has come.
+async fn timer<C: Core + Send + 'static>(shared: Arc<Shared<C>>) {
+    let mut life = shared.life();
+    loop {
+        let deadline = shared.enter(|state, now| {
+            if state.core.poll_timeout().is_some_and(|due| due <= now) {
+                state.core.handle_timeout(now);
+            }
+            state.armed = state.core.poll_timeout();
+            state.armed
+        });
+        let due = async {
+            match deadline {
+                Some(deadline) => ::tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        ::tokio::select! {
+            () = due => {}
+            () = shared.timer.notified() => {}
+            () = Shared::<C>::closing(&mut life) => return,
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Sockets before a core exists: what to listen at, and what came of it.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use ::tokio::net::{TcpListener, UdpSocket};
+use ::tokio::runtime;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::locals::{Local, Locals, host_text};
+use crate::path::Transport;
+
+/// Connections waiting to be accepted: a burst of phones that register again after a restart.
+const BACKLOG: i32 = 1_024;
+
+/// Buffers asked of the kernel for a UDP socket: room for some thousand messages while the core is busy. The kernel
+/// gives less where it is told to (`net.core.rmem_max`).
+const DATAGRAM_BUFFER: usize = 4 << 20;
+
+/// Where to listen, written `udp:127.0.0.1:5060` or `tcp:[::]:0`. Port 0 takes a free one.
+///
+/// ```
+/// use sip_transport::tokio::Listen;
+/// let listen: Listen = "udp:[::1]:0".parse()?;
+/// assert_eq!(listen.to_string(), "udp:[::1]:0");
+/// # Ok::<(), sip_transport::tokio::ListenError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Listen {
+    /// The transport.
+    pub transport: Transport,
+    /// The address to bind.
+    pub address: SocketAddr,
+    /// What to tell peers in Via and Contact instead, for example the outer address of a NAT: host, and the port if
+    /// it differs from the one bound.
+    pub advertise: Option<(String, Option<u16>)>,
+}
+
+impl Listen {
+    /// Listens with a transport at an address.
+    #[must_use]
+    pub fn new(transport: Transport, address: SocketAddr) -> Listen {
+        Listen { transport, address, advertise: None }
+    }
+
+    /// Tells peers another host, and port if one is given.
+    #[must_use]
+    pub fn advertise(mut self, host: impl Into<String>, port: Option<u16>) -> Listen {
+        self.advertise = Some((host.into(), port));
+        self
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.transport.uri_param(), self.address)
+    }
+}
+
+/// Why a text is no [`Listen`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ListenError {
+    /// No `transport:` in front.
+    #[error("\"{0}\" names no transport: write it like udp:127.0.0.1:5060")]
+    NoTransport(String),
+    /// A transport that there is not.
+    #[error("\"{0}\" is no transport: udp and tcp are")]
+    Transport(String),
+    /// No address with a port.
+    #[error("\"{0}\" is no address with a port: write it like 127.0.0.1:5060 or [::]:5060")]
+    Address(String),
+}
+
+impl FromStr for Listen {
+    type Err = ListenError;
+
+    fn from_str(text: &str) -> Result<Listen, ListenError> {
+        let (transport, address) =
+            text.split_once(':').ok_or_else(|| ListenError::NoTransport(text.to_owned()))?;
+        let transport = Transport::from_uri_param(transport)
+            .ok_or_else(|| ListenError::Transport(transport.to_owned()))?;
+        let address = address.parse().map_err(|_| ListenError::Address(address.to_owned()))?;
+        Ok(Listen::new(transport, address))
+    }
+}
+
+/// Why sockets could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Called outside of a tokio runtime with I/O enabled.
+    #[error("no tokio runtime: call this within one")]
+    NoRuntime,
+    /// This transport is not implemented by the driver.
+    #[error("{0}: this transport cannot be listened at; udp and tcp can")]
+    Unsupported(Listen),
+    /// The operating system refused.
+    #[error("cannot listen at {listen}: {error}")]
+    Io {
+        /// Where.
+        listen: Listen,
+        /// What it said.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// Sockets that are bound and not yet driven. Their [`locals`](Sockets::locals) carry the real ports, which a core
+/// wants to know when it is made.
+#[derive(Debug)]
+pub struct Sockets {
+    pub(super) udp: Vec<(UdpSocket, SocketAddr)>,
+    pub(super) tcp: Vec<(TcpListener, SocketAddr)>,
+    pub(super) locals: Locals,
+    pub(super) runtime: runtime::Handle,
+}
+
+impl Sockets {
+    /// Binds sockets for all of these, or for none.
+    ///
+    /// IPv6 sockets take IPv6 only, so that IPv4 can listen at the same port.
+    ///
+    /// # Errors
+    /// When one cannot be bound, or when this is called outside of a tokio runtime.
+    pub fn bind(listen: &[Listen]) -> Result<Sockets, BindError> {
+        let runtime = runtime::Handle::try_current().map_err(|_| BindError::NoRuntime)?;
+        let mut sockets = Sockets { udp: Vec::new(), tcp: Vec::new(), locals: Locals::default(), runtime };
+        let mut locals = Vec::with_capacity(listen.len());
+        for one in listen {
+            let failed = |error| BindError::Io { listen: one.clone(), error };
+            let bound = match one.transport {
+                Transport::Udp => {
+                    let (socket, bound) = udp(one.address).map_err(failed)?;
+                    sockets.udp.push((socket, bound));
+                    bound
+                }
+                Transport::Tcp => {
+                    let (socket, bound) = tcp(one.address).map_err(failed)?;
+                    sockets.tcp.push((socket, bound));
+                    bound
+                }
+                Transport::Tls | Transport::Ws | Transport::Wss => {
+                    return Err(BindError::Unsupported(one.clone()));
+                }
+            };
+            let (host, port) = match &one.advertise {
+                Some((host, port)) => (host.clone(), port.unwrap_or(bound.port())),
+                None => (host_text(advertised_ip(bound.ip())), bound.port()),
+            };
+            locals.push(Local::new(one.transport, bound).advertise(host, port));
+        }
+        sockets.locals = Locals::new(locals);
+        Ok(sockets)
+    }
+
+    /// The listeners with their real ports, in the order they were asked for.
+    #[must_use]
+    pub fn locals(&self) -> &Locals {
+        &self.locals
+    }
+}
+
+fn udp(address: SocketAddr) -> io::Result<(UdpSocket, SocketAddr)> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Smaller buffers work too, only with less room for bursts.
+    if let Err(error) = socket.set_recv_buffer_size(DATAGRAM_BUFFER) {
+        tracing::debug!(%error, "receive buffer stays at its default size");
+    }
+    if let Err(error) = socket.set_send_buffer_size(DATAGRAM_BUFFER) {
+        tracing::debug!(%error, "send buffer stays at its default size");
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    let socket = UdpSocket::from_std(socket.into())?;
+    let bound = socket.local_addr()?;
+    Ok((socket, bound))
+}
+
+fn tcp(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // A server that restarts must get its port back while old connections linger in TIME_WAIT. On Windows the
+    // option means something else: it lets two programs share a port.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let listener = TcpListener::from_std(socket.into())?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}
+
+/// What to tell peers for an address that was bound: for the unspecified one, the address that packets to the world
+/// leave from.
+fn advertised_ip(bound: IpAddr) -> IpAddr {
+    if !bound.is_unspecified() {
+        return bound;
+    }
+    // Connecting a UDP socket sends nothing; the kernel only picks a route. The targets are documentation addresses.
+    let (any, target): (IpAddr, IpAddr) = match bound {
+        IpAddr::V4(any) => (any.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
+        IpAddr::V6(any) => (any.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
+    };
+    let primary = std::net::UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((target, 9))?;
+        socket.local_addr()
+    });
+    match (primary, bound) {
+        (Ok(address), _) if !address.ip().is_unspecified() => address.ip(),
+        (_, IpAddr::V4(_)) => Ipv4Addr::LOCALHOST.into(),
+        (_, IpAddr::V6(_)) => Ipv6Addr::LOCALHOST.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listen_is_read_and_printed() {
+        for text in ["udp:127.0.0.1:5060", "tcp:[::]:0"] {
+            assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
+        }
+        assert_eq!("127.0.0.1".parse::<Listen>(), Err(ListenError::NoTransport("127.0.0.1".into())));
+        assert_eq!("sctp:127.0.0.1:1".parse::<Listen>(), Err(ListenError::Transport("sctp".into())));
+        assert_eq!("udp:localhost".parse::<Listen>(), Err(ListenError::Address("localhost".into())));
+    }
+
+    #[test]
+    fn outside_of_a_runtime_binding_is_an_error() {
+        let listen = ["udp:127.0.0.1:0".parse().unwrap()];
+        assert!(matches!(Sockets::bind(&listen), Err(BindError::NoRuntime)));
+    }
+
+    #[::tokio::test]
+    async fn port_zero_and_the_unspecified_address_become_real_ones_for_peers() {
+        let sockets =
+            Sockets::bind(&["udp:0.0.0.0:0".parse().unwrap(), "tcp:127.0.0.1:0".parse().unwrap()]).unwrap();
+        let locals: Vec<&Local> = sockets.locals().iter().collect();
+        assert_ne!(locals[0].port, 0);
+        assert_eq!(locals[0].port, locals[0].bound.port());
+        assert!(!locals[0].host.parse::<IpAddr>().unwrap().is_unspecified());
+        assert_eq!(locals[1].host, "127.0.0.1");
+    }
+
+    #[::tokio::test]
+    async fn a_port_that_is_taken_and_a_transport_that_cannot_be_are_errors() {
+        let first = Sockets::bind(&["udp:127.0.0.1:0".parse().unwrap()]).unwrap();
+        let taken = Listen::new(Transport::Udp, first.locals().iter().next().unwrap().bound);
+        assert!(matches!(Sockets::bind(&[taken]), Err(BindError::Io { .. })));
+        assert!(matches!(
+            Sockets::bind(&["tls:127.0.0.1:0".parse().unwrap()]),
+            Err(BindError::Unsupported(_))
+        ));
+    }
+}

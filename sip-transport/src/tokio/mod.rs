@@ -1,0 +1,26 @@
+//! The driver over real sockets: UDP and TCP on tokio, the only place with sockets, clocks and tasks.
+//!
+//! Bind [`Sockets`], make a core that knows their [`locals`](Sockets::locals), and let [`Driver::spawn`] run it. The
+//! [`Handle`] it returns reaches the core: [`Handle::with`] locks it, runs, and sends what it wants to send.
+//!
+//! The core sits behind one mutex that is never held while waiting. Whoever makes it produce something (the task of a
+//! socket, the timer, a caller of `with`) sends that at once with non-blocking calls, so a message costs neither a task
+//! nor a channel; only what the kernel does not take waits in a bounded queue for the task of its socket.
+//!
+//! Errors that the network reports by ICMP for datagrams are not seen: the operating system tells them to connected
+//! sockets only. Transactions over UDP notice by their timers.
+
+mod connection;
+mod datagram;
+mod dns;
+mod driver;
+mod listen;
+mod table;
+mod tap;
+
+#[cfg(feature = "dns")]
+pub use dns::{DnsResolver, NoNameServers};
+pub use dns::{Resolve, Resolving, SystemResolver, default_resolver};
+pub use driver::{Driver, Handle, Options};
+pub use listen::{BindError, Listen, ListenError, Sockets};
+pub use tap::Tap;
