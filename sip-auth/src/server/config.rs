@@ -19,7 +19,7 @@ pub enum UriCheck {
     Any,
 }
 
-/// How a [`Verifier`] works.
+/// How a [`Verifier`](super::Verifier) works.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct VerifierConfig {

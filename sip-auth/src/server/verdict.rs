@@ -98,7 +98,7 @@ impl Accepted {
     }
 
     /// The Authentication-Info for the 2xx with this body: our proof that we know the secret, and perhaps the nonce to use
-    /// next, from [`Verifier::new_nonce`] (RFC 7616 §3.5).
+    /// next, from [`Verifier::new_nonce`](super::Verifier::new_nonce) (RFC 7616 §3.5).
     pub fn authentication_info(&self, body: &[u8], next_nonce: Option<&str>) -> AuthenticationInfo {
         let mut info = AuthenticationInfo::default();
         if let Some(next) = next_nonce {
