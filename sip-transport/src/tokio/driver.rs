@@ -447,9 +447,14 @@ impl<C: Core + Send + 'static> Shared<C> {
         }
         // An error shows again when the task of the connection writes; it closes the connection then.
         if !rest.is_empty() && !connection.enqueue(rest, token, &self.limits) {
-            add(&mut state.wire.counters.slow_readers);
+            let is_open = connection.stream.is_some();
             state.events.push_back(FlowEvent::SendFailed { token, path, error: SendError::QueueFull });
-            return close(state, flow, CloseReason::SlowReader);
+            // While it is being opened nobody can have read anything.
+            if is_open {
+                add(&mut state.wire.counters.slow_readers);
+                close(state, flow, CloseReason::SlowReader);
+            }
+            return;
         }
         sent(&mut state.wire, &path, &payload);
     }
