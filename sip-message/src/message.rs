@@ -85,6 +85,11 @@ impl Message {
         }
         let end = begin.saturating_add(len);
         let start = octets.slice(begin..end);
+        // A continuation of the start line (§7.3.1 allows them to header fields alone) would become one of
+        // whatever line is later written above it.
+        if matches!(octets.get(end), Some(b' ' | b'\t')) {
+            return Err(ParseError { kind: ParseErrorKind::StartLine, at: end });
+        }
         let line = start.trim_ascii_end();
         let start_line =
             if is_version(line.get(..4)) { StartLine::status(line) } else { StartLine::request(line) }

@@ -99,6 +99,13 @@ fn status_lines() {
     }
 }
 
+/// A proxy's Via above it would take such a line in as its own continuation.
+#[test]
+fn a_start_line_is_not_folded() {
+    let folded = "OPTIONS sip:a@b SIP/2.0\r\n ;received=192.0.2.66\r\nVia: SIP/2.0/UDP h\r\n\r\n";
+    assert_eq!(parse(folded.as_bytes()).unwrap_err().at, 25);
+}
+
 /// One field of a valid request changed, and the status that RFC 3261 names for it.
 #[test]
 fn one_bad_field_and_its_status() {
