@@ -1,0 +1,38 @@
+//! Two URIs, a line each: read or refused, printed as they came, compared the same way round and the other.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sip_message::Uri;
+use sip_message::headers::{Contact, Header, NameAddr};
+
+fuzz_target!(|input: &[u8]| {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let (first, second) = text.split_once('\n').unwrap_or((text, ""));
+    if let Ok(address) = first.parse::<NameAddr>() {
+        assert_eq!(address.to_string().parse::<NameAddr>().map(|read| read.uri().clone()).as_ref(), Ok(address.uri()));
+    }
+    if let Ok(contact) = Contact::parse(first) {
+        let _ = (contact.q(), contact.expires());
+    }
+    let Ok(mut one) = first.parse::<Uri>() else { return };
+    assert_eq!(one.to_string(), first);
+    assert!(one.equivalent(&one));
+    assert!(one.canonical_aor().is_ascii());
+    let _ = (one.user_decoded(), one.host_port(), one.maddr(), one.headers().count());
+    if let Ok(other) = second.parse::<Uri>() {
+        assert_eq!(one.equivalent(&other), other.equivalent(&one));
+        if one.equivalent(&other) && (one.is_sip() || one.is_sips()) {
+            assert_eq!(one.canonical_aor(), other.canonical_aor());
+        }
+    }
+    if one.is_sip() || one.is_sips() {
+        one.set_param("own", Some(second));
+        assert!(one.param("own").is_some());
+        one.remove_param("own");
+        assert_eq!(one.param("own"), None);
+        if !second.is_empty() {
+            let made = Uri::sip(Some(second), "example.com", None).expect("any user can be escaped");
+            assert_eq!(made.user_decoded().as_deref(), Some(second));
+        }
+    }
+});
