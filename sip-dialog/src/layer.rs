@@ -586,15 +586,15 @@ impl Dialogs {
     fn forget_lingering(&mut self, now: Instant) {
         while self.lingering.front().is_some_and(|(at, _)| *at <= now) {
             match self.lingering.pop_front() {
-                Some((_, Lingering::Ack(id, cseq))) => {
-                    if self.acks.get(&id).is_some_and(|ack| ack.cseq == cseq) {
-                        self.acks.remove(&id);
-                    }
+                Some((_, Lingering::Ack(id, cseq)))
+                    if self.acks.get(&id).is_some_and(|ack| ack.cseq == cseq) =>
+                {
+                    self.acks.remove(&id);
                 }
+                Some((_, Lingering::Ack(..))) | None => {} // a newer ACK of that dialog stands
                 Some((_, Lingering::Fork(call_id, tag))) => {
                     self.forks.remove(&(call_id, tag));
                 }
-                None => {}
             }
         }
     }

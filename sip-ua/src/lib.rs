@@ -1,3 +1,43 @@
 //! A SIP phone as a library: registration, calls, hold, digits and media.
+//!
+//! ```no_run
+//! use sip_ua::Phone;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let phone = Phone::builder("sip:alice@example.com").password("secret").bind().await?;
+//! phone.register().await?;
+//! let mut ringing = phone.call("sip:bob@example.com").await?; // authenticates; drop = CANCEL
+//! while let Some(progress) = ringing.progress().await {
+//!     println!("{} {}", progress.status(), progress.reason());
+//! }
+//! let call = ringing.answered().await?; // drop = BYE
+//! call.audio().play("hello.wav").await?;
+//! call.hang_up().await;
+//! phone.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What a dropped handle means:
+//!
+//! | handle | dropped |
+//! |---|---|
+//! | [`OutgoingCall`] | CANCEL; an answer that crosses it is acknowledged and hung up |
+//! | [`IncomingCall`] | 480 Temporarily Unavailable |
+//! | [`Call`] | BYE |
+//! | [`Phone`], the last one | the sockets close; use [`Phone::close`] to end calls and the registration before |
+//!
+//! Futures only wait: dropping one loses nothing, the core goes on. [`core::PhoneCore`] is the same phone without
+//! sockets, sound and clock; the simulator runs it.
 
+mod call;
 pub mod core;
+mod media;
+mod phone;
+mod shell;
+
+pub use call::{Call, ChangeError, IncomingCall, OutgoingCall, Summary};
+pub use media::{Audio, AudioError, MediaPacket, MediaTap};
+pub use phone::{BindError, CallError, Phone, PhoneBuilder, RegisterError};
+pub use rtp::audio_stream::Statistics;
+pub use shell::{Ended, Progress};

@@ -58,7 +58,8 @@ impl PhoneCore {
 
     fn refuse_body(&mut self, now: Instant, call: CallKey, status: StatusCode) {
         let accept = [("Accept", "application/sdp")];
-        let fields: &[(&str, &str)] = if status == StatusCode::UNSUPPORTED_MEDIA_TYPE { &accept } else { &[] };
+        let fields: &[(&str, &str)] =
+            if status == StatusCode::UNSUPPORTED_MEDIA_TYPE { &accept } else { &[] };
         if let Err(error) = self.dialogs.reject_with(now, call, status, fields) {
             tracing::debug!(%error, "the call to refuse is gone");
         }
@@ -82,7 +83,7 @@ impl PhoneCore {
             self.take_answer(call, &response.headers, response.body())
         };
         match outcome {
-            Ok(()) => self.agreed(call),
+            Ok(()) => self.agreed(call, true),
             Err(reason) => self.no_media(now, call, &reason),
         }
         self.grant_wish(now, call);
@@ -98,7 +99,12 @@ impl PhoneCore {
     }
 
     /// A delayed offer: the answer goes in the ACK.
-    fn take_offer_of_success(&mut self, now: Instant, call: CallKey, response: &Response) -> Result<(), String> {
+    fn take_offer_of_success(
+        &mut self,
+        now: Instant,
+        call: CallKey,
+        response: &Response,
+    ) -> Result<(), String> {
         let Some(session) = self.sessions.get_mut(&call) else { return Ok(()) };
         let offer = description(&response.headers, response.body()).map_err(|status| status.to_string())?;
         let offer = offer.ok_or("the 2xx brought no offer")?;
@@ -111,14 +117,14 @@ impl PhoneCore {
         outcome.and(sent.map_err(|error| error.to_string()))
     }
 
-    fn agreed(&mut self, call: CallKey) {
+    fn agreed(&mut self, call: CallKey, by_us: bool) {
         let Some(session) = self.sessions.get_mut(&call) else { return };
         let Some(media) = session.machine.current().cloned() else { return };
         let first = !std::mem::replace(&mut session.established, true);
         self.events.push_back(if first {
             PhoneEvent::Established { call, media }
         } else {
-            PhoneEvent::MediaChanged { call, media }
+            PhoneEvent::MediaChanged { call, media, by_us }
         });
     }
 
@@ -138,7 +144,7 @@ impl PhoneCore {
         let open = self.sessions.get(&call).map(|session| session.machine.state());
         if open == Some(sdp::State::HaveLocalOffer) {
             match self.take_answer(call, &ack.headers, ack.body()) {
-                Ok(()) => self.agreed(call),
+                Ok(()) => self.agreed(call, false),
                 Err(reason) => self.no_media(now, call, &reason),
             }
         }
@@ -163,7 +169,7 @@ impl PhoneCore {
                     tracing::warn!(%error, "a re-INVITE could not be answered");
                 }
                 if !offered {
-                    self.agreed(call);
+                    self.agreed(call, false);
                 }
             }
             Err(Some(error)) => self.refuse_offer(now, call, &error),

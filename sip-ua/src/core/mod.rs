@@ -39,7 +39,14 @@ impl PhoneConfig {
 
     /// A phone for `identity` over this dialog layer.
     pub fn new(identity: NameAddr, dialogs: sip_dialog::Config) -> Self {
-        Self { dialogs, identity, credentials: None, route: Vec::new(), registrar: None, expires: Self::EXPIRES }
+        Self {
+            dialogs,
+            identity,
+            credentials: None,
+            route: Vec::new(),
+            registrar: None,
+            expires: Self::EXPIRES,
+        }
     }
 }
 
@@ -88,6 +95,8 @@ pub enum PhoneEvent {
         call: CallKey,
         /// What is agreed now.
         media: Negotiated,
+        /// Whether our own re-INVITE did it.
+        by_us: bool,
     },
     /// Our hold, resume or refresh was refused; the media stays as it was.
     ChangeRefused {
@@ -197,7 +206,10 @@ impl PhoneCore {
     /// # Errors
     /// If the REGISTER cannot be sent.
     pub fn register(&mut self, now: Instant) -> Result<(), PhoneError> {
-        if matches!(self.registration.state, RegistrationState::Registering | RegistrationState::Unregistering) {
+        if matches!(
+            self.registration.state,
+            RegistrationState::Registering | RegistrationState::Unregistering
+        ) {
             return Ok(());
         }
         let contact = self.contact()?;
@@ -223,7 +235,11 @@ impl PhoneCore {
         }
     }
 
-    fn send_register(&mut self, now: Instant, builder: sip_message::RequestBuilder) -> Result<(), PhoneError> {
+    fn send_register(
+        &mut self,
+        now: Instant,
+        builder: sip_message::RequestBuilder,
+    ) -> Result<(), PhoneError> {
         let request = builder.build().map_err(sip_dialog::Error::from)?;
         let hop = self.registration.hop();
         // The key is known before its response can be: remember it before events are looked at.
@@ -268,7 +284,12 @@ impl PhoneCore {
     ///
     /// # Errors
     /// As [`PhoneCore::call`].
-    pub fn call_without_offer(&mut self, now: Instant, to: &Uri, media: LocalMedia) -> Result<CallKey, PhoneError> {
+    pub fn call_without_offer(
+        &mut self,
+        now: Instant,
+        to: &Uri,
+        media: LocalMedia,
+    ) -> Result<CallKey, PhoneError> {
         let session = self.new_session(media)?;
         self.invite(now, to, session, None)
     }
@@ -343,7 +364,8 @@ impl PhoneCore {
         if let Some(session) = self.sessions.get_mut(&call) {
             session.bad_media = !session.established;
         }
-        let warning = error.warning().map(|(code, text)| format!("{code} phone \"{}\"", text.replace('"', "'")));
+        let warning =
+            error.warning().map(|(code, text)| format!("{code} phone \"{}\"", text.replace('"', "'")));
         let fields: Vec<(&str, &str)> = warning.iter().map(|text| ("Warning", text.as_str())).collect();
         if let Err(error) = self.dialogs.reject_with(now, call, status, &fields) {
             tracing::debug!(%error, "the call to refuse is gone");
@@ -429,7 +451,12 @@ impl PhoneCore {
         }
     }
 
-    fn response_came(&mut self, now: Instant, key: RequestKey, result: Result<Response, sip_transaction::Failure>) {
+    fn response_came(
+        &mut self,
+        now: Instant,
+        key: RequestKey,
+        result: Result<Response, sip_transaction::Failure>,
+    ) {
         if self.registration.request == Some(key) {
             let result = result.as_ref().map_err(sip_transaction::Failure::status);
             self.register_answered(now, result);
@@ -459,7 +486,9 @@ impl PhoneCore {
                 Err(status) => {
                     let builder = reply(status);
                     if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-                        builder.header(&Accept::new("application/dtmf-relay")).header(&Accept::new("application/dtmf"))
+                        builder
+                            .header(&Accept::new("application/dtmf-relay"))
+                            .header(&Accept::new("application/dtmf"))
                     } else {
                         builder.raw("Recv-Info", "")
                     }
@@ -506,7 +535,9 @@ fn digit_of(request: &Request) -> Result<Option<char>, StatusCode> {
     let kind = request.headers.get::<ContentType>().ok().flatten().ok_or(StatusCode::BAD_REQUEST)?;
     let text = std::str::from_utf8(request.body()).map_err(|_| StatusCode::BAD_REQUEST)?;
     let signal = if kind.is("application", "dtmf-relay") {
-        text.lines().find_map(|line| line.trim().strip_prefix("Signal")).map(|rest| rest.trim().trim_start_matches('='))
+        text.lines()
+            .find_map(|line| line.trim().strip_prefix("Signal"))
+            .map(|rest| rest.trim().trim_start_matches('='))
     } else if kind.is("application", "dtmf") {
         Some(text)
     } else {
@@ -526,7 +557,10 @@ fn digit_of(request: &Request) -> Result<Option<char>, StatusCode> {
 }
 
 /// The session description in a body; `Ok(None)` without a body.
-fn description(headers: &sip_message::Headers, body: &[u8]) -> Result<Option<SessionDescription>, StatusCode> {
+fn description(
+    headers: &sip_message::Headers,
+    body: &[u8],
+) -> Result<Option<SessionDescription>, StatusCode> {
     if body.is_empty() {
         return Ok(None);
     }

@@ -228,7 +228,9 @@ mod tests {
             "200 OK",
             "Contact: <sip:alice@192.0.2.9>;expires=9999, <sip:alice@192.0.2.1:5070>;expires=40\r\n",
         );
-        let Outcome::Registered(lifetime) = registration.answered(now, Ok(&ok), &contact, 999) else { panic!() };
+        let Outcome::Registered(lifetime) = registration.answered(now, Ok(&ok), &contact, 999) else {
+            panic!()
+        };
         assert_eq!(lifetime, Duration::from_secs(40));
         let next = registration.next.unwrap() - now;
         assert!(next >= Duration::from_secs(32) && next < Duration::from_secs(36), "{next:?}");
@@ -242,7 +244,7 @@ mod tests {
     fn interval_too_brief() {
         let now = Instant::now();
         let (mut registration, contact) = registration();
-        registration.register(&contact).unwrap();
+        registration.register(&contact).unwrap().build().unwrap();
         let brief = response("423 Interval Too Brief", "Min-Expires: 600\r\n");
         assert!(matches!(registration.answered(now, Ok(&brief), &contact, 0), Outcome::Again));
         let longer = registration.register(&contact).unwrap().build().unwrap();
@@ -256,7 +258,7 @@ mod tests {
         let (mut registration, contact) = registration();
         let mut last = Duration::ZERO;
         for _ in 0..5 {
-            registration.register(&contact).unwrap();
+            registration.register(&contact).unwrap().build().unwrap();
             let failed = registration.answered(now, Err(StatusCode::REQUEST_TIMEOUT), &contact, 0);
             assert!(matches!(failed, Outcome::Failed(StatusCode::REQUEST_TIMEOUT)));
             let wait = registration.next.unwrap() - now;

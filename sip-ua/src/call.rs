@@ -1,0 +1,358 @@
+//! Calls as values: what cannot be done in a state has no method in it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rtp::audio_stream::Statistics;
+use sip_dialog::{CallKey, Cause};
+use sip_message::headers::{From, NameAddr};
+use sip_message::{Request, StatusCode, Uri};
+
+use crate::media::{Audio, Media};
+use crate::phone::{CallError, Phone};
+use crate::shell::{Ended, Progress};
+
+/// Ends a call when nobody holds it any more: what is dropped is cancelled, refused or hung up.
+#[derive(Debug)]
+struct Held {
+    phone: Phone,
+    key: CallKey,
+    /// Another value took the call over.
+    released: bool,
+}
+
+impl Held {
+    fn hand_over(mut self) -> Self {
+        self.released = true;
+        Self { phone: self.phone.clone(), key: self.key, released: false }
+    }
+
+    fn media(&self) -> Option<Arc<Media>> {
+        self.phone.inner.with(|shell, _| shell.boxes.get(&self.key).and_then(|mailbox| mailbox.media.clone()))
+    }
+
+    async fn ended(&self) -> Ended {
+        let key = self.key;
+        self.phone
+            .inner
+            .wait(|shell| match shell.boxes.get(&key) {
+                Some(mailbox) => mailbox.ended.clone(),
+                None => Some(Ended { cause: Cause::HungUp, bad_media: false }),
+            })
+            .await
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.released {
+            return;
+        }
+        let key = self.key;
+        self.phone.inner.with(|shell, now| {
+            // It may have ended by itself.
+            let _ = shell.core.hang_up(now, key);
+            shell.dispatch(now);
+            shell.abandon(key);
+        });
+    }
+}
+
+/// A call that we make and that is not answered yet. Dropping it cancels it.
+#[derive(Debug)]
+pub struct OutgoingCall {
+    held: Held,
+    to: Uri,
+}
+
+impl OutgoingCall {
+    pub(crate) fn new(phone: Phone, key: CallKey, to: Uri) -> Self {
+        Self { held: Held { phone, key, released: false }, to }
+    }
+
+    /// The next provisional response; `None` once there is an answer or an end.
+    pub async fn progress(&mut self) -> Option<Progress> {
+        let key = self.held.key;
+        self.held
+            .phone
+            .inner
+            .wait(|shell| {
+                let Some(mailbox) = shell.boxes.get_mut(&key) else { return Some(None) };
+                match mailbox.progress.pop_front() {
+                    Some(progress) => Some(Some(progress)),
+                    None => (mailbox.agreed.is_some() || mailbox.ended.is_some()).then_some(None),
+                }
+            })
+            .await
+    }
+
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// Why the call did not come about.
+    pub async fn answered(self) -> Result<Call, CallError> {
+        let key = self.held.key;
+        let outcome = self
+            .held
+            .phone
+            .inner
+            .wait(|shell| match shell.boxes.get(&key) {
+                Some(mailbox) if mailbox.ended.is_some() => Some(Err(mailbox.ended.clone())),
+                Some(mailbox) => mailbox.agreed.is_some().then_some(Ok(())),
+                None => Some(Err(None)),
+            })
+            .await;
+        match outcome {
+            Ok(()) => Call::new(self.held.hand_over(), NameAddr::new(&self.to)),
+            Err(ended) => {
+                if let Some(media) = self.held.media() {
+                    media.finished().await;
+                }
+                Err(error_of(ended))
+            }
+        }
+    }
+
+    /// Gives up; [`answered`](Self::answered) then tells how it ended, which can still be with an answer that
+    /// crossed and was hung up.
+    pub fn cancel(&self) {
+        let key = self.held.key;
+        self.held.phone.inner.with(|shell, now| {
+            let _ = shell.core.hang_up(now, key);
+        });
+    }
+
+    /// Early media, and the means to prepare what is played.
+    pub fn audio(&self) -> Option<Audio> {
+        self.held.media().map(|media| Audio { media })
+    }
+}
+
+fn error_of(ended: Option<Ended>) -> CallError {
+    let Some(Ended { cause, bad_media }) = ended else { return CallError::Cancelled };
+    if bad_media {
+        return CallError::BadMedia;
+    }
+    match cause {
+        Cause::Rejected(response) => {
+            CallError::Rejected { status: response.status(), reason: response.reason().into() }
+        }
+        Cause::Refused(status) => CallError::Rejected { status, reason: status.reason().into() },
+        Cause::Cancelled | Cause::CancelledByCaller(_) => CallError::Cancelled,
+        Cause::Failed(sip_transaction::Failure::Timeout) => CallError::TimedOut,
+        Cause::Failed(failure) => CallError::Unreachable(failure.to_string()),
+        Cause::Lost(status) => CallError::Ended(format!("the peer lost it ({})", status.code())),
+        Cause::HungUp => CallError::Ended("we hung up".into()),
+        Cause::HungUpByPeer(_) => CallError::Ended("the peer hung up".into()),
+        Cause::NotAcknowledged => CallError::Ended("the caller never acknowledged the answer".into()),
+        _ => CallError::Ended("for another reason".into()),
+    }
+}
+
+/// A call that comes in and is not answered yet. Dropping it answers 480.
+#[derive(Debug)]
+pub struct IncomingCall {
+    held: Held,
+    request: Request,
+    from: NameAddr,
+}
+
+impl IncomingCall {
+    pub(crate) fn new(phone: Phone, key: CallKey, request: Request) -> Option<Self> {
+        let held = Held { phone, key, released: false };
+        let from: From = request.headers.get().ok().flatten()?;
+        Some(Self { held, request, from: from.0 })
+    }
+
+    /// Who calls.
+    pub fn from(&self) -> &NameAddr {
+        &self.from
+    }
+
+    /// The INVITE.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Tells the caller that it rings here (180).
+    ///
+    /// # Errors
+    /// If the caller has given up.
+    pub fn ring(&self) -> Result<(), CallError> {
+        let key = self.held.key;
+        Ok(self.held.phone.inner.with(|shell, now| shell.core.ring(now, key, StatusCode::RINGING))?)
+    }
+
+    /// Answers.
+    ///
+    /// # Errors
+    /// If the caller has given up, or no media can be agreed on; the call is refused then.
+    pub async fn answer(self) -> Result<Call, CallError> {
+        let key = self.held.key;
+        let (media, local) = self.held.phone.inner.open_media(None).await?;
+        let answered = self.held.phone.inner.with(|shell, now| {
+            if let Some(mailbox) = shell.boxes.get_mut(&key) {
+                mailbox.media = Some(Arc::clone(&media));
+            }
+            shell.core.answer(now, key, local)
+        });
+        if let Err(error) = answered {
+            media.close();
+            return Err(match error {
+                crate::core::PhoneError::Incompatible(_) => CallError::BadMedia,
+                error => CallError::Phone(error),
+            });
+        }
+        Call::new(self.held.hand_over(), self.from)
+    }
+
+    /// Refuses: 486 for busy, 603 for no.
+    ///
+    /// # Errors
+    /// If the caller has given up.
+    pub fn reject(self, status: StatusCode) -> Result<(), CallError> {
+        let key = self.held.key;
+        Ok(self.held.phone.inner.with(|shell, now| shell.core.reject(now, key, status))?)
+    }
+
+    /// Waits until the caller gives up.
+    pub async fn ended(&self) -> Ended {
+        self.held.ended().await
+    }
+}
+
+/// What a call was, once it is over.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// How it ended.
+    pub ended: Ended,
+    /// From the answer to the end.
+    pub duration: Duration,
+    /// What was sent and heard.
+    pub statistics: Statistics,
+}
+
+/// A call that stands. Dropping it hangs up.
+#[derive(Debug)]
+pub struct Call {
+    held: Held,
+    media: Arc<Media>,
+    remote: NameAddr,
+    since: Instant,
+}
+
+/// Why a change of a call did not come about.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// The peer refused.
+    #[error("the peer refused: {} {}", .0.code(), .0.reason())]
+    Refused(StatusCode),
+    /// The call is over.
+    #[error("the call is over")]
+    Ended,
+}
+
+impl Call {
+    fn new(held: Held, remote: NameAddr) -> Result<Self, CallError> {
+        let media = held.media().ok_or(CallError::BadMedia)?;
+        let since = held.phone.inner.with(|shell, now| {
+            shell.boxes.get(&held.key).and_then(|mailbox| mailbox.established_at).unwrap_or(now)
+        });
+        Ok(Self { held, media, remote, since })
+    }
+
+    /// Who is at the other end.
+    pub fn remote(&self) -> &NameAddr {
+        &self.remote
+    }
+
+    /// Its sound.
+    pub fn audio(&self) -> Audio {
+        Audio { media: Arc::clone(&self.media) }
+    }
+
+    /// Counters and the estimated quality up to now.
+    pub fn statistics(&self) -> Statistics {
+        self.media.statistics()
+    }
+
+    /// Puts the peer on hold (RFC 3264 §8.4).
+    ///
+    /// # Errors
+    /// If the peer refuses, or the call ends.
+    pub async fn hold(&self) -> Result<(), ChangeError> {
+        self.change(crate::core::PhoneCore::hold).await
+    }
+
+    /// Takes the peer off hold.
+    ///
+    /// # Errors
+    /// If the peer refuses, or the call ends.
+    pub async fn resume(&self) -> Result<(), ChangeError> {
+        self.change(crate::core::PhoneCore::resume).await
+    }
+
+    /// Asks the peer whether it is still there, by a re-INVITE that changes nothing.
+    ///
+    /// # Errors
+    /// If the peer refuses, or the call ends.
+    pub async fn refresh(&self) -> Result<(), ChangeError> {
+        self.change(crate::core::PhoneCore::refresh).await
+    }
+
+    async fn change(
+        &self,
+        ask: fn(&mut crate::core::PhoneCore, Instant, CallKey) -> Result<(), crate::core::PhoneError>,
+    ) -> Result<(), ChangeError> {
+        let key = self.held.key;
+        let before = self.held.phone.inner.with(|shell, now| {
+            let mailbox = shell.boxes.get_mut(&key)?;
+            mailbox.refused.clear();
+            let before = mailbox.changes;
+            ask(&mut shell.core, now, key).ok().map(|()| before)
+        });
+        let before = before.ok_or(ChangeError::Ended)?;
+        self.held
+            .phone
+            .inner
+            .wait(|shell| {
+                let Some(mailbox) = shell.boxes.get_mut(&key) else { return Some(Err(ChangeError::Ended)) };
+                if mailbox.changes > before {
+                    return Some(Ok(()));
+                }
+                if let Some(status) = mailbox.refused.pop_front() {
+                    return Some(Err(ChangeError::Refused(status)));
+                }
+                mailbox.ended.is_some().then_some(Err(ChangeError::Ended))
+            })
+            .await
+    }
+
+    /// Whether the peer has put us on hold.
+    pub fn is_held_by_peer(&self) -> bool {
+        self.held.phone.inner.with(|shell, _| {
+            let agreed = shell.boxes.get(&self.held.key).and_then(|mailbox| mailbox.agreed.as_ref());
+            agreed.and_then(|agreed| agreed.audio()).is_some_and(|audio| audio.held_by_remote)
+        })
+    }
+
+    /// Waits until the call is over, whoever ends it, and its recording is written.
+    pub async fn ended(&self) -> Summary {
+        let ended = self.held.ended().await;
+        let duration = self.since.elapsed();
+        self.media.finished().await;
+        Summary { ended, duration, statistics: self.media.statistics() }
+    }
+
+    /// Hangs up and waits for the confirmation.
+    pub async fn hang_up(self) -> Summary {
+        let key = self.held.key;
+        self.held.phone.inner.with(|shell, now| {
+            // The peer may have been faster.
+            let _ = shell.core.hang_up(now, key);
+        });
+        self.media.close(); // no sound after the hand is down
+        self.ended().await
+    }
+}

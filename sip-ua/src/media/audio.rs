@@ -1,0 +1,135 @@
+//! What an application does with the sound of a call.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rtp::audio::wav::{self, WavError};
+use rtp::audio_stream::{DigitError, FRAME, Statistics};
+
+use super::{Media, Source};
+
+/// The sound of one call: play, record, echo, digits. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Audio {
+    pub(crate) media: Arc<Media>,
+}
+
+/// What went wrong with sound.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AudioError {
+    /// The file is no WAV that can be read.
+    #[error("{path}: {error}")]
+    Wav {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        error: WavError,
+    },
+    /// The digits cannot be sent.
+    #[error(transparent)]
+    Digits(#[from] DigitError),
+    /// The call is over.
+    #[error("the call is over")]
+    Ended,
+}
+
+impl Audio {
+    /// Plays a WAV file to the peer and waits until it is played to the end, or something else is played.
+    ///
+    /// # Errors
+    /// If the file cannot be read or the call ends before.
+    pub async fn play(&self, path: impl AsRef<Path>) -> Result<(), AudioError> {
+        let path = path.as_ref().to_owned();
+        let shown = path.display().to_string();
+        let samples = match tokio::task::spawn_blocking(move || wav::read(path)).await {
+            Ok(Ok(samples)) => samples,
+            Ok(Err(error)) => return Err(AudioError::Wav { path: shown, error }),
+            Err(_) => return Err(AudioError::Ended),
+        };
+        self.play_samples(samples).await
+    }
+
+    /// Plays samples (16 bit, 8 kHz) to the peer and waits until they are played to the end, or something else
+    /// is played.
+    ///
+    /// # Errors
+    /// If the call ends before.
+    pub async fn play_samples(&self, samples: Vec<i16>) -> Result<(), AudioError> {
+        self.media.state().source = Source::Samples { samples, at: 0 };
+        self.media
+            .wait(|state| match &state.source {
+                _ if state.finished || state.closing => Some(Err(AudioError::Ended)),
+                Source::Samples { .. } => None,
+                Source::Silent | Source::Echo(_) => Some(Ok(())),
+            })
+            .await
+    }
+
+    /// Stops what is played.
+    pub fn stop_playing(&self) {
+        self.media.state().source = Source::Silent;
+        self.media.changed.notify_waiters();
+    }
+
+    /// Sends back what is heard, or stops doing so.
+    pub fn echo(&self, on: bool) {
+        self.media.state().source = if on { Source::Echo([0; FRAME]) } else { Source::Silent };
+        self.media.changed.notify_waiters();
+    }
+
+    /// Records what is heard from now on, to be written to a WAV file when the call ends.
+    pub fn record(&self, path: impl AsRef<Path>) {
+        let mut state = self.media.state();
+        state.record_path = Some(path.as_ref().to_owned());
+        state.recording.get_or_insert_default();
+    }
+
+    /// Records what is heard from now on, into memory.
+    pub fn start_recording(&self) {
+        self.media.state().recording = Some(Vec::new());
+    }
+
+    /// Ends the recording and gives its samples (16 bit, 8 kHz).
+    pub fn stop_recording(&self) -> Vec<i16> {
+        self.media.state().recording.take().unwrap_or_default()
+    }
+
+    /// Presses keys: `0-9 * # A-D`, as telephone events (RFC 4733), and waits until they are sent.
+    ///
+    /// # Errors
+    /// If one is no key, the peer does not take telephone events, or the call ends before.
+    pub async fn send_digits(&self, keys: &str) -> Result<(), AudioError> {
+        {
+            let mut state = self.media.state();
+            state.stream.send_digits(keys)?;
+            state.pressing = true;
+        }
+        self.media
+            .wait(|state| {
+                if !state.stream.is_sending_digits() {
+                    Some(Ok(()))
+                } else if state.finished || state.closing {
+                    Some(Err(AudioError::Ended))
+                } else {
+                    None
+                }
+            })
+            .await
+    }
+
+    /// The next key that the peer presses, each once; `None` when the call is over.
+    pub async fn next_digit(&self) -> Option<char> {
+        self.media
+            .wait(|state| match state.digits.pop_front() {
+                Some(digit) => Some(Some(digit)),
+                None => (state.finished || state.closing).then_some(None),
+            })
+            .await
+    }
+
+    /// Counters and the estimated quality up to now.
+    pub fn statistics(&self) -> Statistics {
+        self.media.statistics()
+    }
+}

@@ -1,0 +1,224 @@
+//! The sound of a call: RTP sockets, a task that ticks every 20 ms, and the handle to what it plays and hears.
+
+mod audio;
+mod port;
+mod task;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant, SystemTime};
+
+use rtp::audio_stream::{self, AudioStream, FRAME, Format};
+use rtp::g711::Law;
+use rtp::ntp::NtpTimestamp;
+use rtp::session::Remote;
+use sdp::{MediaStream, Negotiated};
+use tokio::sync::Notify;
+
+pub use audio::{Audio, AudioError};
+pub(crate) use port::MediaPort;
+
+/// An RTP or RTCP datagram that passed, for captures.
+#[derive(Clone, Copy, Debug)]
+pub struct MediaPacket<'a> {
+    /// When.
+    pub at: SystemTime,
+    /// Whether it came in.
+    pub inbound: bool,
+    /// Our address.
+    pub local: SocketAddr,
+    /// The peer's address.
+    pub remote: SocketAddr,
+    /// The datagram.
+    pub payload: &'a [u8],
+}
+
+/// Sees every media packet.
+pub type MediaTap = Arc<dyn Fn(&MediaPacket<'_>) + Send + Sync>;
+
+/// What the phone tells each stream.
+#[derive(Clone)]
+pub(crate) struct MediaOptions {
+    pub(crate) cname: String,
+    pub(crate) rtcp_interval: Option<Duration>,
+    pub(crate) tap: Option<MediaTap>,
+}
+
+/// What is sent in each frame.
+#[derive(Debug, Default)]
+enum Source {
+    /// Silence.
+    #[default]
+    Silent,
+    /// Samples from a position on.
+    Samples { samples: Vec<i16>, at: usize },
+    /// What was heard in the frame before.
+    Echo([i16; FRAME]),
+}
+
+/// Ten hours of a call; a recording that grows for ever would fill the memory.
+const MAX_RECORDING: usize = 10 * 3600 * 8000;
+/// Digits that wait to be taken; a peer can press thousands.
+const MAX_DIGITS: usize = 256;
+
+struct State {
+    stream: AudioStream,
+    source: Source,
+    recording: Option<Vec<i16>>,
+    record_path: Option<PathBuf>,
+    digits: VecDeque<char>,
+    /// Digits of ours were being sent in the last frame.
+    pressing: bool,
+    /// Media was agreed on; before it nothing is sent.
+    active: bool,
+    closing: bool,
+    finished: bool,
+}
+
+/// The stream of one call, shared by its task, its handles and the call's core.
+pub(crate) struct Media {
+    state: Mutex<State>,
+    /// Something that a handle waits for happened: played out, a digit, the end.
+    changed: Notify,
+    /// The task must look again: media agreed, or closing.
+    wake: Notify,
+    rtp: SocketAddr,
+}
+
+impl std::fmt::Debug for Media {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Media").field("rtp", &self.rtp).finish_non_exhaustive()
+    }
+}
+
+impl Media {
+    /// Starts the stream's task on sockets that were bound for it.
+    pub(crate) fn start(port: MediaPort, options: &MediaOptions) -> Result<Arc<Self>, getrandom::Error> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed)?;
+        let wall_clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let mut session =
+            rtp::session::Config::new(seed, &options.cname, NtpTimestamp::from_unix(wall_clock));
+        if let Some(interval) = options.rtcp_interval {
+            session.rtcp_minimum_interval = interval;
+        }
+        let config = audio_stream::Config {
+            session,
+            jitter: rtp::jitter::Config::default(),
+            format: Format::new(Law::Mu, None),
+        };
+        let media = Arc::new(Self {
+            state: Mutex::new(State {
+                stream: AudioStream::new(Instant::now(), config),
+                source: Source::Silent,
+                recording: None,
+                record_path: None,
+                digits: VecDeque::new(),
+                pressing: false,
+                active: false,
+                closing: false,
+                finished: false,
+            }),
+            changed: Notify::new(),
+            wake: Notify::new(),
+            rtp: port.address(),
+        });
+        tokio::spawn(task::run(Arc::clone(&media), port, options.tap.clone()));
+        Ok(media)
+    }
+
+    /// A panic elsewhere must not silence a call: the state is used as it stands.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Takes over what offer and answer agreed on.
+    pub(crate) fn apply(&self, agreed: &Negotiated) {
+        let Some(audio) = agreed.audio() else { return };
+        let now = Instant::now();
+        let mut state = self.state();
+        if let Some(remote) = remote_of(audio) {
+            state.stream.set_remote(now, remote);
+        }
+        if let Some(format) = format_of(audio) {
+            state.stream.set_format(format);
+        }
+        state.stream.set_direction(match (audio.may_send(), audio.may_receive()) {
+            (true, true) => audio_stream::Direction::SendReceive,
+            (true, false) => audio_stream::Direction::SendOnly,
+            (false, true) => audio_stream::Direction::ReceiveOnly,
+            (false, false) => audio_stream::Direction::Inactive,
+        });
+        state.active = true;
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Ends the stream with an RTCP BYE and writes the recording.
+    pub(crate) fn close(&self) {
+        self.state().closing = true;
+        self.wake.notify_one();
+    }
+
+    /// Waits until the stream has ended and its recording is written.
+    pub(crate) async fn finished(&self) {
+        self.wait(|state| state.finished.then_some(())).await;
+    }
+
+    /// A digit that came by INFO.
+    pub(crate) fn digit(&self, digit: char) {
+        let mut state = self.state();
+        if state.digits.len() < MAX_DIGITS {
+            state.digits.push_back(digit);
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn statistics(&self) -> audio_stream::Statistics {
+        self.state().stream.statistics()
+    }
+
+    /// Waits until `look` finds what it looks for.
+    async fn wait<T>(&self, mut look: impl FnMut(&mut State) -> Option<T>) -> T {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable(); // a change between the look and the wait is not missed
+            if let Some(found) = look(&mut self.state()) {
+                return found;
+            }
+            changed.await;
+        }
+    }
+}
+
+fn remote_of(audio: &MediaStream) -> Option<Remote> {
+    let rtp = audio.remote.socket_addr().filter(|address| !address.ip().is_unspecified())?;
+    let rtcp = audio.remote_rtcp.as_ref().and_then(|address| address.socket_addr());
+    Some(match rtcp {
+        Some(rtcp) => Remote { rtp, rtcp },
+        None => Remote::port_pair(rtp),
+    })
+}
+
+fn format_of(audio: &MediaStream) -> Option<Format> {
+    let payload = audio.send.iter().find(|payload| law_of(payload).is_some())?;
+    let rate = payload.codec.clock_rate();
+    Some(Format {
+        law: law_of(payload)?,
+        payload_type: payload.payload_type,
+        telephone_event: audio.events_for(rate).map(|events| events.payload_type),
+        receive_telephone_event: audio.receive_events.first().map(|events| events.payload_type),
+    })
+}
+
+fn law_of(payload: &sdp::Payload) -> Option<Law> {
+    match payload.codec.name() {
+        name if name.eq_ignore_ascii_case("PCMU") => Some(Law::Mu),
+        name if name.eq_ignore_ascii_case("PCMA") => Some(Law::A),
+        _ => None,
+    }
+}

@@ -1,0 +1,169 @@
+//! The stream's task: datagrams in, a frame out every 20 ms.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use rtp::audio_stream::{FRAME, FRAME_DURATION};
+use rtp::session::{Channel, Transmit};
+use tokio::time::MissedTickBehavior;
+
+use super::{MAX_DIGITS, MAX_RECORDING, Media, MediaPacket, MediaPort, MediaTap, Source, State};
+
+/// The largest datagram worth reading: no audio packet comes near the usual MTU.
+const DATAGRAM: usize = 2048;
+/// Datagrams taken in one go before the clock is looked at again.
+const BATCH: usize = 32;
+
+pub(super) async fn run(media: Arc<Media>, port: MediaPort, tap: Option<MediaTap>) {
+    let mut ticks = tokio::time::interval(FRAME_DURATION);
+    // A late task catches up: the peer expects 50 packets a second.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut outgoing = Vec::new();
+    let wire = Wire { port, tap };
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {
+                let now = Instant::now();
+                let mut state = media.state();
+                if state.active {
+                    state.frame(now);
+                }
+                state.collect(&mut outgoing);
+                let notify = state.notify_due();
+                drop(state);
+                wire.send(&mut outgoing);
+                if notify {
+                    media.changed.notify_waiters();
+                }
+            }
+            ready = wire.port.rtp.readable() => wire.receive(&media, Channel::Rtp, ready),
+            ready = wire.port.rtcp.readable() => wire.receive(&media, Channel::Rtcp, ready),
+            () = media.wake.notified() => {}
+        }
+        if media.state().closing {
+            break;
+        }
+    }
+    let recording = {
+        let mut state = media.state();
+        state.stream.close(Instant::now(), None);
+        state.collect(&mut outgoing);
+        state.record_path.take().zip(state.recording.take())
+    };
+    wire.send(&mut outgoing);
+    if let Some((path, samples)) = recording {
+        let shown = path.display().to_string();
+        let written = tokio::task::spawn_blocking(move || rtp::audio::wav::write(path, &samples)).await;
+        match written {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, path = shown, "the recording could not be written"),
+            Err(error) => tracing::error!(%error, path = shown, "the recording could not be written"),
+        }
+    }
+    media.state().finished = true;
+    media.changed.notify_waiters();
+}
+
+impl State {
+    /// One frame each way.
+    fn frame(&mut self, now: Instant) {
+        let mut frame = [0; FRAME];
+        match &mut self.source {
+            Source::Silent => {}
+            Source::Echo(heard) => frame = *heard,
+            Source::Samples { samples, at } => {
+                let rest = samples.get(*at..).unwrap_or_default();
+                for (slot, sample) in frame.iter_mut().zip(rest) {
+                    *slot = *sample;
+                }
+                *at = at.saturating_add(FRAME);
+            }
+        }
+        self.stream.tick(now, &frame);
+        let heard = self.stream.next_frame(now);
+        if let Source::Echo(last) = &mut self.source {
+            *last = heard;
+        }
+        if let Some(recording) = &mut self.recording
+            && recording.len() < MAX_RECORDING
+        {
+            recording.extend_from_slice(&heard);
+        }
+        self.stream.handle_timeout(now);
+        while let Some(digit) = self.stream.poll_digit() {
+            if self.digits.len() < MAX_DIGITS {
+                self.digits.push_back(digit);
+            }
+        }
+        while let Some(event) = self.stream.poll_event() {
+            tracing::trace!(?event, "rtp");
+        }
+    }
+
+    /// Whether a handle may wait for something that is now so.
+    fn notify_due(&mut self) -> bool {
+        let played = matches!(&self.source, Source::Samples { samples, at } if *at >= samples.len());
+        if played {
+            self.source = Source::Silent;
+        }
+        let pressing = self.stream.is_sending_digits();
+        let pressed = std::mem::replace(&mut self.pressing, pressing) && !pressing;
+        played || pressed || !self.digits.is_empty()
+    }
+
+    fn collect(&mut self, outgoing: &mut Vec<Transmit>) {
+        while let Some(transmit) = self.stream.poll_transmit() {
+            outgoing.push(transmit);
+        }
+    }
+}
+
+struct Wire {
+    port: MediaPort,
+    tap: Option<MediaTap>,
+}
+
+impl Wire {
+    fn socket(&self, channel: Channel) -> &tokio::net::UdpSocket {
+        match channel {
+            Channel::Rtp => &self.port.rtp,
+            Channel::Rtcp => &self.port.rtcp,
+        }
+    }
+
+    fn tell(&self, channel: Channel, inbound: bool, remote: SocketAddr, payload: &[u8]) {
+        if let Some(tap) = &self.tap
+            && let Ok(local) = self.socket(channel).local_addr()
+        {
+            tap(&MediaPacket { at: SystemTime::now(), inbound, local, remote, payload });
+        }
+    }
+
+    /// Media is late or never: what the kernel does not take now is dropped.
+    fn send(&self, outgoing: &mut Vec<Transmit>) {
+        for Transmit { channel, destination, payload } in outgoing.drain(..) {
+            match self.socket(channel).try_send_to(&payload, destination) {
+                Ok(_) => self.tell(channel, false, destination, &payload),
+                Err(error) => tracing::trace!(%error, %destination, "a media packet was not sent"),
+            }
+        }
+    }
+
+    fn receive(&self, media: &Media, channel: Channel, ready: io::Result<()>) {
+        if ready.is_err() {
+            return;
+        }
+        let mut buffer = [0; DATAGRAM];
+        for _ in 0..BATCH {
+            // Errors here are ICMP's word on what we sent before; the next read goes on.
+            let Ok((length, from)) = self.socket(channel).try_recv_from(&mut buffer) else { return };
+            let datagram = buffer.get(..length).unwrap_or_default();
+            self.tell(channel, true, from, datagram);
+            if let Err(discard) = media.state().stream.receive(Instant::now(), channel, from, datagram) {
+                tracing::trace!(?discard, %from, "a media packet was discarded");
+            }
+        }
+    }
+}
