@@ -19,6 +19,9 @@ pub enum Failure {
     /// It was cancelled before it was sent.
     #[error("cancelled before it was sent")]
     Cancelled,
+    /// Our own element was shut down.
+    #[error("the endpoint was closed")]
+    Closed,
 }
 
 impl Failure {
@@ -28,7 +31,7 @@ impl Failure {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
-            Self::Transport(_) | Self::Resolve(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Transport(_) | Self::Resolve(_) | Self::Closed => StatusCode::SERVICE_UNAVAILABLE,
             Self::Cancelled => StatusCode::REQUEST_TERMINATED,
         }
     }

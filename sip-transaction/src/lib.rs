@@ -49,7 +49,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The four state machines alone are in [`fsm`].
+//! The four state machines alone are in [`fsm`]. For those who want requests and responses over sockets and nothing
+//! above, the feature `tokio` has an async `Endpoint` in the module `tokio`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -65,6 +66,8 @@ mod random;
 mod slab;
 pub mod timers;
 mod timing;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 pub use config::{Config, Limits};
 pub use counters::Counters;

@@ -193,10 +193,23 @@ impl Transactions {
         response: Response,
         out: &mut impl Outbox<Event>,
     ) -> Result<(), RespondError> {
+        let given = self.respond_ref(now, tx, &response, out);
+        given.map_err(|reason| RespondError { response: Box::new(response), reason })
+    }
+
+    /// The same for a response that its giver keeps.
+    ///
+    /// # Errors
+    /// As [`respond`](Self::respond).
+    pub fn respond_ref(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        response: &Response,
+        out: &mut impl Outbox<Event>,
+    ) -> Result<(), Unrespondable> {
         let status = response.status();
-        if let Err(reason) = self.respondable(tx.0, status) {
-            return Err(RespondError { response: Box::new(response), reason });
-        }
+        self.respondable(tx.0, status)?;
         let Some(entry) = self.servers.get_mut(tx.0) else { return Ok(()) };
         if matches!(entry.machine, Machine::Other(_)) && status == StatusCode::REQUEST_TIMEOUT {
             entry.silent = true;
