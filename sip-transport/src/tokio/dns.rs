@@ -54,10 +54,10 @@ impl std::fmt::Debug for DnsResolver {
     }
 }
 
-/// Why a [`DnsResolver`] could not be made: the system's configuration of name servers cannot be read.
+/// Why a [`DnsResolver`] could not be made: the configuration of name servers cannot be read or used.
 #[cfg(feature = "dns")]
 #[derive(Debug, thiserror::Error)]
-#[error("the system's name servers are unknown: {0}")]
+#[error("no name servers to ask: {0}")]
 pub struct NoNameServers(#[from] hickory_resolver::net::NetError);
 
 #[cfg(feature = "dns")]
@@ -67,7 +67,30 @@ impl DnsResolver {
     /// # Errors
     /// When that configuration cannot be read.
     pub fn system() -> Result<DnsResolver, NoNameServers> {
-        let mut builder = hickory_resolver::TokioResolver::builder_tokio()?;
+        DnsResolver::build(hickory_resolver::TokioResolver::builder_tokio()?)
+    }
+
+    /// A resolver that asks these servers over UDP, and over TCP when an answer is too long for it.
+    ///
+    /// # Errors
+    /// When the resolver cannot be made of them.
+    pub fn with_servers(servers: &[std::net::SocketAddr]) -> Result<DnsResolver, NoNameServers> {
+        use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
+        use hickory_resolver::net::runtime::TokioRuntimeProvider;
+
+        let servers = servers.iter().map(|server| {
+            let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+            connections.iter_mut().for_each(|connection| connection.port = server.port());
+            NameServerConfig::new(server.ip(), true, connections)
+        });
+        let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
+        let provider = TokioRuntimeProvider::default();
+        DnsResolver::build(hickory_resolver::TokioResolver::builder_with_config(config, provider))
+    }
+
+    fn build(
+        mut builder: hickory_resolver::ResolverBuilder<hickory_resolver::net::runtime::TokioRuntimeProvider>,
+    ) -> Result<DnsResolver, NoNameServers> {
         builder.options_mut().ip_strategy = hickory_resolver::config::LookupIpStrategy::Ipv4AndIpv6;
         Ok(DnsResolver { resolver: builder.build()? })
     }

@@ -53,6 +53,9 @@ impl Driver {
     /// keeps.
     pub fn spawn<C: Core + Send + 'static>(core: C, sockets: Sockets, options: Options) -> Handle<C> {
         let Sockets { udp, tcp, locals, runtime } = sockets;
+        // A resolver may want a runtime while it is made, and the caller need not be in one.
+        let entered = runtime.clone();
+        let _guard = entered.enter();
         let mut next_flow = 1_u64;
         let mut listeners = Vec::with_capacity(udp.len());
         let mut sockets = Vec::with_capacity(udp.len());
