@@ -364,3 +364,97 @@ fn long_ringing() {
     pair.alice.hang_up(pair.now, call).unwrap();
     pair.nothing_is_left();
 }
+
+/// Bob's side played by hand: takes what Alice sends, gives back what the test says.
+struct ByHand {
+    pair: Pair,
+}
+
+impl ByHand {
+    fn sent(&mut self) -> Vec<Request> {
+        std::iter::from_fn(|| self.pair.alice.poll_transmit())
+            .map(|transmit| Request::parse(transmit.payload, &Limits::default()).unwrap())
+            .collect()
+    }
+
+    fn answer(&mut self, response: &sip_message::Response) -> Vec<Request> {
+        let (local, remote) = (ALICE.parse().unwrap(), BOB.parse().unwrap());
+        let path = Path { transport: Transport::Udp, local, remote, flow: None };
+        let received = ingress::datagram(response.to_bytes(), path, &Limits::default()).unwrap();
+        self.pair.alice.receive(self.pair.now, received);
+        self.sent()
+    }
+}
+
+fn proxy_challenge(nonce: &str) -> String {
+    format!("Digest realm=\"example.com\", nonce=\"{nonce}\", algorithm=SHA-256, qop=\"auth\"")
+}
+
+/// RFC 3261 §22.2, §22.3: a challenged INVITE goes again with the next CSeq, the same Call-ID and From tag; its ACK
+/// carries the same credentials (§22.1), later requests of the dialog the same nonce with the next count.
+#[test]
+fn a_challenged_invite_and_what_follows_it() {
+    let mut by_hand = ByHand { pair: Pair::new() };
+    let secret = sip_auth::Secret::password("secret");
+    by_hand.pair.alice.authenticator().add_account(None, "alice", secret);
+    let call = by_hand.pair.alice.invite(by_hand.pair.now, invite(Some("offer"))).unwrap();
+    let first = by_hand.sent().remove(0);
+    let challenge = first
+        .reply(StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+        .to_tag("p")
+        .raw("Proxy-Authenticate", &proxy_challenge("n1"))
+        .build()
+        .unwrap();
+    let sent = by_hand.answer(&challenge);
+    assert_eq!(sent.iter().map(Request::method).collect::<Vec<_>>(), [&Method::Ack, &Method::Invite]);
+    let second = &sent[1];
+    assert_eq!(second.headers.text("CSeq"), Some("2 INVITE"));
+    assert_eq!(second.headers.text("Call-ID"), first.headers.text("Call-ID"));
+    assert_eq!(second.headers.text("From"), first.headers.text("From"));
+    assert_eq!(second.headers.text("To"), first.headers.text("To"));
+    assert!(second.headers.text("Proxy-Authorization").unwrap().contains("nc=00000001"));
+    let ok = second.reply(StatusCode::OK).to_tag("b").raw("Contact", "<sip:bob@192.0.2.2>").build().unwrap();
+    let ack = by_hand.answer(&ok).remove(0);
+    assert_eq!(ack.headers.text("CSeq"), Some("2 ACK"));
+    assert_eq!(ack.headers.text("Proxy-Authorization"), second.headers.text("Proxy-Authorization"));
+    by_hand.pair.alice.hang_up(by_hand.pair.now, call).unwrap();
+    let bye = by_hand.sent().remove(0);
+    assert_eq!(bye.headers.text("CSeq"), Some("3 BYE"));
+    assert!(bye.headers.text("Proxy-Authorization").unwrap().contains("nc=00000002"));
+    // A nonce that has become stale is answered once more, and the dialog counts on.
+    let stale = bye
+        .reply(StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+        .raw("Proxy-Authenticate", &(proxy_challenge("n2") + ", stale=true"))
+        .build()
+        .unwrap();
+    let again = by_hand.answer(&stale).remove(0);
+    assert_eq!(again.headers.text("CSeq"), Some("4 BYE"));
+    by_hand.answer(&again.reply(StatusCode::OK).build().unwrap());
+    by_hand.pair.nothing_is_left();
+}
+
+/// RFC 3261 §22.1: credentials that were refused are not sent again; the call has failed.
+#[test]
+fn a_wrong_password_is_tried_once() {
+    let mut by_hand = ByHand { pair: Pair::new() };
+    by_hand.pair.alice.authenticator().add_account(None, "alice", sip_auth::Secret::password("wrong"));
+    by_hand.pair.alice.invite(by_hand.pair.now, invite(Some("offer"))).unwrap();
+    let mut request = by_hand.sent().remove(0);
+    for nonce in ["n1", "n2"] {
+        let challenge = request
+            .reply(StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+            .to_tag("p")
+            .raw("Proxy-Authenticate", &proxy_challenge(nonce))
+            .build()
+            .unwrap();
+        let sent = by_hand.answer(&challenge);
+        assert_eq!(sent[0].method(), &Method::Ack);
+        match sent.into_iter().nth(1) {
+            Some(again) => request = again,
+            None => assert_eq!(nonce, "n2", "the first challenge is answered"),
+        }
+    }
+    let Cause::Rejected(response) = ended(&mut by_hand.pair.alice) else { panic!() };
+    assert_eq!(response.status(), StatusCode::PROXY_AUTHENTICATION_REQUIRED);
+    by_hand.pair.nothing_is_left();
+}
