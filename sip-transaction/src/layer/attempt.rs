@@ -2,7 +2,7 @@
 
 use super::cancel::Cancel;
 use super::client::{ClientEntry, Input, Machine, Previous, ack};
-use super::{Named, Running, Transactions};
+use super::{Named, Transactions};
 use crate::branch;
 use crate::error::Failure;
 use crate::event::{Event, Target};
@@ -105,19 +105,20 @@ impl Transactions {
                 break (path, local);
             }
         };
+        let Some(request) = &mut entry.request else { return false };
         if !entry.payload.is_empty() {
             // There was an attempt before: take its Via off. It is our own and can be read.
-            let _ = entry.request.headers.pop_front::<Via>();
+            let _ = request.headers.pop_front::<Via>();
         } else if path.transport == Transport::Tcp
             && entry.places.front().is_some_and(|next| is_udp_twin(&path, next))
         {
             self.counters.moved_to_tcp = self.counters.moved_to_tcp.saturating_add(1);
         }
-        entry.request.headers.push_front(&via(local, path.transport, &branch::mint(key, nonce)));
+        request.headers.push_front(&via(local, path.transport, &branch::mint(key, nonce)));
         entry.path = if path.flow.is_some() { path } else { Path { local: local.bound, ..path } };
         entry.nonce = nonce;
-        entry.payload = entry.request.to_bytes();
-        entry.machine = Machine::new(entry.request.method());
+        entry.payload = request.to_bytes();
+        entry.machine = Machine::new(&entry.method);
         entry.error = None;
         entry.ack = None;
         let running = std::mem::take(&mut entry.running);
@@ -165,10 +166,12 @@ impl Transactions {
         if !entry.machine.is_early() {
             return false;
         }
-        let previous = (*entry.request.method() == Method::Invite)
-            .then(|| ack(&entry.request, response))
-            .flatten()
-            .map(|ack| Previous { nonce: entry.nonce, path: entry.path, ack });
+        let invite = entry.request.as_ref().filter(|_| entry.method == Method::Invite);
+        let previous = invite.and_then(|request| ack(request, response)).map(|ack| Previous {
+            nonce: entry.nonce,
+            path: entry.path,
+            ack,
+        });
         if !self.try_elsewhere(now, key, true, out) {
             return false;
         }
@@ -197,11 +200,11 @@ pub(super) fn via(local: &Local, transport: Transport, branch: &str) -> Via {
 impl ClientEntry {
     /// The CANCEL goes where its INVITE went, in one attempt.
     pub(super) fn cancel_of(invite: &Self, invite_key: Key, request: Request) -> Self {
+        let payload = request.to_bytes();
         let mut entry = Self::new(request, invite.path);
-        entry.payload = entry.request.to_bytes();
+        entry.payload = payload;
         entry.nonce = invite.nonce;
         entry.cancels = Some(invite_key);
-        entry.running = Running::default();
         entry
     }
 }

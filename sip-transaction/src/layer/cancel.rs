@@ -44,7 +44,7 @@ impl Transactions {
     ) -> Result<(), CancelError> {
         let entry = self.clients.get_mut(tx.0).ok_or(CancelError::Stale)?;
         let Machine::Invite(machine) = entry.machine else {
-            return Err(CancelError::Method(entry.request.method().clone()));
+            return Err(CancelError::Method(entry.method.clone()));
         };
         if !entry.machine.is_early() {
             return Err(CancelError::AlreadyFinal);
@@ -58,7 +58,7 @@ impl Transactions {
             return Ok(());
         }
         // Tried on a copy, so that what cannot be written is told now and not when the 1xx comes.
-        cancel_request(&entry.request, extra)?;
+        cancel_request(entry.request.as_ref(), extra)?;
         entry.cancel = Cancel::Held(Box::new(extra.clone()));
         if machine == InviteClient::Proceeding {
             self.send_held_cancel(now, tx.0, out);
@@ -73,7 +73,7 @@ impl Transactions {
         else {
             return;
         };
-        let Ok(Some(request)) = cancel_request(&entry.request, extra) else { return };
+        let Ok(Some(request)) = cancel_request(entry.request.as_ref(), extra) else { return };
         let cancel = ClientEntry::cancel_of(entry, invite, request);
         let key = self.clients.insert(cancel);
         if let Some(entry) = self.clients.get_mut(invite) {
@@ -88,7 +88,8 @@ impl Transactions {
 
 /// The CANCEL (§9.1): Request-URI, Call-ID, To, From, Route and CSeq number of the INVITE, and of its Vias the top one.
 /// `None` never happens with a request that was sent.
-fn cancel_request(invite: &Request, extra: &Headers) -> Result<Option<Request>, BuildError> {
+fn cancel_request(invite: Option<&Request>, extra: &Headers) -> Result<Option<Request>, BuildError> {
+    let Some(invite) = invite else { return Ok(None) };
     let (Ok(uri), Ok(Some(via)), Ok(Some(cseq))) =
         (invite.uri(), invite.headers.get::<Via>(), invite.headers.get::<CSeq>())
     else {

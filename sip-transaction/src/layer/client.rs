@@ -50,9 +50,11 @@ pub(super) enum Input {
 #[derive(Debug)]
 pub(super) struct ClientEntry {
     pub(super) machine: Machine,
-    /// The request, with our Via on top once it was sent.
-    pub(super) request: Request,
-    /// The request as it was sent last.
+    pub(super) method: Method,
+    /// The request, with our Via on top once it was sent. Until the final response: most of what a transaction
+    /// holds, and many more of them linger than wait.
+    pub(super) request: Option<Request>,
+    /// The request as it was sent last. Until the final response.
     pub(super) payload: Bytes,
     /// Where to.
     pub(super) path: Path,
@@ -85,7 +87,8 @@ impl ClientEntry {
     pub(super) fn new(request: Request, path: Path) -> Self {
         Self {
             machine: Machine::new(request.method()),
-            request,
+            method: request.method().clone(),
+            request: Some(request),
             payload: Bytes::new(),
             path,
             nonce: 0,
@@ -236,6 +239,12 @@ impl Transactions {
                 Action::Reply | Action::Trying | Action::Unacknowledged => {} // a server's
             }
         }
+        if early
+            && let Some(entry) = self.clients.get_mut(key)
+            && !entry.machine.is_early()
+        {
+            (entry.request, entry.payload) = (None, Bytes::new());
+        }
         if received.is_some() {
             self.counters.responses_absorbed = self.counters.responses_absorbed.saturating_add(1);
         }
@@ -303,7 +312,8 @@ impl Transactions {
     fn acknowledge(&mut self, key: Key, response: Option<&Response>, out: &mut impl Outbox<Event>) {
         let Some(entry) = self.clients.get_mut(key) else { return };
         if entry.ack.is_none() {
-            entry.ack = response.and_then(|response| ack(&entry.request, response));
+            entry.ack =
+                entry.request.as_ref().zip(response).and_then(|(request, response)| ack(request, response));
         }
         if let Some(payload) = entry.ack.clone() {
             let token = Named::Client(key).token();

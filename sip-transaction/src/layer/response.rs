@@ -47,7 +47,7 @@ impl Transactions {
         }
         // A CANCEL has the branch of its INVITE (§9.1), so the method decides (§17.1.3).
         let key = match &entry.cancel {
-            _ if *entry.request.method() == cseq.method => key,
+            _ if entry.method == cseq.method => key,
             Cancel::Sent(cancel) if cseq.method == Method::Cancel => *cancel,
             _ => {
                 self.dropped();
