@@ -64,6 +64,8 @@ pub(crate) struct Success {
     pub(crate) response: Response,
     pub(crate) interval: Duration,
     pub(crate) cseq: u32,
+    /// The INVITE had an offer, so that this 2xx ended the exchange and its ACK brings nothing.
+    pub(crate) answers: bool,
 }
 
 /// An INVITE of ours, the first or a further one, that has no final response or no ACK.

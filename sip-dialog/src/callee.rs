@@ -87,11 +87,12 @@ impl Dialogs {
             None => call.invite.clone(),
         };
         let cseq = invite.headers.require::<CSeq>()?.number;
+        let answers = !invite.body().is_empty();
         if call.state == CallState::Ringing {
             call.state = CallState::Answered;
         }
         call.server = None;
-        call.success = Some(Success { tx, response: response.clone(), interval, cseq });
+        call.success = Some(Success { tx, response: response.clone(), interval, cseq, answers });
         self.by_server.remove(&tx);
         self.deadlines.cancel(key, Due::RepeatProvisional);
         self.deadlines.arm(now + interval, key, Due::RepeatSuccess);
@@ -177,6 +178,12 @@ impl Dialogs {
         if call.success.as_ref().is_none_or(|success| success.cseq != identity.cseq.number) {
             return;
         }
+        self.acknowledged(now, key, Some(ack));
+    }
+
+    /// The peer has our 2xx: its ACK says so, or a request that it could not have sent otherwise.
+    fn acknowledged(&mut self, now: Instant, key: CallKey, ack: Option<Request>) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
         call.success = None;
         self.deadlines.cancel(key, Due::RepeatSuccess);
         self.deadlines.cancel(key, Due::NoAck);
@@ -260,15 +267,20 @@ impl Dialogs {
     }
 
     fn reinvite_came(&mut self, now: Instant, key: CallKey, tx: ServerTx, request: Request) {
+        // RFC 5407 §3.1.4: the ACK was lost or overtaken, but who sends a re-INVITE has our 2xx.
+        if self.calls.get(&key).and_then(|call| call.success.as_ref()).is_some_and(|success| success.answers)
+        {
+            self.acknowledged(now, key, None);
+        }
         let Some(call) = self.calls.get_mut(&key) else { return };
         if call.state == CallState::Ending {
             return self.answer_status(now, tx, &request, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST);
         }
-        if call.reinvite.is_some() {
-            // §14.2: ours is under way.
+        if call.reinvite.is_some() || call.success.is_some() {
+            // §14.2: ours is under way. RFC 5407 §3.1.5: the ACK must still bring the answer to our offer.
             return self.answer_status(now, tx, &request, StatusCode::REQUEST_PENDING);
         }
-        if call.peer_reinvite.is_some() || call.state == CallState::Ringing || call.success.is_some() {
+        if call.peer_reinvite.is_some() || call.state == CallState::Ringing {
             // §14.2: an earlier INVITE is not finished; wait between 0 and 10 seconds.
             let tag = call.local_tag.clone();
             let seconds = u32::try_from(self.transactions.random() % 11).unwrap_or(10);

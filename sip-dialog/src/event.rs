@@ -106,8 +106,8 @@ pub enum Event {
     Confirmed {
         /// The call.
         call: CallKey,
-        /// The ACK.
-        ack: Request,
+        /// The ACK; `None` when a re-INVITE came in its place and proved that the peer has the 2xx (RFC 5407 §3.1.4).
+        ack: Option<Request>,
     },
     /// The peer changes the session by a re-INVITE. Answer with `accept` or `reject`.
     Reinvited {

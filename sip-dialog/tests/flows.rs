@@ -153,7 +153,7 @@ fn delayed_offer() {
     pair.lose = vec!["ACK"];
     pair.alice.acknowledge(pair.now, call, Body::sdp("answer of alice")).unwrap();
     pair.pass(Duration::from_secs(2));
-    let Some(Event::Confirmed { ack, .. }) = pair.bob.poll_event() else { panic!() };
+    let Some(Event::Confirmed { ack: Some(ack), .. }) = pair.bob.poll_event() else { panic!() };
     assert_eq!(&ack.body()[..], b"answer of alice");
     assert!(pair.alice.acknowledge(pair.now, call, Body::sdp("twice")).is_err());
     pair.alice.hang_up(pair.now, call).unwrap();
@@ -208,6 +208,39 @@ fn glare() {
     assert!(matches!(pair.alice.poll_event(), Some(Event::ReinviteRetry { .. })));
     assert!(pair.alice.can_reinvite(call));
     pair.bob.hang_up(pair.now, incoming).unwrap();
+    pair.nothing_is_left();
+}
+
+/// RFC 5407 §3.1.4, §3.1.5: a re-INVITE in place of a lost ACK is taken if the 2xx was an answer, and refused with 491
+/// while the answer to an offer of ours is awaited.
+#[test]
+fn a_reinvite_overtakes_the_ack() {
+    let mut pair = Pair::new();
+    let call = pair.alice.invite(pair.now, invite(Some("offer"))).unwrap();
+    pair.settle();
+    let incoming = pair.bob_is_called();
+    pair.lose = vec!["ACK"];
+    pair.bob.accept(pair.now, incoming, Some(Body::sdp("answer"))).unwrap();
+    pair.settle();
+    assert_eq!(pair.bob.state(incoming), Some(CallState::Answered));
+    pair.alice.reinvite(pair.now, call, None).unwrap();
+    pair.settle();
+    assert!(matches!(pair.bob.poll_event(), Some(Event::Confirmed { ack: None, .. })));
+    assert!(matches!(pair.bob.poll_event(), Some(Event::Reinvited { .. })));
+    pair.bob.accept(pair.now, incoming, Some(Body::sdp("offer of bob"))).unwrap();
+    pair.settle();
+    assert!(matches!(pair.alice.poll_event(), Some(Event::Answered { .. })));
+    assert!(matches!(pair.alice.poll_event(), Some(Event::ReinviteAnswered { answer_due: true, .. })));
+    pair.lose = vec!["ACK"];
+    pair.alice.acknowledge(pair.now, call, Body::sdp("answer of alice")).unwrap();
+    pair.settle();
+    pair.alice.reinvite(pair.now, call, Some(Body::sdp("again"))).unwrap();
+    pair.settle();
+    let Some(Event::ReinviteFailed { status, .. }) = pair.alice.poll_event() else { panic!() };
+    assert_eq!(status, StatusCode::REQUEST_PENDING);
+    pair.pass(Duration::from_secs(1));
+    assert!(matches!(pair.bob.poll_event(), Some(Event::Confirmed { ack: Some(_), .. })));
+    pair.alice.hang_up(pair.now, call).unwrap();
     pair.nothing_is_left();
 }
 

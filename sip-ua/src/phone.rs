@@ -397,6 +397,13 @@ impl Phone {
     }
 }
 
+/// The calls hold the phone: when it goes, each has been hung up already.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.handle.close();
+    }
+}
+
 impl Inner {
     /// Runs something on the core, with the events that it makes put where handles look.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Shell, Instant) -> R) -> R {

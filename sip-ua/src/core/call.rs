@@ -140,9 +140,9 @@ impl PhoneCore {
     }
 
     /// The ACK for our 2xx: with a delayed offer it brings the answer.
-    pub(super) fn confirmed(&mut self, now: Instant, call: CallKey, ack: &Request) {
+    pub(super) fn confirmed(&mut self, now: Instant, call: CallKey, ack: Option<&Request>) {
         let open = self.sessions.get(&call).map(|session| session.machine.state());
-        if open == Some(sdp::State::HaveLocalOffer) {
+        if let (Some(sdp::State::HaveLocalOffer), Some(ack)) = (open, ack) {
             match self.take_answer(call, &ack.headers, ack.body()) {
                 Ok(()) => self.agreed(call, false),
                 Err(reason) => self.no_media(now, call, &reason),

@@ -433,7 +433,7 @@ impl PhoneCore {
                 DialogEvent::Answered { call, response, answer_due } => {
                     self.answered(now, call, &response, answer_due);
                 }
-                DialogEvent::Confirmed { call, ack } => self.confirmed(now, call, &ack),
+                DialogEvent::Confirmed { call, ack } => self.confirmed(now, call, ack.as_ref()),
                 DialogEvent::Reinvited { call, request } => self.reinvited(now, call, &request),
                 DialogEvent::ReinviteAnswered { call, response, answer_due } => {
                     self.answered(now, call, &response, answer_due);
