@@ -1,6 +1,7 @@
 //! What the layer is told once, and the bounds on what peers may make it hold.
 
 use crate::Timing;
+use sip_message::Method;
 use sip_transport::Locals;
 use std::time::Duration;
 
@@ -34,10 +35,12 @@ impl Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Server transactions. Above, new requests are answered 503 with Retry-After and not remembered; ACK, CANCEL,
-    /// BYE and responses pass.
+    /// Server transactions. Above, new requests are answered 503 with Retry-After and not remembered; ACK, CANCEL
+    /// and responses pass always, BYE up to twice this number: refusing it would keep alive what it ends, but a
+    /// flood of it must end somewhere too.
     pub server_transactions: usize,
-    /// Client transactions. Above, sending is refused, except for BYE and CANCEL.
+    /// Client transactions. Above, sending is refused; BYE passes up to twice this number, CANCEL always (there is
+    /// at most one for each INVITE).
     pub client_transactions: usize,
     /// Requests without a transaction (ACK) that wait for DNS.
     pub stateless_pending: usize,
@@ -59,6 +62,23 @@ impl Limits {
     pub const ATTEMPTS: usize = 8;
     /// Clients that were refused shall not come back while the burst lasts.
     pub const RETRY_AFTER: Duration = Duration::from_secs(5);
+}
+
+/// How much further BYE gets than other requests.
+const BYE_FACTOR: usize = 2;
+
+impl Limits {
+    pub(crate) fn servers_for(&self, method: &Method) -> usize {
+        raised(self.server_transactions, method)
+    }
+
+    pub(crate) fn clients_for(&self, method: &Method) -> usize {
+        raised(self.client_transactions, method)
+    }
+}
+
+fn raised(limit: usize, method: &Method) -> usize {
+    if *method == Method::Bye { limit.saturating_mul(BYE_FACTOR) } else { limit }
 }
 
 impl Default for Limits {

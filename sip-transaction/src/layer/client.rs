@@ -115,7 +115,7 @@ impl Transactions {
     ///
     /// # Errors
     /// The request comes back if it is an ACK or a CANCEL, if a field needed for matching is missing, or if too many
-    /// transactions are live (never a BYE).
+    /// transactions are live (for a BYE: twice as many).
     pub fn send(
         &mut self,
         now: Instant,
@@ -144,8 +144,9 @@ impl Transactions {
         if matches!(method, Method::Ack | Method::Cancel) {
             return Err(Unsendable::Method(method.clone()));
         }
-        if self.clients.len() >= self.limits.client_transactions && *method != Method::Bye {
-            return Err(Unsendable::TooMany(self.limits.client_transactions));
+        let limit = self.limits.clients_for(method);
+        if self.clients.len() >= limit {
+            return Err(Unsendable::TooMany(limit));
         }
         for name in [HeaderName::FROM, HeaderName::TO, HeaderName::CALL_ID] {
             if !request.headers.contains(name) {

@@ -69,11 +69,6 @@ pub(super) struct ServerEntry {
     silent: bool,
 }
 
-/// Requests that are let in above every limit: refusing them would keep what they end alive.
-const fn always_passes(method: &Method) -> bool {
-    matches!(method, Method::Bye)
-}
-
 impl Transactions {
     pub(super) fn receive_request(
         &mut self,
@@ -112,7 +107,7 @@ impl Transactions {
             self.refuse(&request, via, &path, error.status, &error.reason, out);
             return;
         }
-        if self.servers.len() >= self.limits.server_transactions && !always_passes(request.method()) {
+        if self.servers.len() >= self.limits.servers_for(request.method()) {
             self.counters.refused = self.counters.refused.saturating_add(1);
             let status = StatusCode::SERVICE_UNAVAILABLE;
             self.refuse(&request, via, &path, status, status.reason(), out);

@@ -71,6 +71,9 @@ fn above_the_limit_requests_get_503_with_retry_after_but_bye_ack_and_cancel_pass
     party.quiet();
 
     party.incoming(&from_them("BYE", "z9hG4bK3", ";tag=us"));
+    // A flood of BYEs ends somewhere too.
+    party.receive(from_them("BYE", "z9hG4bK4", ";tag=us"), Transport::Udp);
+    assert_eq!(party.sent_response().status(), StatusCode::SERVICE_UNAVAILABLE);
     party.receive(from_them("CANCEL", "z9hG4bK1", ""), Transport::Udp);
     assert_eq!(party.sent_response().status(), StatusCode::OK);
     assert!(matches!(party.event(), Event::Cancelled { .. }));
@@ -78,7 +81,7 @@ fn above_the_limit_requests_get_503_with_retry_after_but_bye_ack_and_cancel_pass
     party.sent();
     party.receive(from_them("ACK", "z9hG4bK9", ";tag=us"), Transport::Udp);
     assert!(matches!(party.event(), Event::Ack { .. }));
-    assert_eq!(party.layer.counters().refused, 1);
+    assert_eq!(party.layer.counters().refused, 2);
 }
 
 #[test]
@@ -90,6 +93,8 @@ fn above_the_limit_nothing_but_bye_is_sent() {
         party.layer.send(party.now, outgoing(Method::Info), udp().into(), &mut party.out).unwrap_err();
     assert_eq!(error.reason, Unsendable::TooMany(1));
     party.send(outgoing(Method::Bye), udp());
+    let error = party.layer.send(party.now, outgoing(Method::Bye), udp().into(), &mut party.out).unwrap_err();
+    assert_eq!(error.reason, Unsendable::TooMany(2));
 }
 
 #[test]
