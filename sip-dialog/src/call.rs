@@ -99,6 +99,7 @@ pub(crate) struct Call {
     pub(crate) invite: Request,
     pub(crate) contact: Contact,
     pub(crate) hop: Option<Uri>,
+    /// The transaction of an INVITE of ours, the first or a further one, until its final response.
     pub(crate) client: Option<ClientTx>,
     pub(crate) server: Option<ServerTx>,
     pub(crate) local_tag: String,

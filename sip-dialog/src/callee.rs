@@ -249,6 +249,7 @@ impl Dialogs {
     /// §15.1.2: BYE ends the call at once; an INVITE still open in it is answered 487.
     fn bye_came(&mut self, now: Instant, key: CallKey, tx: ServerTx, bye: Request) {
         self.answer_status(now, tx, &bye, StatusCode::OK);
+        self.leave_reinvite(now, key);
         let Some(call) = self.calls.get_mut(&key) else { return };
         let open = match call.peer_reinvite.take() {
             Some(reinvite) => Some(reinvite),

@@ -64,11 +64,12 @@ impl Dialogs {
 
     pub(crate) fn invite_resent(&mut self, now: Instant, key: CallKey, purpose: Purpose, tx: ClientTx) {
         let Some(call) = self.calls.get_mut(&key) else { return };
-        if matches!(purpose, Purpose::Invite(_)) {
-            call.client = Some(tx);
-            if call.state == CallState::Cancelling {
-                self.cancel_transaction(now, key, None); // the challenge crossed our CANCEL
-            }
+        if call.state == CallState::Ending {
+            return; // its BYE is out: what still comes of the re-INVITE is of no interest
+        }
+        call.client = Some(tx);
+        if matches!(purpose, Purpose::Invite(_)) && call.state == CallState::Cancelling {
+            self.cancel_transaction(now, key, None); // the challenge crossed our CANCEL
         }
     }
 
@@ -253,6 +254,7 @@ impl Dialogs {
         if let Some(call) = self.calls.get_mut(&key) {
             call.success = None;
         }
+        self.leave_reinvite(now, key);
         let sent = self.finish(builder).and_then(|bye| self.send(now, bye, hop, Purpose::Bye(key)));
         if let Err(error) = sent {
             tracing::warn!(%error, "a BYE could not be sent");
@@ -260,11 +262,20 @@ impl Dialogs {
         }
     }
 
+    /// Ends a call in whatever way its state asks for.
     pub(crate) fn end_with_bye(&mut self, now: Instant, key: CallKey, cause: Cause) {
-        let state = self.calls.get(&key).map(|call| call.state);
-        match state {
-            Some(CallState::Ending) | None => {}
-            Some(_) => self.bye(now, key, cause, None),
+        let Some(call) = self.calls.get(&key) else { return };
+        match call.state {
+            CallState::Ending => {}
+            CallState::Ringing => {
+                let status = StatusCode::TEMPORARILY_UNAVAILABLE;
+                let response = call.invite.reply(status).to_tag(&call.local_tag).build();
+                if let (Some(tx), Ok(response)) = (call.server, response) {
+                    self.answer(now, tx, response);
+                }
+                self.end(key, cause);
+            }
+            _ => self.bye(now, key, cause, None),
         }
     }
 

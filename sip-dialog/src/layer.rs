@@ -97,6 +97,8 @@ struct Fork {
 enum Lingering {
     Ack(DialogId, u32),
     Fork(String, String),
+    /// A re-INVITE whose call is over: its peer may have forgotten it, and INVITE has no timer of its own then.
+    Invite(ClientTx),
 }
 
 /// Dialogs and calls over a transaction layer: a pure [`Core`].
@@ -350,6 +352,13 @@ impl Dialogs {
         }
     }
 
+    /// Gives a re-INVITE that a call leaves behind its time to be answered.
+    pub(crate) fn leave_reinvite(&mut self, now: Instant, call: CallKey) {
+        if let Some(tx) = self.calls.get_mut(&call).and_then(|call| call.client.take()) {
+            self.lingering.push_back((now + self.patience(), Lingering::Invite(tx)));
+        }
+    }
+
     /// From now on further 2xx to this INVITE are of phones that answered too late.
     pub(crate) fn watch_forks(
         &mut self,
@@ -453,7 +462,7 @@ impl Dialogs {
                 );
                 self.events.push_back(Event::Response { key, result: Ok(response) });
                 if lost {
-                    self.end(call, Cause::Lost(status)); // §12.2.1.2
+                    self.end_with_bye(now, call, Cause::Lost(status)); // §12.2.1.2
                 }
             }
             Purpose::Free(key) => self.events.push_back(Event::Response { key, result: Ok(response) }),
@@ -523,7 +532,7 @@ impl Dialogs {
             Purpose::Bye(call) => self.bye_answered(call),
             Purpose::InCall(call, key) => {
                 self.events.push_back(Event::Response { key, result: Err(failure) });
-                self.end(call, Cause::Lost(StatusCode::REQUEST_TIMEOUT));
+                self.end_with_bye(now, call, Cause::Lost(StatusCode::REQUEST_TIMEOUT));
             }
             Purpose::Free(key) => self.events.push_back(Event::Response { key, result: Err(failure) }),
             Purpose::Surplus => {}
@@ -594,6 +603,11 @@ impl Dialogs {
                 Some((_, Lingering::Ack(..))) | None => {} // a newer ACK of that dialog stands
                 Some((_, Lingering::Fork(call_id, tag))) => {
                     self.forks.remove(&(call_id, tag));
+                }
+                Some((_, Lingering::Invite(tx))) => {
+                    if self.sent.remove(&tx).is_some() {
+                        self.transactions.abandon(tx, &mut self.out);
+                    }
                 }
             }
         }

@@ -39,13 +39,14 @@ impl Dialogs {
         }
         let sent =
             self.finish(builder).and_then(|request| self.send(now, request, hop, Purpose::Reinvite(key)));
-        if let Err(error) = sent {
-            if let Some(call) = self.calls.get_mut(&key) {
-                call.reinvite = None;
+        let live = sent.as_ref().is_ok_and(|tx| self.sent.contains_key(tx));
+        if let Some(call) = self.calls.get_mut(&key) {
+            match sent {
+                Ok(tx) => call.client = live.then_some(tx),
+                Err(_) => call.reinvite = None,
             }
-            return Err(error);
         }
-        Ok(())
+        sent.map(|_| ())
     }
 
     /// Whether an offer could be sent now.
@@ -68,6 +69,7 @@ impl Dialogs {
     ) {
         let Some(call) = self.calls.get_mut(&key) else { return };
         let status = response.status();
+        call.client = None;
         if status.is_success() {
             let cseq = response.headers.get::<CSeq>().ok().flatten().map_or(0, |cseq| cseq.number);
             if let Some(dialog) = call.dialog.as_mut() {
@@ -132,7 +134,10 @@ impl Dialogs {
         {
             return Err(Error::WrongState { state, wanted: "this method cannot be sent in it by itself" });
         }
-        let wanted = "a dialog must stand";
+        let wanted = "the peer must know the dialog";
+        if call.state == CallState::Ringing && call.provisional.is_none() {
+            return Err(Error::WrongState { state, wanted });
+        }
         let dialog = call.dialog.as_mut().ok_or(Error::WrongState { state, wanted })?;
         let hop = dialog.next_hop().clone();
         let mut builder = dialog.request(method);
