@@ -1,0 +1,184 @@
+//! What a server is told once, and the bounds on what peers may make it hold.
+
+use std::time::Duration;
+
+use sip_auth::Algorithm;
+use sip_message::Uri;
+use sip_transaction::Timing;
+use sip_transport::Locals;
+
+use crate::{Users, registrar};
+
+/// How a [`ServerCore`](crate::ServerCore) works.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Seed of branches, tags, nonces and tickets. Fresh operating system randomness in production.
+    pub rng_seed: [u8; 32],
+    /// The listeners.
+    pub locals: Locals,
+    /// The domains whose registrar and proxy this is; the first one stands for the server's own addresses too. Without any
+    /// it keeps no bindings: REGISTER to it gets 405.
+    pub domains: Vec<String>,
+    /// Who may register and call. `None`: nobody is asked for credentials, anybody may register any address.
+    pub users: Option<Users>,
+    /// The realm of challenges; the first domain if there is none.
+    pub realm: Option<String>,
+    /// Digest algorithms offered, most wanted first.
+    pub algorithms: Vec<Algorithm>,
+    /// Whether requests that claim to come from our domains are challenged with 407 (§22.3), if there are users.
+    /// Never those in a dialog that was set up through us, nor ACK and CANCEL.
+    pub challenge_calls: bool,
+    /// Whether anybody's requests to foreign domains are forwarded. A proxy on the open Internet that does so is a gift to
+    /// fraud; without it they are forwarded for authenticated users and in dialogs only.
+    pub open_relay: bool,
+    /// Forward every initial request that is not for the server itself here, and look nothing up.
+    pub next_hop: Option<Uri>,
+    /// Whether to stay in the path of dialogs (§16.6 step 4).
+    pub record_route: bool,
+    /// How the registrar works.
+    pub registrar: registrar::Config,
+    /// How long a branch of an INVITE may ring without a word: Timer C (§16.6 step 11), more than three minutes.
+    pub timer_c: Duration,
+    /// Base values of the transaction timers.
+    pub timing: Timing,
+    /// Bounds.
+    pub limits: Limits,
+    /// Whether the location store is outside: questions then come out of
+    /// [`ServerCore::poll_question`](crate::ServerCore::poll_question). Otherwise a table in memory answers at once.
+    pub external_location: bool,
+}
+
+impl Config {
+    /// RFC 3261 §16.6 step 11: "MUST be larger than 3 minutes".
+    pub const TIMER_C: Duration = Duration::from_secs(185);
+
+    /// A registrar and proxy for no domain yet over these listeners, with the values of the RFC.
+    #[must_use]
+    pub fn new(rng_seed: [u8; 32], locals: Locals) -> Self {
+        Self {
+            rng_seed,
+            locals,
+            domains: Vec::new(),
+            users: None,
+            realm: None,
+            algorithms: vec![Algorithm::SHA_256, Algorithm::MD5],
+            challenge_calls: true,
+            open_relay: false,
+            next_hop: None,
+            record_route: true,
+            registrar: registrar::Config::default(),
+            timer_c: Self::TIMER_C,
+            timing: Timing::default(),
+            limits: Limits::default(),
+            external_location: false,
+        }
+    }
+}
+
+/// Bounds on what can be live at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Transactions.
+    pub transactions: sip_transaction::Limits,
+    /// Response contexts of the proxy (§16). Above, new requests get 503 with Retry-After; BYE passes.
+    pub contexts: usize,
+    /// Branches of one request, all groups of preference together.
+    pub branches: usize,
+    /// Bindings in the table in memory.
+    pub bindings: usize,
+    /// Questions to an external location store that wait for their answer. Above, requests get 503.
+    pub questions: usize,
+    /// How long the answer of an external store is awaited.
+    pub question_timeout: Duration,
+}
+
+impl Limits {
+    /// A context lives as long as its transactions, 32 s after the answer, and holds 1 to 2 KB.
+    pub const CONTEXTS: usize = 500_000;
+    /// One request must not become a flood (RFC 5393 §1).
+    pub const BRANCHES: usize = 16;
+    /// About half a kilobyte each.
+    pub const BINDINGS: usize = 1_000_000;
+    /// Each holds its request; a store that stands still must not take all memory.
+    pub const QUESTIONS: usize = 10_000;
+    /// Well under the 32 s after which a client has given up.
+    pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(8);
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            transactions: sip_transaction::Limits::default(),
+            contexts: Self::CONTEXTS,
+            branches: Self::BRANCHES,
+            bindings: Self::BINDINGS,
+            questions: Self::QUESTIONS,
+            question_timeout: Self::QUESTION_TIMEOUT,
+        }
+    }
+}
+
+/// Why a configuration cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Nothing to listen on.
+    #[error("there is no listener; give at least one, such as udp:0.0.0.0:5060")]
+    NoListener,
+    /// A domain that can stand in no URI.
+    #[error("'{0}' is no host name or address")]
+    Domain(String),
+    /// Timer C at or under three minutes (RFC 3261 §16.6 step 11).
+    #[error("Timer C must be more than 180 s")]
+    TimerC,
+    /// A next hop that names no host.
+    #[error("the next hop {0} is no sip or sips URI")]
+    NextHop(Uri),
+    /// Digest authentication cannot be set up.
+    #[error(transparent)]
+    Authentication(#[from] sip_auth::VerifierConfigError),
+}
+
+/// What has happened so far, in numbers that only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// REGISTERs answered 200.
+    pub registered: u64,
+    /// REGISTERs refused, challenges not counted.
+    pub registrations_refused: u64,
+    /// Challenges sent, 401 and 407.
+    pub challenges: u64,
+    /// Challenges because of a wrong user name or password.
+    pub wrong_credentials: u64,
+    /// Requests for which a response context was opened.
+    pub proxied: u64,
+    /// Branches sent.
+    pub branches: u64,
+    /// Requests that the proxy answered itself instead of forwarding.
+    pub refused: u64,
+    /// Requests to foreign domains that were not forwarded.
+    pub relays_denied: u64,
+    /// Requests answered 482.
+    pub loops: u64,
+    /// ACKs forwarded.
+    pub acks_forwarded: u64,
+    /// ACKs dropped: not for us to forward.
+    pub acks_dropped: u64,
+    /// Responses forwarded.
+    pub responses_forwarded: u64,
+    /// Responses dropped: strays (RFC 6026 §7.3), without a further Via, or too late.
+    pub responses_dropped: u64,
+    /// Branches that Timer C ended.
+    pub timer_c: u64,
+    /// Requests answered 503 because of a limit.
+    pub overloaded: u64,
+    /// Questions that an external location store did not answer in time.
+    pub questions_unanswered: u64,
+}
+
+pub(crate) fn count(counter: &mut u64) {
+    *counter = counter.saturating_add(1);
+}

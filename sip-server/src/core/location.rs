@@ -1,0 +1,165 @@
+//! Questions to the location store, and what goes on when they are answered.
+
+use std::task::Waker;
+use std::time::Instant;
+
+use sip_message::StatusCode;
+use sip_message::headers::RetryAfter;
+use sip_transaction::ServerTx;
+
+use super::{ServerCore, Waiting};
+use crate::AddressOfRecord;
+use crate::config::count;
+use crate::date::sip_date;
+use crate::location::{Answer, Question, QuestionKey, StoreError};
+use crate::proxy::{Template, groups_of};
+use crate::registrar::{Refusal, Registration, Step};
+
+impl ServerCore {
+    /// The next question for the external location store (RFC 3261 §10, §16.5). Give its answer to
+    /// [`answer`](ServerCore::answer); without one within [`Limits::question_timeout`](crate::Limits::question_timeout) the
+    /// request is answered 503.
+    pub fn poll_question(&mut self) -> Option<(QuestionKey, Question)> {
+        self.questions.pop_front()
+    }
+
+    /// Wakes `waker` when there is a question again, once.
+    pub fn wake_on_question(&mut self, waker: Waker) {
+        if self.questions.is_empty() {
+            self.waker = Some(waker);
+        } else {
+            waker.wake();
+        }
+    }
+
+    /// The answer to a question. One that came too late, or to no question, does nothing.
+    pub fn answer(&mut self, now: Instant, key: QuestionKey, answer: Answer) {
+        if let Some((waiting, timer)) = self.waiting.remove(&key) {
+            self.timers.cancel(timer);
+            self.resume(now, waiting, answer);
+            self.settle(now);
+        }
+    }
+
+    pub(super) fn expire_questions(&mut self, now: Instant) {
+        while let Some(key) = self.timers.pop(now) {
+            count(&mut self.counters.questions_unanswered);
+            self.questions.retain(|(asked, _)| *asked != key);
+            if let Some((waiting, _)) = self.waiting.remove(&key) {
+                self.resume(now, waiting, Answer::Failed(StoreError::Unavailable));
+            }
+        }
+    }
+
+    /// Asks, and goes on at once if the store is our own.
+    pub(super) fn ask(&mut self, now: Instant, question: Question, waiting: Waiting) {
+        if let Some(store) = &mut self.store {
+            let answer = store.answer(now, question);
+            return self.resume(now, waiting, answer);
+        }
+        if self.waiting.len() >= self.limits.questions {
+            return self.resume(now, waiting, Answer::Failed(StoreError::Unavailable));
+        }
+        self.asked = self.asked.wrapping_add(1);
+        let key = QuestionKey(self.asked);
+        let timer = self.timers.arm(now, self.limits.question_timeout, key);
+        if let Waiting::Registration(tx, _) | Waiting::Request(tx, ..) = &waiting {
+            self.waiting_for.insert(*tx, key);
+        }
+        self.waiting.insert(key, (waiting, timer));
+        self.questions.push_back((key, question));
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn resume(&mut self, now: Instant, waiting: Waiting, answer: Answer) {
+        match waiting {
+            Waiting::Registration(tx, registration) => {
+                self.waiting_for.remove(&tx);
+                let step = registration.answer(now, answer);
+                self.registration_step(now, tx, step);
+            }
+            Waiting::Request(tx, template, aor) => {
+                self.waiting_for.remove(&tx);
+                self.located(now, tx, *template, &aor, answer);
+            }
+            Waiting::Ack(request) => {
+                if let Answer::Found(bindings) = answer
+                    && let Some(hop) = groups_of(&bindings.list, now, 1).into_iter().flatten().next()
+                {
+                    self.forward_ack(*request, hop);
+                } else {
+                    count(&mut self.counters.acks_dropped);
+                }
+            }
+        }
+    }
+
+    pub(super) fn registration_step(&mut self, now: Instant, tx: ServerTx, step: Step) {
+        match step {
+            Step::Ask(question, registration) => {
+                self.ask(now, question, Waiting::Registration(tx, registration));
+            }
+            Step::Done(registration, bindings) => {
+                count(&mut self.counters.registered);
+                let date = sip_date(self.unix_time(now));
+                self.layer.reply(now, tx, registration.accepted(now, &date, &bindings));
+            }
+            Step::Refused(registration, refusal) => {
+                self.refuse_registration(now, tx, &registration, &refusal)
+            }
+        }
+    }
+
+    fn refuse_registration(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        registration: &Registration,
+        refusal: &Refusal,
+    ) {
+        tracing::debug!(aor = %registration.aor(), %refusal, "REGISTER refused");
+        count(&mut self.counters.registrations_refused);
+        let mut reply = refusal.reply(registration.request());
+        if refusal.status() == StatusCode::SERVICE_UNAVAILABLE {
+            reply = reply.header(&self.retry_after());
+        }
+        self.layer.reply(now, tx, reply);
+    }
+
+    /// §16.5: the bindings are the target set.
+    fn located(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        template: Template,
+        aor: &AddressOfRecord,
+        answer: Answer,
+    ) {
+        let groups = match answer {
+            Answer::Found(bindings) => groups_of(&bindings.list, now, self.limits.branches),
+            _ => {
+                count(&mut self.counters.overloaded);
+                let reply = template.request.reply(StatusCode::SERVICE_UNAVAILABLE);
+                let reply = reply.header(&self.retry_after());
+                return self.layer.reply(now, tx, reply);
+            }
+        };
+        if groups.is_empty() {
+            // Known, but nowhere: 480. Without a list of users nobody is known.
+            let known = self.users.as_ref().is_some_and(|users| users.knows(aor));
+            let status = if known { StatusCode::TEMPORARILY_UNAVAILABLE } else { StatusCode::NOT_FOUND };
+            count(&mut self.counters.refused);
+            return self.layer.reply_status(now, tx, status);
+        }
+        self.proxy.open(now, tx, template, groups, &mut self.layer, &mut self.counters);
+    }
+
+    /// The time after which it is worth to try again: shared among the clients, so that they do not return together.
+    pub(super) fn retry_after(&mut self) -> RetryAfter {
+        let base = self.limits.transactions.retry_after.as_secs().clamp(1, 3600);
+        let jitter = self.layer.transactions.random() % base.saturating_add(1);
+        RetryAfter::new(u32::try_from(base.saturating_add(jitter)).unwrap_or(u32::MAX))
+    }
+}

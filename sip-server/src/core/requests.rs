@@ -1,0 +1,324 @@
+//! What becomes of a request: registrar, the server itself, or the proxy (RFC 3261 §10.3, §11, §16.3 to §16.5).
+
+use std::hash::Hasher;
+use std::time::Instant;
+
+use sip_auth::{Accepted, ChallengeReason, Verdict, Verifier};
+use sip_message::headers::{Accept, Allow, From, ProxyAuthorization, Supported, To, Via};
+use sip_message::{HeaderName, Method, Request, ResponseBuilder, StatusCode};
+use sip_transaction::{ServerTx, Target};
+use sip_transport::Path;
+
+use super::{ServerCore, Waiting};
+use crate::AddressOfRecord;
+use crate::config::count;
+use crate::location::Question;
+use crate::proxy::{Group, Hop, Routed, Template, preprocess, validate};
+use crate::registrar::{self, Registration};
+use crate::users::owns;
+
+/// Methods that the server itself answers.
+const OWN_METHODS: [Method; 2] = [Method::Options, Method::Register];
+
+/// Where a request goes.
+#[derive(Debug)]
+enum Destination {
+    /// To the server itself.
+    Server,
+    /// To a user of ours.
+    User(AddressOfRecord),
+    /// To where Route or Request-URI say, outside.
+    Outside,
+    /// To the configured next hop.
+    NextHop(Target),
+}
+
+impl ServerCore {
+    pub(super) fn request(&mut self, now: Instant, tx: ServerTx, mut request: Request, path: Path) {
+        let port = self.port_of(&path);
+        let routed = match preprocess(&mut request, port, &self.domains, &self.own_routes) {
+            Ok(routed) => routed,
+            Err(error) => {
+                let reply = request.reply(StatusCode::BAD_REQUEST).reason(&error.to_string());
+                return self.refuse(now, tx, reply);
+            }
+        };
+        let in_dialog = has_to_tag(&request);
+        match self.destination(&request, routed, in_dialog) {
+            Destination::Server => self.for_us(now, tx, request, &path),
+            destination => self.proxy_request(now, tx, request, path, routed, in_dialog, destination),
+        }
+    }
+
+    fn destination(&self, request: &Request, routed: Routed, in_dialog: bool) -> Destination {
+        if routed.more {
+            return Destination::Outside;
+        }
+        let Ok(uri) = request.uri() else { return Destination::Outside };
+        let ours = self.domains.of(&uri);
+        let registers = *request.method() == Method::Register && self.policy.registrar.is_some();
+        if ours.is_some() && (uri.user().is_none() || registers) {
+            return Destination::Server;
+        }
+        match &self.policy.next_hop {
+            Some(target) if !in_dialog => Destination::NextHop(target.clone()),
+            _ => match self.domains.aor(&uri) {
+                Some(aor) => Destination::User(aor),
+                None => Destination::Outside,
+            },
+        }
+    }
+
+    fn refuse(&mut self, now: Instant, tx: ServerTx, reply: ResponseBuilder) {
+        count(&mut self.counters.refused);
+        self.layer.reply(now, tx, reply);
+    }
+
+    // ---- the server as user agent server ---------------------------------------------------------------------
+
+    fn for_us(&mut self, now: Instant, tx: ServerTx, request: Request, path: &Path) {
+        match request.method() {
+            Method::Register if self.policy.registrar.is_some() => self.register(now, tx, &request, path),
+            Method::Options => {
+                if let Err(refusal) = registrar::required(&request) {
+                    return self.refuse(now, tx, refusal.reply(&request));
+                }
+                // §11.2.
+                let reply = allow(request.reply(StatusCode::OK), self.policy.registrar.is_some())
+                    .header(&Accept::new("*/*"))
+                    .header(&Supported::new("path"));
+                self.layer.reply(now, tx, reply);
+            }
+            // §8.2.1.
+            _ => {
+                let reply = request.reply(StatusCode::METHOD_NOT_ALLOWED);
+                self.refuse(now, tx, allow(reply, self.policy.registrar.is_some()));
+            }
+        }
+    }
+
+    /// §10.3.
+    fn register(&mut self, now: Instant, tx: ServerTx, request: &Request, path: &Path) {
+        let Some(config) = self.policy.registrar else { return };
+        if let Err(refusal) = registrar::required(request) {
+            count(&mut self.counters.registrations_refused);
+            return self.layer.reply(now, tx, refusal.reply(request));
+        }
+        let mut user = None;
+        if let Some(verifier) = &mut self.registrations {
+            let users = self.users.as_ref();
+            let verdict = verifier.verify(request, now, |name| users?.secret(name).cloned());
+            match verdict {
+                Verdict::Accepted(accepted) => user = Some(accepted.username().to_owned()),
+                verdict => {
+                    note(&verdict, &mut self.counters, request);
+                    let refusal = verifier.refusal(request, &verdict, now);
+                    let reply = refusal.unwrap_or_else(|| request.reply(StatusCode::FORBIDDEN));
+                    return self.layer.reply(now, tx, reply);
+                }
+            }
+        }
+        match Registration::read(request, path, user.as_deref(), &self.domains, &config, now) {
+            Ok(registration) => {
+                let step = Box::new(registration).begin();
+                self.registration_step(now, tx, step);
+            }
+            Err(refusal) => {
+                tracing::debug!(%refusal, "REGISTER refused");
+                count(&mut self.counters.registrations_refused);
+                self.layer.reply(now, tx, refusal.reply(request));
+            }
+        }
+    }
+
+    // ---- the proxy -------------------------------------------------------------------------------------------
+
+    #[allow(clippy::too_many_arguments)] // what was found out about one request, used here alone
+    fn proxy_request(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        mut request: Request,
+        path: Path,
+        routed: Routed,
+        in_dialog: bool,
+        destination: Destination,
+    ) {
+        if let Err(reply) = validate(&request, routed) {
+            return self.refuse(now, tx, *reply);
+        }
+        if self.proxy.live() >= self.limits.contexts && *request.method() != Method::Bye {
+            count(&mut self.counters.overloaded);
+            let reply = request.reply(StatusCode::SERVICE_UNAVAILABLE).header(&self.retry_after());
+            return self.layer.reply(now, tx, reply);
+        }
+        // A dialog that was let through when it was set up is not asked again.
+        let proven = routed.ticketed && in_dialog;
+        let authenticated = match self.authenticate(now, &mut request, proven) {
+            Ok(authenticated) => authenticated,
+            Err(reply) => return self.layer.reply(now, tx, *reply),
+        };
+        let record_route = self.policy.record_route && !in_dialog && creates_dialog(request.method());
+        let mut template = Template { request, path, record_route, fingerprint: None };
+        let hop = match destination {
+            Destination::User(aor) => {
+                let fingerprint = fingerprint(&template.request);
+                if self.proxy.has_seen(fingerprint) && self.passed_here(&template.request) {
+                    count(&mut self.counters.loops);
+                    return self.refuse(now, tx, template.request.reply(StatusCode::LOOP_DETECTED));
+                }
+                template.fingerprint = Some(fingerprint);
+                let question = Question::Lookup { aor: aor.clone() };
+                return self.ask(now, question, Waiting::Request(tx, Box::new(template), aor));
+            }
+            Destination::NextHop(target) => Hop::fixed(target),
+            Destination::Outside | Destination::Server => {
+                if !(proven || authenticated || self.may_relay()) {
+                    count(&mut self.counters.relays_denied);
+                    let reply = template.request.reply(StatusCode::FORBIDDEN).reason("Relaying Denied");
+                    return self.refuse(now, tx, reply);
+                }
+                Hop::as_addressed()
+            }
+        };
+        let groups = vec![Group::from([hop])];
+        self.proxy.open(now, tx, template, groups, &mut self.layer, &mut self.counters);
+    }
+
+    /// A proxy for everything that comes, by configuration.
+    fn may_relay(&self) -> bool {
+        self.policy.open_relay || self.policy.next_hop.is_some()
+    }
+
+    /// §22.3: whether the sender proved to be a user of ours. Only those who claim to be one are asked.
+    fn authenticate(
+        &mut self,
+        now: Instant,
+        request: &mut Request,
+        proven: bool,
+    ) -> Result<bool, Box<ResponseBuilder>> {
+        let Some(verifier) = &mut self.calls else { return Ok(false) };
+        let from = request.headers.get::<From>().ok().flatten();
+        let claimed = from.as_ref().and_then(|from| self.domains.aor(from.uri()));
+        let offers = request.headers.contains(HeaderName::PROXY_AUTHORIZATION);
+        if proven || (claimed.is_none() && !offers) {
+            return Ok(false);
+        }
+        let users = self.users.as_ref();
+        let verdict = verifier.verify(request, now, |name| users?.secret(name).cloned());
+        match verdict {
+            Verdict::Accepted(accepted) => {
+                if claimed.as_ref().is_some_and(|claimed| !owns(accepted.username(), claimed)) {
+                    count(&mut self.counters.refused);
+                    return Err(Box::new(request.reply(StatusCode::FORBIDDEN).reason("From Is Not Yours")));
+                }
+                strip_credentials(request, &accepted);
+                Ok(true)
+            }
+            // Credentials for somebody else's realm, from somebody who does not claim to be ours.
+            _ if claimed.is_none() => Ok(false),
+            verdict => {
+                note(&verdict, &mut self.counters, request);
+                Err(Box::new(refusal(verifier, request, &verdict, now)))
+            }
+        }
+    }
+
+    /// Whether the request has a Via of ours below the top one: it was here before.
+    fn passed_here(&self, request: &Request) -> bool {
+        let vias = request.headers.all::<Via>().skip(1);
+        vias.flatten().any(|via| self.domains.is_our_address(via.host(), via.port()))
+    }
+
+    // ---- ACK -------------------------------------------------------------------------------------------------
+
+    /// An ACK for a 2xx is forwarded without a transaction (§16: "treated as a request to be forwarded statelessly").
+    pub(super) fn ack(&mut self, now: Instant, mut request: Request, path: Path) {
+        let port = self.port_of(&path);
+        let Ok(routed) = preprocess(&mut request, port, &self.domains, &self.own_routes) else {
+            return count(&mut self.counters.acks_dropped);
+        };
+        if validate(&request, routed).is_err() {
+            return count(&mut self.counters.acks_dropped);
+        }
+        match self.destination(&request, routed, has_to_tag(&request)) {
+            Destination::Outside if routed.ticketed || self.may_relay() => {
+                self.forward_ack(request, Hop::as_addressed());
+            }
+            Destination::NextHop(target) => self.forward_ack(request, Hop::fixed(target)),
+            Destination::User(aor) => {
+                self.ask(now, Question::Lookup { aor }, Waiting::Ack(Box::new(request)));
+            }
+            Destination::Outside | Destination::Server => count(&mut self.counters.acks_dropped),
+        }
+    }
+
+    pub(super) fn forward_ack(&mut self, mut request: Request, hop: Hop) {
+        let target = match hop.prepare(&mut request) {
+            Ok(target) => target,
+            Err(_) => return count(&mut self.counters.acks_dropped),
+        };
+        match self.layer.transactions.send_stateless(request, target, &mut self.layer.out) {
+            Ok(()) => count(&mut self.counters.acks_forwarded),
+            Err(_) => count(&mut self.counters.acks_dropped),
+        }
+    }
+}
+
+/// Takes our credentials off before the request leaves (§22.3: a proxy may); those for other realms stay.
+fn strip_credentials(request: &mut Request, accepted: &Accepted) {
+    let others: Vec<ProxyAuthorization> = request
+        .headers
+        .all::<ProxyAuthorization>()
+        .flatten()
+        .filter(|one| one.0.param("realm").as_deref() != Some(accepted.realm()))
+        .collect();
+    request.headers.remove(HeaderName::PROXY_AUTHORIZATION);
+    others.iter().for_each(|one| request.headers.push_back(one));
+}
+
+fn refusal(verifier: &mut Verifier, request: &Request, verdict: &Verdict, now: Instant) -> ResponseBuilder {
+    verifier.refusal(request, verdict, now).unwrap_or_else(|| request.reply(StatusCode::FORBIDDEN))
+}
+
+fn note(verdict: &Verdict, counters: &mut crate::Counters, request: &Request) {
+    if let Verdict::Challenge { reason, .. } = verdict {
+        count(&mut counters.challenges);
+        if *reason == ChallengeReason::WrongCredentials {
+            count(&mut counters.wrong_credentials);
+            let from = request.headers.text(HeaderName::FROM).unwrap_or_default();
+            tracing::info!(from, "wrong user name or password");
+        }
+    }
+}
+
+fn allow(reply: ResponseBuilder, registrar: bool) -> ResponseBuilder {
+    OWN_METHODS
+        .into_iter()
+        .filter(|method| registrar || *method != Method::Register)
+        .fold(reply, |reply, method| reply.header(&Allow(method)))
+}
+
+fn has_to_tag(request: &Request) -> bool {
+    matches!(request.headers.get::<To>(), Ok(Some(to)) if to.tag().is_some())
+}
+
+/// Requests that may create a dialog (RFC 3261 §12.1, RFC 6665, RFC 3515).
+fn creates_dialog(method: &Method) -> bool {
+    matches!(method, Method::Invite | Method::Subscribe | Method::Refer | Method::Notify)
+}
+
+/// Equal for a request that comes back as it was (RFC 5393 §4.2.2): what its processing here depends on.
+fn fingerprint(request: &Request) -> u64 {
+    let mut hasher = std::collections::hash_map::DefaultHasher::new();
+    for part in [
+        request.uri_text(),
+        request.headers.text(HeaderName::CALL_ID).unwrap_or_default(),
+        request.headers.text(HeaderName::FROM).unwrap_or_default(),
+        request.headers.text(HeaderName::CSEQ).unwrap_or_default(),
+    ] {
+        hasher.write(part.as_bytes());
+        hasher.write_u8(0xff);
+    }
+    hasher.finish()
+}

@@ -1,0 +1,271 @@
+//! One request on its way through the proxy, and the forwarding of it: RFC 3261 §16.6.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use sip_message::{HeaderName, Headers, Method, Request, StatusCode};
+use sip_transaction::timers::TimerId;
+use sip_transaction::{ClientTx, ServerTx, Target};
+use sip_transport::locals::parse_ip;
+use sip_transport::{Local, Locals, Path, Transport};
+
+use super::best::Best;
+use super::target::{Group, Hop};
+use super::{Layer, Proxy};
+use crate::config::{Counters, count};
+
+/// RFC 5393 §5.3.3: the breadth of a request that names none.
+const DEFAULT_MAX_BREADTH: usize = 60;
+
+/// A request ready to be forwarded, and how it came.
+#[derive(Debug)]
+pub(crate) struct Template {
+    pub(crate) request: Request,
+    pub(crate) path: Path,
+    /// Whether it may create a dialog in whose path we want to stay.
+    pub(crate) record_route: bool,
+    /// The request's mark for loop detection, if it was looked up.
+    pub(crate) fingerprint: Option<u64>,
+}
+
+/// The response context (§16): a request, its branches, and what they answered.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// What is forwarded; gone once no branch can be added.
+    request: Option<Request>,
+    pub(super) path: Path,
+    pub(super) invite: bool,
+    record_route: bool,
+    pub(super) fingerprint: Option<u64>,
+    pub(super) branches: Vec<Branch>,
+    /// Targets not tried yet.
+    pub(super) groups: VecDeque<Group>,
+    pub(super) best: Best,
+    /// A final response was forwarded.
+    pub(super) answered: bool,
+    pub(super) cancelled: bool,
+    /// Client transactions that are not over.
+    pub(super) live: usize,
+    pub(super) server_gone: bool,
+}
+
+/// One branch of a request.
+#[derive(Debug, Default)]
+pub(crate) struct Branch {
+    pub(super) client: Option<ClientTx>,
+    /// Its final response is here.
+    pub(super) done: bool,
+    pub(super) timer_c: Option<TimerId>,
+    /// Timer C has fired.
+    pub(super) expired: bool,
+    /// The request as it was sent on a connection: sent to where its URI says, should that connection be gone.
+    pub(super) again: Option<Box<Request>>,
+}
+
+impl Context {
+    pub(super) fn new(template: Template, groups: Vec<Group>) -> Self {
+        let Template { request, path, record_route, fingerprint } = template;
+        Self {
+            invite: *request.method() == Method::Invite,
+            request: Some(request),
+            path,
+            record_route,
+            fingerprint,
+            branches: Vec::with_capacity(groups.first().map_or(0, Vec::len)),
+            groups: groups.into(),
+            best: Best::default(),
+            answered: false,
+            cancelled: false,
+            live: 0,
+            server_gone: false,
+        }
+    }
+
+    /// Cancels every branch that has no final response (§16.7 step 10). Requests other than INVITE cannot be cancelled.
+    pub(super) fn cancel_branches(&mut self, now: Instant, extra: &Headers, layer: &mut Layer) {
+        if !self.invite {
+            return;
+        }
+        for client in self.branches.iter().filter(|branch| !branch.done).filter_map(|branch| branch.client) {
+            // An error: it is over, and the event that says so is on its way.
+            let _ = layer.transactions.cancel(now, client, extra, &mut layer.out);
+        }
+    }
+
+    /// No branch will be added any more.
+    pub(super) fn close(&mut self) {
+        self.groups.clear();
+        self.request = None;
+    }
+}
+
+impl Proxy {
+    /// Tries the next group of targets, or forwards the best response when none is left.
+    pub(super) fn go_on(&mut self, now: Instant, tx: ServerTx, layer: &mut Layer, counters: &mut Counters) {
+        loop {
+            let Some(context) = self.contexts.get_mut(&tx) else { return };
+            if context.answered || context.branches.iter().any(|branch| !branch.done) {
+                return;
+            }
+            let Some(group) = context.groups.pop_front() else { break };
+            self.start(now, tx, group, layer, counters);
+        }
+        self.answer_with_best(now, tx, layer, counters);
+    }
+
+    fn start(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        group: Group,
+        layer: &mut Layer,
+        counters: &mut Counters,
+    ) {
+        let Some(context) = self.contexts.get_mut(&tx) else { return };
+        let breadth = match (&context.request, group.len()) {
+            (Some(request), width) if width > 1 || request.headers.contains(HeaderName::MAX_BREADTH) => {
+                let allowed = max_breadth(request);
+                if allowed < width {
+                    context.best.add(super::best::Final::Local(StatusCode::MAX_BREADTH_EXCEEDED));
+                    return;
+                }
+                Some(allowed.checked_div(width).unwrap_or(1))
+            }
+            _ => None,
+        };
+        if context.request.is_none() {
+            return;
+        }
+        // All branches stand before the first is sent: one that fails at once must not be taken for the last.
+        let first = context.branches.len();
+        context.branches.extend(group.iter().map(|_| Branch::default()));
+        let mut hops = group.into_iter().zip(first..).peekable();
+        while let Some((hop, index)) = hops.next() {
+            let Some(context) = self.contexts.get_mut(&tx) else { return };
+            // The last branch of all takes the request along: most requests have one and are never copied.
+            let last = hops.peek().is_none() && context.groups.is_empty();
+            let request = if last { context.request.take() } else { context.request.clone() };
+            let Some(request) = request else { return };
+            self.forward(now, tx, index, request, hop, breadth, layer, counters);
+        }
+    }
+
+    /// §16.6 for one target.
+    #[allow(clippy::too_many_arguments)] // the steps of one paragraph; a struct for them would be used once
+    fn forward(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        index: usize,
+        mut request: Request,
+        hop: Hop,
+        breadth: Option<usize>,
+        layer: &mut Layer,
+        counters: &mut Counters,
+    ) {
+        let Some(context) = self.contexts.get(&tx) else { return };
+        let (path, record) = (context.path, context.record_route);
+        if let Some(breadth) = breadth {
+            let _ = request.headers.set_raw(HeaderName::MAX_BREADTH, &breadth.to_string());
+        }
+        let uses_flow = matches!(&hop.target, Some(Target::Path(path)) if path.flow.is_some());
+        let Ok(target) = hop.prepare(&mut request) else {
+            return self.branch_failed(now, tx, index, StatusCode::BAD_REQUEST, layer, counters);
+        };
+        // Step 4 comes last here: which listener the request leaves from decides what is written.
+        if record {
+            let locals = layer.transactions.locals();
+            let leaves = leaving_from(locals, &target, &path).cloned();
+            self.record(&mut request, &path, leaves.as_ref(), layer);
+        }
+        let again = uses_flow.then(|| Box::new(request.clone()));
+        self.send(now, tx, index, request, target, layer, counters);
+        if let Some(branch) = self.contexts.get_mut(&tx).and_then(|context| context.branches.get_mut(index)) {
+            branch.again = again;
+        }
+    }
+
+    /// Steps 8, 10 and 11.
+    #[allow(clippy::too_many_arguments)] // as above
+    fn send(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        index: usize,
+        request: Request,
+        target: Target,
+        layer: &mut Layer,
+        counters: &mut Counters,
+    ) {
+        match layer.transactions.send(now, request, target, &mut layer.out) {
+            Ok(client) => {
+                count(&mut counters.branches);
+                self.branches.insert(client, (tx, index));
+                let Some(context) = self.contexts.get_mut(&tx) else { return };
+                context.live = context.live.saturating_add(1);
+                let invite = context.invite;
+                let Some(branch) = context.branches.get_mut(index) else { return };
+                branch.client = Some(client);
+                if invite && branch.timer_c.is_none() {
+                    branch.timer_c = Some(self.timers.arm(now, self.timer_c, (tx, index)));
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a branch was not sent");
+                self.branch_failed(now, tx, index, StatusCode::SERVICE_UNAVAILABLE, layer, counters);
+            }
+        }
+    }
+
+    /// The connection of a binding is gone: the URI of the contact may still lead to the phone.
+    pub(super) fn send_again(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        index: usize,
+        layer: &mut Layer,
+        counters: &mut Counters,
+    ) -> bool {
+        let Some(context) = self.contexts.get_mut(&tx) else { return false };
+        if context.cancelled || context.answered {
+            return false;
+        }
+        let Some(request) = context.branches.get_mut(index).and_then(|branch| branch.again.take()) else {
+            return false;
+        };
+        let Ok(target) = Target::next_hop(&request) else { return false };
+        self.send(now, tx, index, *request, target, layer, counters);
+        true
+    }
+}
+
+fn max_breadth(request: &Request) -> usize {
+    match request.headers.text(HeaderName::MAX_BREADTH) {
+        Some(text) => text.parse().unwrap_or(0),
+        None => DEFAULT_MAX_BREADTH,
+    }
+}
+
+/// The listener that a request to `target` will leave from, as far as that can be told before names are resolved.
+fn leaving_from<'l>(locals: &'l Locals, target: &Target, came: &Path) -> Option<&'l Local> {
+    let uri = match target {
+        Target::Path(path) => return locals.at(path),
+        Target::Uri(uri) => uri,
+    };
+    let transport = match uri.transport_param().and_then(Transport::from_uri_param) {
+        Some(transport) => transport,
+        None if uri.is_sips() => Transport::Tls,
+        None => Transport::Udp,
+    };
+    match parse_ip(uri.maddr().unwrap_or(uri.host())) {
+        Some(ip) => {
+            let port = uri.port().unwrap_or(transport.default_port());
+            locals.for_path(transport, std::net::SocketAddr::new(ip, port))
+        }
+        None => {
+            let mut fitting = locals.iter().filter(|local| local.transport == transport);
+            let family = |local: &&Local| local.bound.is_ipv4() == came.local.is_ipv4();
+            fitting.clone().find(family).or_else(|| fitting.next())
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The stateful proxy: RFC 3261 §16.
+//!
+//! ```text
+//!            validate        preprocess      determine         forward to each          choose among
+//!  request ──▶ §16.3 ───────▶ §16.4 ───────▶ targets §16.5 ───▶ target §16.6 ┬▶ ... ──▶ responses §16.7 ──▶ response
+//!               │ 483 420      (Route, maddr)   │ 404 480 403                ├▶ ...       1xx and 2xx at once
+//!               ▼                               ▼                            └▶ ...
+//! ```
+//!
+//! One [`Context`] holds what belongs to one request; its branches are client transactions of the layer below, which
+//! retransmits, resolves and fails over by itself. A context ends when all its transactions have ended.
+
+mod best;
+mod context;
+mod record_route;
+mod response;
+mod route;
+mod target;
+mod validate;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use sip_message::{Headers, Request, ResponseBuilder, StatusCode};
+use sip_transaction::timers::Timers;
+use sip_transaction::{ClientTx, Event, ServerTx, Transactions};
+use sip_transport::{Path, Queues};
+
+pub(crate) use context::{Context, Template};
+pub(crate) use record_route::RecordRoute;
+pub(crate) use route::{Routed, preprocess};
+pub(crate) use target::{Group, Hop, groups_of};
+pub(crate) use validate::validate;
+
+use crate::config::{Counters, count};
+
+/// The transaction layer and what it produced: what the proxy works with.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    pub(crate) transactions: Transactions,
+    pub(crate) out: Queues<Event>,
+}
+
+impl Layer {
+    /// Answers a request ourselves, with a To tag.
+    pub(crate) fn reply(&mut self, now: Instant, tx: ServerTx, reply: ResponseBuilder) {
+        let tag = self.transactions.token();
+        let response = match reply.to_tag(&tag).build() {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::warn!(%error, "an answer could not be written");
+                return self.reply_status(now, tx, StatusCode::SERVER_INTERNAL_ERROR);
+            }
+        };
+        // An error: the client gave up meanwhile.
+        let _ = self.transactions.respond(now, tx, response, &mut self.out);
+    }
+
+    /// Answers with nothing but a status.
+    pub(crate) fn reply_status(&mut self, now: Instant, tx: ServerTx, status: StatusCode) {
+        let tag = self.transactions.token();
+        let reply = self.transactions.request(tx).map(|request| request.reply(status).to_tag(&tag).build());
+        if let Some(Ok(response)) = reply {
+            let _ = self.transactions.respond(now, tx, response, &mut self.out);
+        }
+    }
+}
+
+/// All response contexts.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    contexts: HashMap<ServerTx, Context>,
+    /// Which branch of which context a client transaction is.
+    branches: HashMap<ClientTx, (ServerTx, usize)>,
+    /// Timer C of each branch of an INVITE.
+    timers: Timers<(ServerTx, usize)>,
+    /// Requests of live contexts that were looked up, for loop detection.
+    seen: HashMap<u64, u32>,
+    timer_c: Duration,
+    record_route: Option<RecordRoute>,
+}
+
+impl Proxy {
+    pub(crate) fn new(timer_c: Duration, record_route: Option<RecordRoute>) -> Self {
+        Self {
+            contexts: HashMap::new(),
+            branches: HashMap::new(),
+            timers: Timers::new([timer_c]),
+            seen: HashMap::new(),
+            timer_c,
+            record_route,
+        }
+    }
+
+    pub(crate) fn live(&self) -> usize {
+        self.contexts.len()
+    }
+
+    pub(crate) fn armed_timers(&self) -> usize {
+        self.timers.len()
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Opens a context and forwards the request to its first group of targets.
+    pub(crate) fn open(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        template: Template,
+        groups: Vec<Group>,
+        layer: &mut Layer,
+        counters: &mut Counters,
+    ) {
+        count(&mut counters.proxied);
+        if let Some(fingerprint) = template.fingerprint {
+            let live = self.seen.entry(fingerprint).or_default();
+            *live = live.saturating_add(1);
+        }
+        self.contexts.insert(tx, Context::new(template, groups));
+        self.go_on(now, tx, layer, counters);
+    }
+
+    /// Whether a live context had the same request (RFC 5393 §4.2).
+    pub(crate) fn has_seen(&self, fingerprint: u64) -> bool {
+        self.seen.contains_key(&fingerprint)
+    }
+
+    /// The caller gave up (§16.10): all branches are cancelled, and their 487 goes back as the best response.
+    pub(crate) fn cancelled(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        cancel: &Request,
+        layer: &mut Layer,
+    ) -> bool {
+        let Some(context) = self.contexts.get_mut(&tx) else { return false };
+        context.cancelled = true;
+        context.groups.clear();
+        let mut extra = Headers::new();
+        extra.copy_from(&cancel.headers, sip_message::HeaderName::REASON);
+        context.cancel_branches(now, &extra, layer);
+        true
+    }
+
+    /// Timer C (§16.8): a branch that has said nothing for so long is cancelled; its 487 then counts as 408.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, layer: &mut Layer, counters: &mut Counters) {
+        while let Some((tx, index)) = self.timers.pop(now) {
+            let Some(branch) = self.contexts.get_mut(&tx).and_then(|context| context.branches.get_mut(index))
+            else {
+                continue;
+            };
+            branch.timer_c = None;
+            branch.expired = true;
+            count(&mut counters.timer_c);
+            if let Some(client) = branch.client {
+                // An error: it is over, and the event that says so is on its way.
+                let _ = layer.transactions.cancel(now, client, &Headers::new(), &mut layer.out);
+            }
+        }
+    }
+
+    pub(crate) fn client_terminated(
+        &mut self,
+        now: Instant,
+        client: ClientTx,
+        layer: &mut Layer,
+        counters: &mut Counters,
+    ) {
+        let Some((tx, index)) = self.branches.remove(&client) else { return };
+        if let Some(context) = self.contexts.get_mut(&tx) {
+            context.live = context.live.saturating_sub(1);
+            // Every branch ends with a final response or a failure first; should one not, it must not hold the context.
+            let lost = context.branches.get(index).is_some_and(|b| !b.done && b.client == Some(client));
+            if lost {
+                self.branch_failed(now, tx, index, StatusCode::REQUEST_TIMEOUT, layer, counters);
+            }
+        }
+        self.drop_if_over(tx);
+    }
+
+    pub(crate) fn server_terminated(&mut self, tx: ServerTx) {
+        if let Some(context) = self.contexts.get_mut(&tx) {
+            context.server_gone = true;
+        }
+        self.drop_if_over(tx);
+    }
+
+    fn drop_if_over(&mut self, tx: ServerTx) {
+        if !self.contexts.get(&tx).is_some_and(|context| context.live == 0 && context.server_gone) {
+            return;
+        }
+        let Some(context) = self.contexts.remove(&tx) else { return };
+        for timer in context.branches.iter().filter_map(|branch| branch.timer_c) {
+            self.timers.cancel(timer);
+        }
+        if let Some(fingerprint) = context.fingerprint
+            && let Some(live) = self.seen.get_mut(&fingerprint)
+        {
+            *live = live.saturating_sub(1);
+            if *live == 0 {
+                self.seen.remove(&fingerprint);
+            }
+        }
+    }
+
+    fn disarm(&mut self, tx: ServerTx, index: usize) {
+        let branch = self.contexts.get_mut(&tx).and_then(|context| context.branches.get_mut(index));
+        if let Some(timer) = branch.and_then(|branch| branch.timer_c.take()) {
+            self.timers.cancel(timer);
+        }
+    }
+
+    /// Adds our Record-Route to a request that came on `path` and goes to where `leaves` says.
+    fn record(
+        &self,
+        request: &mut Request,
+        path: &Path,
+        leaves: Option<&sip_transport::Local>,
+        layer: &Layer,
+    ) {
+        let Some(own) = &self.record_route else { return };
+        let call_id = request.headers.text(sip_message::HeaderName::CALL_ID).unwrap_or_default().to_owned();
+        let came = layer.transactions.locals().at(path);
+        if let Err(error) = own.write(&mut request.headers, came, leaves, &call_id) {
+            tracing::warn!(%error, "Record-Route could not be written");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Response processing: RFC 3261 §16.7, §16.9.
+
+use std::time::Instant;
+
+use sip_message::headers::{Reason, Via};
+use sip_message::{HeaderName, Headers, Response, StatusCode};
+use sip_transaction::{ClientTx, Failure, ServerTx};
+
+use super::best::Final;
+use super::{Layer, Proxy};
+use crate::config::{Counters, count};
+
+impl Proxy {
+    /// A response to a branch.
+    pub(crate) fn response(
+        &mut self,
+        now: Instant,
+        client: ClientTx,
+        mut response: Response,
+        layer: &mut Layer,
+        counters: &mut Counters,
+    ) {
+        // Step 1.
+        let Some(&(tx, index)) = self.branches.get(&client) else {
+            return count(&mut counters.responses_dropped);
+        };
+        let status = response.status();
+        if status == StatusCode::TRYING {
+            return; // §16.7 step 5: never forwarded; the server transaction sends its own
+        }
+        // Step 3.
+        let popped = response.headers.pop_front::<Via>();
+        let forwardable = popped.is_ok() && response.headers.contains(HeaderName::VIA);
+        if status.is_provisional() {
+            self.provisional(now, tx, index, response, forwardable, layer, counters);
+        } else if !forwardable {
+            count(&mut counters.responses_dropped);
+            self.branch_failed(now, tx, index, StatusCode::BAD_GATEWAY, layer, counters);
+        } else if status.is_success() {
+            self.success(now, tx, index, response, layer, counters);
+        } else {
+            let expired = self
+                .contexts
+                .get(&tx)
+                .and_then(|context| context.branches.get(index))
+                .is_some_and(|b| b.expired);
+            let failure = if expired && status == StatusCode::REQUEST_TERMINATED {
+                Final::Local(StatusCode::REQUEST_TIMEOUT) // §16.8: as if the branch had answered 408
+            } else {
+                Final::Received(Box::new(response))
+            };
+            self.finished(now, tx, index, failure, layer, counters);
+        }
+    }
+
+    /// A branch got no response: 408 or 503 stand for it (§16.9).
+    pub(crate) fn failed(
+        &mut self,
+        now: Instant,
+        client: ClientTx,
+        failure: &Failure,
+        layer: &mut Layer,
+        counters: &mut Counters,
+    ) {
+        let Some(&(tx, index)) = self.branches.get(&client) else { return };
+        if matches!(failure, Failure::Transport(_)) && self.send_again(now, tx, index, layer, counters) {
+            return;
+        }
+        self.branch_failed(now, tx, index, failure.status(), layer, counters);
+    }
+
+    #[allow(clippy::too_many_arguments)] // private, and each of them is another thing
+    fn provisional(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        index: usize,
+        response: Response,
+        forwardable: bool,
+        layer: &mut Layer,
+        counters: &mut Counters,
+    ) {
+        let Some(context) = self.contexts.get_mut(&tx) else { return };
+        // Step 2: 101 to 199 reset Timer C.
+        if let Some(branch) = context.branches.get_mut(index)
+            && let Some(timer) = branch.timer_c.take()
+        {
+            self.timers.cancel(timer);
+            branch.timer_c = Some(self.timers.arm(now, self.timer_c, (tx, index)));
+        }
+        if context.answered || !forwardable {
+            return count(&mut counters.responses_dropped);
+        }
+        // RFC 4320 §4.1: other requests than INVITE have no such response; the layer refuses it.
+        match layer.transactions.respond(now, tx, response, &mut layer.out) {
+            Ok(()) => count(&mut counters.responses_forwarded),
+            Err(_) => count(&mut counters.responses_dropped),
+        }
+    }
+
+    /// A 2xx is forwarded at once, to INVITE every one of them, however late (step 5).
+    fn success(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        index: usize,
+        response: Response,
+        layer: &mut Layer,
+        counters: &mut Counters,
+    ) {
+        self.disarm(tx, index);
+        let Some(context) = self.contexts.get_mut(&tx) else { return };
+        if let Some(branch) = context.branches.get_mut(index) {
+            branch.done = true;
+            branch.again = None;
+        }
+        let first = !context.answered;
+        if !first && !context.invite {
+            return count(&mut counters.responses_dropped);
+        }
+        context.answered = true;
+        context.close();
+        let forwarded = match layer.transactions.respond(now, tx, response, &mut layer.out) {
+            Ok(()) => true,
+            // The server transaction has given a failure already, or is no more. A phone has been picked up all the
+            // same: the response goes by its Via.
+            Err(error) if context.invite => {
+                layer.transactions.respond_stateless(&error.response, &context.path, &mut layer.out).is_ok()
+            }
+            Err(_) => false,
+        };
+        count(if forwarded { &mut counters.responses_forwarded } else { &mut counters.responses_dropped });
+        if first {
+            // Step 10. The other phones shall not show a missed call (RFC 3326).
+            let mut extra = Headers::new();
+            extra.push_back(&Reason::with_cause("SIP", 200, "Call completed elsewhere"));
+            context.cancel_branches(now, &extra, layer);
+        }
+    }
+
+    pub(super) fn branch_failed(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        index: usize,
+        status: StatusCode,
+        layer: &mut Layer,
+        counters: &mut Counters,
+    ) {
+        self.finished(now, tx, index, Final::Local(status), layer, counters);
+    }
+
+    /// A branch ended with a failure (steps 4 and 5).
+    fn finished(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        index: usize,
+        failure: Final,
+        layer: &mut Layer,
+        counters: &mut Counters,
+    ) {
+        self.disarm(tx, index);
+        let Some(context) = self.contexts.get_mut(&tx) else { return };
+        match context.branches.get_mut(index) {
+            Some(branch) if !branch.done => {
+                branch.done = true;
+                branch.again = None;
+            }
+            _ => return,
+        }
+        if context.answered {
+            return count(&mut counters.responses_dropped);
+        }
+        let global = failure.status().class() == 6;
+        context.best.add(failure);
+        if global {
+            // Nobody else shall be rung, but a 2xx that is on its way still wins (step 5).
+            context.close();
+            context.cancel_branches(now, &Headers::new(), layer);
+        }
+        self.go_on(now, tx, layer, counters);
+    }
+
+    /// Steps 6 to 9, when all branches have failed.
+    pub(super) fn answer_with_best(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        layer: &mut Layer,
+        counters: &mut Counters,
+    ) {
+        let Some(context) = self.contexts.get_mut(&tx) else { return };
+        context.answered = true;
+        context.close();
+        match context.best.take() {
+            Final::Received(response) => {
+                match layer.transactions.respond(now, tx, *response, &mut layer.out) {
+                    Ok(()) => count(&mut counters.responses_forwarded),
+                    Err(_) => count(&mut counters.responses_dropped),
+                }
+            }
+            Final::Local(_) if context.cancelled => {
+                layer.reply_status(now, tx, StatusCode::REQUEST_TERMINATED);
+            }
+            Final::Local(status) => layer.reply_status(now, tx, status),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Route information preprocessing: RFC 3261 §16.4.
+
+use sip_message::headers::Route;
+use sip_message::{HeaderError, HeaderName, Request, Uri, ValueError};
+
+use super::record_route::RecordRoute;
+use crate::domains::Domains;
+
+/// Routes of ours taken off one request: two is what [`RecordRoute::write`] puts on. More of them send the request to
+/// ourselves once more, where Max-Forwards counts it.
+const OWN_ROUTES: usize = 2;
+
+/// What the preprocessing found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Routed {
+    /// A Route of ours proved that the request belongs to a dialog that was set up through us.
+    pub(crate) ticketed: bool,
+    /// Routes are left: they say where the request goes.
+    pub(crate) more: bool,
+}
+
+/// Takes off what has brought the request here.
+///
+/// # Errors
+/// When a Route that has to be read cannot be.
+pub(crate) fn preprocess(
+    request: &mut Request,
+    came_to_port: u16,
+    domains: &Domains,
+    own: &RecordRoute,
+) -> Result<Routed, HeaderError> {
+    let mut ticketed = false;
+    let malformed = |error| HeaderError::Malformed { name: HeaderName::ROUTE, error };
+    let call_id = request.headers.text(HeaderName::CALL_ID).unwrap_or_default().to_owned();
+    let uri = request.uri().map_err(malformed)?;
+    // A strict router put our Record-Route into the Request-URI and the Request-URI behind the Routes.
+    if uri.has_lr()
+        && uri.user().is_none()
+        && request.headers.contains(HeaderName::ROUTE)
+        && domains.is_us(&uri)
+    {
+        ticketed |= own.is_ticketed(&uri, &call_id);
+        let mut routes: Vec<Route> = request.headers.all::<Route>().collect::<Result<_, _>>()?;
+        if let Some(last) = routes.pop() {
+            request.set_uri(last.uri());
+            request.headers.remove(HeaderName::ROUTE);
+            routes.iter().for_each(|route| request.headers.push_back(route));
+        }
+    } else if let Some(maddr) = uri.maddr()
+        && domains.is_our_address(maddr, uri.port())
+        && uri.port().is_none_or(|port| port == came_to_port)
+    {
+        request.set_uri(&without_maddr(&uri).map_err(malformed)?);
+    }
+    for _ in 0..OWN_ROUTES {
+        match request.headers.get::<Route>()? {
+            Some(route) if domains.of(route.uri()).is_some() => {
+                ticketed |= own.is_ticketed(route.uri(), &call_id);
+                request.headers.pop_front::<Route>()?;
+            }
+            _ => break,
+        }
+    }
+    Ok(Routed { ticketed, more: request.headers.contains(HeaderName::ROUTE) })
+}
+
+/// The URI "as if those parameters or ports were not present".
+fn without_maddr(uri: &Uri) -> Result<Uri, ValueError> {
+    let mut text = format!("{}:", uri.scheme());
+    if let Some(user) = uri.user() {
+        text.push_str(user);
+        text.push('@');
+    }
+    text.push_str(uri.host());
+    let mut stripped: Uri = text.parse()?;
+    for (name, value) in uri.params() {
+        if !name.eq_ignore_ascii_case("maddr") && !name.eq_ignore_ascii_case("transport") {
+            stripped.set_param(name, value);
+        }
+    }
+    Ok(stripped)
+}
+
+/// RFC 3261 §16.6 step 6: a first Route without `lr` is a strict router's. It gets its own URI as Request-URI, and the
+/// Request-URI goes behind the Routes.
+pub(crate) fn postprocess(request: &mut Request) -> Result<(), HeaderError> {
+    let Some(first) = request.headers.get::<Route>()? else { return Ok(()) };
+    if first.uri().has_lr() {
+        return Ok(());
+    }
+    let malformed = |error| HeaderError::Malformed { name: HeaderName::ROUTE, error };
+    let last = Route::new(&request.uri().map_err(malformed)?);
+    request.headers.push_back(&last);
+    request.headers.pop_front::<Route>()?;
+    request.set_uri(first.uri());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sip_message::Limits;
+    use sip_transport::{Local, Locals, Transport};
+
+    fn world() -> (Domains, RecordRoute) {
+        let locals = Locals::new(vec![Local::new(Transport::Udp, "192.0.2.1:5060".parse().unwrap())]);
+        (Domains::new(vec!["p1.example.com".into()], locals.clone()), RecordRoute::new((1, 2), &locals))
+    }
+
+    fn after(uri: &str, routes: &str) -> (Request, Routed) {
+        let text = format!(
+            "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\n\
+             Call-ID: c\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\n{routes}Content-Length: 0\r\n\r\n"
+        );
+        let mut request = Request::parse(text.into(), &Limits::default()).unwrap();
+        let (domains, own) = world();
+        let routed = preprocess(&mut request, 5060, &domains, &own).unwrap();
+        (request, routed)
+    }
+
+    fn routes(request: &Request) -> Vec<String> {
+        request.headers.all::<Route>().map(|route| route.unwrap().uri().to_string()).collect()
+    }
+
+    /// RFC 3261 §16.12.1.1: the basic trapezoid, seen from P1.
+    #[test]
+    fn a_route_of_ours_is_popped() {
+        let (request, routed) =
+            after("sip:callee@u2.domain.com", "Route: <sip:p1.example.com;lr>, <sip:p2.domain.com;lr>\r\n");
+        assert_eq!(request.uri_text(), "sip:callee@u2.domain.com");
+        assert_eq!(routes(&request), ["sip:p2.domain.com;lr"]);
+        assert_eq!(routed, Routed { ticketed: false, more: true });
+    }
+
+    /// RFC 3261 §16.12.1.2: a strict router before us.
+    #[test]
+    fn a_strict_router_before_us_is_understood() {
+        let (request, routed) =
+            after("sip:192.0.2.1;lr", "Route: <sip:p3.middle.com>\r\nRoute: <sip:callee@u2.domain.com>\r\n");
+        assert_eq!(request.uri_text(), "sip:callee@u2.domain.com");
+        assert_eq!(routes(&request), ["sip:p3.middle.com"]);
+        assert!(routed.more);
+    }
+
+    /// RFC 3261 §16.12.1.2: a strict router behind us.
+    #[test]
+    fn a_strict_router_behind_us_gets_what_it_expects() {
+        let (mut request, _) =
+            after("sip:callee@u2.domain.com", "Route: <sip:192.0.2.1;lr>, <sip:p3.middle.com>\r\n");
+        postprocess(&mut request).unwrap();
+        assert_eq!(request.uri_text(), "sip:p3.middle.com");
+        assert_eq!(routes(&request), ["sip:callee@u2.domain.com"]);
+    }
+
+    #[test]
+    fn an_maddr_of_ours_is_stripped_with_port_and_transport() {
+        let (request, _) = after("sip:bob@p1.example.com:5060;maddr=192.0.2.1;transport=udp;x=y", "");
+        assert_eq!(request.uri_text(), "sip:bob@p1.example.com;x=y");
+        let (request, _) = after("sip:bob@p1.example.com;maddr=192.0.2.9", "");
+        assert_eq!(request.uri_text(), "sip:bob@p1.example.com;maddr=192.0.2.9");
+    }
+
+    #[test]
+    fn the_ticket_of_the_call_is_seen_in_a_route_of_ours() {
+        let ticket = world().1.ticket("c");
+        let (request, routed) =
+            after("sip:b@192.0.2.9", &format!("Route: <sip:192.0.2.1;lr;tk={ticket}>\r\n"));
+        assert_eq!(routed, Routed { ticketed: true, more: false });
+        assert!(routes(&request).is_empty());
+        let (_, routed) = after("sip:b@192.0.2.9", "Route: <sip:192.0.2.1;lr;tk=0000000000000000>\r\n");
+        assert!(!routed.ticketed);
+    }
+}

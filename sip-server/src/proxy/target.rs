@@ -1,0 +1,85 @@
+//! The targets of a request and their order: RFC 3261 §16.5, §16.6.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Instant;
+
+use sip_message::headers::{ContentLength, MaxForwards, NameAddr, Route};
+use sip_message::{HeaderError, HeaderName, Request, Uri};
+use sip_transaction::Target;
+
+use super::route::postprocess;
+use crate::location::Binding;
+
+/// Targets that are tried at the same time.
+pub(crate) type Group = Vec<Hop>;
+
+/// One target.
+#[derive(Clone, Debug)]
+pub(crate) struct Hop {
+    /// The new Request-URI; `None` keeps the one there is.
+    pub(crate) uri: Option<Uri>,
+    /// Routes to put before those there are (RFC 3327 §5.4).
+    pub(crate) routes: Arc<[NameAddr]>,
+    /// Where to send, if not to where Route or Request-URI say.
+    pub(crate) target: Option<Target>,
+}
+
+impl Hop {
+    /// To where the request itself says.
+    pub(crate) fn as_addressed() -> Self {
+        Self { uri: None, routes: Arc::new([]), target: None }
+    }
+
+    /// To a fixed next hop.
+    pub(crate) fn fixed(target: Target) -> Self {
+        Self { target: Some(target), ..Self::as_addressed() }
+    }
+
+    /// RFC 3261 §16.6 steps 2, 3, 5, 6, 7 and 9: makes of the request what this target gets. Gives where to send it.
+    ///
+    /// # Errors
+    /// When a Route or Max-Forwards that has to be read cannot be.
+    pub(crate) fn prepare(self, request: &mut Request) -> Result<Target, HeaderError> {
+        if let Some(uri) = &self.uri {
+            request.set_uri(uri);
+        }
+        // A missing Max-Forwards is added by the layer that sends.
+        request.headers.update_first::<MaxForwards>(|hops| hops.0 = hops.0.saturating_sub(1))?;
+        for route in self.routes.iter().rev() {
+            request.headers.push_front(&Route(route.clone()));
+        }
+        // Datagrams may come without, streams cannot go without.
+        if !request.headers.contains(HeaderName::CONTENT_LENGTH) {
+            let length = ContentLength(request.body().len());
+            request.headers.push_back(&length);
+        }
+        match self.target {
+            Some(target) => Ok(target),
+            None => {
+                postprocess(request)?;
+                Target::next_hop(request)
+            }
+        }
+    }
+
+    fn to(binding: &Binding) -> Self {
+        let mut uri = binding.uri().clone();
+        uri.remove_headers(); // RFC 3261 §19.1.1, table 1: not in a Request-URI
+        Self { uri: Some(uri), routes: binding.path.clone(), target: binding.flow.map(Target::Path) }
+    }
+}
+
+/// The live bindings as targets: those of equal preference together, the most preferred first. At most `limit`.
+pub(crate) fn groups_of(bindings: &[Binding], now: Instant, limit: usize) -> Vec<Group> {
+    let usable = |binding: &&Binding| {
+        binding.expires_at > now
+            && (binding.uri().is_sip() || binding.uri().is_sips() || !binding.path.is_empty())
+    };
+    let mut live: Vec<&Binding> = bindings.iter().filter(usable).collect();
+    live.sort_by_key(|binding| Reverse(binding.q));
+    live.truncate(limit);
+    live.chunk_by(|one, next| one.q == next.q)
+        .map(|group| group.iter().map(|one| Hop::to(one)).collect())
+        .collect()
+}

@@ -1,0 +1,258 @@
+//! One REGISTER on its way through the registrar.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sip_message::headers::{CSeq, CallId, Contact, Expires, NameAddr, Path as PathField, Supported, To, Via};
+use sip_message::{HeaderName, Request, ResponseBuilder, StatusCode};
+use sip_transport::locals::parse_ip;
+use sip_transport::{Path, Transport};
+
+use super::change::{Change, Wanted};
+use super::{Config, Refusal};
+use crate::AddressOfRecord;
+use crate::domains::Domains;
+use crate::location::{Answer, Binding, Bindings, Question};
+use crate::users::owns;
+
+/// How often a registration starts again because others changed the same bindings meanwhile.
+const ATTEMPTS: u32 = 8;
+
+/// The fraction of an hour below which §10.3 step 7 lets a registrar refuse.
+const ONE_HOUR: u32 = 3600;
+
+/// One REGISTER that was read and found proper, between its questions to the location store.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    request: Request,
+    aor: AddressOfRecord,
+    change: Change,
+    /// What all bindings of this request have in common.
+    template: Binding,
+    limit: usize,
+    attempts: u32,
+    /// The list that an update is asked for.
+    proposed: Option<Arc<[Binding]>>,
+}
+
+/// What a registration does next.
+#[derive(Debug)]
+pub enum Step {
+    /// Ask the store, then give the answer to [`Registration::answer`].
+    Ask(Question, Box<Registration>),
+    /// Done: 200.
+    Done(Box<Registration>, Arc<[Binding]>),
+    /// Nothing was changed.
+    Refused(Box<Registration>, Refusal),
+}
+
+impl Registration {
+    /// Reads a REGISTER that came on `path`. `user` is who was authenticated; `None` where nobody needs to be.
+    ///
+    /// # Errors
+    /// Why it is refused (§10.3 steps 4 to 7, as far as they need no bindings).
+    pub fn read(
+        request: &Request,
+        path: &Path,
+        user: Option<&str>,
+        domains: &Domains,
+        config: &Config,
+        now: Instant,
+    ) -> Result<Self, Refusal> {
+        let (aor, change, template) = Self::parts(request, path, user, domains, config, now)?;
+        let request = request.clone();
+        Ok(Self { request, aor, change, template, limit: config.max_bindings, attempts: 0, proposed: None })
+    }
+
+    fn parts(
+        request: &Request,
+        path: &Path,
+        user: Option<&str>,
+        domains: &Domains,
+        config: &Config,
+        now: Instant,
+    ) -> Result<(AddressOfRecord, Change, Binding), Refusal> {
+        let to: To = request.headers.require()?;
+        // Step 5 before step 4: who owns an address can only be told of one that there is.
+        let aor = domains.aor(to.uri()).ok_or(Refusal::NoSuchAddress)?;
+        // The server's own address as Request-URI stands for all of its domains.
+        let of_domain = request.uri().is_ok_and(|uri| {
+            domains.is_us(&uri)
+                || domains.of(&uri).is_some_and(|domain| domain.eq_ignore_ascii_case(aor.domain()))
+        });
+        if !of_domain {
+            return Err(Refusal::NoSuchAddress);
+        }
+        if let Some(user) = user
+            && !owns(user, &aor)
+        {
+            return Err(Refusal::NotOwner { user: user.to_owned(), aor });
+        }
+        let call_id: CallId = request.headers.require()?;
+        let cseq: CSeq = request.headers.require()?;
+        let vector = path_vector(request)?;
+        let change = read_contacts(request, config, now)?;
+        let direct = vector.is_empty();
+        let template = Binding {
+            contact: NameAddr::new(to.uri()),
+            q: 1000,
+            expires_at: now,
+            call_id: call_id.as_str().to_owned(),
+            cseq: cseq.number,
+            path: vector,
+            flow: direct.then_some(*path),
+        };
+        Ok((aor, change, template))
+    }
+
+    /// The address-of-record.
+    #[must_use]
+    pub fn aor(&self) -> &AddressOfRecord {
+        &self.aor
+    }
+
+    /// The REGISTER.
+    #[must_use]
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The first question.
+    #[must_use]
+    pub fn begin(self: Box<Self>) -> Step {
+        Step::Ask(Question::Lookup { aor: self.aor.clone() }, self)
+    }
+
+    /// Goes on with the answer to the last question.
+    #[must_use]
+    pub fn answer(mut self: Box<Self>, now: Instant, answer: Answer) -> Step {
+        match answer {
+            Answer::Found(bindings) => self.compute(now, &bindings),
+            Answer::Conflict(bindings) => {
+                self.attempts = self.attempts.saturating_add(1);
+                if self.attempts >= ATTEMPTS {
+                    let attempts = self.attempts;
+                    return Step::Refused(self, Refusal::Contended(attempts));
+                }
+                self.compute(now, &bindings)
+            }
+            Answer::Updated => {
+                let list = self.proposed.take().unwrap_or_else(|| Arc::new([]));
+                Step::Done(self, list)
+            }
+            Answer::Failed(error) => Step::Refused(self, error.into()),
+        }
+    }
+
+    fn compute(mut self: Box<Self>, now: Instant, current: &Bindings) -> Step {
+        let list = match self.change.apply(now, &current.list, &self.template, self.limit) {
+            Ok(list) => list,
+            Err(refusal) => return Step::Refused(self, refusal),
+        };
+        if matches!(self.change, Change::Query) {
+            return Step::Done(self, list.into());
+        }
+        let list: Arc<[Binding]> = list.into_iter().map(|binding| self.with_flow(binding)).collect();
+        self.proposed = Some(list.clone());
+        let question = Question::Update { aor: self.aor.clone(), expected: current.version, bindings: list };
+        Step::Ask(question, self)
+    }
+
+    /// Keeps the way the REGISTER came only where it has to be taken back.
+    ///
+    /// A connection is the one way to a phone that opened it. Over UDP the contact's URI is to be followed, unless it
+    /// names the private address that a phone behind a NAT has written into its Via as well.
+    fn with_flow(&self, mut binding: Binding) -> Binding {
+        let Some(flow) = binding.flow.filter(|_| self.is_mine(&binding)) else { return binding };
+        let vias = || self.request.headers.all::<Via>().filter_map(Result::ok);
+        let top = vias().next();
+        // With a second Via the REGISTER came through a proxy: its flow leads there and not to the phone.
+        let direct = vias().nth(1).is_none();
+        let contact = binding.uri();
+        let host_is = |host: &str| {
+            contact.host().eq_ignore_ascii_case(host)
+                || (parse_ip(host).is_some() && parse_ip(host) == parse_ip(contact.host()))
+        };
+        let named = contact.transport_param().and_then(Transport::from_uri_param);
+        let writes_itself = top.as_ref().is_some_and(|via| host_is(via.host()));
+        let keep = direct
+            && if flow.transport == Transport::Udp {
+                let behind_nat = top.as_ref().is_some_and(|via| {
+                    via.received().is_some_and(|received| !host_is(received))
+                        || via.rport().flatten().is_some_and(|port| port != via.port().unwrap_or(5060))
+                });
+                behind_nat && writes_itself && named.is_none_or(|named| named == Transport::Udp)
+            } else {
+                named == Some(flow.transport)
+                    || (named.is_none() && (writes_itself || host_is(&flow.remote.ip().to_string())))
+            };
+        if !keep {
+            binding.flow = None;
+        }
+        binding
+    }
+
+    fn is_mine(&self, binding: &Binding) -> bool {
+        binding.call_id == self.template.call_id && binding.cseq == self.template.cseq
+    }
+
+    /// The 200 (§10.3 step 8): all bindings with what is left of their time, the Path that came, the date.
+    pub fn accepted(&self, now: Instant, date: &str, bindings: &[Binding]) -> ResponseBuilder {
+        let mut reply = self.request.reply(StatusCode::OK);
+        for binding in bindings {
+            reply = reply.header(&binding.contact_field(now));
+        }
+        reply.copy(&self.request.headers, HeaderName::PATH).raw(HeaderName::DATE, date)
+    }
+}
+
+/// The path vector (RFC 3327 §5.3): refused, as recommended there, if the client does not know of it.
+fn path_vector(request: &Request) -> Result<Arc<[NameAddr]>, Refusal> {
+    let vector: Vec<NameAddr> =
+        request.headers.all::<PathField>().map(|one| one.map(|one| one.0)).collect::<Result<_, _>>()?;
+    let supported = || {
+        request.headers.all::<Supported>().flatten().any(|Supported(tag)| tag.eq_ignore_ascii_case("path"))
+    };
+    if !vector.is_empty() && !supported() {
+        return Err(Refusal::PathNotSupported);
+    }
+    Ok(vector.into())
+}
+
+fn read_contacts(request: &Request, config: &Config, now: Instant) -> Result<Change, Refusal> {
+    if !request.headers.contains(HeaderName::CONTACT) {
+        return Ok(Change::Query);
+    }
+    let expires = request.headers.get::<Expires>()?;
+    let mut contacts = Vec::new();
+    for contact in request.headers.all::<Contact>() {
+        if contacts.len() >= config.max_contacts {
+            return Err(Refusal::TooManyContacts(config.max_contacts));
+        }
+        contacts.push(contact?);
+    }
+    if contacts.iter().any(Contact::is_star) {
+        return if contacts.len() == 1 && expires == Some(Expires(0)) {
+            Ok(Change::RemoveAll)
+        } else {
+            Err(Refusal::Star)
+        };
+    }
+    let general = expires.map_or(config.default_expires, |Expires(seconds)| seconds);
+    let minimum = config.min_expires.min(ONE_HOUR);
+    let mut wanted = Vec::with_capacity(contacts.len());
+    for contact in contacts {
+        let seconds = contact.expires().unwrap_or(general);
+        if seconds > 0 && seconds < minimum {
+            return Err(Refusal::TooBrief { minimum });
+        }
+        let granted = seconds.min(config.max_expires);
+        let q = contact.q().unwrap_or(1000);
+        let Contact::Address(mut contact) = contact else { continue };
+        contact.remove_param("expires");
+        let expires_at =
+            (granted > 0).then(|| now.checked_add(Duration::from_secs(granted.into())).unwrap_or(now));
+        wanted.push(Wanted { contact, q, expires_at });
+    }
+    Ok(Change::Contacts(wanted))
+}
