@@ -264,8 +264,7 @@ impl PhoneBuilder {
         }
         let shell = Shell::new(PhoneCore::new(config));
         let changed = Arc::clone(&shell.changed);
-        let mut options = Options::default();
-        options.tap = self.tap;
+        let options = Options { tap: self.tap, ..Options::default() };
         let handle = Driver::spawn(shell, sockets, options);
         let cname = format!("{}@{}", address.user().unwrap_or("phone"), address.host());
         let media = MediaOptions { cname, rtcp_interval: self.rtcp_interval, tap: self.media_tap };

@@ -130,7 +130,6 @@ impl Person {
                     self.story.ended.push(cause);
                     self.call = None;
                     self.plan.retain(|(_, act)| matches!(act, Act::Unregister));
-                    self.soon(now, Act::Unregister);
                 }
                 PhoneEvent::Progress { .. } | PhoneEvent::Confirmed { .. } => {}
                 other => panic!("unexpected: {other:?}"),

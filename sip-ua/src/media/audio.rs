@@ -74,7 +74,7 @@ impl Audio {
 
     /// Sends back what is heard, or stops doing so.
     pub fn echo(&self, on: bool) {
-        self.media.state().source = if on { Source::Echo([0; FRAME]) } else { Source::Silent };
+        self.media.state().source = if on { Source::Echo(Box::new([0; FRAME])) } else { Source::Silent };
         self.media.changed.notify_waiters();
     }
 

@@ -55,7 +55,7 @@ enum Source {
     /// Samples from a position on.
     Samples { samples: Vec<i16>, at: usize },
     /// What was heard in the frame before.
-    Echo([i16; FRAME]),
+    Echo(Box<[i16; FRAME]>),
 }
 
 /// Ten hours of a call; a recording that grows for ever would fill the memory.

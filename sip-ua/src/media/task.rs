@@ -72,7 +72,7 @@ impl State {
         let mut frame = [0; FRAME];
         match &mut self.source {
             Source::Silent => {}
-            Source::Echo(heard) => frame = *heard,
+            Source::Echo(heard) => frame = **heard,
             Source::Samples { samples, at } => {
                 let rest = samples.get(*at..).unwrap_or_default();
                 for (slot, sample) in frame.iter_mut().zip(rest) {
@@ -84,7 +84,7 @@ impl State {
         self.stream.tick(now, &frame);
         let heard = self.stream.next_frame(now);
         if let Source::Echo(last) = &mut self.source {
-            *last = heard;
+            **last = heard;
         }
         if let Some(recording) = &mut self.recording
             && recording.len() < MAX_RECORDING
