@@ -36,6 +36,9 @@ pub struct Config {
     /// How long after [`set_remote`](super::Session::set_remote) an address other than the signalled one may be
     /// learned; `None` hears the signalled one only. Default 30 s.
     pub latch_window: Option<Duration>,
+    /// Hear a peer that sends our own packets back: an echo service. RFC 3550 §8.2 calls that a loop and drops it,
+    /// for the sake of conferences; between two ends it would make a working echo silent. Default on.
+    pub hear_reflections: bool,
 }
 
 impl Config {
@@ -57,6 +60,7 @@ impl Config {
             rtcp_bandwidth: RTCP_BANDWIDTH,
             rtcp_minimum_interval: MINIMUM_INTERVAL,
             latch_window: Some(LATCH_WINDOW),
+            hear_reflections: true,
         }
     }
 

@@ -270,8 +270,12 @@ impl Session {
             }
         }
         if ssrc == self.ssrc {
+            // The first time it may be chance, and we take another SSRC; if that one comes back too, it is an echo.
+            let echo = self.conflicts.contains(&from) && self.config.hear_reflections;
             self.collide(now, from);
-            return self.discard(Discard::Looped { ssrc });
+            if !echo {
+                return self.discard(Discard::Looped { ssrc });
+            }
         }
         let arrival = self.arrival(now);
         let Some(source) = self.source(now, ssrc) else {

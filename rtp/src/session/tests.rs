@@ -120,7 +120,10 @@ fn rfc3550_6_3_5_a_silent_source_is_timed_out_and_its_counters_stay() {
 #[test]
 fn rfc3550_8_2_our_ssrc_from_elsewhere_makes_us_say_bye_and_change_once() {
     let now = Instant::now();
-    let mut session = session(now);
+    let mut config = config(1);
+    config.hear_reflections = false;
+    let mut session = Session::new(now, config);
+    session.set_remote(now, Remote::port_pair(peer()));
     session.send(now, 0, true, &[0; 160], 160).unwrap();
     let old = session.ssrc();
     assert_eq!(session.receive_rtp(now, peer(), &packet(old, 1)), Err(Discard::Looped { ssrc: old }));
@@ -129,6 +132,20 @@ fn rfc3550_8_2_our_ssrc_from_elsewhere_makes_us_say_bye_and_change_once() {
     let new = session.ssrc();
     assert_eq!(session.receive_rtp(now, peer(), &packet(new, 2)), Err(Discard::Looped { ssrc: new }));
     assert_eq!(session.ssrc(), new, "a known address in conflict is a loop");
+}
+
+/// An echo service sends our packets back as they are: after one change of SSRC it is heard like anybody else.
+#[test]
+fn an_echo_is_heard() {
+    let mut now = Instant::now();
+    let mut session = session(now);
+    let mut heard = 0;
+    for _ in 0..10 {
+        now += Duration::from_millis(20);
+        let sent = session.send(now, 0, false, &[0; 160], 160).unwrap();
+        heard += usize::from(session.receive_rtp(now, peer(), &sent.payload).is_ok());
+    }
+    assert_eq!(heard, 8, "one for the change, one for probation");
 }
 
 #[test]
