@@ -1,1 +1,46 @@
-//! Calls between this stack and programs that we did not write.
+//! Calls between this stack and programs that we did not write: SIPp, baresip, Kamailio.
+//!
+//! Everything runs on loopback, on ports that were free a moment ago, for a bounded time, and each process is ended by
+//! its own id. A program that is not installed makes a test say so and pass; with `INTEROP_REQUIRED=1` or `CI=true`
+//! it fails instead. `INTEROP=off` leaves these tests out, `SIP_BIN` names another `sip` program to test,
+//! `INTEROP_KEEP=1` keeps the logs of tests that pass.
+//!
+//! ```
+//! use interop::{Dir, Process};
+//! let dir = Dir::new("example");
+//! let mut echo = Process::start(&dir, "echo", "echo", ["listening", "udp:127.0.0.1:5060"]);
+//! assert_eq!(echo.wait_for("listening "), "listening udp:127.0.0.1:5060");
+//! assert_eq!(echo.finish(), 0);
+//! ```
+// A library for tests: what goes wrong in it ends the test that asked, and what it prints explains a failure.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
+
+mod baresip;
+mod dir;
+mod gate;
+mod isolate;
+mod kamailio;
+mod ours;
+mod ports;
+mod process;
+mod sipp;
+mod sound;
+mod wire;
+
+pub use baresip::Baresip;
+pub use dir::Dir;
+pub use gate::{Turn, turn};
+pub use isolate::isolated;
+pub use kamailio::Kamailio;
+pub use ours::{Call, Phone, Server};
+pub use ports::{free_port, free_tcp_and_udp_port, wait_until_bound};
+pub use process::{PATIENCE, Process};
+pub use sipp::Sipp;
+pub use sound::{assert_holds_tone, assert_sounds_like, pcap_alaw, write_tone};
+pub use wire::{TcpPeer, UdpPeer, status_of};

@@ -1,0 +1,57 @@
+//! baresip, a phone.
+
+use std::path::PathBuf;
+
+use crate::dir::Dir;
+use crate::ports::{free_port, free_tcp_and_udp_port, wait_until_bound};
+use crate::process::Process;
+use crate::sound::write_tone;
+
+/// A running baresip that answers every call, plays a tone and records what it hears.
+#[derive(Debug)]
+pub struct Baresip {
+    /// The process.
+    pub process: Process,
+    /// Its SIP port on loopback.
+    pub port: u16,
+    recordings: PathBuf,
+}
+
+impl Baresip {
+    /// Starts it with a line of its `accounts` file, a tone of `hertz` to play, and commands to begin with.
+    pub fn start(dir: &Dir, account: &str, hertz: f64, commands: &[&str]) -> Self {
+        let home = dir.file("baresip");
+        let recordings = home.join("recordings");
+        std::fs::create_dir_all(&recordings).expect("folders of baresip");
+        let (port, media) = (free_tcp_and_udp_port(), free_port(20));
+        let tone = home.join("tone.wav");
+        write_tone(&tone, hertz, 30.0);
+        let config = include_str!("../configs/baresip.config")
+            .replace("@PORT@", &port.to_string())
+            .replace("@MEDIA@", &format!("{media}-{}", media + 20))
+            .replace("@DIR@", &home.display().to_string());
+        std::fs::write(home.join("config"), config).expect("baresip's configuration");
+        std::fs::write(home.join("accounts"), format!("{account}\n")).expect("baresip's account");
+        std::fs::write(home.join("contacts"), "").expect("baresip's contacts");
+        let mut arguments =
+            vec!["-4".to_string(), "-f".into(), home.display().to_string(), "-t".into(), "60".into()];
+        for command in commands {
+            arguments.extend(["-e".into(), (*command).into()]);
+        }
+        let process = Process::start(dir, "baresip-log", "baresip", arguments);
+        wait_until_bound(port);
+        Self { process, port, recordings }
+    }
+
+    /// What it heard in its call, once that is over.
+    ///
+    /// # Panics
+    /// If it recorded nothing.
+    pub fn heard(&self) -> PathBuf {
+        let all =
+            std::fs::read_dir(&self.recordings).expect("recordings").flatten().map(|entry| entry.path());
+        let mut decoded: Vec<PathBuf> = all.filter(|path| path.to_string_lossy().contains("-dec")).collect();
+        decoded.sort();
+        decoded.pop().expect("baresip recorded nothing")
+    }
+}

@@ -1,0 +1,43 @@
+//! Whether a test can run here, and whose turn it is.
+
+use std::env;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Held while a test runs: these tests share two cores and expect answers in time, so they go one by one.
+#[derive(Debug)]
+pub struct Turn(#[allow(dead_code)] MutexGuard<'static, ()>);
+
+static TURN: Mutex<()> = Mutex::new(());
+
+/// The turn of a test that needs these programs, or `None` if it has to be skipped.
+///
+/// # Panics
+/// If a program is missing where all must be there (`INTEROP_REQUIRED=1`, `CI=true`).
+pub fn turn(programs: &[&str]) -> Option<Turn> {
+    let set =
+        |name: &str, values: &[&str]| env::var(name).is_ok_and(|value| values.contains(&value.as_str()));
+    if set("INTEROP", &["off", "0"]) {
+        println!("skipped: INTEROP=off");
+        return None;
+    }
+    for program in programs {
+        if !is_installed(program) {
+            let hint = "install the Debian packages sip-tester, baresip-core and kamailio";
+            assert!(
+                !set("INTEROP_REQUIRED", &["1", "true"]) && !set("CI", &["1", "true"]),
+                "{program} is required and not installed; {hint}"
+            );
+            println!("skipped: {program} is not installed; {hint}");
+            return None;
+        }
+    }
+    Some(Turn(TURN.lock().unwrap_or_else(PoisonError::into_inner)))
+}
+
+fn is_installed(program: &str) -> bool {
+    let paths = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&paths)
+        .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
+        .any(|folder| Path::new(&folder).join(program).is_file())
+}

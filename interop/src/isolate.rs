@@ -1,0 +1,45 @@
+//! A network of the test's own: hostile messages name hosts all over the world, and nothing may be sent there.
+
+use std::env;
+use std::process::{Command, Stdio};
+
+use crate::ours::program;
+
+/// Set in the process that runs inside.
+const INSIDE: &str = "INTEROP_ISOLATED";
+
+/// Whether to go on: `true` inside a network that has only loopback. Outside, the test of this name is run again
+/// inside of one and `false` comes back.
+///
+/// # Panics
+/// If that run fails, or if no such network can be made where these tests must run.
+pub fn isolated(test: &str) -> bool {
+    if env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let sip = program(); // built out here: inside there is no registry to ask
+    let own = env::current_exe().expect("this program");
+    let enter = "ip link set lo up && exec \"$0\" --exact \"$1\" --nocapture";
+    for user in [&["-n"][..], &["-r", "-n"]] {
+        let unshare = |shell: &str| {
+            let mut command = Command::new("unshare");
+            command.args(user).args(["sh", "-c", shell]).arg(&own).arg(test);
+            command.env(INSIDE, "1").env("SIP_BIN", sip);
+            command
+        };
+        let possible = unshare("ip link set lo up").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if possible.is_ok_and(|status| status.success()) {
+            let passed = unshare(enter).status().is_ok_and(|status| status.success());
+            assert!(passed, "{test} failed in its own network; see above");
+            return false;
+        }
+    }
+    let required =
+        ["INTEROP_REQUIRED", "CI"].iter().any(|name| env::var(name).is_ok_and(|value| value != "0"));
+    assert!(
+        !required,
+        "{test} needs unshare and ip (packages util-linux and iproute2) and the right to use them"
+    );
+    println!("skipped: {test} needs a network of its own, and unshare gives none here");
+    false
+}

@@ -1,0 +1,167 @@
+//! The `sip` program: server, phone and call.
+
+use std::env;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::dir::{Dir, profile_dir, target_dir};
+use crate::process::Process;
+
+/// The program, built once in this build's own profile, or the one that `SIP_BIN` names.
+pub(crate) fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        if let Some(path) = env::var_os("SIP_BIN") {
+            return path.into();
+        }
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+        let mut command = Command::new(cargo);
+        command.args(["build", "--quiet", "-p", "sip-cli", "--bin", "sip", "--target-dir"]).arg(target_dir());
+        if !cfg!(debug_assertions) {
+            command.arg("--release");
+        }
+        command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        assert!(command.status().is_ok_and(|status| status.success()), "cargo cannot build the sip program");
+        profile_dir().join("sip")
+    })
+}
+
+/// The address in a line `listening udp:127.0.0.1:40123`.
+fn listening(process: &mut Process, transport: &str) -> SocketAddr {
+    let wanted = format!("listening {transport}:");
+    let line = process.wait_for(&wanted);
+    let address = line.split(&wanted).nth(1).and_then(|rest| rest.split_whitespace().next());
+    address.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no address in {line:?}"))
+}
+
+/// A running `sip server`.
+#[derive(Debug)]
+pub struct Server {
+    /// The process.
+    pub process: Process,
+    /// Its UDP listener.
+    pub udp: SocketAddr,
+    /// Its TCP listener.
+    pub tcp: SocketAddr,
+}
+
+impl Server {
+    /// A server for the domain `example.test` with these users, or one that asks nobody for a password.
+    pub fn start(dir: &Dir, users: Option<&[(String, String)]>, more: &[&str]) -> Self {
+        let mut arguments: Vec<OsString> = [
+            "server",
+            "--listen",
+            "udp:127.0.0.1:0",
+            "--listen",
+            "tcp:127.0.0.1:0",
+            "--domain",
+            "example.test",
+        ]
+        .map(OsString::from)
+        .to_vec();
+        match users {
+            Some(users) => {
+                let mut text = String::from("# users of this test\n");
+                for (name, password) in users {
+                    let _ = writeln!(text, "{name}:{password}");
+                }
+                arguments.push("--users".into());
+                arguments.push(dir.write("users", text).into());
+            }
+            None => arguments.push("--no-auth".into()),
+        }
+        arguments.extend(more.iter().map(OsString::from));
+        let mut process = Process::start(dir, "server", program(), arguments);
+        let udp = listening(&mut process, "udp");
+        let tcp = listening(&mut process, "tcp");
+        Self { process, udp, tcp }
+    }
+
+    /// `sip:127.0.0.1:PORT`, as `--proxy` wants it.
+    pub fn uri(&self) -> String {
+        format!("sip:{}", self.udp)
+    }
+}
+
+/// A running `sip phone`.
+#[derive(Debug)]
+pub struct Phone {
+    /// The process.
+    pub process: Process,
+    /// Its UDP listener.
+    pub udp: SocketAddr,
+}
+
+impl Phone {
+    /// A phone with these arguments, listening on a free UDP port.
+    pub fn start<A: AsRef<std::ffi::OsStr>>(
+        dir: &Dir,
+        name: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        let mut all: Vec<OsString> = ["phone", "--listen", "udp:127.0.0.1:0"].map(OsString::from).to_vec();
+        all.extend(arguments.into_iter().map(|argument| argument.as_ref().to_os_string()));
+        let mut process = Process::start(dir, name, program(), all);
+        let udp = listening(&mut process, "udp");
+        Self { process, udp }
+    }
+
+    /// Waits until it has registered.
+    pub fn registered(mut self) -> Self {
+        self.process.wait_for("registered");
+        self
+    }
+}
+
+/// A `sip call` that ran to its end.
+#[derive(Debug)]
+pub struct Call {
+    /// The exit code.
+    pub code: i32,
+    /// The object that `--json` prints, if it printed one.
+    pub json: Value,
+}
+
+impl Call {
+    /// Starts a call; [`Call::end`] waits for its end.
+    pub fn start<A: AsRef<std::ffi::OsStr>>(
+        dir: &Dir,
+        name: &str,
+        uri: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Process {
+        let mut all: Vec<OsString> =
+            ["call", uri, "--json", "--listen", "udp:127.0.0.1:0"].map(OsString::from).to_vec();
+        all.extend(arguments.into_iter().map(|argument| argument.as_ref().to_os_string()));
+        Process::start(dir, name, program(), all)
+    }
+
+    /// Waits for the end of a call that takes this long.
+    pub fn end(mut process: Process, patience: Duration) -> Self {
+        let code = process.finish_within(patience);
+        let lines = process.lines();
+        let json = lines.iter().rev().find_map(|line| serde_json::from_str(line).ok()).unwrap_or(Value::Null);
+        Self { code, json }
+    }
+
+    /// Calls and waits.
+    pub fn run<A: AsRef<std::ffi::OsStr>>(
+        dir: &Dir,
+        uri: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        Self::end(Self::start(dir, "call", uri, arguments), Duration::from_secs(60))
+    }
+
+    /// A value of the object, by JSON pointer.
+    pub fn value(&self, pointer: &str) -> &Value {
+        self.json.pointer(pointer).unwrap_or(&Value::Null)
+    }
+}
