@@ -1,0 +1,327 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// What `--help` says about exit codes; the codes themselves are in [`crate::exit`].
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  answered and ended well (server, phone, demo: everything went well)
+  1  wrong usage, or a fault of this program or machine
+  2  busy or declined (486, 600, 603)
+  3  no answer: not answered in time, or cancelled
+  4  unreachable: no such host, no connection, no reaction, 408, 503, 504
+  5  refused otherwise (3xx to 6xx); the status is in the output
+  6  the user or password was not accepted (401, 407)
+  7  bad media: nothing agreed on (488), or no audio packet came";
+
+/// SIP on the command line: a phone, a call, a server, and a demonstration of all of them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sip",
+    version,
+    after_help = EXIT_CODES,
+    disable_help_subcommand = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Write JSON for machines: one object per line on standard output.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Say more on standard error; -vv and -vvv say still more. RUST_LOG chooses by module.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show a whole call on this machine: register, call through a proxy, talk, press digits, hold, hang up.
+    Demo(DemoArgs),
+    /// Run a registrar and proxy.
+    Server(ServerArgs),
+    /// Be a phone: register, ring, answer, call.
+    Phone(PhoneArgs),
+    /// Make one call; the exit code tells what became of it.
+    Call(CallArgs),
+}
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  sip demo                 the call as a ladder, its quality, and whether all was as it should be
+  sip demo --out call      keeps recordings and capture in the folder `call`
+  sip demo --json          the same for machines
+
+Only the loopback interface and free ports are used; it takes about ten seconds.
+The exit code is 0 only if everything was verified.";
+
+/// `sip demo`.
+#[derive(Debug, Args)]
+#[command(after_help = DEMO_EXAMPLES)]
+pub(crate) struct DemoArgs {
+    /// Folder for the recordings and the packet capture; a new one for temporary files if it is not given.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+const SERVER_EXAMPLES: &str = "\
+Examples:
+  sip server --domain example.com --users users.txt
+  sip server --listen udp:192.0.2.1:5060 --domain example.com --users users.txt
+  sip server --listen udp:127.0.0.1:0 --domain example.com --no-auth
+  sip server --listen udp:127.0.0.1:0 --no-auth --next-hop 'sip:127.0.0.1:5070'
+
+The file of users has a line `name:password` for each; lines with # are comments.
+Port 0 takes a free port. The first lines of output name every listener: `listening udp:127.0.0.1:40123`.
+Ctrl-C ends it.";
+
+/// `sip server`.
+#[derive(Debug, Args)]
+#[command(after_help = SERVER_EXAMPLES)]
+pub(crate) struct ServerArgs {
+    /// Where to listen: udp:ADDRESS:PORT or tcp:ADDRESS:PORT, IPv6 addresses in brackets; several times if needed.
+    #[arg(long, value_name = "udp:ADDRESS:PORT", default_values = ["udp:0.0.0.0:5060", "tcp:0.0.0.0:5060"])]
+    pub(crate) listen: Vec<String>,
+
+    /// A domain whose users register here; several times if needed. Without one this is a proxy only.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) domain: Vec<String>,
+
+    /// The users, a line `name:password` each.
+    #[arg(long, value_name = "FILE", required_unless_present = "no_auth")]
+    pub(crate) users: Option<PathBuf>,
+
+    /// Ask nobody for a password: for tests, and behind something that does.
+    #[arg(long)]
+    pub(crate) no_auth: bool,
+
+    /// Send every new request here instead of looking its user up.
+    #[arg(long, value_name = "URI")]
+    pub(crate) next_hop: Option<String>,
+
+    /// Do not ask to stay in the path of dialogs (Record-Route).
+    #[arg(long)]
+    pub(crate) no_record_route: bool,
+}
+
+const PHONE_EXAMPLES: &str = "\
+Examples:
+  sip phone --listen udp:0.0.0.0:5070 --answer --echo
+  sip phone --register sip:bob@example.com --password secret --answer --record bob.wav
+  sip phone --register sip:bob@example.com --password secret --proxy sip:192.0.2.1:5060
+  sip phone --listen udp:127.0.0.1:0 --answer --play hello.wav --for 30
+
+Commands, each a line on standard input; they concern the last call that `n` or an event made current:
+  a          answer                 c URI      call somebody
+  h          hang up or reject      n          make the next call current
+  o          hold, or resume        l          list the calls
+  d 123#     send digits            q          hang up everything, unregister, end
+
+Without --answer and without somebody to type `a` it rings until the caller gives up.
+Port 0 takes a free port. The first lines of output name every listener: `listening udp:127.0.0.1:40123`.
+Ctrl-C hangs up, unregisters and ends it; once more ends it at once.";
+
+/// `sip phone`.
+#[derive(Debug, Args)]
+#[command(after_help = PHONE_EXAMPLES)]
+pub(crate) struct PhoneArgs {
+    /// Where to listen: udp:ADDRESS:PORT or tcp:ADDRESS:PORT; several times if needed. UDP and TCP on free ports
+    /// if it is not given.
+    #[arg(long, value_name = "udp:ADDRESS:PORT")]
+    pub(crate) listen: Vec<String>,
+
+    /// Register this address at its domain, by way of --proxy if that is given.
+    #[arg(long, value_name = "sip:USER@DOMAIN")]
+    pub(crate) register: Option<String>,
+
+    /// Our address when it is not registered.
+    #[arg(long, value_name = "sip:USER@DOMAIN", conflicts_with = "register")]
+    pub(crate) from: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) account: Account,
+
+    /// Seconds for which to register; refreshed in time.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    pub(crate) expires: u32,
+
+    /// Answer every call at once.
+    #[arg(long)]
+    pub(crate) answer: bool,
+
+    /// Send back what is heard.
+    #[arg(long, conflicts_with = "play")]
+    pub(crate) echo: bool,
+
+    /// Play this WAV file to every peer.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) play: Option<PathBuf>,
+
+    /// Record what is heard: the first call into FILE.wav, the next into FILE-2.wav, and so on.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+
+    /// End after this time, hanging up whatever is there.
+    #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) duration: Option<Duration>,
+}
+
+const CALL_EXAMPLES: &str = "\
+Examples:
+  sip call sip:bob@192.0.2.7 --play hello.wav
+  sip call sip:bob@example.com --from sip:alice@example.com --password secret
+  sip call sip:bob@example.com --proxy sip:192.0.2.1:5060 --ring 20
+  sip call sip:+15550100@trunk.example --dtmf 123# --for 10 --record heard.wav
+  sip call sip:echo@127.0.0.1:5070 --for 3 --json | jq .media
+
+The call ends after --for, else when --play has been played, else when the peer hangs up.
+Ctrl-C hangs up; while it rings it cancels.";
+
+/// `sip call`.
+#[derive(Debug, Args)]
+#[command(after_help = CALL_EXAMPLES)]
+pub(crate) struct CallArgs {
+    /// Who to call, such as sip:bob@example.com.
+    #[arg(value_name = "URI")]
+    pub(crate) uri: String,
+
+    /// Who calls.
+    #[arg(long, value_name = "sip:USER@DOMAIN")]
+    pub(crate) from: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) account: Account,
+
+    /// Where to listen; UDP and TCP on free ports if it is not given.
+    #[arg(long, value_name = "udp:ADDRESS:PORT")]
+    pub(crate) listen: Vec<String>,
+
+    /// Play this WAV file when answered; the call ends with it unless --for is given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) play: Option<PathBuf>,
+
+    /// Record what is heard into this WAV file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+
+    /// Digits to send when answered: 0-9 * # A-D.
+    #[arg(long, value_name = "DIGITS", value_parser = digits)]
+    pub(crate) dtmf: Option<String>,
+
+    /// Hang up this long after the answer.
+    #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) duration: Option<Duration>,
+
+    /// Give up when not answered in this time.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60")]
+    pub(crate) ring: Duration,
+}
+
+/// Who we are to servers, and which one we ask.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Account {
+    /// User name for authentication; the user of our address if it is not given.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) username: Option<String>,
+
+    /// Password for authentication.
+    #[arg(long, value_name = "PASSWORD", env = "SIP_PASSWORD", hide_env_values = true)]
+    pub(crate) password: Option<String>,
+
+    /// Send everything to this proxy first.
+    #[arg(long, value_name = "URI")]
+    pub(crate) proxy: Option<String>,
+}
+
+/// Seconds, with a fraction if wanted.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text.parse().map_err(|_| format!("{text:?} is no number of seconds"))?;
+    Duration::try_from_secs_f64(number).map_err(|_| format!("{text} seconds cannot be waited"))
+}
+
+/// Digits that a telephone has.
+fn digits(text: &str) -> Result<String, String> {
+    match text.chars().find(|&key| rtp::dtmf::Event::from_key(key).is_none()) {
+        Some(wrong) => Err(format!("{wrong:?} is no key of a telephone; use 0-9 * # A-D")),
+        None => Ok(text.into()),
+    }
+}
+
+/// A listener in the words of `--listen`, for the `listening` lines.
+pub(crate) fn listener(transport: &str, address: SocketAddr) -> String {
+    format!("{transport}:{address}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_subcommand_has_help_with_examples() {
+        for name in ["demo", "server", "phone", "call"] {
+            let mut command = Cli::command();
+            let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
+            assert!(help.contains(&format!("  sip {name}")), "{help}");
+        }
+        let help = Cli::command().render_help().to_string();
+        assert!(help.contains("Exit codes:"), "{help}");
+    }
+
+    #[test]
+    fn a_call_with_everything() {
+        let cli = Cli::try_parse_from([
+            "sip",
+            "call",
+            "sip:bob@example.com",
+            "--from",
+            "sip:alice@example.com",
+            "--password",
+            "p",
+            "--proxy",
+            "sip:127.0.0.1:5060",
+            "--play",
+            "a.wav",
+            "--record",
+            "b.wav",
+            "--dtmf",
+            "123#",
+            "--for",
+            "2.5",
+            "--json",
+        ])
+        .unwrap();
+        let Command::Call(call) = cli.command else { panic!() };
+        assert!(cli.json);
+        assert_eq!(call.duration, Some(Duration::from_millis(2500)));
+        assert_eq!(call.ring, Duration::from_secs(60));
+        assert_eq!(call.dtmf.as_deref(), Some("123#"));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_its_reason() {
+        for (line, reason) in [
+            (&["sip", "call", "sip:b@c", "--dtmf", "12x"][..], "no key of a telephone"),
+            (&["sip", "call", "sip:b@c", "--for", "soon"], "no number of seconds"),
+            (&["sip", "call", "sip:b@c", "--for=-1"], "cannot be waited"),
+            (&["sip", "phone", "--echo", "--play", "a.wav"], "cannot be used with"),
+            (&["sip", "server", "--domain", "example.com"], "--users"),
+        ] {
+            let error = Cli::try_parse_from(line).unwrap_err().to_string();
+            assert!(error.contains(reason), "{line:?}: {error}");
+        }
+    }
+}

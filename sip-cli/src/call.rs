@@ -1,0 +1,274 @@
+//! `sip call`: one call from dialling to the end.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sip_message::StatusCode;
+use sip_ua::{Call, CallError, OutgoingCall, Phone, Statistics};
+use tokio::time::{sleep_until, timeout};
+
+use crate::account::{ANONYMOUS, Identity, code_of};
+use crate::args::CallArgs;
+use crate::exit::{Code, Failure};
+use crate::interrupt::Interrupt;
+use crate::media;
+use crate::output::Output;
+
+/// How long a peer that we gave up on may take to say so: it may be the very reason why we gave up.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A call shorter than this may end before its first packet, which says nothing about the media.
+const TOO_SHORT_TO_JUDGE: Duration = Duration::from_secs(1);
+
+/// What became of the call, as it goes into JSON.
+#[derive(Debug, Default)]
+struct Outcome {
+    code: Option<Code>,
+    status: Option<(u16, String)>,
+    ringing: Option<Duration>,
+    answered: Option<Duration>,
+    duration: Option<Duration>,
+    ended_by: Option<&'static str>,
+    error: Option<String>,
+    digits: String,
+    statistics: Option<Statistics>,
+}
+
+/// Makes the call.
+pub(crate) async fn run(args: CallArgs, output: Output, mut interrupt: Interrupt) -> Result<Code, Failure> {
+    let sound = match &args.play {
+        Some(path) => Some(
+            rtp::audio::wav::read(path)
+                .map_err(|error| Failure::fault(format!("{}: {error}", path.display())))?,
+        ),
+        None => None,
+    };
+    let address = args.from.as_deref().unwrap_or(ANONYMOUS);
+    let phone =
+        Identity { address, account: &args.account, listen: &args.listen, expires: 0, peer: Some(&args.uri) }
+            .bind()
+            .await?;
+    // With --json the one object at the end is all there is, so that it can be piped on.
+    if !output.is_json() {
+        output.listening(phone.locals());
+    }
+    let mut outcome = Outcome::default();
+    let code = make(&args, &phone, sound, output, &mut interrupt, &mut outcome).await;
+    phone.close().await;
+    let code = code?;
+    outcome.code = Some(code);
+    if output.is_json() {
+        output.event(outcome.to_json(&args), "");
+    } else if let Some(error) = &outcome.error {
+        return Err(Failure::new(code, error));
+    }
+    Ok(code)
+}
+
+async fn make(
+    args: &CallArgs,
+    phone: &Phone,
+    sound: Option<Vec<i16>>,
+    output: Output,
+    interrupt: &mut Interrupt,
+    outcome: &mut Outcome,
+) -> Result<Code, Failure> {
+    let began = Instant::now();
+    let ringing = match phone.call(&args.uri).await {
+        Ok(ringing) => ringing,
+        Err(error) => return Err(Failure::new(code_of(&error), error)),
+    };
+    output.text(format_args!("calling {}", args.uri));
+    let answered = dial(args, ringing, began, output, interrupt, outcome).await;
+    match answered {
+        Ok(call) => {
+            let answered = began.elapsed();
+            outcome.answered = Some(answered);
+            outcome.status = Some((200, "OK".into()));
+            output.text(format_args!("answered after {:.1} s", answered.as_secs_f64()));
+            Ok(talk(args, call, sound, output, interrupt, outcome).await)
+        }
+        Err(error) => {
+            if let Some(status) = error.status() {
+                let reason = match &error {
+                    CallError::Rejected { reason, .. } => reason.clone(),
+                    _ => status.reason().into(),
+                };
+                outcome.status = Some((status.code(), reason));
+            }
+            outcome.error.get_or_insert_with(|| describe(&error, args));
+            Ok(code_of(&error))
+        }
+    }
+}
+
+fn describe(error: &CallError, args: &CallArgs) -> String {
+    let hint = match error.status().map(|status| status.code()) {
+        Some(401 | 407) if args.account.password.is_none() => "; name --from and --password",
+        Some(401 | 407) => "; check user and password",
+        _ => "",
+    };
+    format!("{}: {error}{hint}", args.uri)
+}
+
+/// Waits for the answer, as long as the caller wants to.
+async fn dial(
+    args: &CallArgs,
+    mut ringing: OutgoingCall,
+    began: Instant,
+    output: Output,
+    interrupt: &mut Interrupt,
+    outcome: &mut Outcome,
+) -> Result<Call, CallError> {
+    let patience = tokio::time::Instant::from_std(began + args.ring);
+    let gave_up = loop {
+        tokio::select! {
+            progress = ringing.progress() => match progress {
+                Some(progress) => {
+                    let (status, reason) = (progress.status(), progress.reason());
+                    if status.code() == 180 {
+                        outcome.ringing.get_or_insert_with(|| began.elapsed());
+                    }
+                    let early = if progress.early_media { ", with early media" } else { "" };
+                    output.text(format_args!("{} {reason}{early}", status.code()));
+                }
+                None => break None,
+            },
+            () = sleep_until(patience) => break Some("not answered in time"),
+            () = interrupt.requested() => break Some("interrupted"),
+        }
+    };
+    let Some(why) = gave_up else { return ringing.answered().await };
+    output.text(format_args!("{why}: cancelling"));
+    outcome.error = Some(format!("{}: {why}, cancelled", args.uri));
+    ringing.cancel();
+    match timeout(CANCEL_PATIENCE, ringing.answered()).await {
+        // The answer crossed our CANCEL: nobody is left to talk.
+        Ok(Ok(call)) => {
+            call.hang_up().await;
+            Err(CallError::Cancelled)
+        }
+        Ok(Err(CallError::Cancelled)) => Err(CallError::Cancelled),
+        Ok(Err(CallError::Rejected { status, .. })) if status == StatusCode::REQUEST_TERMINATED => {
+            Err(CallError::Cancelled)
+        }
+        Ok(Err(error)) => {
+            outcome.error = None;
+            Err(error)
+        }
+        Err(_) => Err(CallError::Cancelled),
+    }
+}
+
+/// The call stands.
+async fn talk(
+    args: &CallArgs,
+    call: Call,
+    sound: Option<Vec<i16>>,
+    output: Output,
+    interrupt: &mut Interrupt,
+    outcome: &mut Outcome,
+) -> Code {
+    let since = Instant::now();
+    let audio = call.audio();
+    if let Some(path) = &args.record {
+        audio.record(path);
+    }
+    let plays = sound.is_some();
+    let play = {
+        let audio = audio.clone();
+        async move {
+            match sound {
+                Some(samples) => audio.play_samples(samples).await,
+                None => Ok(()),
+            }
+        }
+    };
+    let press = {
+        let (audio, digits) = (audio.clone(), args.dtmf.clone());
+        async move {
+            match digits {
+                Some(digits) => audio.send_digits(&digits).await,
+                None => Ok(()),
+            }
+        }
+    };
+    let deed = async { tokio::join!(play, press) };
+    tokio::pin!(deed);
+    let end = args.duration.map(|duration| tokio::time::Instant::from_std(since + duration));
+    let mut busy = true;
+    let mut fault = None;
+    let by_peer = loop {
+        tokio::select! {
+            _ = call.ended() => break true,
+            digit = audio.next_digit() => match digit {
+                Some(digit) => {
+                    outcome.digits.push(digit);
+                    output.text(format_args!("digit {digit}"));
+                }
+                // The media is over, so the call is about to be.
+                None => { call.ended().await; break true }
+            },
+            (played, pressed) = &mut deed, if busy => {
+                busy = false;
+                for error in [played.err(), pressed.err()].into_iter().flatten() {
+                    if !matches!(error, sip_ua::AudioError::Ended) {
+                        fault = Some(error.to_string());
+                    }
+                }
+                if plays && end.is_none() {
+                    break false;
+                }
+            }
+            () = async { match end { Some(end) => sleep_until(end).await, None => std::future::pending().await } } => {
+                break false;
+            }
+            () = interrupt.requested() => break false,
+        }
+    };
+    let lasted = since.elapsed();
+    let summary = if by_peer { call.ended().await } else { call.hang_up().await };
+    let received = summary.statistics.session.received.packets;
+    outcome.duration = Some(lasted);
+    outcome.ended_by = Some(if by_peer { "peer" } else { "us" });
+    outcome.statistics = Some(summary.statistics);
+    output.text(format_args!(
+        "ended by {} after {:.1} s",
+        if by_peer { "the peer" } else { "us" },
+        lasted.as_secs_f64()
+    ));
+    output.text(media::to_line(&summary.statistics));
+    if let Some(path) = &args.record {
+        output.text(format_args!("recorded in {}", path.display()));
+    }
+    if summary.ended.bad_media || (received == 0 && lasted >= TOO_SHORT_TO_JUDGE) {
+        outcome.error = Some(format!("{}: not one audio packet came", args.uri));
+        return Code::BadMedia;
+    }
+    if let Some(fault) = fault {
+        outcome.error = Some(format!("{}: {fault}", args.uri));
+        return Code::BadMedia;
+    }
+    Code::Well
+}
+
+impl Outcome {
+    fn to_json(&self, args: &CallArgs) -> Value {
+        let code = self.code.unwrap_or(Code::Fault);
+        json!({
+            "uri": args.uri,
+            "result": code.word(),
+            "exit_code": code.number(),
+            "status": self.status.as_ref().map(|(code, _)| code),
+            "reason": self.status.as_ref().map(|(_, reason)| reason),
+            "ringing_after_seconds": self.ringing.map(media::seconds),
+            "answered_after_seconds": self.answered.map(media::seconds),
+            "duration_seconds": self.duration.map(media::seconds),
+            "ended_by": self.ended_by,
+            "digits_received": self.digits,
+            "recording": self.answered.and(args.record.as_ref()).map(|path| path.display().to_string()),
+            "media": self.statistics.as_ref().map(media::to_json),
+            "error": self.error,
+        })
+    }
+}

@@ -1,0 +1,87 @@
+//! What is typed into `sip phone`.
+
+/// A command: one line of standard input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Answer what rings.
+    Answer,
+    /// Hang up, cancel or reject.
+    HangUp,
+    /// Hold, or resume what is held.
+    Hold,
+    /// Send digits.
+    Digits(String),
+    /// Call somebody.
+    Call(String),
+    /// Make the next call the current one.
+    Next,
+    /// List the calls.
+    List,
+    /// End the program.
+    Quit,
+}
+
+impl Command {
+    /// Reads a line. `Ok(None)` for an empty one.
+    ///
+    /// # Errors
+    /// A line for the person who typed it.
+    pub(crate) fn parse(line: &str) -> Result<Option<Self>, String> {
+        let line = line.trim();
+        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        let rest = rest.trim();
+        let command = match word {
+            "" => return Ok(None),
+            "a" | "answer" => Self::Answer,
+            "h" | "hangup" => Self::HangUp,
+            "o" | "hold" => Self::Hold,
+            "n" | "next" => Self::Next,
+            "l" | "list" => Self::List,
+            "q" | "quit" => Self::Quit,
+            "c" | "call" if !rest.is_empty() => return Ok(Some(Self::Call(rest.into()))),
+            "c" | "call" => return Err("whom? type `c sip:bob@example.com`".into()),
+            "d" | "digits" => return digits(rest).map(Some),
+            _ => return Err(format!("{word:?} is no command; there are a h o d c n l q")),
+        };
+        if rest.is_empty() { Ok(Some(command)) } else { Err(format!("`{word}` stands alone on its line")) }
+    }
+}
+
+fn digits(text: &str) -> Result<Command, String> {
+    let keys: String = text.chars().filter(|key| !key.is_whitespace()).collect();
+    match keys.chars().find(|&key| rtp::dtmf::Event::from_key(key).is_none()) {
+        Some(wrong) => Err(format!("{wrong:?} is no key of a telephone; use 0-9 * # A-D")),
+        None if keys.is_empty() => Err("which? type `d 123#`".into()),
+        None => Ok(Command::Digits(keys)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_become_commands() {
+        for (line, command) in [
+            ("a", Command::Answer),
+            ("  h \r", Command::HangUp),
+            ("hold", Command::Hold),
+            ("d 12 3#", Command::Digits("123#".into())),
+            ("c  sip:bob@example.com ", Command::Call("sip:bob@example.com".into())),
+            ("q", Command::Quit),
+        ] {
+            assert_eq!(Command::parse(line), Ok(Some(command)), "{line}");
+        }
+        assert_eq!(Command::parse("   "), Ok(None));
+    }
+
+    #[test]
+    fn wrong_lines_say_what_would_be_right() {
+        for (line, hint) in
+            [("x", "a h o d c"), ("c", "sip:"), ("d", "d 123#"), ("d 1y", "no key"), ("a b", "alone")]
+        {
+            let error = Command::parse(line).unwrap_err();
+            assert!(error.contains(hint), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! `sip server`: registrar and proxy.
+
+use serde_json::json;
+use sip_message::Uri;
+use sip_server::{Server, Users};
+use sip_transport::tokio::Tap;
+
+use crate::args::ServerArgs;
+use crate::exit::{Code, Failure};
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+
+/// Runs until it is told to end.
+pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interrupt) -> Result<Code, Failure> {
+    let mut builder = Server::builder();
+    for listen in &args.listen {
+        builder = builder.listen(listen);
+    }
+    for domain in args.domain {
+        builder = builder.domain(domain);
+    }
+    if let (Some(path), false) = (&args.users, args.no_auth) {
+        builder = builder.users(Users::read(path).map_err(Failure::fault)?);
+    }
+    if let Some(text) = &args.next_hop {
+        let uri: Uri =
+            text.parse().map_err(|error| Failure::fault(format_args!("--next-hop {text}: {error}")))?;
+        builder = builder.next_hop(uri);
+    }
+    if args.no_record_route {
+        builder = builder.configure(|config| config.record_route = false);
+    }
+    let server = builder.build().await.map_err(Failure::fault)?;
+    output.listening(server.locals());
+    let handle = server.handle();
+    let counts = server.run_until(async {
+        interrupt.requested().await;
+        handle.counts()
+    });
+    let counts = counts.await;
+    let (done, bindings) = (counts.server, counts.bindings);
+    output.event(
+        json!({
+            "event": "ended",
+            "registered": done.registered,
+            "challenges": done.challenges,
+            "wrong_credentials": done.wrong_credentials,
+            "proxied": done.proxied,
+            "refused": done.refused,
+            "overloaded": done.overloaded,
+            "bindings": bindings,
+        }),
+        format_args!(
+            "{} registrations granted, {} requests proxied, {} refused, {bindings} bindings at the end",
+            done.registered, done.proxied, done.refused
+        ),
+    );
+    Ok(Code::Well)
+}
+
+/// The server of the demonstration: one domain, on a free port of the loopback interface.
+pub(crate) async fn demo(domain: &str, users: &str, tap: Box<dyn Tap>) -> Result<Server, Failure> {
+    let mut tap = tap;
+    Server::builder()
+        .listen("udp:127.0.0.1:0")
+        .domain(domain)
+        .users(Users::parse(users).map_err(Failure::fault)?)
+        .tap(move |at, inbound, path: &sip_transport::Path, bytes: &bytes::Bytes| {
+            tap.message(at, inbound, path, bytes)
+        })
+        .build()
+        .await
+        .map_err(Failure::fault)
+}

@@ -1,0 +1,362 @@
+//! The program as a script sees it: output, exit codes, files.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use rtp::audio::correlate::correlate;
+use rtp::audio::speech::speech_like;
+use rtp::audio::wav;
+use serde_json::Value;
+
+/// No wait of these tests is longer on a machine that is not broken.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A program that runs beside the test and is ended with it.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+    input: ChildStdin,
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sip"))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let input = child.stdin.take().unwrap();
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in output.lines() {
+                if line.is_err() || sender.send(line.unwrap()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, lines, input }
+    }
+
+    /// The next line with this text; what comes before it is passed over.
+    fn line(&self, text: &str) -> String {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(_) => {}
+                Err(error) => panic!("no line with {text:?}: {error}"),
+            }
+        }
+    }
+
+    /// The address in the first line.
+    fn address(&self) -> String {
+        let line = self.lines.recv_timeout(PATIENCE).unwrap();
+        line.strip_prefix("listening udp:").unwrap_or_else(|| panic!("{line}")).to_owned()
+    }
+
+    fn type_line(&mut self, line: &str) {
+        writeln!(self.input, "{line}").unwrap();
+    }
+
+    #[cfg(unix)]
+    fn interrupt(&self) {
+        let killed = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+    }
+
+    /// Waits for the end; the exit code.
+    fn end(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn sip(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sip")).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// One line on standard error, and this exit code.
+fn fails(arguments: &[&str], code: i32) -> String {
+    let output = sip(arguments);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(error.starts_with("sip: "), "{error}");
+    error
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn the_demonstration_verifies_itself_and_leaves_its_files() {
+    let folder = folder("demo");
+    let output = sip(&["demo", "--json", "--out", text(&folder)]);
+    let told: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_eq!(output.status.code(), Some(0), "{told:#}");
+    assert_eq!(told["verified"], true);
+    assert!(told["checks"].as_array().unwrap().len() >= 15);
+    let ladder = told["ladder"].as_array().unwrap();
+    assert!(ladder.iter().any(|line| line.as_str().unwrap().contains(" INVITE 2 (sdp) ")), "{told:#}");
+    for file in ["alice-heard.wav", "bob-heard.wav", "call.pcap"] {
+        assert!(std::fs::metadata(folder.join(file)).unwrap().len() > 10_000, "{file}");
+    }
+}
+
+#[test]
+fn a_call_to_an_echo_hears_itself() {
+    let folder = folder("echo");
+    let (played, heard, recorded) =
+        (folder.join("played.wav"), folder.join("heard.wav"), folder.join("recorded.wav"));
+    let speech = speech_like(16_000, 9);
+    wav::write(&played, &speech).unwrap();
+
+    let phone = Running::start(&[
+        "phone",
+        "--listen",
+        "udp:127.0.0.1:0",
+        "--answer",
+        "--echo",
+        "--record",
+        text(&recorded),
+    ]);
+    let uri = format!("sip:echo@{}", phone.address());
+    let output = sip(&[
+        "call",
+        &uri,
+        "--play",
+        text(&played),
+        "--for",
+        "3",
+        "--record",
+        text(&heard),
+        "--dtmf",
+        "42#",
+        "--json",
+    ]);
+    let told: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_eq!(output.status.code(), Some(0), "{told:#}");
+    assert_eq!((&told["status"], &told["ended_by"]), (&Value::from(200), &Value::from("us")));
+    assert!(told["media"]["received_packets"].as_u64().unwrap() > 50, "{told:#}");
+    for digit in ["4", "2", "#"] {
+        phone.line(&format!("digit {digit}"));
+    }
+    phone.line("ended by peer");
+    for file in [&heard, &recorded] {
+        let found = correlate(&speech, &wav::read(file).unwrap());
+        // The digits stand in the place of some audio.
+        assert!(found.matched > 0.4, "{}: {found:?}", file.display());
+    }
+}
+
+#[test]
+fn nobody_answers_busy_and_declined_have_codes_of_their_own() {
+    let mut phone = Running::start(&["phone", "--listen", "udp:127.0.0.1:0"]);
+    let uri = format!("sip:bob@{}", phone.address());
+
+    let error = fails(&["call", &uri, "--ring", "1"], 3);
+    assert!(error.contains("not answered in time"), "{error}");
+    phone.line("call 1 from");
+    phone.line("gave up");
+
+    let call = Running::start(&["call", &uri]);
+    phone.line("call 2 from");
+    phone.type_line("h");
+    call.line("180 Ringing");
+    assert_eq!(call.end(), Some(2));
+
+    let call = Running::start(&["call", &uri, "--for", "1"]);
+    phone.line("call 3 from");
+    phone.type_line("a");
+    call.line("answered after");
+    assert_eq!(call.end(), Some(0));
+    phone.line("call 3 ended by peer");
+
+    phone.type_line("q");
+    phone.line("bye");
+    assert_eq!(phone.end(), Some(0));
+}
+
+#[test]
+fn a_phone_calls_holds_resumes_and_presses_digits_as_it_is_told() {
+    let mut bob = Running::start(&["phone", "--listen", "udp:127.0.0.1:0", "--answer", "--json"]);
+    let first: Value = serde_json::from_str(&bob.line("listening")).unwrap();
+    let address = first["at"].as_str().unwrap().strip_prefix("udp:").unwrap().to_owned();
+    let mut alice =
+        Running::start(&["phone", "--listen", "udp:127.0.0.1:0", "--from", "sip:alice@localhost"]);
+    alice.type_line(&format!("c sip:bob@{address}"));
+    alice.line("call 1 answered");
+    let incoming: Value = serde_json::from_str(&bob.line("incoming")).unwrap();
+    assert_eq!(incoming["from"], "<sip:alice@localhost>");
+    alice.type_line("o");
+    alice.line("call 1 held");
+    alice.type_line("o");
+    alice.line("call 1 resumed");
+    alice.type_line("d 7*");
+    assert!(bob.line("\"digit\":\"7\"").contains("\"call\":1"));
+    bob.line("\"digit\":\"*\"");
+    bob.type_line("h");
+    alice.line("call 1 ended by peer");
+    let ended: Value = serde_json::from_str(&bob.line("ended")).unwrap();
+    assert_eq!((&ended["by"], &ended["digits_received"]), (&Value::from("us"), &Value::from("7*")));
+}
+
+#[test]
+fn through_a_server_with_passwords() {
+    let folder = folder("server");
+    let users = folder.join("users");
+    std::fs::write(&users, "# the house\nalice:wonderland\nbob:builder\n").unwrap();
+    let server = Running::start(&[
+        "server",
+        "--listen",
+        "udp:127.0.0.1:0",
+        "--domain",
+        "example.com",
+        "--users",
+        text(&users),
+    ]);
+    let proxy = format!("sip:{}", server.address());
+
+    let wrong = ["phone", "--register", "sip:bob@example.com", "--password", "x", "--proxy", &proxy];
+    assert!(fails(&wrong, 6).contains("check user and password"));
+
+    let bob = Running::start(&[
+        "phone",
+        "--listen",
+        "udp:127.0.0.1:0",
+        "--register",
+        "sip:bob@example.com",
+        "--password",
+        "builder",
+        "--proxy",
+        &proxy,
+        "--answer",
+        "--for",
+        "30",
+    ]);
+    bob.line("registered sip:bob@example.com");
+
+    let call = |uri: &str, password: &str, code: i32| {
+        let from = "sip:alice@example.com";
+        let output = sip(&[
+            "call",
+            uri,
+            "--from",
+            from,
+            "--password",
+            password,
+            "--proxy",
+            &proxy,
+            "--for",
+            "1",
+            "--json",
+        ]);
+        assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stdout));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    call("sip:bob@example.com", "wonderland", 0);
+    bob.line("call 1 from <sip:alice@example.com>");
+    bob.line("ended by peer");
+    call("sip:bob@example.com", "looking-glass", 6);
+    assert_eq!(call("sip:carol@example.com", "wonderland", 5)["status"], 404);
+    assert_eq!(call("sip:alice@example.com", "wonderland", 5)["status"], 480);
+}
+
+#[test]
+fn who_cannot_be_reached_is_told_apart_from_who_refuses() {
+    // A port that was free a moment ago: nobody listens there.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = fails(&["call", &format!("sip:bob@{closed};transport=tcp")], 4);
+    assert!(error.contains("refused"), "{error}");
+}
+
+#[test]
+fn wrong_usage_is_one_line_and_1() {
+    for (arguments, reason) in [
+        (&["call"][..], "URI"),
+        (&["call", "bob"], "no address"),
+        (&["call", "sip:bob@127.0.0.1", "--play", "/nonexistent.wav"], "/nonexistent.wav"),
+        (&["phone", "--listen", "udp:here"], "here"),
+        (&["server", "--users", "/nonexistent"], "/nonexistent"),
+        (&["dance"], "dance"),
+    ] {
+        let error = fails(arguments, 1);
+        assert!(error.contains(reason), "{error}");
+    }
+    assert_eq!(sip(&["--help"]).status.code(), Some(0));
+    assert_eq!(sip(&["--version"]).status.code(), Some(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_hangs_up_and_unregisters() {
+    let folder = folder("interrupt");
+    let users = folder.join("users");
+    std::fs::write(&users, "bob:builder\n").unwrap();
+    let server = Running::start(&[
+        "server",
+        "--listen",
+        "udp:127.0.0.1:0",
+        "--domain",
+        "example.com",
+        "--users",
+        text(&users),
+    ]);
+    let proxy = format!("sip:{}", server.address());
+    let bob = Running::start(&[
+        "phone",
+        "--listen",
+        "udp:127.0.0.1:0",
+        "--register",
+        "sip:bob@example.com",
+        "--password",
+        "builder",
+        "--proxy",
+        &proxy,
+        "--answer",
+    ]);
+    bob.line("registered");
+    let call = Running::start(&["call", "sip:bob@example.com", "--proxy", &proxy]);
+    call.line("answered");
+    bob.line("call 1 answered");
+
+    bob.interrupt();
+    call.line("ended by the peer");
+    bob.line("call 1 ended by us");
+    assert_eq!(bob.end(), Some(0));
+    server.interrupt();
+    let last = server.line("bindings at the end");
+    assert!(last.contains(" 0 bindings"), "{last}");
+    assert_eq!(server.end(), Some(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_while_it_rings_cancels() {
+    let phone = Running::start(&["phone", "--listen", "udp:127.0.0.1:0"]);
+    let uri = format!("sip:bob@{}", phone.address());
+    let call = Running::start(&["call", &uri]);
+    call.line("180 Ringing");
+    call.interrupt();
+    assert_eq!(call.end(), Some(3));
+    phone.line("gave up");
+}
