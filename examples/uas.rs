@@ -1,0 +1,191 @@
+//! Answers every call: 180, then 200 with a session description; 200 to BYE and whatever else it understands.
+//!
+//! It speaks with transactions alone, so it does by hand the one thing that a dialog would do for it: repeating the 2xx
+//! until its ACK comes (RFC 3261 §13.3.1.4). There is no media behind the description.
+//!
+//! `cargo run -p examples --example uas -- --listen udp:127.0.0.1:5060`
+#![allow(clippy::print_stdout)] // output is all there is to see
+
+use std::collections::{HashMap, VecDeque};
+use std::error::Error;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sip_message::headers::{CallId, Contact};
+use sip_message::{Method, Request, Response, StatusCode};
+use sip_transaction::tokio::{Endpoint, Incoming, ServerTransaction};
+use sip_transport::Transport;
+use tokio::time::Instant;
+
+/// Timers T1 and T2 of RFC 3261 §17.1.1.1, and how long a 2xx is repeated.
+const T1: Duration = Duration::from_millis(500);
+const T2: Duration = Duration::from_secs(4);
+const GIVE_UP: Duration = Duration::from_secs(32);
+
+/// Answered calls that wait for their ACK; beyond, a 2xx is sent once. A flood of INVITEs without ACK costs about 2 KB
+/// each for half a minute.
+const UNACKNOWLEDGED: usize = 100_000;
+
+/// What the server is asked for when it is asked for a method that it does not have (RFC 3261 §8.2.1).
+const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS";
+
+// One thread is enough, and messages need not wander between processors.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut builder = Endpoint::builder();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match (argument.as_str(), arguments.next()) {
+            ("--listen", Some(listen)) => builder = builder.listen(&listen)?,
+            _ => return Err("usage: uas --listen udp:ADDRESS:PORT [--listen tcp:ADDRESS:PORT]".into()),
+        }
+    }
+    let endpoint = builder.bind().await?;
+    let mut faces = Vec::new();
+    for local in endpoint.locals() {
+        println!("listening {}:{}", local.transport.uri_param(), local.bound);
+        faces.push(Face::new(local)?);
+    }
+
+    let mut calls = Unacknowledged::default();
+    loop {
+        let incoming = match calls.next {
+            Some(due) => tokio::select! {
+                incoming = endpoint.accept() => incoming,
+                () = tokio::time::sleep_until(due) => {
+                    calls.repeat();
+                    continue;
+                }
+            },
+            None => endpoint.accept().await,
+        };
+        match incoming {
+            Some(Incoming::Request(transaction)) => {
+                // One request that cannot be answered is no reason to leave the others unanswered.
+                if let Err(error) = answer(&endpoint, &faces, &mut calls, transaction) {
+                    eprintln!("uas: {error}");
+                }
+            }
+            Some(Incoming::Ack { request, .. }) => calls.acknowledged(&request),
+            Some(_) => {}
+            None => return Ok(()),
+        }
+    }
+}
+
+/// What callers are told about one listener.
+struct Face {
+    transport: Transport,
+    contact: Contact,
+    description: Bytes,
+}
+
+impl Face {
+    fn new(local: &sip_transport::Local) -> Result<Self, Box<dyn Error>> {
+        let ip = local.bound.ip();
+        let version = if ip.is_ipv4() { "IP4" } else { "IP6" };
+        let description = format!(
+            "v=0\r\no=uas 1 1 IN {version} {ip}\r\ns=-\r\nc=IN {version} {ip}\r\nt=0 0\r\n\
+             m=audio 9 RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\n\
+             a=fmtp:101 0-15\r\na=ptime:20\r\na=recvonly\r\n"
+        );
+        Ok(Self {
+            transport: local.transport,
+            contact: Contact::new(&local.uri(Some("uas"))?),
+            description: description.into(),
+        })
+    }
+}
+
+fn answer(
+    endpoint: &Endpoint,
+    faces: &[Face],
+    calls: &mut Unacknowledged,
+    transaction: ServerTransaction,
+) -> Result<(), Box<dyn Error>> {
+    let request = transaction.request();
+    match request.method() {
+        Method::Invite => {
+            let transport = transaction.path().transport;
+            let face =
+                faces.iter().find(|face| face.transport == transport).ok_or("no listener of that kind")?;
+            let tag = endpoint.token();
+            let ringing = request.reply(StatusCode::RINGING).to_tag(&tag).header(&face.contact).build()?;
+            transaction.respond(&ringing)?;
+            let ok = request
+                .reply(StatusCode::OK)
+                .to_tag(&tag)
+                .header(&face.contact)
+                .raw("Allow", ALLOW)
+                .body("application/sdp", face.description.clone())
+                .build()?;
+            transaction.respond(&ok)?;
+            calls.answered(transaction, ok);
+        }
+        Method::Bye => transaction.respond(&request.reply(StatusCode::OK).build()?)?,
+        Method::Options => {
+            let ok = request.reply(StatusCode::OK).to_tag(&endpoint.token()).raw("Allow", ALLOW).build()?;
+            transaction.respond(&ok)?;
+        }
+        _ => {
+            let refusal = request.reply(StatusCode::METHOD_NOT_ALLOWED).to_tag(&endpoint.token());
+            transaction.respond(&refusal.raw("Allow", ALLOW).build()?)?;
+        }
+    }
+    Ok(())
+}
+
+/// The calls whose 2xx is repeated until the ACK comes: at T1, then twice as late each time up to T2.
+#[derive(Default)]
+struct Unacknowledged {
+    calls: HashMap<String, (ServerTransaction, Response)>,
+    /// What to repeat when. Each interval has a queue of its own, which is in order by itself; an entry whose call is
+    /// acknowledged is skipped.
+    queues: [VecDeque<(Instant, Instant, String)>; 4],
+    next: Option<Instant>,
+}
+
+impl Unacknowledged {
+    fn answered(&mut self, transaction: ServerTransaction, ok: Response) {
+        let Ok(Some(call_id)) = transaction.request().headers.get::<CallId>() else { return };
+        if self.calls.len() >= UNACKNOWLEDGED {
+            return;
+        }
+        let (now, call_id) = (Instant::now(), call_id.as_str().to_owned());
+        self.calls.insert(call_id.clone(), (transaction, ok));
+        self.plan(0, now, now, call_id);
+    }
+
+    fn acknowledged(&mut self, ack: &Request) {
+        if let Ok(Some(call_id)) = ack.headers.get::<CallId>() {
+            self.calls.remove(call_id.as_str());
+        }
+    }
+
+    fn plan(&mut self, interval: usize, now: Instant, since: Instant, call_id: String) {
+        let interval = interval.min(self.queues.len().saturating_sub(1));
+        let wait = T1.saturating_mul(1 << interval).min(T2);
+        if let Some(queue) = self.queues.get_mut(interval) {
+            queue.push_back((now + wait, since, call_id));
+        }
+        self.next = self.queues.iter().filter_map(|queue| queue.front()).map(|(due, ..)| *due).min();
+    }
+
+    fn repeat(&mut self) {
+        let now = Instant::now();
+        for interval in 0..self.queues.len() {
+            while let Some(queue) = self.queues.get_mut(interval)
+                && queue.front().is_some_and(|(due, ..)| *due <= now)
+                && let Some((_, since, call_id)) = queue.pop_front()
+            {
+                let Some((transaction, ok)) = self.calls.get(&call_id) else { continue };
+                if now.duration_since(since) >= GIVE_UP || transaction.respond(ok).is_err() {
+                    self.calls.remove(&call_id);
+                    continue;
+                }
+                self.plan(interval.saturating_add(1), now, since, call_id);
+            }
+        }
+        self.next = self.queues.iter().filter_map(|queue| queue.front()).map(|(due, ..)| *due).min();
+    }
+}
