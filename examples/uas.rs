@@ -6,16 +6,15 @@
 //! `cargo run -p examples --example uas -- --listen udp:127.0.0.1:5060`
 #![allow(clippy::print_stdout)] // output is all there is to see
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::error::Error;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sip_message::headers::{CallId, Contact};
 use sip_message::{Method, Request, Response, StatusCode};
 use sip_transaction::tokio::{Endpoint, Incoming, ServerTransaction};
 use sip_transport::Transport;
-use tokio::time::Instant;
 
 /// Timers T1 and T2 of RFC 3261 §17.1.1.1, and how long a 2xx is repeated.
 const T1: Duration = Duration::from_millis(500);
@@ -48,16 +47,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let mut calls = Unacknowledged::default();
+    let mut tick = tokio::time::interval(T1 / 2);
     loop {
-        let incoming = match calls.next {
-            Some(due) => tokio::select! {
-                incoming = endpoint.accept() => incoming,
-                () = tokio::time::sleep_until(due) => {
-                    calls.repeat();
-                    continue;
-                }
-            },
-            None => endpoint.accept().await,
+        let incoming = tokio::select! {
+            incoming = endpoint.accept() => incoming,
+            _ = tick.tick() => {
+                calls.repeat();
+                continue;
+            }
         };
         match incoming {
             Some(Incoming::Request(transaction)) => {
@@ -135,57 +132,44 @@ fn answer(
     Ok(())
 }
 
-/// The calls whose 2xx is repeated until the ACK comes: at T1, then twice as late each time up to T2.
+/// The calls whose 2xx is repeated until the ACK comes: at T1, then twice as late each time up to T2. Those of good
+/// peers are here for a moment only.
 #[derive(Default)]
-struct Unacknowledged {
-    calls: HashMap<String, (ServerTransaction, Response)>,
-    /// What to repeat when. Each interval has a queue of its own, which is in order by itself; an entry whose call is
-    /// acknowledged is skipped.
-    queues: [VecDeque<(Instant, Instant, String)>; 4],
-    next: Option<Instant>,
+struct Unacknowledged(HashMap<String, Answered>);
+
+struct Answered {
+    transaction: ServerTransaction,
+    ok: Response,
+    since: Instant,
+    next: Instant,
+    interval: Duration,
 }
 
 impl Unacknowledged {
     fn answered(&mut self, transaction: ServerTransaction, ok: Response) {
         let Ok(Some(call_id)) = transaction.request().headers.get::<CallId>() else { return };
-        if self.calls.len() >= UNACKNOWLEDGED {
-            return;
+        if self.0.len() < UNACKNOWLEDGED {
+            let since = Instant::now();
+            let answered = Answered { transaction, ok, since, next: since + T1, interval: T1 };
+            self.0.insert(call_id.as_str().to_owned(), answered);
         }
-        let (now, call_id) = (Instant::now(), call_id.as_str().to_owned());
-        self.calls.insert(call_id.clone(), (transaction, ok));
-        self.plan(0, now, now, call_id);
     }
 
     fn acknowledged(&mut self, ack: &Request) {
         if let Ok(Some(call_id)) = ack.headers.get::<CallId>() {
-            self.calls.remove(call_id.as_str());
+            self.0.remove(call_id.as_str());
         }
-    }
-
-    fn plan(&mut self, interval: usize, now: Instant, since: Instant, call_id: String) {
-        let interval = interval.min(self.queues.len().saturating_sub(1));
-        let wait = T1.saturating_mul(1 << interval).min(T2);
-        if let Some(queue) = self.queues.get_mut(interval) {
-            queue.push_back((now + wait, since, call_id));
-        }
-        self.next = self.queues.iter().filter_map(|queue| queue.front()).map(|(due, ..)| *due).min();
     }
 
     fn repeat(&mut self) {
         let now = Instant::now();
-        for interval in 0..self.queues.len() {
-            while let Some(queue) = self.queues.get_mut(interval)
-                && queue.front().is_some_and(|(due, ..)| *due <= now)
-                && let Some((_, since, call_id)) = queue.pop_front()
-            {
-                let Some((transaction, ok)) = self.calls.get(&call_id) else { continue };
-                if now.duration_since(since) >= GIVE_UP || transaction.respond(ok).is_err() {
-                    self.calls.remove(&call_id);
-                    continue;
-                }
-                self.plan(interval.saturating_add(1), now, since, call_id);
+        self.0.retain(|_, call| {
+            if call.next > now {
+                return true;
             }
-        }
-        self.next = self.queues.iter().filter_map(|queue| queue.front()).map(|(due, ..)| *due).min();
+            call.interval = call.interval.saturating_mul(2).min(T2);
+            call.next = now + call.interval;
+            now.duration_since(call.since) < GIVE_UP && call.transaction.respond(&call.ok).is_ok()
+        });
     }
 }
