@@ -218,8 +218,18 @@ impl Wire {
     }
 
     pub(super) fn tap(&mut self, inbound: bool, path: &Path, bytes: &Bytes) {
-        if let Some(tap) = &mut self.tap {
-            tap.message(SystemTime::now(), inbound, path, bytes);
+        let at = self.tap_time();
+        self.tap_at(at, inbound, path, bytes);
+    }
+
+    /// The time to tell the tap of something about to be sent: taken before, or the peer's answer may look older.
+    fn tap_time(&self) -> Option<SystemTime> {
+        self.tap.is_some().then(SystemTime::now)
+    }
+
+    fn tap_at(&mut self, at: Option<SystemTime>, inbound: bool, path: &Path, bytes: &Bytes) {
+        if let (Some(tap), Some(at)) = (&mut self.tap, at) {
+            tap.message(at, inbound, path, bytes);
         }
     }
 }
@@ -346,11 +356,12 @@ impl<C: Core + Send + 'static> Shared<C> {
         };
         transmit.path.local = udp.bound;
         transmit.path.flow = Some(udp.flow);
+        let at = state.wire.tap_time();
         let Some((Some(socket), queue)) = state.wire.udp.get_mut(index) else { return };
         // What waits goes first.
         if queue.is_empty() {
             match socket.try_send_to(&transmit.payload, transmit.path.remote) {
-                Ok(_) => return sent(&mut state.wire, &transmit.path, &transmit.payload),
+                Ok(_) => return sent(&mut state.wire, at, &transmit.path, &transmit.payload),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 Err(error) => return fail(state, transmit, SendError::from(&error)),
             }
@@ -368,6 +379,7 @@ impl<C: Core + Send + 'static> Shared<C> {
     pub(super) fn send_waiting(self: &Arc<Self>, index: usize) {
         self.enter(|state, _| {
             loop {
+                let at = state.wire.tap_time();
                 let Some((Some(socket), queue)) = state.wire.udp.get_mut(index) else { return };
                 let Some(transmit) = queue.front() else { break };
                 let result = socket.try_send_to(&transmit.payload, transmit.path.remote);
@@ -376,7 +388,7 @@ impl<C: Core + Send + 'static> Shared<C> {
                 }
                 let Some(transmit) = queue.pop_front() else { break };
                 match result {
-                    Ok(_) => sent(&mut state.wire, &transmit.path, &transmit.payload),
+                    Ok(_) => sent(&mut state.wire, at, &transmit.path, &transmit.payload),
                     Err(error) => fail(state, transmit, SendError::from(&error)),
                 }
             }
@@ -438,6 +450,7 @@ impl<C: Core + Send + 'static> Shared<C> {
 
     /// Writes to a connection at once if nothing waits before it, else puts the message into its queue.
     fn write(&self, state: &mut State<C>, flow: FlowId, payload: Bytes, token: Token, now: Instant) {
+        let at = state.wire.tap_time();
         let Some(connection) = state.wire.table.get_mut(flow) else { return };
         let path = connection.path;
         let mut rest = payload.clone();
@@ -459,7 +472,7 @@ impl<C: Core + Send + 'static> Shared<C> {
             }
             return;
         }
-        sent(&mut state.wire, &path, &payload);
+        sent(&mut state.wire, at, &path, &payload);
     }
 }
 
@@ -481,9 +494,9 @@ pub(super) fn close<C>(state: &mut State<C>, flow: FlowId, reason: CloseReason) 
     }
 }
 
-fn sent(wire: &mut Wire, path: &Path, payload: &Bytes) {
+fn sent(wire: &mut Wire, at: Option<SystemTime>, path: &Path, payload: &Bytes) {
     add(&mut wire.counters.sent);
-    wire.tap(false, path, payload);
+    wire.tap_at(at, false, path, payload);
 }
 
 fn fail<C>(state: &mut State<C>, transmit: Transmit, error: SendError) {
