@@ -132,9 +132,8 @@ fn a_call_of_baresip_to_a_phone_through_the_server() {
         .chain(["--play", played.to_str().unwrap(), "--record", heard.to_str().unwrap()]),
     )
     .registered();
-    let mut bob = Baresip::start(&dir, &account(&server, "bob", "audio_codecs=PCMA/8000/1"), 440.0, &[]);
-    bob.process.wait_for("200 OK");
-    bob.process.type_line("/dial sip:alice@example.test");
+    let account = account(&server, "bob", "audio_codecs=PCMA/8000/1");
+    let mut bob = Baresip::start(&dir, &account, 440.0, &["/dial sip:alice@example.test"]);
     bob.process.wait_for("Call established");
     phone.process.wait_for("answered");
     // Four seconds of talk, then the phone hangs up.

@@ -103,6 +103,11 @@ pub(crate) struct ServerArgs {
     #[arg(long)]
     pub(crate) no_auth: bool,
 
+    /// A digest algorithm to offer, the most wanted first: MD5, SHA-256, SHA-512-256; several times if needed. Many
+    /// phones know MD5 alone and give up when they see another (baresip, SIPp); name SHA-256 where none of them call.
+    #[arg(long, value_name = "NAME", default_value = "MD5")]
+    pub(crate) digest: Vec<sip_auth::Algorithm>,
+
     /// Send every new request here instead of looking its user up.
     #[arg(long, value_name = "URI")]
     pub(crate) next_hop: Option<String>,

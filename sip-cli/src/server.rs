@@ -22,6 +22,7 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
     if let (Some(path), false) = (&args.users, args.no_auth) {
         builder = builder.users(Users::read(path).map_err(Failure::fault)?);
     }
+    builder = builder.configure(|config| config.algorithms = args.digest);
     if let Some(text) = &args.next_hop {
         let uri: Uri =
             text.parse().map_err(|error| Failure::fault(format_args!("--next-hop {text}: {error}")))?;
