@@ -57,7 +57,8 @@ impl ServerCore {
             let answer = store.answer(now, question);
             return self.resume(now, waiting, answer);
         }
-        if self.waiting.len() >= self.limits.questions {
+        // Those that nobody waits for any more count as long as nobody has fetched them.
+        if self.waiting.len().max(self.questions.len()) >= self.limits.questions {
             return self.resume(now, waiting, Answer::Failed(StoreError::Unavailable));
         }
         self.asked = self.asked.wrapping_add(1);

@@ -11,7 +11,7 @@ use sip_transport::{Local, Locals, Path, Transport};
 
 use super::best::Best;
 use super::target::{Group, Hop};
-use super::{Layer, Proxy};
+use super::{Layer, Proxy, later};
 use crate::config::{Counters, count};
 
 /// RFC 5393 §5.3.3: the breadth of a request that names none.
@@ -50,12 +50,14 @@ pub(crate) struct Context {
 }
 
 /// One branch of a request.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Branch {
     pub(super) client: Option<ClientTx>,
     /// Its final response is here.
     pub(super) done: bool,
     pub(super) timer_c: Option<TimerId>,
+    /// When Timer C runs out; its timer may fire earlier and is then armed again.
+    pub(super) rings_until: Instant,
     /// Timer C has fired.
     pub(super) expired: bool,
     /// The request as it was sent on a connection: sent to where its URI says, should that connection be gone.
@@ -138,7 +140,15 @@ impl Proxy {
         }
         // All branches stand before the first is sent: one that fails at once must not be taken for the last.
         let first = context.branches.len();
-        context.branches.extend(group.iter().map(|_| Branch::default()));
+        let rings_until = later(now, self.timer_c);
+        context.branches.extend(group.iter().map(|_| Branch {
+            client: None,
+            done: false,
+            timer_c: None,
+            rings_until,
+            expired: false,
+            again: None,
+        }));
         let mut hops = group.into_iter().zip(first..).peekable();
         while let Some((hop, index)) = hops.next() {
             let Some(context) = self.contexts.get_mut(&tx) else { return };

@@ -152,6 +152,11 @@ impl Proxy {
             else {
                 continue;
             };
+            let left = branch.rings_until.saturating_duration_since(now);
+            if !left.is_zero() {
+                branch.timer_c = Some(self.timers.arm(now, left, (tx, index)));
+                continue;
+            }
             branch.timer_c = None;
             branch.expired = true;
             count(&mut counters.timer_c);
@@ -228,4 +233,8 @@ impl Proxy {
             tracing::warn!(%error, "Record-Route could not be written");
         }
     }
+}
+
+fn later(now: Instant, time: Duration) -> Instant {
+    now.checked_add(time).unwrap_or(now)
 }

@@ -7,7 +7,7 @@ use sip_message::{HeaderName, Headers, Response, StatusCode};
 use sip_transaction::{ClientTx, Failure, ServerTx};
 
 use super::best::Final;
-use super::{Layer, Proxy};
+use super::{Layer, Proxy, later};
 use crate::config::{Counters, count};
 
 impl Proxy {
@@ -81,12 +81,9 @@ impl Proxy {
         counters: &mut Counters,
     ) {
         let Some(context) = self.contexts.get_mut(&tx) else { return };
-        // Step 2: 101 to 199 reset Timer C.
-        if let Some(branch) = context.branches.get_mut(index)
-            && let Some(timer) = branch.timer_c.take()
-        {
-            self.timers.cancel(timer);
-            branch.timer_c = Some(self.timers.arm(now, self.timer_c, (tx, index)));
+        // Step 2: 101 to 199 reset Timer C. Only the time is moved: a flood of 180s must not fill the queue of timers.
+        if let Some(branch) = context.branches.get_mut(index) {
+            branch.rings_until = later(now, self.timer_c);
         }
         if context.answered || !forwardable {
             return count(&mut counters.responses_dropped);

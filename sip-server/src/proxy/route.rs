@@ -31,7 +31,9 @@ pub(crate) fn preprocess(
 ) -> Result<Routed, HeaderError> {
     let mut ticketed = false;
     let malformed = |error| HeaderError::Malformed { name: HeaderName::ROUTE, error };
-    let call_id = request.headers.text(HeaderName::CALL_ID).unwrap_or_default().to_owned();
+    let ticketed_by = |uri: &Uri, request: &Request| {
+        own.is_ticketed(uri, request.headers.text(HeaderName::CALL_ID).unwrap_or_default())
+    };
     let uri = request.uri().map_err(malformed)?;
     // A strict router put our Record-Route into the Request-URI and the Request-URI behind the Routes.
     if uri.has_lr()
@@ -39,7 +41,7 @@ pub(crate) fn preprocess(
         && request.headers.contains(HeaderName::ROUTE)
         && domains.is_us(&uri)
     {
-        ticketed |= own.is_ticketed(&uri, &call_id);
+        ticketed |= ticketed_by(&uri, request);
         let mut routes: Vec<Route> = request.headers.all::<Route>().collect::<Result<_, _>>()?;
         if let Some(last) = routes.pop() {
             request.set_uri(last.uri());
@@ -55,7 +57,7 @@ pub(crate) fn preprocess(
     for _ in 0..OWN_ROUTES {
         match request.headers.get::<Route>()? {
             Some(route) if domains.of(route.uri()).is_some() => {
-                ticketed |= own.is_ticketed(route.uri(), &call_id);
+                ticketed |= ticketed_by(route.uri(), request);
                 request.headers.pop_front::<Route>()?;
             }
             _ => break,

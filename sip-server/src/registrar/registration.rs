@@ -183,8 +183,8 @@ impl Registration {
                 });
                 behind_nat && writes_itself && named.is_none_or(|named| named == Transport::Udp)
             } else {
-                named == Some(flow.transport)
-                    || (named.is_none() && (writes_itself || host_is(&flow.remote.ip().to_string())))
+                named.is_none_or(|named| named == flow.transport)
+                    && (writes_itself || host_is(&flow.remote.ip().to_string()))
             };
         if !keep {
             binding.flow = None;
