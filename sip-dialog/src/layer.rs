@@ -8,7 +8,7 @@ use sip_message::headers::{Allow, Contact, Headers, Reason, Require, Supported, 
 use sip_message::{HeaderName, Method, Request, RequestBuilder, Response, StatusCode, Uri};
 use sip_transaction::{ClientTx, Event as TransactionEvent, Failure, ServerTx, Target, Transactions};
 use sip_transport::locals::parse_ip;
-use sip_transport::{Answer, Core, FlowEvent, Path, Query, Queues, Received, Transmit, Transport};
+use sip_transport::{Answer, Core, FlowEvent, Local, Path, Query, Queues, Received, Transmit, Transport};
 
 use crate::call::{Call, CallState};
 use crate::credentials::CredentialStore;
@@ -204,6 +204,15 @@ impl Dialogs {
     /// # Errors
     /// Without a listener of the hop's transport.
     pub fn contact_for(&self, user: Option<&str>, hop: &Uri) -> Result<Contact, Error> {
+        let uri = self.local_for(hop)?.uri(user).map_err(|_| Error::NoListener)?;
+        Ok(Contact::new(&uri))
+    }
+
+    /// The listener from which `hop` is best reached: of its transport and address family, as far as the URI tells.
+    ///
+    /// # Errors
+    /// Without any listener.
+    pub fn local_for(&self, hop: &Uri) -> Result<&Local, Error> {
         let transport = match hop.transport_param().and_then(Transport::from_uri_param) {
             Some(transport) => transport,
             None if hop.is_sips() => Transport::Tls,
@@ -214,13 +223,11 @@ impl Dialogs {
         let remote = parse_ip(host).map(|ip| (ip, hop.port().unwrap_or(transport.default_port())).into());
         let by_path = |transport| remote.and_then(|remote| locals.for_path(transport, remote));
         let by_transport = |transport| locals.iter().find(|local| local.transport == transport);
-        let local = by_path(transport)
+        by_path(transport)
             .or_else(|| by_path(Transport::Tcp))
             .or_else(|| by_transport(transport))
             .or_else(|| locals.iter().next())
-            .ok_or(Error::NoListener)?;
-        let uri = local.uri(user).map_err(|_| Error::NoListener)?;
-        Ok(Contact::new(&uri))
+            .ok_or(Error::NoListener)
     }
 
     /// The Contact of the listener that a request came to.

@@ -7,6 +7,7 @@ use rtp::audio_stream::Statistics;
 use sip_dialog::{CallKey, Cause};
 use sip_message::headers::{From, NameAddr};
 use sip_message::{Request, StatusCode, Uri};
+use sip_transport::Path;
 
 use crate::media::{Audio, Media};
 use crate::phone::{CallError, Phone};
@@ -154,14 +155,15 @@ fn error_of(ended: Option<Ended>) -> CallError {
 pub struct IncomingCall {
     held: Held,
     request: Request,
+    path: Path,
     from: NameAddr,
 }
 
 impl IncomingCall {
-    pub(crate) fn new(phone: Phone, key: CallKey, request: Request) -> Option<Self> {
+    pub(crate) fn new(phone: Phone, key: CallKey, request: Request, path: Path) -> Option<Self> {
         let held = Held { phone, key, released: false };
         let from: From = request.headers.get().ok().flatten()?;
-        Some(Self { held, request, from: from.0 })
+        Some(Self { held, request, path, from: from.0 })
     }
 
     /// Who calls.
@@ -189,7 +191,9 @@ impl IncomingCall {
     /// If the caller has given up, or no media can be agreed on; the call is refused then.
     pub async fn answer(self) -> Result<Call, CallError> {
         let key = self.held.key;
-        let (media, local) = self.held.phone.inner.open_media(None).await?;
+        let inner = &self.held.phone.inner;
+        let offered = inner.with(|shell, _| shell.core.offered_address(key));
+        let (media, local) = inner.open_media(inner.listener_for(&self.path, offered)).await?;
         let answered = self.held.phone.inner.with(|shell, now| {
             if let Some(mailbox) = shell.boxes.get_mut(&key) {
                 mailbox.media = Some(Arc::clone(&media));

@@ -1,6 +1,6 @@
 //! The phone over sockets.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use sip_message::{StatusCode, Uri, ValueError};
 use sip_transport::tokio::{
     BindError as SocketError, Driver, Handle, Listen, ListenError, Options, Sockets, Tap,
 };
-use sip_transport::{Locals, Transport};
+use sip_transport::{Local, Locals, Path, Transport};
 
 use crate::call::{IncomingCall, OutgoingCall};
 use crate::core::{PhoneConfig, PhoneCore, PhoneError};
@@ -338,7 +338,11 @@ impl Phone {
     /// If the address cannot be read, or no sockets for media are to be had.
     pub async fn call(&self, to: &str) -> Result<OutgoingCall, CallError> {
         let to: Uri = to.parse().map_err(|error| CallError::Address { text: to.into(), error })?;
-        let (media, local) = self.inner.open_media(None).await?;
+        let listener = self.inner.with(|shell, _| {
+            let dialogs = shell.core.dialogs();
+            dialogs.local_for(shell.core.first_hop(&to)).ok().cloned()
+        });
+        let (media, local) = self.inner.open_media(listener.as_ref()).await?;
         let placed = self.inner.with(|shell, now| {
             let key = shell.core.call(now, &to, local)?;
             shell.boxes.insert(key, Mailbox { media: Some(Arc::clone(&media)), ..Mailbox::default() });
@@ -356,8 +360,8 @@ impl Phone {
     /// The next call that comes in.
     pub async fn incoming(&self) -> Option<IncomingCall> {
         loop {
-            let (key, request) = self.inner.wait(|shell| shell.incoming.pop_front()).await;
-            if let Some(call) = IncomingCall::new(self.clone(), key, request) {
+            let (key, request, path) = self.inner.wait(|shell| shell.incoming.pop_front()).await;
+            if let Some(call) = IncomingCall::new(self.clone(), key, request, path) {
                 return Some(call);
             }
         }
@@ -425,22 +429,29 @@ impl Inner {
         }
     }
 
-    /// Sockets and a task for a call's sound, and their description. `family`: the IP version of a peer's offer.
+    /// Sockets and a task for a call's sound, and their description: bound where the listener of the call's signalling
+    /// is, told to the peer as that listener is told.
     pub(crate) async fn open_media(
         &self,
-        bound: Option<IpAddr>,
+        listener: Option<&Local>,
     ) -> Result<(Arc<crate::media::Media>, LocalMedia), CallError> {
-        let listener = self.locals.iter().next();
-        // Bound where the listener is, told as the listener is told.
-        let bind = bound.or(self.media_ip).or(listener.map(|local| local.bound.ip()));
-        let bind = bind.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+        let bound = self.media_ip.or(listener.map(|local| local.bound.ip()));
+        let bound = bound.unwrap_or(IpAddr::from([0, 0, 0, 0]));
         let told = self
             .media_ip
             .or_else(|| listener.and_then(|local| sip_transport::locals::parse_ip(&local.host)))
-            .filter(|told| told.is_ipv4() == bind.is_ipv4())
-            .unwrap_or(bind);
-        let port = MediaPort::bind(bind).await?;
+            .filter(|told| told.is_ipv4() == bound.is_ipv4())
+            .unwrap_or(bound);
+        let port = MediaPort::bind(bound).await?;
         let local = LocalMedia::audio((told, port.address().port()).into());
         Ok((crate::media::Media::start(port, &self.media)?, local))
+    }
+
+    /// The listener whose address suits the media of a call that came on `path`: of the family that the caller's offer
+    /// names (RFC 6157), else the one that the call came to.
+    pub(crate) fn listener_for(&self, path: &Path, offered: Option<SocketAddr>) -> Option<&Local> {
+        let came_to = self.locals.at(path);
+        let fits = |local: &&Local| offered.is_none_or(|offered| local.reaches(offered.ip()));
+        came_to.filter(fits).or_else(|| self.locals.iter().find(fits)).or(came_to)
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sdp::Negotiated;
 use sip_dialog::{CallKey, Cause};
 use sip_message::{Request, StatusCode};
-use sip_transport::{Answer, Core, FlowEvent, Query, Received, Transmit};
+use sip_transport::{Answer, Core, FlowEvent, Path, Query, Received, Transmit};
 use tokio::sync::Notify;
 
 use crate::core::{PhoneCore, PhoneEvent};
@@ -68,7 +68,7 @@ pub(crate) struct Mailbox {
 pub(crate) struct Shell {
     pub(crate) core: PhoneCore,
     pub(crate) boxes: HashMap<CallKey, Mailbox>,
-    pub(crate) incoming: VecDeque<(CallKey, Request)>,
+    pub(crate) incoming: VecDeque<(CallKey, Request, Path)>,
     /// The last outcome of a REGISTER, and how many there were.
     pub(crate) registration: Option<Result<Duration, StatusCode>>,
     pub(crate) registrations: u64,
@@ -113,7 +113,7 @@ impl Shell {
             PhoneEvent::Registered(lifetime) => self.registered(Ok(lifetime)),
             PhoneEvent::RegistrationFailed(status) => self.registered(Err(status)),
             PhoneEvent::Unregistered => self.registered(Ok(Duration::ZERO)),
-            PhoneEvent::Incoming { call, request } => {
+            PhoneEvent::Incoming { call, request, path } => {
                 if self.incoming.len() >= MAX_WAITING {
                     if let Err(error) = self.core.reject(now, call, StatusCode::BUSY_HERE) {
                         tracing::debug!(%error, "the call too many is gone already");
@@ -121,7 +121,7 @@ impl Shell {
                     return;
                 }
                 self.boxes.insert(call, Mailbox::default());
-                self.incoming.push_back((call, request));
+                self.incoming.push_back((call, request, path));
             }
             PhoneEvent::Progress { call, response, early_media } => {
                 let Some(mailbox) = self.boxes.get_mut(&call) else { return };
@@ -161,7 +161,7 @@ impl Shell {
                 }
             }
             PhoneEvent::Ended { call, cause, bad_media } => {
-                self.incoming.retain(|(waiting, _)| *waiting != call);
+                self.incoming.retain(|(waiting, ..)| *waiting != call);
                 let Some(mailbox) = self.boxes.get_mut(&call) else { return };
                 mailbox.ended = Some(Ended { cause, bad_media });
                 if let Some(media) = &mailbox.media {

@@ -141,3 +141,25 @@ async fn nobody_there() {
     let error = patient("the failure", ringing.answered()).await.unwrap_err();
     assert!(matches!(error, CallError::Unreachable(_)), "{error:?}");
 }
+
+/// RFC 6157: a phone on both IP versions brings the sound to the one that the caller uses.
+#[tokio::test]
+async fn a_dual_stack_phone_speaks_the_callers_ip_version() {
+    let bob = Phone::builder("sip:bob@example.com")
+        .listen("udp:127.0.0.1:0")
+        .listen("udp:[::1]:0")
+        .bind()
+        .await
+        .unwrap();
+    for (version, listen) in ["udp:127.0.0.1:0", "udp:[::1]:0"].into_iter().enumerate() {
+        let alice = phone("alice", listen).await;
+        let to = bob.locals().iter().nth(version).unwrap().uri(Some("bob")).unwrap().to_string();
+        let callee = async { incoming(&bob).await.answer().await.unwrap() };
+        let caller = async { alice.call(&to).await.unwrap().answered().await.unwrap() };
+        let (call, called) = patient("the call", async { tokio::join!(caller, callee) }).await;
+        patient("playing", call.audio().play_samples(vec![1000; 4000])).await.unwrap();
+        drop(call);
+        let summary = patient("the end", called.ended()).await;
+        assert!(summary.statistics.session.received.packets > 10, "no sound over {listen}");
+    }
+}

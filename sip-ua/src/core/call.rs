@@ -6,6 +6,8 @@ use sdp::{OfferAnswer, SessionDescription};
 use sip_dialog::{Body, CallKey};
 use sip_message::{Headers, Request, Response, StatusCode};
 
+use sip_transport::Path;
+
 use super::{PhoneCore, PhoneError, PhoneEvent, description};
 
 /// What the owner wants of a session next; it waits while a re-INVITE is under way.
@@ -35,7 +37,7 @@ impl Session {
 }
 
 impl PhoneCore {
-    pub(super) fn incoming(&mut self, now: Instant, call: CallKey, request: Request) {
+    pub(super) fn incoming(&mut self, now: Instant, call: CallKey, request: Request, path: Path) {
         let offer = match description(&request.headers, request.body()) {
             Ok(offer) => offer,
             Err(status) => return self.refuse_body(now, call, status),
@@ -53,7 +55,7 @@ impl PhoneCore {
         session.machine_unused = true;
         session.offer = offer;
         self.sessions.insert(call, session);
-        self.events.push_back(PhoneEvent::Incoming { call, request });
+        self.events.push_back(PhoneEvent::Incoming { call, request, path });
     }
 
     fn refuse_body(&mut self, now: Instant, call: CallKey, status: StatusCode) {

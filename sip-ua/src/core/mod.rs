@@ -10,7 +10,7 @@ use sdp::{LocalMedia, Negotiated, OfferAnswer, SessionDescription};
 use sip_dialog::{Body, CallKey, Cause, Dialogs, Event as DialogEvent, Invite, RequestKey};
 use sip_message::headers::{Accept, Contact, ContentType, NameAddr, Route};
 use sip_message::{Method, Request, Response, StatusCode, Uri};
-use sip_transport::{Answer, Core, FlowEvent, Query, Received, Transmit};
+use sip_transport::{Answer, Core, FlowEvent, Path, Query, Received, Transmit};
 
 use call::{Session, Wish};
 pub use registration::RegistrationState;
@@ -67,6 +67,8 @@ pub enum PhoneEvent {
         call: CallKey,
         /// The INVITE.
         request: Request,
+        /// The way it came.
+        path: Path,
     },
     /// The far end rings, or says what else goes on.
     Progress {
@@ -270,6 +272,17 @@ impl PhoneCore {
 
     // ---- calls ---------------------------------------------------------------------------------------------
 
+    /// The address that the offer of a call ringing here names for audio, if it is numeric.
+    pub fn offered_address(&self, call: CallKey) -> Option<std::net::SocketAddr> {
+        let offer = self.sessions.get(&call)?.offer.as_ref()?;
+        offer.media().find_map(|section| section.rtp_address().ok()?.socket_addr())
+    }
+
+    /// The first hop of a request to `to`.
+    pub fn first_hop<'u>(&'u self, to: &'u Uri) -> &'u Uri {
+        self.config.route.first().map_or(to, |route| route.uri())
+    }
+
     /// Calls somebody, offering this media.
     ///
     /// # Errors
@@ -428,7 +441,7 @@ impl PhoneCore {
     fn dispatch(&mut self, now: Instant) {
         while let Some(event) = self.dialogs.poll_event() {
             match event {
-                DialogEvent::Incoming { call, request, .. } => self.incoming(now, call, request),
+                DialogEvent::Incoming { call, request, path } => self.incoming(now, call, request, path),
                 DialogEvent::Progress { call, response } => self.progress(call, response),
                 DialogEvent::Answered { call, response, answer_due } => {
                     self.answered(now, call, &response, answer_due);
