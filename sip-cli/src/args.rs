@@ -16,7 +16,7 @@ Exit codes:
   4  unreachable: no such host, no connection, no reaction, 408, 503, 504
   5  refused otherwise (3xx to 6xx); the status is in the output
   6  the user or password was not accepted (401, 407)
-  7  bad media: nothing agreed on (488), or no audio packet came";
+  7  bad media: nothing agreed on (488, 606), or what was to be played could not be";
 
 /// SIP on the command line: a phone, a call, a server, and a demonstration of all of them.
 #[derive(Debug, Parser)]

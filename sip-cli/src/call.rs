@@ -29,6 +29,8 @@ struct Outcome {
     answered: Option<Duration>,
     duration: Option<Duration>,
     ended_by: Option<&'static str>,
+    /// Worth a remark, no failure.
+    warning: Option<&'static str>,
     error: Option<String>,
     digits: String,
     statistics: Option<Statistics>,
@@ -241,9 +243,14 @@ async fn talk(
     if let Some(path) = &args.record {
         output.text(format_args!("recorded in {}", path.display()));
     }
-    if summary.ended.bad_media || (received == 0 && lasted >= TOO_SHORT_TO_JUDGE) {
-        outcome.error = Some(format!("{}: not one audio packet came", args.uri));
+    if summary.ended.bad_media {
+        outcome.error = Some(format!("{}: no media could be agreed on", args.uri));
         return Code::BadMedia;
+    }
+    if received == 0 && lasted >= TOO_SHORT_TO_JUDGE {
+        // Announcement servers and test programs listen without a word: worth a remark, no failure.
+        outcome.warning = Some("not one audio packet came");
+        output.text("warning: not one audio packet came");
     }
     if let Some(fault) = fault {
         outcome.error = Some(format!("{}: {fault}", args.uri));
@@ -268,6 +275,7 @@ impl Outcome {
             "digits_received": self.digits,
             "recording": self.answered.and(args.record.as_ref()).map(|path| path.display().to_string()),
             "media": self.statistics.as_ref().map(media::to_json),
+            "warning": self.warning,
             "error": self.error,
         })
     }
