@@ -43,7 +43,7 @@ impl ServerCore {
 
     pub(super) fn expire_questions(&mut self, now: Instant) {
         while let Some(key) = self.timers.pop(now) {
-            count(&mut self.counters.questions_unanswered);
+            count(&mut self.layer.counters.questions_unanswered);
             self.questions.retain(|(asked, _)| *asked != key);
             if let Some((waiting, _)) = self.waiting.remove(&key) {
                 self.resume(now, waiting, Answer::Failed(StoreError::Unavailable));
@@ -91,7 +91,7 @@ impl ServerCore {
                 {
                     self.forward_ack(*request, hop);
                 } else {
-                    count(&mut self.counters.acks_dropped);
+                    count(&mut self.layer.counters.acks_dropped);
                 }
             }
         }
@@ -103,7 +103,7 @@ impl ServerCore {
                 self.ask(now, question, Waiting::Registration(tx, registration));
             }
             Step::Done(registration, bindings) => {
-                count(&mut self.counters.registered);
+                count(&mut self.layer.counters.registered);
                 let date = sip_date(self.unix_time(now));
                 self.layer.reply(now, tx, registration.accepted(now, &date, &bindings));
             }
@@ -121,7 +121,7 @@ impl ServerCore {
         refusal: &Refusal,
     ) {
         tracing::debug!(aor = %registration.aor(), %refusal, "REGISTER refused");
-        count(&mut self.counters.registrations_refused);
+        count(&mut self.layer.counters.registrations_refused);
         let mut reply = refusal.reply(registration.request());
         if refusal.status() == StatusCode::SERVICE_UNAVAILABLE {
             reply = reply.header(&self.retry_after());
@@ -141,7 +141,7 @@ impl ServerCore {
         let groups = match answer {
             Answer::Found(bindings) => groups_of(&bindings.list, now, self.limits.branches),
             _ => {
-                count(&mut self.counters.overloaded);
+                count(&mut self.layer.counters.overloaded);
                 let reply = template.request.reply(StatusCode::SERVICE_UNAVAILABLE);
                 let reply = reply.header(&self.retry_after());
                 return self.layer.reply(now, tx, reply);
@@ -151,10 +151,10 @@ impl ServerCore {
             // Known, but nowhere: 480. Without a list of users nobody is known.
             let known = self.users.as_ref().is_some_and(|users| users.knows(aor));
             let status = if known { StatusCode::TEMPORARILY_UNAVAILABLE } else { StatusCode::NOT_FOUND };
-            count(&mut self.counters.refused);
+            count(&mut self.layer.counters.refused);
             return self.layer.reply_status(now, tx, status);
         }
-        self.proxy.open(now, tx, template, groups, &mut self.layer, &mut self.counters);
+        self.proxy.open(now, tx, template, groups, &mut self.layer);
     }
 
     /// The time after which it is worth to try again: shared among the clients, so that they do not return together.

@@ -52,7 +52,6 @@ pub struct ServerCore {
     started: Instant,
     started_unix: Duration,
     limits: Limits,
-    counters: Counters,
 }
 
 /// What of the configuration decides on single requests.
@@ -113,7 +112,7 @@ impl ServerCore {
         let keys = (transactions.random(), transactions.random());
         let recorded = config.record_route.then(|| RecordRoute::new(keys, &locals));
         Ok(Self {
-            layer: Layer { transactions, out: Queues::new() },
+            layer: Layer { transactions, out: Queues::new(), counters: Counters::default() },
             proxy: Proxy::new(config.timer_c, recorded),
             own_routes: RecordRoute::new(keys, &locals),
             policy: Policy {
@@ -136,14 +135,13 @@ impl ServerCore {
             started: now,
             started_unix: unix_time,
             limits: config.limits,
-            counters: Counters::default(),
         })
     }
 
     /// What has happened so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.counters
+        self.layer.counters
     }
 
     /// The transaction layer, for its counters and for how much is live.
@@ -188,7 +186,7 @@ impl ServerCore {
     }
 
     fn event(&mut self, now: Instant, event: Event) {
-        let (layer, counters) = (&mut self.layer, &mut self.counters);
+        let layer = &mut self.layer;
         match event {
             Event::Request { tx, request, path } => self.request(now, tx, request, path),
             Event::Ack { request, path } => self.ack(now, request, path),
@@ -202,12 +200,12 @@ impl ServerCore {
                 }
             }
             Event::Response { tx, response, path: _ } => {
-                self.proxy.response(now, tx, response, layer, counters);
+                self.proxy.response(now, tx, response, layer);
             }
-            Event::Failed { tx, failure } => self.proxy.failed(now, tx, &failure, layer, counters),
+            Event::Failed { tx, failure } => self.proxy.failed(now, tx, &failure, layer),
             // RFC 6026 §7.3: a stateful proxy forwards no stray responses.
-            Event::Stray { .. } => count(&mut counters.responses_dropped),
-            Event::ClientTerminated { tx } => self.proxy.client_terminated(now, tx, layer, counters),
+            Event::Stray { .. } => count(&mut layer.counters.responses_dropped),
+            Event::ClientTerminated { tx } => self.proxy.client_terminated(now, tx, layer),
             Event::ServerTerminated { tx } => {
                 if let Some(key) = self.waiting_for.remove(&tx) {
                     self.forget(key);
@@ -256,7 +254,7 @@ impl Core for ServerCore {
     fn handle_timeout(&mut self, now: Instant) {
         self.layer.transactions.handle_timeout(now, &mut self.layer.out);
         self.settle(now);
-        self.proxy.handle_timeout(now, &mut self.layer, &mut self.counters);
+        self.proxy.handle_timeout(now, &mut self.layer);
         self.settle(now);
         if let Some(store) = &mut self.store {
             store.handle_timeout(now);

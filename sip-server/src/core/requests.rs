@@ -44,25 +44,28 @@ impl ServerCore {
             }
         };
         let in_dialog = has_to_tag(&request);
-        match self.destination(&request, routed, in_dialog) {
+        match self.destination(&request, &routed, in_dialog) {
             Destination::Server => self.for_us(now, tx, request, &path),
-            destination => self.proxy_request(now, tx, request, path, routed, in_dialog, destination),
+            destination => {
+                let template = Template { request, path, record_route: false, fingerprint: None };
+                self.proxy_request(now, tx, template, &routed, in_dialog, destination);
+            }
         }
     }
 
-    fn destination(&self, request: &Request, routed: Routed, in_dialog: bool) -> Destination {
+    fn destination(&self, request: &Request, routed: &Routed, in_dialog: bool) -> Destination {
         if routed.more {
             return Destination::Outside;
         }
-        let Ok(uri) = request.uri() else { return Destination::Outside };
-        let ours = self.domains.of(&uri);
+        let uri = &routed.uri;
+        let ours = self.domains.of(uri);
         let registers = *request.method() == Method::Register && self.policy.registrar.is_some();
         if ours.is_some() && (uri.user().is_none() || registers) {
             return Destination::Server;
         }
         match &self.policy.next_hop {
             Some(target) if !in_dialog => Destination::NextHop(target.clone()),
-            _ => match self.domains.aor(&uri) {
+            _ => match self.domains.aor(uri) {
                 Some(aor) => Destination::User(aor),
                 None => Destination::Outside,
             },
@@ -70,7 +73,7 @@ impl ServerCore {
     }
 
     fn refuse(&mut self, now: Instant, tx: ServerTx, reply: ResponseBuilder) {
-        count(&mut self.counters.refused);
+        count(&mut self.layer.counters.refused);
         self.layer.reply(now, tx, reply);
     }
 
@@ -101,7 +104,7 @@ impl ServerCore {
     fn register(&mut self, now: Instant, tx: ServerTx, request: &Request, path: &Path) {
         let Some(config) = self.policy.registrar else { return };
         if let Err(refusal) = registrar::required(request) {
-            count(&mut self.counters.registrations_refused);
+            count(&mut self.layer.counters.registrations_refused);
             return self.layer.reply(now, tx, refusal.reply(request));
         }
         let mut user = None;
@@ -111,7 +114,7 @@ impl ServerCore {
             match verdict {
                 Verdict::Accepted(accepted) => user = Some(accepted.username().to_owned()),
                 verdict => {
-                    note(&verdict, &mut self.counters, request);
+                    note(&verdict, &mut self.layer.counters, request);
                     let refusal = verifier.refusal(request, &verdict, now);
                     let reply = refusal.unwrap_or_else(|| request.reply(StatusCode::FORBIDDEN));
                     return self.layer.reply(now, tx, reply);
@@ -125,7 +128,7 @@ impl ServerCore {
             }
             Err(refusal) => {
                 tracing::debug!(%refusal, "REGISTER refused");
-                count(&mut self.counters.registrations_refused);
+                count(&mut self.layer.counters.registrations_refused);
                 self.layer.reply(now, tx, refusal.reply(request));
             }
         }
@@ -133,38 +136,36 @@ impl ServerCore {
 
     // ---- the proxy -------------------------------------------------------------------------------------------
 
-    #[allow(clippy::too_many_arguments)] // what was found out about one request, used here alone
     fn proxy_request(
         &mut self,
         now: Instant,
         tx: ServerTx,
-        mut request: Request,
-        path: Path,
-        routed: Routed,
+        mut template: Template,
+        routed: &Routed,
         in_dialog: bool,
         destination: Destination,
     ) {
-        if let Err(reply) = validate(&request, routed) {
+        if let Err(reply) = validate(&template.request, routed) {
             return self.refuse(now, tx, *reply);
         }
-        if self.proxy.live() >= self.limits.contexts && *request.method() != Method::Bye {
-            count(&mut self.counters.overloaded);
-            let reply = request.reply(StatusCode::SERVICE_UNAVAILABLE).header(&self.retry_after());
+        if self.proxy.live() >= self.limits.contexts && *template.request.method() != Method::Bye {
+            count(&mut self.layer.counters.overloaded);
+            let reply = template.request.reply(StatusCode::SERVICE_UNAVAILABLE).header(&self.retry_after());
             return self.layer.reply(now, tx, reply);
         }
         // A dialog that was let through when it was set up is not asked again.
         let proven = routed.ticketed && in_dialog;
-        let authenticated = match self.authenticate(now, &mut request, proven) {
+        let authenticated = match self.authenticate(now, &mut template.request, proven) {
             Ok(authenticated) => authenticated,
             Err(reply) => return self.layer.reply(now, tx, *reply),
         };
-        let record_route = self.policy.record_route && !in_dialog && creates_dialog(request.method());
-        let mut template = Template { request, path, record_route, fingerprint: None };
+        template.record_route =
+            self.policy.record_route && !in_dialog && creates_dialog(template.request.method());
         let hop = match destination {
             Destination::User(aor) => {
                 let fingerprint = fingerprint(&template.request);
                 if self.proxy.has_seen(fingerprint) && self.passed_here(&template.request) {
-                    count(&mut self.counters.loops);
+                    count(&mut self.layer.counters.loops);
                     return self.refuse(now, tx, template.request.reply(StatusCode::LOOP_DETECTED));
                 }
                 template.fingerprint = Some(fingerprint);
@@ -174,7 +175,7 @@ impl ServerCore {
             Destination::NextHop(target) => Hop::fixed(target),
             Destination::Outside | Destination::Server => {
                 if !(proven || authenticated || self.may_relay()) {
-                    count(&mut self.counters.relays_denied);
+                    count(&mut self.layer.counters.relays_denied);
                     let reply = template.request.reply(StatusCode::FORBIDDEN).reason("Relaying Denied");
                     return self.refuse(now, tx, reply);
                 }
@@ -182,7 +183,7 @@ impl ServerCore {
             }
         };
         let groups = vec![Group::from([hop])];
-        self.proxy.open(now, tx, template, groups, &mut self.layer, &mut self.counters);
+        self.proxy.open(now, tx, template, groups, &mut self.layer);
     }
 
     /// A proxy for everything that comes, by configuration.
@@ -209,7 +210,7 @@ impl ServerCore {
         match verdict {
             Verdict::Accepted(accepted) => {
                 if claimed.as_ref().is_some_and(|claimed| !owns(accepted.username(), claimed)) {
-                    count(&mut self.counters.refused);
+                    count(&mut self.layer.counters.refused);
                     return Err(Box::new(request.reply(StatusCode::FORBIDDEN).reason("From Is Not Yours")));
                 }
                 strip_credentials(request, &accepted);
@@ -218,7 +219,7 @@ impl ServerCore {
             // Credentials for somebody else's realm, from somebody who does not claim to be ours.
             _ if claimed.is_none() => Ok(false),
             verdict => {
-                note(&verdict, &mut self.counters, request);
+                note(&verdict, &mut self.layer.counters, request);
                 Err(Box::new(refusal(verifier, request, &verdict, now)))
             }
         }
@@ -236,12 +237,12 @@ impl ServerCore {
     pub(super) fn ack(&mut self, now: Instant, mut request: Request, path: Path) {
         let port = self.port_of(&path);
         let Ok(routed) = preprocess(&mut request, port, &self.domains, &self.own_routes) else {
-            return count(&mut self.counters.acks_dropped);
+            return count(&mut self.layer.counters.acks_dropped);
         };
-        if validate(&request, routed).is_err() {
-            return count(&mut self.counters.acks_dropped);
+        if validate(&request, &routed).is_err() {
+            return count(&mut self.layer.counters.acks_dropped);
         }
-        match self.destination(&request, routed, has_to_tag(&request)) {
+        match self.destination(&request, &routed, has_to_tag(&request)) {
             Destination::Outside if routed.ticketed || self.may_relay() => {
                 self.forward_ack(request, Hop::as_addressed());
             }
@@ -249,18 +250,18 @@ impl ServerCore {
             Destination::User(aor) => {
                 self.ask(now, Question::Lookup { aor }, Waiting::Ack(Box::new(request)));
             }
-            Destination::Outside | Destination::Server => count(&mut self.counters.acks_dropped),
+            Destination::Outside | Destination::Server => count(&mut self.layer.counters.acks_dropped),
         }
     }
 
     pub(super) fn forward_ack(&mut self, mut request: Request, hop: Hop) {
         let target = match hop.prepare(&mut request) {
             Ok(target) => target,
-            Err(_) => return count(&mut self.counters.acks_dropped),
+            Err(_) => return count(&mut self.layer.counters.acks_dropped),
         };
         match self.layer.transactions.send_stateless(request, target, &mut self.layer.out) {
-            Ok(()) => count(&mut self.counters.acks_forwarded),
-            Err(_) => count(&mut self.counters.acks_dropped),
+            Ok(()) => count(&mut self.layer.counters.acks_forwarded),
+            Err(_) => count(&mut self.layer.counters.acks_dropped),
         }
     }
 }

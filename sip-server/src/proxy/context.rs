@@ -12,7 +12,7 @@ use sip_transport::{Local, Locals, Path, Transport};
 use super::best::Best;
 use super::target::{Group, Hop};
 use super::{Layer, Proxy, later};
-use crate::config::{Counters, count};
+use crate::config::count;
 
 /// RFC 5393 §5.3.3: the breadth of a request that names none.
 const DEFAULT_MAX_BREADTH: usize = 60;
@@ -103,26 +103,19 @@ impl Context {
 
 impl Proxy {
     /// Tries the next group of targets, or forwards the best response when none is left.
-    pub(super) fn go_on(&mut self, now: Instant, tx: ServerTx, layer: &mut Layer, counters: &mut Counters) {
+    pub(super) fn go_on(&mut self, now: Instant, tx: ServerTx, layer: &mut Layer) {
         loop {
             let Some(context) = self.contexts.get_mut(&tx) else { return };
             if context.answered || context.branches.iter().any(|branch| !branch.done) {
                 return;
             }
             let Some(group) = context.groups.pop_front() else { break };
-            self.start(now, tx, group, layer, counters);
+            self.start(now, tx, group, layer);
         }
-        self.answer_with_best(now, tx, layer, counters);
+        self.answer_with_best(now, tx, layer);
     }
 
-    fn start(
-        &mut self,
-        now: Instant,
-        tx: ServerTx,
-        group: Group,
-        layer: &mut Layer,
-        counters: &mut Counters,
-    ) {
+    fn start(&mut self, now: Instant, tx: ServerTx, group: Group, layer: &mut Layer) {
         let Some(context) = self.contexts.get_mut(&tx) else { return };
         let breadth = match (&context.request, group.len()) {
             (Some(request), width) if width > 1 || request.headers.contains(HeaderName::MAX_BREADTH) => {
@@ -155,13 +148,16 @@ impl Proxy {
             // The last branch of all takes the request along: most requests have one and are never copied.
             let last = hops.peek().is_none() && context.groups.is_empty();
             let request = if last { context.request.take() } else { context.request.clone() };
-            let Some(request) = request else { return };
-            self.forward(now, tx, index, request, hop, breadth, layer, counters);
+            let Some(mut request) = request else { return };
+            if let Some(breadth) = breadth {
+                // A number can always be written.
+                let _ = request.headers.set_raw(HeaderName::MAX_BREADTH, &breadth.to_string());
+            }
+            self.forward(now, tx, index, request, hop, layer);
         }
     }
 
     /// §16.6 for one target.
-    #[allow(clippy::too_many_arguments)] // the steps of one paragraph; a struct for them would be used once
     fn forward(
         &mut self,
         now: Instant,
@@ -169,34 +165,28 @@ impl Proxy {
         index: usize,
         mut request: Request,
         hop: Hop,
-        breadth: Option<usize>,
         layer: &mut Layer,
-        counters: &mut Counters,
     ) {
         let Some(context) = self.contexts.get(&tx) else { return };
         let (path, record) = (context.path, context.record_route);
-        if let Some(breadth) = breadth {
-            let _ = request.headers.set_raw(HeaderName::MAX_BREADTH, &breadth.to_string());
-        }
         let uses_flow = matches!(&hop.target, Some(Target::Path(path)) if path.flow.is_some());
         let Ok(target) = hop.prepare(&mut request) else {
-            return self.branch_failed(now, tx, index, StatusCode::BAD_REQUEST, layer, counters);
+            return self.branch_failed(now, tx, index, StatusCode::BAD_REQUEST, layer);
         };
         // Step 4 comes last here: which listener the request leaves from decides what is written.
         if record {
             let locals = layer.transactions.locals();
-            let leaves = leaving_from(locals, &target, &path).cloned();
-            self.record(&mut request, &path, leaves.as_ref(), layer);
+            let leaves = leaving_from(locals, &target, &path);
+            self.record(&mut request, &path, leaves, layer);
         }
         let again = uses_flow.then(|| Box::new(request.clone()));
-        self.send(now, tx, index, request, target, layer, counters);
+        self.send(now, tx, index, request, target, layer);
         if let Some(branch) = self.contexts.get_mut(&tx).and_then(|context| context.branches.get_mut(index)) {
             branch.again = again;
         }
     }
 
     /// Steps 8, 10 and 11.
-    #[allow(clippy::too_many_arguments)] // as above
     fn send(
         &mut self,
         now: Instant,
@@ -205,11 +195,10 @@ impl Proxy {
         request: Request,
         target: Target,
         layer: &mut Layer,
-        counters: &mut Counters,
     ) {
         match layer.transactions.send(now, request, target, &mut layer.out) {
             Ok(client) => {
-                count(&mut counters.branches);
+                count(&mut layer.counters.branches);
                 self.branches.insert(client, (tx, index));
                 let Some(context) = self.contexts.get_mut(&tx) else { return };
                 context.live = context.live.saturating_add(1);
@@ -222,20 +211,13 @@ impl Proxy {
             }
             Err(error) => {
                 tracing::debug!(%error, "a branch was not sent");
-                self.branch_failed(now, tx, index, StatusCode::SERVICE_UNAVAILABLE, layer, counters);
+                self.branch_failed(now, tx, index, StatusCode::SERVICE_UNAVAILABLE, layer);
             }
         }
     }
 
     /// The connection of a binding is gone: the URI of the contact may still lead to the phone.
-    pub(super) fn send_again(
-        &mut self,
-        now: Instant,
-        tx: ServerTx,
-        index: usize,
-        layer: &mut Layer,
-        counters: &mut Counters,
-    ) -> bool {
+    pub(super) fn send_again(&mut self, now: Instant, tx: ServerTx, index: usize, layer: &mut Layer) -> bool {
         let Some(context) = self.contexts.get_mut(&tx) else { return false };
         if context.cancelled || context.answered {
             return false;
@@ -244,7 +226,7 @@ impl Proxy {
             return false;
         };
         let Ok(target) = Target::next_hop(&request) else { return false };
-        self.send(now, tx, index, *request, target, layer, counters);
+        self.send(now, tx, index, *request, target, layer);
         true
     }
 }

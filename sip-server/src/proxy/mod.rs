@@ -39,6 +39,7 @@ use crate::config::{Counters, count};
 pub(crate) struct Layer {
     pub(crate) transactions: Transactions,
     pub(crate) out: Queues<Event>,
+    pub(crate) counters: Counters,
 }
 
 impl Layer {
@@ -112,15 +113,14 @@ impl Proxy {
         template: Template,
         groups: Vec<Group>,
         layer: &mut Layer,
-        counters: &mut Counters,
     ) {
-        count(&mut counters.proxied);
+        count(&mut layer.counters.proxied);
         if let Some(fingerprint) = template.fingerprint {
             let live = self.seen.entry(fingerprint).or_default();
             *live = live.saturating_add(1);
         }
         self.contexts.insert(tx, Context::new(template, groups));
-        self.go_on(now, tx, layer, counters);
+        self.go_on(now, tx, layer);
     }
 
     /// Whether a live context had the same request (RFC 5393 §4.2).
@@ -146,7 +146,7 @@ impl Proxy {
     }
 
     /// Timer C (§16.8): a branch that has said nothing for so long is cancelled; its 487 then counts as 408.
-    pub(crate) fn handle_timeout(&mut self, now: Instant, layer: &mut Layer, counters: &mut Counters) {
+    pub(crate) fn handle_timeout(&mut self, now: Instant, layer: &mut Layer) {
         while let Some((tx, index)) = self.timers.pop(now) {
             let Some(branch) = self.contexts.get_mut(&tx).and_then(|context| context.branches.get_mut(index))
             else {
@@ -159,7 +159,7 @@ impl Proxy {
             }
             branch.timer_c = None;
             branch.expired = true;
-            count(&mut counters.timer_c);
+            count(&mut layer.counters.timer_c);
             if let Some(client) = branch.client {
                 // An error: it is over, and the event that says so is on its way.
                 let _ = layer.transactions.cancel(now, client, &Headers::new(), &mut layer.out);
@@ -167,20 +167,14 @@ impl Proxy {
         }
     }
 
-    pub(crate) fn client_terminated(
-        &mut self,
-        now: Instant,
-        client: ClientTx,
-        layer: &mut Layer,
-        counters: &mut Counters,
-    ) {
+    pub(crate) fn client_terminated(&mut self, now: Instant, client: ClientTx, layer: &mut Layer) {
         let Some((tx, index)) = self.branches.remove(&client) else { return };
         if let Some(context) = self.contexts.get_mut(&tx) {
             context.live = context.live.saturating_sub(1);
             // Every branch ends with a final response or a failure first; should one not, it must not hold the context.
             let lost = context.branches.get(index).is_some_and(|b| !b.done && b.client == Some(client));
             if lost {
-                self.branch_failed(now, tx, index, StatusCode::REQUEST_TIMEOUT, layer, counters);
+                self.branch_failed(now, tx, index, StatusCode::REQUEST_TIMEOUT, layer);
             }
         }
         self.drop_if_over(tx);

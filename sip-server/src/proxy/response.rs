@@ -8,7 +8,7 @@ use sip_transaction::{ClientTx, Failure, ServerTx};
 
 use super::best::Final;
 use super::{Layer, Proxy, later};
-use crate::config::{Counters, count};
+use crate::config::count;
 
 impl Proxy {
     /// A response to a branch.
@@ -18,11 +18,10 @@ impl Proxy {
         client: ClientTx,
         mut response: Response,
         layer: &mut Layer,
-        counters: &mut Counters,
     ) {
         // Step 1.
         let Some(&(tx, index)) = self.branches.get(&client) else {
-            return count(&mut counters.responses_dropped);
+            return count(&mut layer.counters.responses_dropped);
         };
         let status = response.status();
         if status == StatusCode::TRYING {
@@ -32,12 +31,12 @@ impl Proxy {
         let popped = response.headers.pop_front::<Via>();
         let forwardable = popped.is_ok() && response.headers.contains(HeaderName::VIA);
         if status.is_provisional() {
-            self.provisional(now, tx, index, response, forwardable, layer, counters);
+            self.provisional(now, tx, index, response, forwardable, layer);
         } else if !forwardable {
-            count(&mut counters.responses_dropped);
-            self.branch_failed(now, tx, index, StatusCode::BAD_GATEWAY, layer, counters);
+            count(&mut layer.counters.responses_dropped);
+            self.branch_failed(now, tx, index, StatusCode::BAD_GATEWAY, layer);
         } else if status.is_success() {
-            self.success(now, tx, index, response, layer, counters);
+            self.success(now, tx, index, response, layer);
         } else {
             let expired = self
                 .contexts
@@ -49,27 +48,19 @@ impl Proxy {
             } else {
                 Final::Received(Box::new(response))
             };
-            self.finished(now, tx, index, failure, layer, counters);
+            self.finished(now, tx, index, failure, layer);
         }
     }
 
     /// A branch got no response: 408 or 503 stand for it (§16.9).
-    pub(crate) fn failed(
-        &mut self,
-        now: Instant,
-        client: ClientTx,
-        failure: &Failure,
-        layer: &mut Layer,
-        counters: &mut Counters,
-    ) {
+    pub(crate) fn failed(&mut self, now: Instant, client: ClientTx, failure: &Failure, layer: &mut Layer) {
         let Some(&(tx, index)) = self.branches.get(&client) else { return };
-        if matches!(failure, Failure::Transport(_)) && self.send_again(now, tx, index, layer, counters) {
+        if matches!(failure, Failure::Transport(_)) && self.send_again(now, tx, index, layer) {
             return;
         }
-        self.branch_failed(now, tx, index, failure.status(), layer, counters);
+        self.branch_failed(now, tx, index, failure.status(), layer);
     }
 
-    #[allow(clippy::too_many_arguments)] // private, and each of them is another thing
     fn provisional(
         &mut self,
         now: Instant,
@@ -78,7 +69,6 @@ impl Proxy {
         response: Response,
         forwardable: bool,
         layer: &mut Layer,
-        counters: &mut Counters,
     ) {
         let Some(context) = self.contexts.get_mut(&tx) else { return };
         // Step 2: 101 to 199 reset Timer C. Only the time is moved: a flood of 180s must not fill the queue of timers.
@@ -86,25 +76,17 @@ impl Proxy {
             branch.rings_until = later(now, self.timer_c);
         }
         if context.answered || !forwardable {
-            return count(&mut counters.responses_dropped);
+            return count(&mut layer.counters.responses_dropped);
         }
         // RFC 4320 §4.1: other requests than INVITE have no such response; the layer refuses it.
         match layer.transactions.respond(now, tx, response, &mut layer.out) {
-            Ok(()) => count(&mut counters.responses_forwarded),
-            Err(_) => count(&mut counters.responses_dropped),
+            Ok(()) => count(&mut layer.counters.responses_forwarded),
+            Err(_) => count(&mut layer.counters.responses_dropped),
         }
     }
 
     /// A 2xx is forwarded at once, to INVITE every one of them, however late (step 5).
-    fn success(
-        &mut self,
-        now: Instant,
-        tx: ServerTx,
-        index: usize,
-        response: Response,
-        layer: &mut Layer,
-        counters: &mut Counters,
-    ) {
+    fn success(&mut self, now: Instant, tx: ServerTx, index: usize, response: Response, layer: &mut Layer) {
         self.disarm(tx, index);
         let Some(context) = self.contexts.get_mut(&tx) else { return };
         if let Some(branch) = context.branches.get_mut(index) {
@@ -113,7 +95,7 @@ impl Proxy {
         }
         let first = !context.answered;
         if !first && !context.invite {
-            return count(&mut counters.responses_dropped);
+            return count(&mut layer.counters.responses_dropped);
         }
         context.answered = true;
         context.close();
@@ -126,7 +108,11 @@ impl Proxy {
             }
             Err(_) => false,
         };
-        count(if forwarded { &mut counters.responses_forwarded } else { &mut counters.responses_dropped });
+        count(if forwarded {
+            &mut layer.counters.responses_forwarded
+        } else {
+            &mut layer.counters.responses_dropped
+        });
         if first {
             // Step 10. The other phones shall not show a missed call (RFC 3326).
             let mut extra = Headers::new();
@@ -142,21 +128,12 @@ impl Proxy {
         index: usize,
         status: StatusCode,
         layer: &mut Layer,
-        counters: &mut Counters,
     ) {
-        self.finished(now, tx, index, Final::Local(status), layer, counters);
+        self.finished(now, tx, index, Final::Local(status), layer);
     }
 
     /// A branch ended with a failure (steps 4 and 5).
-    fn finished(
-        &mut self,
-        now: Instant,
-        tx: ServerTx,
-        index: usize,
-        failure: Final,
-        layer: &mut Layer,
-        counters: &mut Counters,
-    ) {
+    fn finished(&mut self, now: Instant, tx: ServerTx, index: usize, failure: Final, layer: &mut Layer) {
         self.disarm(tx, index);
         let Some(context) = self.contexts.get_mut(&tx) else { return };
         match context.branches.get_mut(index) {
@@ -167,7 +144,7 @@ impl Proxy {
             _ => return,
         }
         if context.answered {
-            return count(&mut counters.responses_dropped);
+            return count(&mut layer.counters.responses_dropped);
         }
         let global = failure.status().class() == 6;
         context.best.add(failure);
@@ -176,25 +153,19 @@ impl Proxy {
             context.close();
             context.cancel_branches(now, &Headers::new(), layer);
         }
-        self.go_on(now, tx, layer, counters);
+        self.go_on(now, tx, layer);
     }
 
     /// Steps 6 to 9, when all branches have failed.
-    pub(super) fn answer_with_best(
-        &mut self,
-        now: Instant,
-        tx: ServerTx,
-        layer: &mut Layer,
-        counters: &mut Counters,
-    ) {
+    pub(super) fn answer_with_best(&mut self, now: Instant, tx: ServerTx, layer: &mut Layer) {
         let Some(context) = self.contexts.get_mut(&tx) else { return };
         context.answered = true;
         context.close();
         match context.best.take() {
             Final::Received(response) => {
                 match layer.transactions.respond(now, tx, *response, &mut layer.out) {
-                    Ok(()) => count(&mut counters.responses_forwarded),
-                    Err(_) => count(&mut counters.responses_dropped),
+                    Ok(()) => count(&mut layer.counters.responses_forwarded),
+                    Err(_) => count(&mut layer.counters.responses_dropped),
                 }
             }
             Final::Local(_) if context.cancelled => {

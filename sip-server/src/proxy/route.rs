@@ -11,8 +11,10 @@ use crate::domains::Domains;
 const OWN_ROUTES: usize = 2;
 
 /// What the preprocessing found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Routed {
+    /// The Request-URI as it is now.
+    pub(crate) uri: Uri,
     /// A Route of ours proved that the request belongs to a dialog that was set up through us.
     pub(crate) ticketed: bool,
     /// Routes are left: they say where the request goes.
@@ -34,7 +36,7 @@ pub(crate) fn preprocess(
     let ticketed_by = |uri: &Uri, request: &Request| {
         own.is_ticketed(uri, request.headers.text(HeaderName::CALL_ID).unwrap_or_default())
     };
-    let uri = request.uri().map_err(malformed)?;
+    let mut uri = request.uri().map_err(malformed)?;
     // A strict router put our Record-Route into the Request-URI and the Request-URI behind the Routes.
     if uri.has_lr()
         && uri.user().is_none()
@@ -45,6 +47,7 @@ pub(crate) fn preprocess(
         let mut routes: Vec<Route> = request.headers.all::<Route>().collect::<Result<_, _>>()?;
         if let Some(last) = routes.pop() {
             request.set_uri(last.uri());
+            uri = last.uri().clone();
             request.headers.remove(HeaderName::ROUTE);
             routes.iter().for_each(|route| request.headers.push_back(route));
         }
@@ -52,7 +55,8 @@ pub(crate) fn preprocess(
         && domains.is_our_address(maddr, uri.port())
         && uri.port().is_none_or(|port| port == came_to_port)
     {
-        request.set_uri(&without_maddr(&uri).map_err(malformed)?);
+        uri = without_maddr(&uri).map_err(malformed)?;
+        request.set_uri(&uri);
     }
     for _ in 0..OWN_ROUTES {
         match request.headers.get::<Route>()? {
@@ -63,7 +67,7 @@ pub(crate) fn preprocess(
             _ => break,
         }
     }
-    Ok(Routed { ticketed, more: request.headers.contains(HeaderName::ROUTE) })
+    Ok(Routed { uri, ticketed, more: request.headers.contains(HeaderName::ROUTE) })
 }
 
 /// The URI "as if those parameters or ports were not present".
@@ -131,7 +135,7 @@ mod tests {
             after("sip:callee@u2.domain.com", "Route: <sip:p1.example.com;lr>, <sip:p2.domain.com;lr>\r\n");
         assert_eq!(request.uri_text(), "sip:callee@u2.domain.com");
         assert_eq!(routes(&request), ["sip:p2.domain.com;lr"]);
-        assert_eq!(routed, Routed { ticketed: false, more: true });
+        assert!(!routed.ticketed && routed.more);
     }
 
     /// RFC 3261 §16.12.1.2: a strict router before us.
@@ -167,7 +171,7 @@ mod tests {
         let ticket = world().1.ticket("c");
         let (request, routed) =
             after("sip:b@192.0.2.9", &format!("Route: <sip:192.0.2.1;lr;tk={ticket}>\r\n"));
-        assert_eq!(routed, Routed { ticketed: true, more: false });
+        assert!(routed.ticketed && !routed.more);
         assert!(routes(&request).is_empty());
         let (_, routed) = after("sip:b@192.0.2.9", "Route: <sip:192.0.2.1;lr;tk=0000000000000000>\r\n");
         assert!(!routed.ticketed);

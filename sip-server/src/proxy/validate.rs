@@ -9,13 +9,10 @@ use super::Routed;
 ///
 /// # Errors
 /// The answer that the RFC names.
-pub(crate) fn validate(request: &Request, routed: Routed) -> Result<(), Box<ResponseBuilder>> {
+pub(crate) fn validate(request: &Request, routed: &Routed) -> Result<(), Box<ResponseBuilder>> {
     // Step 2. With Routes left the next hop may understand a scheme that we do not.
-    if !routed.more {
-        match request.uri() {
-            Ok(uri) if uri.is_sip() || uri.is_sips() => {}
-            _ => return Err(Box::new(request.reply(StatusCode::UNSUPPORTED_URI_SCHEME))),
-        }
+    if !routed.more && !routed.uri.is_sip() && !routed.uri.is_sips() {
+        return Err(Box::new(request.reply(StatusCode::UNSUPPORTED_URI_SCHEME)));
     }
     // Step 3.
     if let Ok(Some(MaxForwards(0))) = request.headers.get::<MaxForwards>() {
