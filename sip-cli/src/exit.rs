@@ -23,7 +23,7 @@ pub(crate) enum Code {
     Refused = 5,
     /// User or password not accepted.
     Unauthenticated = 6,
-    /// Nothing agreed on, or no audio came.
+    /// Nothing agreed on, or what was to be sent could not be.
     BadMedia = 7,
 }
 
