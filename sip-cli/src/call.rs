@@ -38,13 +38,8 @@ struct Outcome {
 
 /// Makes the call.
 pub(crate) async fn run(args: CallArgs, output: Output, mut interrupt: Interrupt) -> Result<Code, Failure> {
-    let sound = match &args.play {
-        Some(path) => Some(
-            rtp::audio::wav::read(path)
-                .map_err(|error| Failure::fault(format!("{}: {error}", path.display())))?,
-        ),
-        None => None,
-    };
+    let sound = media::to_play(args.play.as_deref())?;
+    media::can_record(args.record.as_deref())?;
     let address = args.from.as_deref().unwrap_or(ANONYMOUS);
     let phone =
         Identity { address, account: &args.account, listen: &args.listen, expires: 0, peer: Some(&args.uri) }

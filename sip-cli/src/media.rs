@@ -1,9 +1,35 @@
-//! What a call's media was like, for people and for machines.
+//! Files to play and to record, and what a call's media was like, for people and for machines.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use sip_ua::Statistics;
+
+use crate::exit::Failure;
+
+/// Reads what is to be played, before anybody is called for it.
+pub(crate) fn to_play(path: Option<&Path>) -> Result<Option<Vec<i16>>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    match rtp::audio::wav::read(path) {
+        Ok(samples) => Ok(Some(samples)),
+        Err(error) => Err(Failure::fault(format_args!("{}: {error}", path.display()))),
+    }
+}
+
+/// Makes sure that there is a folder for the recording, while it is not too late.
+pub(crate) fn can_record(path: Option<&Path>) -> Result<(), Failure> {
+    let Some(path) = path else { return Ok(()) };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if path.is_dir() {
+        return Err(Failure::fault(format_args!("{} is a folder; name a file in it", path.display())));
+    }
+    if folder.is_dir() {
+        Ok(())
+    } else {
+        Err(Failure::fault(format_args!("{}: there is no folder {}", path.display(), folder.display())))
+    }
+}
 
 /// The figures of one side as JSON. What was not measured is null.
 pub(crate) fn to_json(statistics: &Statistics) -> Value {

@@ -295,6 +295,7 @@ fn wrong_usage_is_one_line_and_1() {
         (&["call"][..], "URI"),
         (&["call", "bob"], "no address"),
         (&["call", "sip:bob@127.0.0.1", "--play", "/nonexistent.wav"], "/nonexistent.wav"),
+        (&["call", "sip:bob@127.0.0.1", "--record", "/nonexistent/heard.wav"], "no folder /nonexistent"),
         (&["phone", "--listen", "udp:here"], "here"),
         (&["server", "--users", "/nonexistent"], "/nonexistent"),
         (&["dance"], "dance"),

@@ -20,6 +20,7 @@ use crate::args::PhoneArgs;
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
 use crate::keys::Command;
+use crate::media;
 use crate::output::Output;
 use line::{Line, Manner, Order, shown};
 
@@ -43,13 +44,8 @@ struct Calls {
 
 /// Runs the phone until it is told to end.
 pub(crate) async fn run(args: PhoneArgs, output: Output, mut interrupt: Interrupt) -> Result<Code, Failure> {
-    let sound = match &args.play {
-        Some(path) => Some(
-            rtp::audio::wav::read(path)
-                .map_err(|error| Failure::fault(format!("{}: {error}", path.display())))?,
-        ),
-        None => None,
-    };
+    let sound = media::to_play(args.play.as_deref())?;
+    media::can_record(args.record.as_deref())?;
     let address = args.register.as_deref().or(args.from.as_deref()).unwrap_or(ANONYMOUS);
     let phone = Identity {
         address,
