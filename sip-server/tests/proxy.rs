@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sip_auth::{Attempts, Authenticator, Secret};
 use sip_message::headers::{MaxForwards, RecordRoute, Unsupported};
-use sip_message::{HeaderName, Limits, Method, Request, Response};
+use sip_message::{HeaderName, Limits, Request, Response};
 use sip_server::Users;
 use sip_transport::Transport;
 use world::{ALICE, BOB, BOB2, SERVER, Sent, World, names, only, vias};
@@ -565,10 +565,17 @@ fn strangers_call_our_users_unasked_and_dialogs_are_not_asked_again() {
     let sent = world.answer(forwarded, 200, "Contact: <sip:dave@192.0.2.99>");
     let ok = only(&sent, "200").response().clone();
     let invite = forwarded.text();
-    let bye = in_dialog(&mut world, "BYE", &invite, &ok);
-    let sent = world.udp(ALICE, bye);
-    assert_eq!(sent[0].to(), "192.0.2.99:5060");
-    assert!(sent[0].is(&Method::Bye));
+    // Credentials that come along unasked are not for others to see; those for other realms are.
+    let credentials = "\r\nProxy-Authorization: Digest username=\"alice\", realm=\"example.com\", response=\"0\"\r\n\
+        Proxy-Authorization: Digest username=\"alice\", realm=\"other\", response=\"1\"\r\n\r\n";
+    for method in ["ACK", "BYE"] {
+        let text = in_dialog(&mut world, method, &invite, &ok).replace("\r\n\r\n", credentials);
+        let sent = world.udp(ALICE, text);
+        let forwarded = only(&sent, method);
+        assert_eq!(forwarded.to(), "192.0.2.99:5060");
+        assert_eq!(forwarded.request().headers.count("Proxy-Authorization"), 1);
+        assert!(forwarded.text().contains("realm=\"other\""));
+    }
     // The same without the Route that proves the dialog.
     let extra = "From: <sip:alice@example.com>;tag=a\r\nTo: <sip:dave@192.0.2.99>;tag=made-up\r\n";
     assert_eq!(code(&world.ask(ALICE, "BYE", "sip:dave@192.0.2.99", extra)), 407);

@@ -3,7 +3,7 @@
 use std::hash::Hasher;
 use std::time::Instant;
 
-use sip_auth::{Accepted, ChallengeReason, Verdict, Verifier};
+use sip_auth::{ChallengeReason, Verdict, Verifier};
 use sip_message::headers::{Accept, Allow, From, ProxyAuthorization, Supported, To, Via};
 use sip_message::{HeaderName, Method, Request, ResponseBuilder, StatusCode};
 use sip_transaction::{ServerTx, Target};
@@ -202,7 +202,12 @@ impl ServerCore {
         let from = request.headers.get::<From>().ok().flatten();
         let claimed = from.as_ref().and_then(|from| self.domains.aor(from.uri()));
         let offers = request.headers.contains(HeaderName::PROXY_AUTHORIZATION);
-        if proven || (claimed.is_none() && !offers) {
+        if proven {
+            // Many phones send their credentials along unasked.
+            strip_credentials(request, &verifier.config().realm);
+            return Ok(false);
+        }
+        if claimed.is_none() && !offers {
             return Ok(false);
         }
         let users = self.users.as_ref();
@@ -213,7 +218,7 @@ impl ServerCore {
                     count(&mut self.layer.counters.refused);
                     return Err(Box::new(request.reply(StatusCode::FORBIDDEN).reason("From Is Not Yours")));
                 }
-                strip_credentials(request, &accepted);
+                strip_credentials(request, accepted.realm());
                 Ok(true)
             }
             // Credentials for somebody else's realm, from somebody who does not claim to be ours.
@@ -242,6 +247,9 @@ impl ServerCore {
         if validate(&request, &routed).is_err() {
             return count(&mut self.layer.counters.acks_dropped);
         }
+        if let Some(verifier) = &self.calls {
+            strip_credentials(&mut request, &verifier.config().realm); // §22.1: an ACK has those of its INVITE
+        }
         match self.destination(&request, &routed, has_to_tag(&request)) {
             Destination::Outside if routed.ticketed || self.may_relay() => {
                 self.forward_ack(request, Hop::as_addressed());
@@ -267,12 +275,15 @@ impl ServerCore {
 }
 
 /// Takes our credentials off before the request leaves (§22.3: a proxy may); those for other realms stay.
-fn strip_credentials(request: &mut Request, accepted: &Accepted) {
+fn strip_credentials(request: &mut Request, realm: &str) {
+    if !request.headers.contains(HeaderName::PROXY_AUTHORIZATION) {
+        return;
+    }
     let others: Vec<ProxyAuthorization> = request
         .headers
         .all::<ProxyAuthorization>()
         .flatten()
-        .filter(|one| one.0.param("realm").as_deref() != Some(accepted.realm()))
+        .filter(|one| one.0.param("realm").as_deref() != Some(realm))
         .collect();
     request.headers.remove(HeaderName::PROXY_AUTHORIZATION);
     others.iter().for_each(|one| request.headers.push_back(one));
