@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use rtp::dtmf::Payload;
+use rtp::packet::Packet;
 use sip_message::headers::CSeq;
 use sip_message::{Limits, Message, Method};
 use sip_transport::Path;
@@ -140,7 +142,7 @@ impl Seen {
     }
 }
 
-/// Makes arrows: every SIP message one, and one for the media in each longer pause between them.
+/// Makes arrows: every SIP message one, every digit one, and one for the media in each longer pause between messages.
 ///
 /// `column_of` tells in which column an address stands.
 pub(crate) fn arrows(all: &[Sent], column_of: impl Fn(SocketAddr) -> Option<usize>) -> Vec<Arrow> {
@@ -150,6 +152,7 @@ pub(crate) fn arrows(all: &[Sent], column_of: impl Fn(SocketAddr) -> Option<usiz
     let since = |at: SystemTime| at.duration_since(began).unwrap_or_default();
     let mut arrows = Vec::new();
     let mut pause = Pause::default();
+    let events = event_types(all);
     for sent in all {
         let (Some(from), Some(to)) = (column_of(sent.from), column_of(sent.to)) else { continue };
         match sent.kind {
@@ -165,11 +168,41 @@ pub(crate) fn arrows(all: &[Sent], column_of: impl Fn(SocketAddr) -> Option<usiz
                     });
                 }
             }
-            Kind::Rtp => pause.count(sent.at, from, to),
+            Kind::Rtp => {
+                pause.count(sent.at, from, to);
+                if let Some(digit) = digit_begun(&sent.bytes, &events) {
+                    let label = format!("digit {digit}");
+                    arrows.push(Arrow { at: since(sent.at), from, to, label, line: Line::Media });
+                }
+            }
             Kind::Rtcp => pause.reports = pause.reports.saturating_add(1),
         }
     }
     arrows
+}
+
+/// Payload types that the session descriptions give to telephone events (RFC 4733 §2.4.1).
+fn event_types(all: &[Sent]) -> Vec<u8> {
+    let mut types = Vec::new();
+    for sent in all.iter().filter(|sent| sent.kind == Kind::Sip) {
+        for line in String::from_utf8_lossy(&sent.bytes).lines() {
+            if let Some((number, codec)) = line.strip_prefix("a=rtpmap:").and_then(|map| map.split_once(' '))
+                && codec.starts_with("telephone-event/")
+            {
+                types.extend(number.parse::<u8>().ok());
+            }
+        }
+    }
+    types
+}
+
+/// The digit that begins with this packet: the marker bit says so (RFC 4733 §2.5.1.1).
+fn digit_begun(bytes: &[u8], events: &[u8]) -> Option<char> {
+    let packet = Packet::parse(bytes).ok()?;
+    if !packet.header.marker || !events.contains(&packet.header.payload_type) {
+        return None;
+    }
+    Payload::parse(packet.payload)?.event.key()
 }
 
 /// The media between two messages.
@@ -208,6 +241,8 @@ impl Pause {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rtp::dtmf::Event;
+    use rtp::packet::Header;
 
     const MESSAGE: &str = "Via: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\n\
                            Call-ID: x\r\nCSeq: 7 INVITE\r\nContent-Type: application/sdp\r\n\r\n";
@@ -234,7 +269,7 @@ mod tests {
         let mut all = vec![
             sip(0, 1, 2, "INVITE sip:c@d SIP/2.0", "v=0\r\na=sendonly\r\n"),
             rtp(5, 3, 1),
-            sip(10, 2, 1, "SIP/2.0 200 OK", "v=0\r\n"),
+            sip(10, 2, 1, "SIP/2.0 200 OK", "v=0\r\na=rtpmap:97 telephone-event/8000\r\n"),
             sip(510, 1, 2, "SIP/2.0 487 Request Terminated", ""),
             sip(900, 1, 9, "SIP/2.0 200 OK", ""),
             sip(1000, 1, 2, "SIP/2.0 200 OK", ""),
@@ -242,12 +277,19 @@ mod tests {
         all.extend((0..20).map(|index| rtp(50 + index * 20, 1, 3)));
         all.extend((0..19).map(|index| rtp(55 + index * 20, 3, 1)));
         all.extend((0..10).map(|index| rtp(550 + index * 20, 3, 1)));
+        for (at, marker) in [(600, true), (620, false)] {
+            let header = Header { payload_type: 97, marker, sequence_number: 1, timestamp: 1, ssrc: 1 };
+            let five = Payload { event: Event(5), end: false, volume: 10, duration: 160 };
+            all.push(Sent { bytes: header.build(&five.to_octets()).unwrap(), ..rtp(at, 3, 1) });
+        }
         all.sort_by_key(|sent| sent.at);
         let column = |address: SocketAddr| match address.port() {
             port @ 1..=3 => Some(usize::from(port) - 1),
             _ => None,
         };
-        let shown: Vec<_> = arrows(&all, column)
+        let mut arrows = arrows(&all, column);
+        arrows.sort_by_key(|arrow| arrow.at);
+        let shown: Vec<_> = arrows
             .into_iter()
             .map(|arrow| (arrow.at.as_millis(), arrow.from, arrow.to, arrow.label, arrow.line))
             .collect();
@@ -258,7 +300,8 @@ mod tests {
                 (10, 1, 0, "200 INVITE 7 (sdp)".into(), Line::Message),
                 (50, 0, 2, "RTP 20 packets there, 19 back".into(), Line::MediaBothWays),
                 (510, 0, 1, "487 INVITE 7".into(), Line::Message),
-                (550, 2, 0, "RTP 10 packets".into(), Line::Media),
+                (550, 2, 0, "RTP 12 packets".into(), Line::Media),
+                (600, 2, 0, "digit 5".into(), Line::Media),
                 (1000, 0, 1, "200 INVITE 7".into(), Line::Message),
             ]
         );
