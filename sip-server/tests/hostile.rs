@@ -154,7 +154,7 @@ fn give(world: &mut World, bytes: Vec<u8>) -> Option<(Method, Via)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn mutated_requests_are_answered_and_everything_ends(

@@ -154,6 +154,9 @@ impl ServerCore {
             count(&mut self.layer.counters.refused);
             return self.layer.reply_status(now, tx, status);
         }
+        if self.store.is_some() {
+            self.trying(now, tx, &template.request);
+        }
         self.proxy.open(now, tx, template, groups, &mut self.layer);
     }
 

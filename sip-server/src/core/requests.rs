@@ -169,6 +169,9 @@ impl ServerCore {
                     return self.refuse(now, tx, template.request.reply(StatusCode::LOOP_DETECTED));
                 }
                 template.fingerprint = Some(fingerprint);
+                if self.store.is_none() {
+                    self.trying(now, tx, &template.request);
+                }
                 let question = Question::Lookup { aor: aor.clone() };
                 return self.ask(now, question, Waiting::Request(tx, Box::new(template), aor));
             }
@@ -182,8 +185,19 @@ impl ServerCore {
                 Hop::as_addressed()
             }
         };
+        self.trying(now, tx, &template.request);
         let groups = vec![Group::from([hop])];
         self.proxy.open(now, tx, template, groups, &mut self.layer);
+    }
+
+    /// §17.2.1: a proxy cannot know that a response will come within 200 ms, so the 100 is sent at once.
+    pub(super) fn trying(&mut self, now: Instant, tx: ServerTx, request: &Request) {
+        if *request.method() == Method::Invite
+            && let Ok(trying) = request.reply(StatusCode::TRYING).build()
+        {
+            // An error: the client is gone already.
+            let _ = self.layer.transactions.respond(now, tx, trying, &mut self.layer.out);
+        }
     }
 
     /// A proxy for everything that comes, by configuration.
