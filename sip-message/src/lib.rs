@@ -55,6 +55,7 @@ mod message;
 mod method;
 mod name;
 mod params;
+mod scan;
 mod status;
 mod syntax;
 mod uri;

@@ -1,5 +1,6 @@
 //! Requests and responses over the octets as they arrived.
 
+use crate::header_table::Head;
 use crate::headers::{ContentLength, ContentType, Headers};
 use crate::{Header, HeaderName, Limits, Method, ParseError, ParseErrorKind, StatusCode, Uri, ValueError};
 use alloc::string::String;
@@ -71,9 +72,9 @@ impl Message {
     /// # Errors
     /// If the octets cannot be framed as a message, or pass a limit.
     pub fn parse(octets: Bytes, limits: &Limits) -> Result<Self, ParseError> {
-        if octets.len() > limits.message {
-            let kind = ParseErrorKind::MessageTooLong(limits.message);
-            return Err(ParseError { kind, at: limits.message });
+        let limit = limits.message.min(u32::MAX as usize); // what a line of the table can tell
+        if octets.len() > limit {
+            return Err(ParseError { kind: ParseErrorKind::MessageTooLong(limit), at: limit });
         }
         let begin = octets.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
         let begin = begin.ok_or(ParseError { kind: ParseErrorKind::Empty, at: octets.len() })?;
@@ -95,8 +96,9 @@ impl Message {
             if is_version(line.get(..4)) { StartLine::status(line) } else { StartLine::request(line) }
                 .map_err(|kind| ParseError { kind, at: begin })?;
         let tidy = matches!(start.get(line.len()..), Some(b"\r\n" | b"\n" | b""));
-        let (headers, body, reached) = Headers::parse(&octets, end, limits)?;
-        let body = Body::cut(octets.slice(body.min(octets.len())..), &headers, reached);
+        let head = Headers::parse(octets, end, limits)?;
+        let body = Body::cut(&head);
+        let headers = head.headers;
         Ok(match start_line {
             StartLine::Request { method, uri, regular, version } => Self::Request(Request {
                 start,
@@ -166,6 +168,14 @@ impl Message {
         match self {
             Self::Request(request) => request.to_bytes(),
             Self::Response(response) => response.to_bytes(),
+        }
+    }
+
+    /// Appends the message as it goes on the wire.
+    pub fn write_to(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Request(request) => request.write_to(out),
+            Self::Response(response) => response.write_to(out),
         }
     }
 }
@@ -248,17 +258,18 @@ impl StartLine {
 }
 
 impl Body {
-    fn cut(mut octets: Bytes, headers: &Headers, reached: bool) -> Self {
-        let mut missing = 0;
-        let mut reached = reached;
-        if let Ok(Some(ContentLength(length))) = headers.get::<ContentLength>() {
-            missing = length.saturating_sub(octets.len());
-            octets.truncate(length);
-            // Some end a message without a body at its last field (RFC 5118 §4.10 does). With its length said to
-            // be 0 and that line whole, nothing can be missing that matters.
-            reached |= length == 0 && headers.is_ended();
-        }
-        Self { octets, missing, reached }
+    fn cut(head: &Head) -> Self {
+        let received = head.headers.received();
+        let arrived = received.len().saturating_sub(head.body);
+        let length = head.content_length.unwrap_or(arrived);
+        let octets = match length.min(arrived) {
+            0 => Bytes::new(),
+            taken => received.slice(head.body..head.body.saturating_add(taken)),
+        };
+        // Some end a message without a body at its last field (RFC 5118 §4.10 does). With its length said to be 0
+        // and that line whole, nothing can be missing that matters.
+        let reached = head.reached || (head.content_length == Some(0) && head.headers.is_ended());
+        Self { octets, missing: length.saturating_sub(arrived), reached }
     }
 
     pub(crate) fn of(octets: Bytes) -> Self {
@@ -301,23 +312,54 @@ macro_rules! common {
                 self.body = Body::of(Bytes::new());
             }
 
-            /// The message as it goes on the wire. Lines that were not edited leave as they came.
+            /// The message as it goes on the wire. Lines that were not edited leave as they came; a message of
+            /// which nothing was edited shares the octets it arrived in, and nothing is copied.
             pub fn to_bytes(&self) -> Bytes {
-                let mut out = Vec::with_capacity(
-                    self.start
-                        .len()
-                        .saturating_add(self.headers.wire_len())
-                        .saturating_add(self.body.octets.len())
-                        .saturating_add(4), // line ends that a message which was cut off lacks
-                );
+                if let Some(whole) = self.as_received() {
+                    return whole;
+                }
+                let mut out = Vec::with_capacity(self.wire_len());
+                self.write_to(&mut out);
+                Bytes::from(out)
+            }
+
+            /// Appends the message as it goes on the wire.
+            pub fn write_to(&self, out: &mut Vec<u8>) {
+                out.reserve(self.wire_len());
                 out.extend_from_slice(&self.start);
                 if !self.start.ends_with(b"\n") {
-                    out.extend_from_slice(b"\r\n");
+                    out.extend_from_slice(b"\r\n"); // a message that was cut off lacks it
                 }
                 self.headers.write_to(|octets| out.extend_from_slice(octets));
                 out.extend_from_slice(b"\r\n");
                 out.extend_from_slice(&self.body.octets);
-                Bytes::from(out)
+            }
+
+            /// Octets of the message on the wire; two more for each line that was cut off.
+            fn wire_len(&self) -> usize {
+                self.start
+                    .len()
+                    .saturating_add(if self.start.ends_with(b"\n") { 0 } else { 2 })
+                    .saturating_add(self.headers.wire_len())
+                    .saturating_add(self.body.octets.len())
+            }
+
+            /// The octets that the message arrived in, if they are what it leaves as.
+            fn as_received(&self) -> Option<Bytes> {
+                let (first, last) = self.headers.untouched()?;
+                let received = self.headers.received();
+                // Octets at the same address as long as both live are the same octets.
+                let base = received.as_ptr().addr();
+                let from = first.checked_sub(self.start.len())?;
+                let body = last.checked_add(2)?;
+                let until = body.checked_add(self.body.octets.len())?;
+                let in_place = self.start.ends_with(b"\n")
+                    && self.start.as_ptr().addr() == base.wrapping_add(from)
+                    && received.get(last..body) == Some(b"\r\n")
+                    && (self.body.octets.is_empty()
+                        || self.body.octets.as_ptr().addr() == base.wrapping_add(body))
+                    && until <= received.len();
+                in_place.then(|| received.slice(from..until))
             }
         }
 
@@ -402,8 +444,11 @@ impl Request {
 
     /// Replaces the Request-URI.
     pub fn set_uri(&mut self, uri: &Uri) {
-        let mut line = String::with_capacity(uri.as_str().len().saturating_add(24));
-        line.push_str(self.method.as_str());
+        // Exactly as much as is written: octets that fill their memory are handed over as they are.
+        let method = self.method.as_str();
+        let length = method.len().saturating_add(uri.as_str().len()).saturating_add(" SIP/2.0\r\n ".len());
+        let mut line = String::with_capacity(length);
+        line.push_str(method);
         line.push(' ');
         let from = line.len();
         line.push_str(uri.as_str());

@@ -1,9 +1,9 @@
 //! URIs: `sip`, `sips`, `tel` and whatever else a peer names (RFC 3261 §19.1, RFC 3966).
 
 use crate::ValueError;
-use crate::syntax::number;
+use crate::syntax::{HOST, SCHEME, URI, is, push_number, span};
 use alloc::borrow::Cow;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
@@ -58,12 +58,12 @@ impl Uri {
         }
         let start = text.len();
         text.push_str(host);
-        if parse_host(host, start)? != host.len() {
+        if host_span(host.as_bytes(), start)? != host.len() {
             return Err(ValueError::new("a host", start));
         }
         if let Some(port) = port {
             text.push(':');
-            text.push_str(&port.to_string());
+            push_number(&mut text, u64::from(port));
         }
         text.parse()
     }
@@ -273,20 +273,18 @@ impl FromStr for Uri {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let colon = text.find(':').ok_or(ValueError::new("a scheme and ':'", 0))?;
-        let scheme = text.get(..colon).unwrap_or_default();
-        let mut letters = scheme.bytes();
-        if !letters.next().is_some_and(|first| first.is_ascii_alphabetic())
-            || !letters.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
-        {
-            return Err(ValueError::new("a URI scheme", 0));
+        let octets = text.as_bytes();
+        let colon = span(octets, SCHEME);
+        if octets.get(colon) != Some(&b':') {
+            let colon = text.contains(':');
+            return Err(ValueError::new(if colon { "a URI scheme" } else { "a scheme and ':'" }, 0));
         }
-        if let Some(at) = text.bytes().position(|byte| !is_uri_character(byte)) {
-            return Err(ValueError::new("a character allowed in a URI (escape others with %)", at));
+        if !octets.first().is_some_and(u8::is_ascii_alphabetic) {
+            return Err(ValueError::new("a URI scheme", 0));
         }
         let end = offset(text.len())?;
         let mut uri = Self {
-            text: String::from(text),
+            text: String::new(),
             scheme: offset(colon)?,
             user: 0,
             host: (end, end),
@@ -294,93 +292,148 @@ impl FromStr for Uri {
             params: end,
             headers: end,
         };
-        if uri.is_sip() || uri.is_sips() {
-            uri.parse_sip(colon)?;
-        } else if text.len() == colon.saturating_add(1) {
-            return Err(ValueError::new("something after the scheme", colon));
-        } else if uri.is_tel()
-            && let Some(at) = text.find(';')
-        {
-            uri.params = offset(at)?;
-        }
+        uri.locate(text, colon).map_err(|error| {
+            // A character that no URI can hold explains what else is wrong.
+            let stranger = octets.iter().position(|&byte| !is_uri_character(byte));
+            stranger.map_or(error, |at| {
+                ValueError::new("a character allowed in a URI (escape others with %)", at)
+            })
+        })?;
+        uri.text = String::from(text);
         Ok(uri)
     }
 }
 
-impl Uri {
-    fn parse_sip(&mut self, colon: usize) -> Result<(), ValueError> {
-        let text = self.text.as_str();
-        let start = colon.saturating_add(1);
-        let rest = text.get(start..).unwrap_or_default();
-        let mut host = start;
-        if let Some(at) = rest.find('@') {
-            let at = start.saturating_add(at);
-            if at == start || rest.starts_with(':') {
-                return Err(ValueError::new("a user before '@'", start));
+/// How many characters of a URI `octets` starts with, and what comes first behind the escapes among them: '@',
+/// something foreign, an escape without its digits, or the end.
+fn uri_span(octets: &[u8]) -> (usize, Option<u8>) {
+    let mut at = 0usize;
+    loop {
+        let rest = octets.get(at..).unwrap_or_default();
+        let plain = span(rest, URI);
+        at = at.saturating_add(plain);
+        match rest.get(plain..) {
+            Some([b'%', high, low, ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                at = at.saturating_add(3);
             }
-            check_escapes(text, start, at)?;
-            self.user = offset(at)?;
-            host = at.saturating_add(1);
+            behind => return (at, behind.and_then(|behind| behind.first().copied())),
         }
-        let mut end = parse_host(text.get(host..).unwrap_or_default(), host)?.saturating_add(host);
-        self.host = (offset(host)?, offset(end)?);
-        let after = text.get(end..).unwrap_or_default();
-        if let Some(port) = after.strip_prefix(':') {
-            let digits = port.find([';', '?']).unwrap_or(port.len());
-            let digits = port.get(..digits).unwrap_or_default();
-            self.port = Some(number(digits).ok_or(ValueError::new("a port from 0 to 65535", end))?);
-            end = end.saturating_add(digits.len()).saturating_add(1);
-        }
-        self.params = offset(end)?;
-        let after = text.get(end..).unwrap_or_default();
-        if !after.is_empty() && !after.starts_with([';', '?']) {
-            return Err(ValueError::new("':', ';', '?' or the end after the host", end));
-        }
-        let headers = after.find('?').map_or(text.len(), |at| end.saturating_add(at));
-        self.headers = offset(headers)?;
-        check_escapes(text, end, text.len())
     }
 }
 
-/// The length of the host that `text` starts with; `at` is its offset, for errors.
-fn parse_host(text: &str, at: usize) -> Result<usize, ValueError> {
-    if let Some(rest) = text.strip_prefix('[') {
-        let end = rest.find(']').ok_or(ValueError::new("']' after an IPv6 address", at))?;
-        let address = rest.get(..end).unwrap_or_default();
-        // The grammar of RFC 3261 let a third colon in before an IPv4 tail: tolerated (RFC 5118 §4.10).
-        return if address.parse::<core::net::Ipv6Addr>().is_ok()
-            || address.replacen(":::", "::", 1).parse::<core::net::Ipv6Addr>().is_ok()
+impl Uri {
+    /// Finds the parts of `text`, whose scheme ends at `colon`, and checks its characters.
+    fn locate(&mut self, text: &str, colon: usize) -> Result<(), ValueError> {
+        let octets = text.as_bytes();
+        let start = colon.saturating_add(1);
+        let scheme = octets.get(..colon).unwrap_or_default();
+        if scheme.eq_ignore_ascii_case(b"sip") || scheme.eq_ignore_ascii_case(b"sips") {
+            return self.locate_sip(octets, start);
+        }
+        if octets.len() == start {
+            return Err(ValueError::new("something after the scheme", colon));
+        }
+        if let Some(at) = octets.iter().position(|&byte| !is_uri_character(byte)) {
+            return Err(ValueError::new("a character allowed in a URI", at));
+        }
+        if scheme.eq_ignore_ascii_case(b"tel")
+            && let Some(at) = memchr::memchr(b';', octets)
         {
-            Ok(end.saturating_add(2))
-        } else {
-            Err(ValueError::new("an IPv6 address in brackets", at))
-        };
+            self.params = offset(at)?;
+        }
+        Ok(())
     }
-    let end = text
-        .bytes()
-        .position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')))
-        .unwrap_or(text.len());
-    if end == 0 { Err(ValueError::new("a host name or address", at)) } else { Ok(end) }
+
+    fn locate_sip(&mut self, octets: &[u8], start: usize) -> Result<(), ValueError> {
+        let wrong = |next: Option<u8>, at: usize| match next {
+            Some(b'%') => ValueError::new("two hexadecimal digits after '%'", at),
+            _ => ValueError::new("a character allowed in a URI", at),
+        };
+        let rest = octets.get(start..).unwrap_or_default();
+        // Until an '@' shows, what might be a user might also be all the rest: either way it was checked then.
+        let (length, next) = uri_span(rest);
+        let mut host = start;
+        let mut checked = true;
+        match next {
+            None => {}
+            Some(b'@') => {
+                if length == 0 || rest.first() == Some(&b':') {
+                    return Err(ValueError::new("a user before '@'", start));
+                }
+                let at = start.saturating_add(length);
+                self.user = offset(at)?;
+                host = at.saturating_add(1);
+                checked = false;
+            }
+            next => return Err(wrong(next, start.saturating_add(length))),
+        }
+        let rest = octets.get(host..).unwrap_or_default();
+        let length = host_span(rest, host)?;
+        let mut end = host.saturating_add(length);
+        self.host = (offset(host)?, offset(end)?);
+        let mut behind = rest.get(length..).unwrap_or_default();
+        if let Some(port) = behind.strip_prefix(b":") {
+            let digits = port.iter().position(|byte| matches!(byte, b';' | b'?')).unwrap_or(port.len());
+            let (digits, more) = port.split_at_checked(digits).unwrap_or((port, &[]));
+            self.port = Some(decimal(digits).ok_or(ValueError::new("a port from 0 to 65535", end))?);
+            end = end.saturating_add(digits.len()).saturating_add(1);
+            behind = more;
+        }
+        self.params = offset(end)?;
+        match behind.first() {
+            None => return Ok(()), // the headers start at the end already
+            Some(b';' | b'?') => {}
+            Some(_) => return Err(ValueError::new("':', ';', '?' or the end after the host", end)),
+        }
+        if let Some(headers) = memchr::memchr(b'?', behind) {
+            self.headers = offset(end.saturating_add(headers))?;
+        }
+        if checked {
+            return Ok(());
+        }
+        let mut at = 0usize;
+        loop {
+            let (length, next) = uri_span(behind.get(at..).unwrap_or_default());
+            at = at.saturating_add(length);
+            match next {
+                None => return Ok(()),
+                Some(b'@') => at = at.saturating_add(1),
+                next => return Err(wrong(next, end.saturating_add(at))),
+            }
+        }
+    }
+}
+
+/// A port of digits alone.
+fn decimal(digits: &[u8]) -> Option<u16> {
+    let (first, rest) = digits.split_first()?;
+    let digit = |byte: &u8| byte.checked_sub(b'0').filter(|digit| *digit < 10).map(u16::from);
+    rest.iter().try_fold(digit(first)?, |sum, byte| sum.checked_mul(10)?.checked_add(digit(byte)?))
+}
+
+/// The length of the host that `octets` start with; `at` is its offset, for errors.
+fn host_span(octets: &[u8], at: usize) -> Result<usize, ValueError> {
+    if octets.first() != Some(&b'[') {
+        let end = span(octets, HOST);
+        return if end == 0 { Err(ValueError::new("a host name or address", at)) } else { Ok(end) };
+    }
+    let end = memchr::memchr(b']', octets).ok_or(ValueError::new("']' after an IPv6 address", at))?;
+    let address = octets.get(1..end).and_then(|address| core::str::from_utf8(address).ok());
+    // The grammar of RFC 3261 let a third colon in before an IPv4 tail: tolerated (RFC 5118 §4.10).
+    let valid = address.is_some_and(|address| {
+        address.parse::<core::net::Ipv6Addr>().is_ok()
+            || address.replacen(":::", "::", 1).parse::<core::net::Ipv6Addr>().is_ok()
+    });
+    if valid { Ok(end.saturating_add(1)) } else { Err(ValueError::new("an IPv6 address in brackets", at)) }
 }
 
 /// The length of the host at the start of `text`, for other values that contain one (`Via`).
 pub(crate) fn host_length(text: &str, at: usize) -> Result<usize, ValueError> {
-    parse_host(text, at)
-}
-
-fn check_escapes(text: &str, from: usize, to: usize) -> Result<(), ValueError> {
-    let part = text.get(from..to).unwrap_or_default().as_bytes();
-    for (at, _) in part.iter().enumerate().filter(|(_, byte)| **byte == b'%') {
-        let digits = part.get(at.saturating_add(1)..at.saturating_add(3));
-        if !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
-            return Err(ValueError::new("two hexadecimal digits after '%'", from.saturating_add(at)));
-        }
-    }
-    Ok(())
+    host_span(text.as_bytes(), at)
 }
 
 fn is_uri_character(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
+    is(byte, URI) || matches!(byte, b'@' | b'%')
 }
 
 fn is_unreserved(byte: u8) -> bool {
@@ -459,6 +512,7 @@ impl fmt::Display for Uri {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
 
     fn uri(text: &str) -> Uri {
         text.parse().unwrap()
