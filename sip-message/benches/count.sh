@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 cargo build --release --example count
 target=${CARGO_TARGET_DIR:-../target}
 program=$target/release/examples/count
-[ $# -gt 0 ] || set -- parse read check print copy edit reply
+[ $# -gt 0 ] || set -- parse read essentials check print copy edit reply
 
 instructions() {
     valgrind --tool=callgrind --callgrind-out-file=/dev/null "$program" "$@" 2>&1 |

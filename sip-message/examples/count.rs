@@ -14,7 +14,7 @@ use std::hint::black_box;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [work, file, rounds] = arguments.as_slice() else {
-        panic!("usage: count parse|read|check|print|copy|edit|reply FILE ROUNDS")
+        panic!("usage: count parse|read|essentials|check|print|copy|edit|reply FILE ROUNDS")
     };
     let octets = Bytes::from(std::fs::read(file).unwrap());
     let rounds: u32 = rounds.parse().unwrap();
@@ -25,6 +25,9 @@ fn main() {
     match work.as_str() {
         "parse" => (0..rounds).for_each(|_| drop(black_box(parse()))),
         "read" => (0..rounds).for_each(|_| sum = sum.wrapping_add(read(&parse()))),
+        "essentials" => (0..rounds).for_each(|_| {
+            black_box(parse().headers().essentials());
+        }),
         "check" => (0..rounds).for_each(|_| check(&parse())),
         "print" => (0..rounds).for_each(|_| drop(black_box(black_box(&message).to_bytes()))),
         "copy" => {

@@ -1,7 +1,8 @@
 //! The header fields of a message: a table of lines over the octets as they arrived.
 
+use crate::essentials::is_essential;
 use crate::scan::{has_control, next_control};
-use crate::syntax::{elements, split_element, token, trim};
+use crate::syntax::{TOKEN, decimal, span, split_element, token, trim};
 use crate::{
     AsHeaderName, BuildError, HeaderError, HeaderName, Limits, ParseError, ParseErrorKind, ValueError,
 };
@@ -104,51 +105,16 @@ impl Headers {
     }
 
     /// Reads the fields of `message` from `at` up to the empty line.
-    pub(crate) fn parse(message: Bytes, mut at: usize, limits: &Limits) -> Result<Head, ParseError> {
-        let octets: &[u8] = &message;
-        let room = octets.len().saturating_sub(at) / OCTETS_A_LINE;
+    pub(crate) fn parse(message: Bytes, at: usize, limits: &Limits) -> Result<Head, ParseError> {
+        let room = message.len().saturating_sub(at) / OCTETS_A_LINE;
         let mut lines = Vec::with_capacity(room.clamp(8, 64));
-        let field_limit = limits.field.min(usize::from(u16::MAX));
-        let mut length_at = None;
-        let (body, reached) = loop {
-            let end = next_control(octets, at);
-            if end == at {
-                match octets.get(at..).unwrap_or_default() {
-                    [] | [b'\r'] => break (octets.len(), false), // cut off
-                    [b'\r', b'\n', ..] => break (at.saturating_add(2), true),
-                    [b'\n', ..] => break (at.saturating_add(1), true),
-                    _ => {}
-                }
-            }
-            let line = match Line::plain(octets, at, end) {
-                Some(line) => line,
-                None => {
-                    let rest = octets.get(at..).unwrap_or_default();
-                    let (len, folded) = line_length(rest);
-                    if len > field_limit {
-                        return Err(ParseError { kind: ParseErrorKind::FieldTooLong(field_limit), at });
-                    }
-                    Line::read(rest.get(..len).unwrap_or_default(), at, folded)
-                }
-            };
-            // An unended line lacks what ends it; the loop ends there anyway.
-            let next = at.saturating_add(line.len as usize);
-            let next = if line.flags & UNENDED == 0 { next } else { octets.len() };
-            if line.len as usize > field_limit {
-                return Err(ParseError { kind: ParseErrorKind::FieldTooLong(field_limit), at });
-            }
-            if lines.len() >= limits.fields {
-                return Err(ParseError { kind: ParseErrorKind::TooManyFields(limits.fields), at });
-            }
-            if line.name == HeaderName::CONTENT_LENGTH.id() && length_at.is_none() {
-                length_at = Some(lines.len());
-            }
-            lines.push(line);
-            at = next;
-        };
+        let (body, reached) = read_lines(&message, at, limits, &mut lines)?;
         let headers = Self { received: message, edits: String::new(), lines };
-        let length = length_at.and_then(|at| headers.lines.get(at));
-        let length = length.and_then(|line| crate::syntax::number(trim(&headers.text_of(line).ok()?)));
+        let length = headers.lines.iter().find(|line| line.name == HeaderName::CONTENT_LENGTH.id());
+        let length = length.and_then(|line| match line.flags & FOLDED {
+            0 => decimal(headers.value_of(line)),
+            _ => decimal(trim(&headers.text_of(line).ok()?).as_bytes()),
+        });
         Ok(Head { headers, body, reached, content_length: length })
     }
 
@@ -189,21 +155,36 @@ impl Headers {
     }
 
     /// The value as text, folds undone.
+    #[inline]
     fn text_of(&self, line: &Line) -> Result<Cow<'_, str>, ValueError> {
-        let octets = self.value_of(line);
-        let text = core::str::from_utf8(octets)
+        let text = core::str::from_utf8(self.value_of(line))
             .map_err(|error| ValueError::new("UTF-8 text", error.valid_up_to()))?;
-        if line.flags & FOLDED == 0 {
-            return Ok(Cow::Borrowed(text));
-        }
-        let mut flat = String::with_capacity(text.len());
-        for part in text.split(['\r', '\n']).map(trim).filter(|part| !part.is_empty()) {
-            if !flat.is_empty() {
-                flat.push(' '); // RFC 3261 §7.3.1: a fold counts as one space
-            }
-            flat.push_str(part);
-        }
-        Ok(Cow::Owned(flat))
+        Ok(if line.flags & FOLDED == 0 { Cow::Borrowed(text) } else { Cow::Owned(unfold(text)) })
+    }
+
+    /// The essential known names in wire order with their values, folds included; values that are no UTF-8 are left
+    /// out.
+    pub(crate) fn known_texts(&self) -> impl Iterator<Item = (u8, &str)> {
+        // All lines are looked at for UTF-8 at once, which is cheaper than line by line, if none stands against it.
+        let from =
+            self.lines.iter().find(|line| line.flags & EDIT == 0).map_or(0, |line| line.start as usize);
+        let to = self.lines.iter().rfind(|line| line.flags & EDIT == 0).map_or(0, Line::end);
+        let together = core::str::from_utf8(self.received.get(from..to).unwrap_or_default()).ok();
+        self.lines.iter().filter(|line| is_essential(line.name)).filter_map(move |line| {
+            let start = (line.start as usize).saturating_add(usize::from(line.value));
+            let end = start.saturating_add(usize::from(line.value_len));
+            let text = if line.flags & EDIT != 0 {
+                self.edits.get(start..end)
+            } else if let Some(text) = together
+                && from <= start
+                && end <= to
+            {
+                text.get(start.wrapping_sub(from)..end.wrapping_sub(from))
+            } else {
+                core::str::from_utf8(self.value_of(line)).ok()
+            };
+            Some((line.name, text?))
+        })
     }
 
     fn matches(&self, line: &Line, name: &impl AsHeaderName) -> bool {
@@ -232,8 +213,14 @@ impl Headers {
             if !H::NAME.is_list() {
                 return H::parse(trim(&text)).map(Some).map_err(malformed);
             }
-            if let Some(first) = elements(&text).next() {
-                return H::parse(first).map(Some).map_err(malformed);
+            let mut rest = Some(&*text);
+            while let Some(elements) = rest {
+                let (first, behind) = split_element(elements);
+                let first = trim(first);
+                if !first.is_empty() {
+                    return H::parse(first).map(Some).map_err(malformed);
+                }
+                rest = behind;
             }
         }
         Ok(None)
@@ -643,6 +630,65 @@ fn check_raw(name: &str, value: &str) -> Result<(), BuildError> {
     Ok(())
 }
 
+/// The lines of `octets` from `at` up to the empty line: where that ends, and whether it is there.
+#[inline(never)] // it needs all the registers that there are
+fn read_lines(
+    octets: &[u8],
+    at: usize,
+    limits: &Limits,
+    lines: &mut Vec<Line>,
+) -> Result<(usize, bool), ParseError> {
+    let field_limit = limits.field.min(usize::from(u16::MAX));
+    let mut rest = octets.get(at..).unwrap_or_default();
+    loop {
+        let at = octets.len().wrapping_sub(rest.len()); // `rest` is the end of `octets`
+        let end = next_control(rest);
+        if end == 0 {
+            match rest {
+                [] | [b'\r'] => return Ok((octets.len(), false)), // cut off
+                [b'\r', b'\n', ..] => return Ok((at.saturating_add(2), true)),
+                [b'\n', ..] => return Ok((at.saturating_add(1), true)),
+                _ => {}
+            }
+        }
+        let (line, len) = match Line::plain(rest, at, end) {
+            Some(line) => (line, line.len as usize),
+            None => {
+                let (len, folded) = line_length(rest);
+                (Line::read(rest.get(..len).unwrap_or_default(), at, folded), len)
+            }
+        };
+        if len > field_limit {
+            return Err(ParseError { kind: ParseErrorKind::FieldTooLong(field_limit), at });
+        }
+        if lines.len() >= limits.fields {
+            return Err(ParseError { kind: ParseErrorKind::TooManyFields(limits.fields), at });
+        }
+        lines.push(line);
+        rest = rest.get(len..).unwrap_or_default();
+    }
+}
+
+/// RFC 3261 §7.3.1: a fold counts as one space.
+fn unfold(text: &str) -> String {
+    let mut flat = String::with_capacity(text.len());
+    let mut rest = text;
+    loop {
+        let end = memchr::memchr(b'\n', rest.as_bytes());
+        let part = trim(rest.get(..end.unwrap_or(rest.len())).unwrap_or_default());
+        if !part.is_empty() {
+            if !flat.is_empty() {
+                flat.push(' ');
+            }
+            flat.push_str(part);
+        }
+        match end.and_then(|end| rest.get(end.saturating_add(1)..)) {
+            Some(more) => rest = more,
+            None => return flat,
+        }
+    }
+}
+
 /// Octets up to and including the line's end, continuation lines included, and whether there were any.
 fn line_length(rest: &[u8]) -> (usize, bool) {
     let mut len = 0usize;
@@ -660,41 +706,39 @@ fn line_length(rest: &[u8]) -> (usize, bool) {
 
 impl Line {
     /// Where the line ends in its arena.
+    #[inline]
     fn end(&self) -> usize {
         (self.start as usize).saturating_add(self.len as usize)
     }
 
-    /// The line from `at` on, whose first control character is at `end`: if it is a known name, a colon and a value,
-    /// ended there and not folded. All others go the long way of [`Line::read`].
+    /// The line that `rest` starts with, at `at` of its arena, whose first control character is at `end`: if it is
+    /// a known name, a colon and a value, ended there and not folded. All others go the long way of [`Line::read`].
     #[inline]
-    fn plain(octets: &[u8], at: usize, end: usize) -> Option<Self> {
-        let past = match octets.get(end..)? {
-            [b'\r', b'\n', b' ' | b'\t', ..] | [b'\n', b' ' | b'\t', ..] => return None,
-            [b'\r', b'\n', ..] => end.saturating_add(2),
-            [b'\n', ..] => end.saturating_add(1),
+    fn plain(rest: &[u8], at: usize, end: usize) -> Option<Self> {
+        let (line, behind) = rest.split_at_checked(end)?;
+        let line_end = match behind {
+            [b'\r', b'\n', next, ..] if !matches!(next, b' ' | b'\t') => 2,
+            [b'\r', b'\n'] | [b'\n'] => behind.len(),
+            [b'\n', next, ..] if !matches!(next, b' ' | b'\t') => 1,
             _ => return None,
         };
-        let line = octets.get(at..)?;
-        let (name, colon) = HeaderName::before_colon(line)?;
-        let len = end.saturating_sub(at);
-        let text = line.get(..len)?;
-        let mut value = colon.saturating_add(1);
-        if value > len {
-            return None; // that colon stands on another line
+        let (name, colon) = HeaderName::before_colon(rest)?;
+        // Nothing if the colon stands on another line.
+        let mut value = match line.get(colon.wrapping_add(1)..)? {
+            [b' ', value @ ..] => value,
+            value => value,
+        };
+        if let [b' ', ..] | [.., b' '] = value {
+            value = trim_spaces(value);
         }
-        while text.get(value) == Some(&b' ') {
-            value = value.saturating_add(1);
-        }
-        let mut until = len;
-        while until > value && text.get(until.saturating_sub(1)) == Some(&b' ') {
-            until = until.saturating_sub(1);
-        }
+        let lead = value.as_ptr().addr().wrapping_sub(line.as_ptr().addr());
         Some(Self {
-            start: u32::try_from(at).ok()?,
-            len: u32::try_from(past.saturating_sub(at)).ok()?,
-            value: u16::try_from(value).ok()?,
-            value_len: u16::try_from(until.saturating_sub(value)).ok()?,
-            name_len: u8::try_from(colon).ok()?,
+            start: at as u32, // a message is shorter than 4 GiB
+            len: end.wrapping_add(line_end) as u32,
+            // Wrong if it does not fit, but then the line is longer than any limit allows.
+            value: lead as u16,
+            value_len: value.len() as u16,
+            name_len: colon as u8, // known names are short
             name: name.id(),
             flags: 0,
         })
@@ -708,27 +752,24 @@ impl Line {
             flags |= UNENDED;
             line = line.strip_suffix(b"\r").unwrap_or(line);
         }
-        let (before, value_at) = match memchr::memchr(b':', line) {
-            Some(colon) => (line.get(..colon).unwrap_or_default(), colon.saturating_add(1)),
-            None => (Default::default(), 0),
-        };
-        let name = before.trim_ascii_end(); // RFC 3261 §25.1: HCOLON = *( SP / HTAB ) ":" SWS
-        let after = line.get(value_at..).unwrap_or_default();
+        let colon = memchr::memchr(b':', line);
+        let name = line.get(..colon.unwrap_or(0)).unwrap_or_default();
+        let name = name.trim_ascii_end(); // RFC 3261 §25.1: HCOLON = *( SP / HTAB ) ":" SWS
+        let after = line.get(colon.map_or(0, |colon| colon.saturating_add(1))..).unwrap_or_default();
         let value = after.trim_ascii();
-        let lead = after.len().saturating_sub(after.trim_ascii_start().len());
+        let value_at = line.len().saturating_sub(after.trim_ascii_start().len());
         let fits = u8::try_from(name.len()).ok();
-        if fits.is_none()
-            || !name.iter().all(|&byte| crate::syntax::is_token(byte))
-            || name.is_empty()
-            || !clean(value)
-        {
+        let known = HeaderName::find(name);
+        let named =
+            known.is_some() || (fits.is_some() && !name.is_empty() && span(name, TOKEN) == name.len());
+        if !named || !clean(value) {
             flags |= MALFORMED;
         }
-        let known = if flags & MALFORMED == 0 { HeaderName::find(name) } else { None };
+        let known = known.filter(|_| flags & MALFORMED == 0);
         Self {
             start: u32::try_from(start).unwrap_or(u32::MAX),
             len: u32::try_from(line.len()).unwrap_or(u32::MAX),
-            value: u16::try_from(value_at.saturating_add(lead)).unwrap_or(u16::MAX),
+            value: u16::try_from(value_at).unwrap_or(u16::MAX),
             value_len: u16::try_from(value.len()).unwrap_or(u16::MAX),
             name_len: fits.unwrap_or(u8::MAX),
             name: known.map_or(UNKNOWN, HeaderName::id),
@@ -737,27 +778,33 @@ impl Line {
     }
 }
 
+/// A value without spaces at its ends.
+#[cold]
+fn trim_spaces(value: &[u8]) -> &[u8] {
+    let mut value = value;
+    while let [b' ', rest @ ..] | [rest @ .., b' '] = value {
+        value = rest;
+    }
+    value
+}
+
 /// Whether a value has no control characters but tabs, the line ends of folds, and those that a backslash
 /// escapes (RFC 3261 §25.1: quoted-pair). A lone CR or a bare NUL makes two parsers see two messages: such a
 /// field is malformed.
 fn clean(value: &[u8]) -> bool {
-    if !has_control(value) {
-        return true; // nearly every value
+    let mut at = 0usize;
+    loop {
+        let rest = value.get(at..).unwrap_or_default();
+        let next = next_control(rest);
+        let (before, found) = rest.split_at_checked(next).unwrap_or((rest, &[]));
+        at = at.saturating_add(next).saturating_add(match found {
+            [] => return true,
+            [b'\t', ..] | [b'\n', b' ' | b'\t', ..] => 1,
+            [b'\r', b'\n', b' ' | b'\t', ..] => 2,
+            [b'\r' | b'\n', ..] => return false,
+            // Escaped, if the backslash before it is not.
+            _ if before.iter().rev().take_while(|&&octet| octet == b'\\').count() % 2 == 1 => 1,
+            _ => return false,
+        });
     }
-    let mut escaped = false;
-    let mut octets = value.iter().copied().peekable();
-    while let Some(octet) = octets.next() {
-        let fine = match octet {
-            b'\t' => true,
-            b'\r' => octets.peek() == Some(&b'\n'),
-            b'\n' => matches!(octets.peek(), Some(b' ' | b'\t')),
-            octet if octet < b' ' || octet == 0x7f => escaped,
-            _ => true,
-        };
-        if !fine {
-            return false;
-        }
-        escaped = octet == b'\\' && !escaped;
-    }
-    true
 }

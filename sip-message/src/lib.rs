@@ -47,6 +47,7 @@ extern crate std;
 mod build;
 mod check;
 mod error;
+mod essentials;
 mod fields;
 pub mod framing;
 mod header_table;
@@ -68,6 +69,7 @@ pub mod headers {
 
 pub use build::{Identity, RequestBuilder, ResponseBuilder};
 pub use error::{BuildError, CheckError, HeaderError, ParseError, ParseErrorKind, ValueError};
+pub use essentials::{Essentials, TopVia, UriParts};
 pub use headers::{Header, Headers};
 pub use limits::Limits;
 pub use message::{Message, Request, Response};

@@ -2,6 +2,8 @@
 
 use crate::header_table::Head;
 use crate::headers::{ContentLength, ContentType, Headers};
+use crate::scan::next_control;
+use crate::syntax::{TOKEN, span};
 use crate::{Header, HeaderName, Limits, Method, ParseError, ParseErrorKind, StatusCode, Uri, ValueError};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -79,23 +81,28 @@ impl Message {
         let begin = octets.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
         let begin = begin.ok_or(ParseError { kind: ParseErrorKind::Empty, at: octets.len() })?;
         let rest = octets.get(begin..).unwrap_or_default();
-        let len = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end.saturating_add(1));
+        let text = next_control(rest);
+        let len = match rest.get(text..) {
+            Some([b'\r', b'\n', ..]) => text.saturating_add(2),
+            _ => memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end.saturating_add(1)),
+        };
         if len > limits.start_line {
             let kind = ParseErrorKind::StartLineTooLong(limits.start_line);
             return Err(ParseError { kind, at: begin });
         }
         let end = begin.saturating_add(len);
-        let start = octets.slice(begin..end);
         // A continuation of the start line (§7.3.1 allows them to header fields alone) would become one of
         // whatever line is later written above it.
         if matches!(octets.get(end), Some(b' ' | b'\t')) {
             return Err(ParseError { kind: ParseErrorKind::StartLine, at: end });
         }
-        let line = start.trim_ascii_end();
+        let whole = octets.get(begin..end).unwrap_or_default();
+        let line = whole.trim_ascii_end();
         let start_line =
             if is_version(line.get(..4)) { StartLine::status(line) } else { StartLine::request(line) }
                 .map_err(|kind| ParseError { kind, at: begin })?;
-        let tidy = matches!(start.get(line.len()..), Some(b"\r\n" | b"\n" | b""));
+        let tidy = matches!(whole.get(line.len()..), Some(b"\r\n" | b"\n" | b""));
+        let start = octets.slice(begin..end);
         let head = Headers::parse(octets, end, limits)?;
         let body = Body::cut(&head);
         let headers = head.headers;
@@ -209,25 +216,40 @@ const fn is_space(octet: u8) -> bool {
 impl StartLine {
     fn request(line: &[u8]) -> Result<Self, ParseErrorKind> {
         let wrong = ParseErrorKind::StartLine;
-        let method_end = line.iter().position(|&octet| is_space(octet)).ok_or(wrong)?;
+        let method_end = span(line, TOKEN);
         let (method, rest) = line.split_at_checked(method_end).ok_or(wrong)?;
-        let method = core::str::from_utf8(method).ok().filter(|method| crate::syntax::token(method));
-        let method = method.ok_or(wrong)?;
-        let version_start = rest.iter().rposition(|&octet| is_space(octet)).ok_or(wrong)?.saturating_add(1);
-        let (between, version) = rest.split_at_checked(version_start).ok_or(wrong)?;
+        let method = match Method::known(method) {
+            Some(method) => method,
+            None => core::str::from_utf8(method).ok().filter(|name| !name.is_empty()).ok_or(wrong)?.into(),
+        };
+        if !rest.first().is_some_and(|&octet| is_space(octet)) {
+            return Err(wrong);
+        }
+        let (between, version) = match rest.split_last_chunk::<7>() {
+            Some((between, b"SIP/2.0")) if between.ends_with(b" ") => (between, "SIP/2.0".as_bytes()),
+            _ => {
+                let space = rest.iter().rposition(|&octet| is_space(octet)).ok_or(wrong)?;
+                rest.split_at_checked(space.saturating_add(1)).ok_or(wrong)?
+            }
+        };
         if !is_version(version.get(..4)) {
             return Err(wrong);
         }
-        let uri = between.trim_ascii();
+        let (uri, lead) = match between {
+            [b' ', uri @ .., b' '] if !uri.starts_with(b" ") && !uri.ends_with(b" ") => (uri, 1),
+            _ => {
+                let lead = between.len().saturating_sub(between.trim_ascii_start().len());
+                (between.trim_ascii(), lead)
+            }
+        };
         if uri.is_empty() {
             return Err(wrong);
         }
-        let lead = between.len().saturating_sub(between.trim_ascii_start().len());
         let from = method_end.saturating_add(lead);
-        let regular =
-            between.len() == uri.len().saturating_add(2) && uri.iter().all(|octet| octet.is_ascii_graphic());
+        let visible = uri.iter().fold(true, |all, octet| all & octet.is_ascii_graphic());
+        let regular = visible && between.len() == uri.len().saturating_add(2);
         Ok(Self::Request {
-            method: Method::from(method),
+            method,
             uri: (from, from.saturating_add(uri.len())),
             regular,
             version: version.eq_ignore_ascii_case(b"SIP/2.0"),

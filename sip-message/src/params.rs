@@ -2,7 +2,9 @@
 
 use crate::ValueError;
 use crate::scan::has_control;
-use crate::syntax::{TOKEN, VALUE, closing_quote, find_outside, push_quoted, span, token, trim, unquote};
+use crate::syntax::{
+    TOKEN, VALUE, closing_quote, find_outside, long_span, push_quoted, span, token, trim, unquote,
+};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use core::fmt;
@@ -28,10 +30,13 @@ impl Params {
 
     /// Reads parameters into the text that starts with what their owner keeps.
     pub(crate) fn behind(owned: [&str; 2], text: &str, at: usize) -> Result<Self, ValueError> {
-        let mut params = Self::default();
         let [first, second] = owned;
-        params.owned = first.len().saturating_add(second.len());
-        params.text.reserve_exact(params.owned.saturating_add(text.len()));
+        let length = first.len().saturating_add(second.len());
+        if length == 0 && text.is_empty() {
+            return Ok(Self::default());
+        }
+        let mut params =
+            Self { text: String::with_capacity(length.saturating_add(text.len())), owned: length };
         params.text.push_str(first);
         params.text.push_str(second);
         if is_canonical(text.as_bytes()) {
@@ -106,26 +111,22 @@ impl Params {
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         let mut rest = self.as_str();
         core::iter::from_fn(move || {
-            let after = rest.strip_prefix(';')?;
-            let name_end = span(after.as_bytes(), TOKEN);
-            let (name, behind) = after.split_at_checked(name_end)?;
-            let Some(value) = behind.strip_prefix('=') else {
-                rest = behind;
-                return Some((name, None));
-            };
-            let end = match value.strip_prefix('"') {
-                Some(inner) => closing_quote(inner.as_bytes())?.saturating_add(2),
-                None => span(value.as_bytes(), VALUE),
-            };
-            let (value, behind) = value.split_at_checked(end)?;
+            let (name, value, behind) = split_first(rest)?;
             rest = behind;
-            Some((name, Some(value)))
+            Some((name, value))
         })
     }
 
     /// The parameter: `None` if absent, `Some(None)` if it stands without a value.
     pub fn get(&self, name: &str) -> Option<Option<&str>> {
-        self.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        let mut rest = self.as_str();
+        loop {
+            let (known, value, behind) = split_first(rest)?;
+            if known.eq_ignore_ascii_case(name) {
+                return Some(value);
+            }
+            rest = behind;
+        }
     }
 
     /// The parameter's value, if it has one.
@@ -214,6 +215,20 @@ impl core::hash::Hash for Params {
     }
 }
 
+/// The name and the value of the first of some kept parameters, and the others.
+#[inline]
+fn split_first(text: &str) -> Option<(&str, Option<&str>, &str)> {
+    let after = text.strip_prefix(';')?;
+    let (name, behind) = after.split_at_checked(span(after.as_bytes(), TOKEN))?;
+    let Some(value) = behind.strip_prefix('=') else { return Some((name, None, behind)) };
+    let end = match value.strip_prefix('"') {
+        Some(inner) => closing_quote(inner.as_bytes())?.saturating_add(2),
+        None => long_span(value.as_bytes(), VALUE),
+    };
+    let (value, behind) = value.split_at_checked(end)?;
+    Some((name, Some(value), behind))
+}
+
 /// Whether `text` is `*( ";" name [ "=" value ] )` as it is kept, without white space.
 fn is_canonical(text: &[u8]) -> bool {
     let mut rest = text;
@@ -231,7 +246,7 @@ fn is_canonical(text: &[u8]) -> bool {
                 }
                 _ => return false, // the long way tells what is wrong
             },
-            None => span(value, VALUE),
+            None => long_span(value, VALUE),
         };
         rest = value.get(end..).unwrap_or_default();
     }

@@ -1,5 +1,6 @@
 //! The characters of RFC 3261 §25.1 and small scanners over them.
 
+use crate::scan::contains;
 use alloc::borrow::Cow;
 use alloc::string::String;
 
@@ -75,6 +76,21 @@ pub(crate) fn span(octets: &[u8], class: u8) -> usize {
     octets.iter().position(|&byte| !is(byte, class)).unwrap_or(octets.len())
 }
 
+/// [`span`] where many octets are expected: eight are looked up for one decision.
+#[inline]
+pub(crate) fn long_span(octets: &[u8], class: u8) -> usize {
+    let mut rest = octets;
+    while let Some((eight, behind)) = rest.split_first_chunk::<8>() {
+        #[allow(clippy::indexing_slicing)] // the table has a place for every octet
+        let all = eight.iter().fold(class, |all, &byte| all & CLASSES[usize::from(byte)]);
+        if all == 0 {
+            break;
+        }
+        rest = behind;
+    }
+    octets.len().wrapping_sub(rest.len()).wrapping_add(span(rest, class))
+}
+
 /// `token` characters.
 #[inline]
 pub(crate) fn is_token(byte: u8) -> bool {
@@ -94,12 +110,16 @@ pub(crate) const fn is_lws(byte: u8) -> bool {
 /// `text` without white space at either end.
 #[inline]
 pub(crate) fn trim(text: &str) -> &str {
-    let octets = text.as_bytes();
-    match (octets.first(), octets.last()) {
-        (Some(&first), Some(&last)) if is_lws(first) || is_lws(last) => {
-            text.trim_matches([' ', '\t', '\r', '\n'])
+    match text.as_bytes() {
+        [] => text,
+        [one] if *one > b' ' => text,
+        [first, .., last] if *first > b' ' && *last > b' ' => text,
+        octets => {
+            let start = octets.iter().position(|&byte| !is_lws(byte)).unwrap_or(octets.len());
+            let end =
+                octets.iter().rposition(|&byte| !is_lws(byte)).map_or(start, |last| last.saturating_add(1));
+            text.get(start..end).unwrap_or_default()
         }
-        _ => text,
     }
 }
 
@@ -165,7 +185,9 @@ pub(crate) fn split_element(text: &str) -> (&str, Option<&str>) {
 
 /// The first comma outside of quotes and angle brackets.
 fn comma(octets: &[u8]) -> Option<usize> {
-    memchr::memchr(b',', octets)?; // most lists have one element
+    if !contains(octets, b',') {
+        return None; // most lists have one element
+    }
     let mut at = 0usize;
     loop {
         let rest = octets.get(at..)?;
@@ -231,6 +253,13 @@ pub(crate) fn push_number(out: &mut String, number: u64) {
         push_number(out, number / 10);
     }
     out.push(char::from_digit((number % 10) as u32, 10).unwrap_or('0'));
+}
+
+/// A number of digits alone that fits.
+pub(crate) fn decimal(digits: &[u8]) -> Option<usize> {
+    let digit = |byte: &u8| Some(usize::from(byte.checked_sub(b'0')?)).filter(|digit| *digit < 10);
+    let (first, rest) = digits.split_first()?;
+    rest.iter().try_fold(digit(first)?, |sum, byte| sum.checked_mul(10)?.checked_add(digit(byte)?))
 }
 
 /// A number of `1*DIGIT` that fits; signs, spaces and overflow are refused.

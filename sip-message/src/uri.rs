@@ -1,7 +1,8 @@
 //! URIs: `sip`, `sips`, `tel` and whatever else a peer names (RFC 3261 §19.1, RFC 3966).
 
 use crate::ValueError;
-use crate::syntax::{HOST, SCHEME, URI, is, push_number, span};
+use crate::scan::contains;
+use crate::syntax::{HOST, SCHEME, URI, decimal, is, long_span, push_number, span};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -34,8 +35,9 @@ pub struct Uri {
     headers: u32,
 }
 
-fn offset(at: usize) -> Result<u32, ValueError> {
-    u32::try_from(at).map_err(|_| ValueError::new("a URI shorter than 4 GiB", at))
+/// An offset within a text that is shorter than 4 GiB.
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 impl Uri {
@@ -274,147 +276,174 @@ impl FromStr for Uri {
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let octets = text.as_bytes();
-        let colon = span(octets, SCHEME);
-        if octets.get(colon) != Some(&b':') {
-            let colon = text.contains(':');
-            return Err(ValueError::new(if colon { "a URI scheme" } else { "a scheme and ':'" }, 0));
-        }
-        if !octets.first().is_some_and(u8::is_ascii_alphabetic) {
-            return Err(ValueError::new("a URI scheme", 0));
-        }
-        let end = offset(text.len())?;
-        let mut uri = Self {
-            text: String::new(),
-            scheme: offset(colon)?,
-            user: 0,
-            host: (end, end),
-            port: None,
-            params: end,
-            headers: end,
-        };
-        uri.locate(text, colon).map_err(|error| {
-            // A character that no URI can hold explains what else is wrong.
+        let (mut uri, end) = Self::locate(octets).map_err(|error| {
+            // A character that no URI can hold explains what else is wrong, but for the scheme.
             let stranger = octets.iter().position(|&byte| !is_uri_character(byte));
-            stranger.map_or(error, |at| {
-                ValueError::new("a character allowed in a URI (escape others with %)", at)
-            })
+            match stranger {
+                Some(at) if error.at > 0 => stranger_at(at),
+                _ => error,
+            }
         })?;
+        if end < octets.len() {
+            return Err(stranger_at(end));
+        }
         uri.text = String::from(text);
         Ok(uri)
     }
 }
 
-/// How many characters of a URI `octets` starts with, and what comes first behind the escapes among them: '@',
-/// something foreign, an escape without its digits, or the end.
-fn uri_span(octets: &[u8]) -> (usize, Option<u8>) {
+fn stranger_at(at: usize) -> ValueError {
+    ValueError::new("a character allowed in a URI (escape others with %)", at)
+}
+
+/// How many characters of a URI `octets` starts with, '@' not among them.
+fn uri_span(octets: &[u8]) -> Result<usize, ValueError> {
     let mut at = 0usize;
     loop {
         let rest = octets.get(at..).unwrap_or_default();
-        let plain = span(rest, URI);
+        let plain = long_span(rest, URI);
         at = at.saturating_add(plain);
         match rest.get(plain..) {
             Some([b'%', high, low, ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 at = at.saturating_add(3);
             }
-            behind => return (at, behind.and_then(|behind| behind.first().copied())),
+            Some([b'%', ..]) => return Err(ValueError::new("two hexadecimal digits after '%'", at)),
+            _ => return Ok(at),
         }
     }
 }
 
 impl Uri {
-    /// Finds the parts of `text`, whose scheme ends at `colon`, and checks its characters.
-    fn locate(&mut self, text: &str, colon: usize) -> Result<(), ValueError> {
-        let octets = text.as_bytes();
-        let start = colon.saturating_add(1);
-        let scheme = octets.get(..colon).unwrap_or_default();
-        if scheme.eq_ignore_ascii_case(b"sip") || scheme.eq_ignore_ascii_case(b"sips") {
-            return self.locate_sip(octets, start);
+    /// Reads the URI that `text` starts with and a '>' ends, and where that is. `None` if there is anything wrong
+    /// or unusual about it.
+    pub(crate) fn until_bracket(text: &str) -> Option<(Self, usize)> {
+        let (mut uri, end) = Self::locate(text.as_bytes()).ok()?;
+        let (whole, behind) = text.split_at_checked(end)?;
+        if !behind.starts_with('>') {
+            return None;
         }
-        if octets.len() == start {
-            return Err(ValueError::new("something after the scheme", colon));
-        }
-        if let Some(at) = octets.iter().position(|&byte| !is_uri_character(byte)) {
-            return Err(ValueError::new("a character allowed in a URI", at));
-        }
-        if scheme.eq_ignore_ascii_case(b"tel")
-            && let Some(at) = memchr::memchr(b';', octets)
-        {
-            self.params = offset(at)?;
-        }
-        Ok(())
+        uri.text = String::from(whole);
+        Some((uri, end))
     }
 
-    fn locate_sip(&mut self, octets: &[u8], start: usize) -> Result<(), ValueError> {
-        let wrong = |next: Option<u8>, at: usize| match next {
-            Some(b'%') => ValueError::new("two hexadecimal digits after '%'", at),
-            _ => ValueError::new("a character allowed in a URI", at),
+    /// The host and the port of the URI that `text` starts with, and where it ends, for a URI that is not kept.
+    pub(crate) fn locate_host(text: &str) -> Option<(&str, Option<u16>, usize)> {
+        let (uri, end) = Self::locate(text.as_bytes()).ok()?;
+        Some((text.get(uri.host.0 as usize..uri.host.1 as usize)?, uri.port, end))
+    }
+
+    /// Finds the parts of the URI that `octets` start with: a URI without its text yet, and where it ends.
+    #[inline]
+    fn locate(octets: &[u8]) -> Result<(Self, usize), ValueError> {
+        let common = octets.starts_with(b"sip:");
+        let colon = if common { 3 } else { span(octets, SCHEME) };
+        if octets.get(colon) != Some(&b':') {
+            let colon = memchr::memchr(b':', octets).is_some();
+            return Err(ValueError::new(if colon { "a URI scheme" } else { "a scheme and ':'" }, 0));
+        }
+        if !octets.first().is_some_and(u8::is_ascii_alphabetic) {
+            return Err(ValueError::new("a URI scheme", 0));
+        }
+        if u32::try_from(octets.len()).is_err() {
+            return Err(ValueError::new("a URI shorter than 4 GiB", octets.len()));
+        }
+        let mut uri = Self {
+            text: String::new(),
+            scheme: offset(colon),
+            user: 0,
+            host: (0, 0),
+            port: None,
+            params: 0,
+            headers: 0,
         };
-        let rest = octets.get(start..).unwrap_or_default();
-        // Until an '@' shows, what might be a user might also be all the rest: either way it was checked then.
-        let (length, next) = uri_span(rest);
-        let mut host = start;
-        let mut checked = true;
-        match next {
-            None => {}
-            Some(b'@') => {
-                if length == 0 || rest.first() == Some(&b':') {
-                    return Err(ValueError::new("a user before '@'", start));
-                }
-                let at = start.saturating_add(length);
-                self.user = offset(at)?;
-                host = at.saturating_add(1);
-                checked = false;
+        let scheme = octets.get(..colon).unwrap_or_default();
+        let start = colon.saturating_add(1);
+        let end = if common || scheme.eq_ignore_ascii_case(b"sip") || scheme.eq_ignore_ascii_case(b"sips") {
+            uri.locate_sip(octets, start)?
+        } else {
+            let rest = octets.get(start..).unwrap_or_default();
+            let end = rest.iter().position(|&byte| !is_uri_character(byte)).unwrap_or(rest.len());
+            if end == 0 {
+                return Err(ValueError::new("something after the scheme", colon));
             }
-            next => return Err(wrong(next, start.saturating_add(length))),
-        }
-        let rest = octets.get(host..).unwrap_or_default();
-        let length = host_span(rest, host)?;
-        let mut end = host.saturating_add(length);
-        self.host = (offset(host)?, offset(end)?);
-        let mut behind = rest.get(length..).unwrap_or_default();
-        if let Some(port) = behind.strip_prefix(b":") {
-            let digits = port.iter().position(|byte| matches!(byte, b';' | b'?')).unwrap_or(port.len());
-            let (digits, more) = port.split_at_checked(digits).unwrap_or((port, &[]));
-            self.port = Some(decimal(digits).ok_or(ValueError::new("a port from 0 to 65535", end))?);
-            end = end.saturating_add(digits.len()).saturating_add(1);
-            behind = more;
-        }
-        self.params = offset(end)?;
-        match behind.first() {
-            None => return Ok(()), // the headers start at the end already
-            Some(b';' | b'?') => {}
-            Some(_) => return Err(ValueError::new("':', ';', '?' or the end after the host", end)),
-        }
-        if let Some(headers) = memchr::memchr(b'?', behind) {
-            self.headers = offset(end.saturating_add(headers))?;
-        }
-        if checked {
-            return Ok(());
-        }
-        let mut at = 0usize;
-        loop {
-            let (length, next) = uri_span(behind.get(at..).unwrap_or_default());
-            at = at.saturating_add(length);
-            match next {
-                None => return Ok(()),
-                Some(b'@') => at = at.saturating_add(1),
-                next => return Err(wrong(next, end.saturating_add(at))),
-            }
-        }
+            let end = start.saturating_add(end);
+            uri.host = (offset(end), offset(end));
+            uri.headers = offset(end);
+            let params = memchr::memchr(b';', octets.get(..end).unwrap_or_default());
+            uri.params = offset(params.filter(|_| scheme.eq_ignore_ascii_case(b"tel")).unwrap_or(end));
+            end
+        };
+        Ok((uri, end))
     }
-}
 
-/// A port of digits alone.
-fn decimal(digits: &[u8]) -> Option<u16> {
-    let (first, rest) = digits.split_first()?;
-    let digit = |byte: &u8| byte.checked_sub(b'0').filter(|digit| *digit < 10).map(u16::from);
-    rest.iter().try_fold(digit(first)?, |sum, byte| sum.checked_mul(10)?.checked_add(digit(byte)?))
+    /// Finds the parts behind `sip:`, and where they end.
+    fn locate_sip(&mut self, octets: &[u8], start: usize) -> Result<usize, ValueError> {
+        let from = |at: usize| octets.get(at..).unwrap_or_default();
+        let moved =
+            |at: usize| move |error: ValueError| ValueError::new(error.expected, error.at.saturating_add(at));
+        // What starts like a host is a user if an '@' follows, directly or somewhere. Without one it was the host.
+        let mut host = start;
+        let mut host_end = start.saturating_add(long_span(from(start), HOST));
+        let mut checked = None;
+        let user_end = match octets.get(host_end) {
+            None | Some(b'@' | b'>') => host_end,
+            Some(_) => host_end.saturating_add(uri_span(from(host_end)).map_err(moved(host_end))?),
+        };
+        if octets.get(user_end) == Some(&b'@') {
+            if user_end == start || octets.get(start) == Some(&b':') {
+                return Err(ValueError::new("a user before '@'", start));
+            }
+            self.user = offset(user_end);
+            host = user_end.saturating_add(1);
+            host_end = host.saturating_add(host_span(from(host), host)?);
+        } else {
+            checked = Some(user_end);
+            if host_end == host {
+                host_end = host.saturating_add(host_span(from(host), host)?);
+            }
+        }
+        self.host = (offset(host), offset(host_end));
+        let mut at = host_end;
+        if octets.get(at) == Some(&b':') {
+            let digits = from(at.saturating_add(1));
+            let len = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
+            let port = decimal(digits.get(..len).unwrap_or_default());
+            let port = port.and_then(|port| u16::try_from(port).ok());
+            self.port = Some(port.ok_or(ValueError::new("a port from 0 to 65535", at))?);
+            at = at.saturating_add(len).saturating_add(1);
+        }
+        self.params = offset(at);
+        self.headers = self.params;
+        match octets.get(at) {
+            Some(b';' | b'?') => {}
+            Some(&next) if is_uri_character(next) => {
+                return Err(ValueError::new("':', ';', '?' or the end after the host", at));
+            }
+            _ => return Ok(at),
+        }
+        let mut end = checked.unwrap_or(at);
+        while checked.is_none() {
+            end = end.saturating_add(uri_span(from(end)).map_err(moved(end))?);
+            match octets.get(end) {
+                Some(b'@') => end = end.saturating_add(1), // it ended the user before
+                _ => break,
+            }
+        }
+        let params = octets.get(at..end).unwrap_or_default();
+        self.headers = offset(end);
+        if contains(params, b'?')
+            && let Some(headers) = memchr::memchr(b'?', params)
+        {
+            self.headers = offset(at.saturating_add(headers));
+        }
+        Ok(end)
+    }
 }
 
 /// The length of the host that `octets` start with; `at` is its offset, for errors.
 fn host_span(octets: &[u8], at: usize) -> Result<usize, ValueError> {
     if octets.first() != Some(&b'[') {
-        let end = span(octets, HOST);
+        let end = long_span(octets, HOST);
         return if end == 0 { Err(ValueError::new("a host name or address", at)) } else { Ok(end) };
     }
     let end = memchr::memchr(b']', octets).ok_or(ValueError::new("']' after an IPv6 address", at))?;

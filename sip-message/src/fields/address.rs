@@ -99,12 +99,17 @@ impl core::str::FromStr for NameAddr {
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let octets = text.as_bytes();
-        let open = match memchr::memchr2(b'<', b'"', octets) {
-            Some(at) if octets.get(at) == Some(&b'<') => Some(at),
-            Some(_) => find_outside(text, false, |byte| byte == b'<'),
-            None => None,
-        };
-        let Some(open) = open else {
+        // Tokens, '<', a URI, '>' and parameters: what nearly everybody writes.
+        let tokens = octets.iter().position(|&byte| !is_display(byte)).unwrap_or(octets.len());
+        let (display, behind) = text.split_at_checked(tokens).unwrap_or_default();
+        if let Some(rest) = behind.strip_prefix('<')
+            && let Some((uri, end)) = Uri::until_bracket(rest)
+        {
+            let behind = rest.get(end.saturating_add(1)..).unwrap_or_default();
+            let at = text.len().saturating_sub(behind.len());
+            return Ok(Self { uri, params: Params::behind([trim(display), ""], behind, at)? });
+        }
+        let Some(open) = find_outside(text, false, |byte| byte == b'<') else {
             let end = memchr::memchr(b';', octets).unwrap_or(octets.len());
             let (uri, params) = text.split_at_checked(end).unwrap_or((text, ""));
             if let Some(at) = memchr::memchr2(b'?', b',', uri.as_bytes()) {
@@ -126,13 +131,18 @@ impl core::str::FromStr for NameAddr {
     }
 }
 
+/// What a display name without quotes is made of. RFC 3261 §25.1 wants tokens; raw UTF-8 and dots come from many
+/// phones and mean no harm.
+fn is_display(byte: u8) -> bool {
+    is_token(byte) || is_lws(byte) || byte >= 0x80
+}
+
 /// A display name with quotes and escapes undone.
 fn display_name(text: &str) -> Result<Cow<'_, str>, ValueError> {
     if text.starts_with('"') {
         return unquote(text).ok_or(ValueError::new("a quoted display name", 0));
     }
-    // RFC 3261 §25.1 wants tokens; raw UTF-8 and dots come from many phones and mean no harm.
-    if text.bytes().all(|byte| is_token(byte) || is_lws(byte) || byte >= 0x80) {
+    if text.bytes().all(is_display) {
         return Ok(Cow::Borrowed(text));
     }
     Err(ValueError::new("a display name of tokens, or in quotes", 0))

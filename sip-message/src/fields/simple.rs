@@ -2,7 +2,7 @@
 
 use super::address::delta_seconds;
 use crate::headers::Header;
-use crate::syntax::{VISIBLE, is_lws, number, push_number, span, token, trim};
+use crate::syntax::{VISIBLE, is_lws, long_span, number, push_number, token, trim};
 use crate::{HeaderName, Method, ValueError};
 use alloc::string::String;
 
@@ -130,7 +130,7 @@ impl Header for CallId {
     const NAME: HeaderName = HeaderName::CALL_ID;
 
     fn parse(text: &str) -> Result<Self, ValueError> {
-        match span(text.as_bytes(), VISIBLE) {
+        match long_span(text.as_bytes(), VISIBLE) {
             0 if text.is_empty() => Err(ValueError::new("a Call-ID", 0)),
             length if length == text.len() => Ok(Self(text.into())),
             at => Err(ValueError::new("a Call-ID without spaces", at)),

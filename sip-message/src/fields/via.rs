@@ -2,6 +2,7 @@
 
 use crate::headers::Header;
 use crate::params::Params;
+use crate::scan::contains;
 use crate::syntax::{find_outside, number, push_number, token, trim};
 use crate::uri::host_length;
 use crate::{HeaderName, ValueError};
@@ -168,7 +169,7 @@ fn sent_protocol(text: &str) -> Result<&str, ValueError> {
 /// RFC 2543 allowed a comment at the end of a Via; RFC 3261 §25.1 does not. It is passed over. It stands after
 /// white space: a '(' within a parameter's value is the value's.
 fn without_comment(rest: &str) -> &str {
-    if memchr::memchr(b'(', rest.as_bytes()).is_none() {
+    if !contains(rest.as_bytes(), b'(') {
         return rest;
     }
     match find_outside(rest, false, |byte| byte == b'(') {
