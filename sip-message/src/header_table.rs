@@ -1,6 +1,8 @@
 //! The header fields of a message: a table of lines over the octets as they arrived.
 
-use crate::syntax::{elements, split_element, token, trim};
+use crate::essentials::is_essential;
+use crate::scan::{has_control, next_control};
+use crate::syntax::{TOKEN, decimal, span, split_element, token, trim};
 use crate::{
     AsHeaderName, BuildError, HeaderError, HeaderName, Limits, ParseError, ParseErrorKind, ValueError,
 };
@@ -70,12 +72,31 @@ const UNKNOWN: u8 = u8::MAX;
 /// assert_eq!(message.headers().text("Max-Forwards"), Some("8"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Headers {
     received: Bytes,
-    edits: Vec<u8>,
+    edits: String,
     lines: Vec<Line>,
 }
+
+/// What a message's head is made of besides its start line.
+pub(crate) struct Head {
+    pub(crate) headers: Headers,
+    /// Where the body starts.
+    pub(crate) body: usize,
+    /// Whether the empty line was there.
+    pub(crate) reached: bool,
+    /// What the first Content-Length field says, if it can be read.
+    pub(crate) content_length: Option<usize>,
+}
+
+/// Octets on the wire for each line that the table has room for at first: fields are longer on the average, so
+/// that the table grows for odd messages only.
+const OCTETS_A_LINE: usize = 40;
+/// A proxy adds a Via and a Record-Route to what it clones.
+const SPARE_LINES: usize = 4;
+/// Room for the first edits: those of a proxy fit.
+const EDITS: usize = 256;
 
 impl Headers {
     /// No fields.
@@ -83,49 +104,45 @@ impl Headers {
         Self::default()
     }
 
-    /// Reads the fields from `at` up to the empty line. Gives the offset of the body and whether the empty line
-    /// was there.
-    pub(crate) fn parse(
-        message: &Bytes,
-        mut at: usize,
-        limits: &Limits,
-    ) -> Result<(Self, usize, bool), ParseError> {
-        let mut lines = Vec::with_capacity(24);
-        let octets: &[u8] = message;
-        let field_limit = limits.field.min(usize::from(u16::MAX));
-        loop {
-            let rest = octets.get(at..).unwrap_or_default();
-            match rest {
-                [] | [b'\r'] => return Ok((Self::of(message, lines), octets.len(), false)), // cut off
-                [b'\r', b'\n', ..] => {
-                    return Ok((Self::of(message, lines), at.saturating_add(2), true));
-                }
-                [b'\n', ..] => return Ok((Self::of(message, lines), at.saturating_add(1), true)),
-                _ => {}
-            }
-            let (len, folded) = line_length(rest);
-            if len > field_limit {
-                return Err(ParseError { kind: ParseErrorKind::FieldTooLong(field_limit), at });
-            }
-            if lines.len() >= limits.fields {
-                return Err(ParseError { kind: ParseErrorKind::TooManyFields(limits.fields), at });
-            }
-            let line = rest.get(..len).unwrap_or_default();
-            lines.push(Line::read(line, at, folded));
-            at = at.saturating_add(len);
-        }
+    /// Reads the fields of `message` from `at` up to the empty line.
+    pub(crate) fn parse(message: Bytes, at: usize, limits: &Limits) -> Result<Head, ParseError> {
+        let room = message.len().saturating_sub(at) / OCTETS_A_LINE;
+        let mut lines = Vec::with_capacity(room.clamp(8, 64));
+        let (body, reached) = read_lines(&message, at, limits, &mut lines)?;
+        let headers = Self { received: message, edits: String::new(), lines };
+        let length = headers.lines.iter().find(|line| line.name == HeaderName::CONTENT_LENGTH.id());
+        let length = length.and_then(|line| match line.flags & FOLDED {
+            0 => decimal(headers.value_of(line)),
+            _ => decimal(trim(&headers.text_of(line).ok()?).as_bytes()),
+        });
+        Ok(Head { headers, body, reached, content_length: length })
     }
 
-    fn of(message: &Bytes, lines: Vec<Line>) -> Self {
-        Self { received: message.clone(), edits: Vec::new(), lines }
+    /// The octets that the message arrived in.
+    pub(crate) fn received(&self) -> &Bytes {
+        &self.received
+    }
+
+    /// From where to where the lines stand in the received octets, if they stand there as they leave.
+    pub(crate) fn untouched(&self) -> Option<(usize, usize)> {
+        let (first, rest) = self.lines.split_first()?;
+        let mut flags = first.flags;
+        let mut end = first.end();
+        for line in rest {
+            if line.start as usize != end {
+                return None;
+            }
+            flags |= line.flags;
+            end = line.end();
+        }
+        (flags & (EDIT | UNENDED) == 0).then_some((first.start as usize, end))
     }
 
     // ---- reading -------------------------------------------------------------------------------------------
 
     fn line(&self, line: &Line) -> &[u8] {
-        let arena: &[u8] = if line.flags & EDIT == 0 { &self.received } else { &self.edits };
-        let start = line.start as usize;
-        arena.get(start..start.saturating_add(line.len as usize)).unwrap_or_default()
+        let arena: &[u8] = if line.flags & EDIT == 0 { &self.received } else { self.edits.as_bytes() };
+        arena.get(line.start as usize..line.end()).unwrap_or_default()
     }
 
     fn name_of(&self, line: &Line) -> &[u8] {
@@ -138,21 +155,36 @@ impl Headers {
     }
 
     /// The value as text, folds undone.
+    #[inline]
     fn text_of(&self, line: &Line) -> Result<Cow<'_, str>, ValueError> {
-        let octets = self.value_of(line);
-        let text = core::str::from_utf8(octets)
+        let text = core::str::from_utf8(self.value_of(line))
             .map_err(|error| ValueError::new("UTF-8 text", error.valid_up_to()))?;
-        if line.flags & FOLDED == 0 {
-            return Ok(Cow::Borrowed(text));
-        }
-        let mut flat = String::with_capacity(text.len());
-        for part in text.split(['\r', '\n']).map(trim).filter(|part| !part.is_empty()) {
-            if !flat.is_empty() {
-                flat.push(' '); // RFC 3261 §7.3.1: a fold counts as one space
-            }
-            flat.push_str(part);
-        }
-        Ok(Cow::Owned(flat))
+        Ok(if line.flags & FOLDED == 0 { Cow::Borrowed(text) } else { Cow::Owned(unfold(text)) })
+    }
+
+    /// The essential known names in wire order with their values, folds included; values that are no UTF-8 are left
+    /// out.
+    pub(crate) fn known_texts(&self) -> impl Iterator<Item = (u8, &str)> {
+        // All lines are looked at for UTF-8 at once, which is cheaper than line by line, if none stands against it.
+        let from =
+            self.lines.iter().find(|line| line.flags & EDIT == 0).map_or(0, |line| line.start as usize);
+        let to = self.lines.iter().rfind(|line| line.flags & EDIT == 0).map_or(0, Line::end);
+        let together = core::str::from_utf8(self.received.get(from..to).unwrap_or_default()).ok();
+        self.lines.iter().filter(|line| is_essential(line.name)).filter_map(move |line| {
+            let start = (line.start as usize).saturating_add(usize::from(line.value));
+            let end = start.saturating_add(usize::from(line.value_len));
+            let text = if line.flags & EDIT != 0 {
+                self.edits.get(start..end)
+            } else if let Some(text) = together
+                && from <= start
+                && end <= to
+            {
+                text.get(start.wrapping_sub(from)..end.wrapping_sub(from))
+            } else {
+                core::str::from_utf8(self.value_of(line)).ok()
+            };
+            Some((line.name, text?))
+        })
     }
 
     fn matches(&self, line: &Line, name: &impl AsHeaderName) -> bool {
@@ -181,8 +213,14 @@ impl Headers {
             if !H::NAME.is_list() {
                 return H::parse(trim(&text)).map(Some).map_err(malformed);
             }
-            if let Some(first) = elements(&text).next() {
-                return H::parse(first).map(Some).map_err(malformed);
+            let mut rest = Some(&*text);
+            while let Some(elements) = rest {
+                let (first, behind) = split_element(elements);
+                let first = trim(first);
+                if !first.is_empty() {
+                    return H::parse(first).map(Some).map_err(malformed);
+                }
+                rest = behind;
             }
         }
         Ok(None)
@@ -199,21 +237,31 @@ impl Headers {
     /// Every element of a field, over all lines that carry it, in order (RFC 3261 §7.3.1).
     pub fn all<H: Header>(&self) -> impl Iterator<Item = Result<H, HeaderError>> {
         let malformed = |error| HeaderError::Malformed { name: H::NAME, error };
-        self.lines.iter().filter(|line| line.name == H::NAME.id()).flat_map(move |line| {
-            // A line on which nothing is folded is read element by element; only folded ones are collected.
-            let (whole, parts, collected) = match self.text_of(line) {
-                Err(error) => (Some(Err(malformed(error))), None, Vec::new()),
-                Ok(text) if !H::NAME.is_list() => {
-                    (Some(H::parse(trim(&text)).map_err(malformed)), None, Vec::new())
+        let mut lines = self.lines.iter().filter(|line| line.name == H::NAME.id());
+        // The line that is read, and what of it is left. Each element is looked for when it is asked for.
+        let mut text = Cow::Borrowed("");
+        let mut left = None;
+        core::iter::from_fn(move || {
+            loop {
+                if let Some(from) = left {
+                    let rest = text.get(from..).unwrap_or_default();
+                    let (element, after) = split_element(rest);
+                    left = after.map(|after| text.len().saturating_sub(after.len()));
+                    let element = trim(element);
+                    if !element.is_empty() {
+                        return Some(H::parse(element).map_err(malformed));
+                    }
+                } else {
+                    text = match self.text_of(lines.next()?) {
+                        Ok(text) => text,
+                        Err(error) => return Some(Err(malformed(error))),
+                    };
+                    if !H::NAME.is_list() {
+                        return Some(H::parse(trim(&text)).map_err(malformed));
+                    }
+                    left = Some(0);
                 }
-                Ok(Cow::Borrowed(text)) => {
-                    (None, Some(elements(text).map(move |one| H::parse(one).map_err(malformed))), Vec::new())
-                }
-                Ok(Cow::Owned(text)) => {
-                    (None, None, elements(&text).map(|one| H::parse(one).map_err(malformed)).collect())
-                }
-            };
-            whole.into_iter().chain(parts.into_iter().flatten()).chain(collected)
+            }
         })
     }
 
@@ -254,12 +302,13 @@ impl Headers {
         self.lines.is_empty()
     }
 
-    /// Known names that a line above carries already, in order.
+    /// Known names that more than one line carries, each once.
     pub(crate) fn repeated(&self) -> impl Iterator<Item = HeaderName> {
-        let mut seen = 0u128; // one bit per known name
+        let (mut seen, mut told) = (0u128, 0u128); // one bit per known name
         self.lines.iter().filter_map(move |line| {
             let bit = 1u128.checked_shl(u32::from(line.name))?;
-            let again = seen & bit != 0;
+            let again = seen & !told & bit != 0;
+            told |= seen & bit;
             seen |= bit;
             if again { HeaderName::from_id(line.name) } else { None }
         })
@@ -299,7 +348,10 @@ impl Headers {
     pub fn pop_front<H: Header>(&mut self) -> Result<Option<H>, HeaderError> {
         let Some((at, first, rest)) = self.split_first::<H>()? else { return Ok(None) };
         match rest {
-            Some(rest) => self.put(at, H::NAME.as_str(), &rest),
+            Some(rest) => {
+                let line = self.write_line(H::NAME.as_str(), &rest);
+                self.put(at, line);
+            }
             None => {
                 self.lines.remove(at);
             }
@@ -314,18 +366,18 @@ impl Headers {
     pub fn update_first<H: Header>(&mut self, change: impl FnOnce(&mut H)) -> Result<bool, HeaderError> {
         let Some((at, mut first, rest)) = self.split_first::<H>()? else { return Ok(false) };
         change(&mut first);
-        let mut value = String::new();
-        first.write(&mut value);
-        if let Some(rest) = rest {
-            value.push_str(", ");
-            value.push_str(&rest);
-        }
-        self.put(at, H::NAME.as_str(), &value);
+        let line = self.append(H::NAME.as_str(), H::NAME.id(), |out| {
+            first.write(out);
+            if let Some(rest) = rest {
+                out.push_str(", ");
+                out.push_str(&rest);
+            }
+        });
+        self.put(at, line);
         Ok(true)
     }
 
-    fn put(&mut self, at: usize, name: &str, value: &str) {
-        let line = self.write_line(name, value);
+    fn put(&mut self, at: usize, line: Line) {
         if let Some(slot) = self.lines.get_mut(at) {
             *slot = line;
         }
@@ -376,11 +428,33 @@ impl Headers {
 
     /// Adds every line of that name of another message at the end, byte for byte.
     pub fn copy_from(&mut self, other: &Self, name: impl AsHeaderName) {
+        // A response takes its lines from one request: it holds on to what that arrived in, and copies nothing.
+        if self.received.is_empty() {
+            self.received = other.received.clone();
+        }
+        let same =
+            self.received.as_ptr() == other.received.as_ptr() && self.received.len() == other.received.len();
+        let mut joined = Vec::new();
         for line in other.lines.iter().filter(|line| other.matches(line, &name)) {
             let octets = other.line(line);
-            let Ok(start) = u32::try_from(self.edits.len()) else { return };
-            self.edits.extend_from_slice(octets);
-            self.lines.push(Line { start, flags: line.flags | EDIT, ..*line });
+            if line.flags & EDIT != 0 {
+                let Ok(start) = u32::try_from(self.edits.len()) else { return };
+                let range = line.start as usize..line.end();
+                self.edits.push_str(other.edits.get(range).unwrap_or_default());
+                self.lines.push(Line { start, ..*line });
+            } else if same {
+                self.lines.push(*line);
+            } else {
+                if joined.is_empty() {
+                    joined.extend_from_slice(&self.received);
+                }
+                let Ok(start) = u32::try_from(joined.len()) else { return };
+                joined.extend_from_slice(octets);
+                self.lines.push(Line { start, ..*line });
+            }
+        }
+        if !joined.is_empty() {
+            self.received = Bytes::from(joined);
         }
     }
 
@@ -406,28 +480,46 @@ impl Headers {
     }
 
     fn write_header<H: Header>(&mut self, header: &H) -> Line {
-        let mut value = String::with_capacity(96);
-        header.write(&mut value);
-        self.write_line(H::NAME.as_str(), &value)
+        self.append(H::NAME.as_str(), H::NAME.id(), |out| header.write(out))
+    }
+
+    fn write_line(&mut self, name: &str, value: &str) -> Line {
+        let id = HeaderName::find(name.as_bytes()).map_or(UNKNOWN, HeaderName::id);
+        self.append(name, id, |out| out.push_str(value))
     }
 
     /// Appends a line to the edit arena. No value can carry a line end: control characters become spaces.
-    fn write_line(&mut self, name: &str, value: &str) -> Line {
+    fn append(&mut self, name: &str, id: u8, write: impl FnOnce(&mut String)) -> Line {
+        if self.edits.capacity() == 0 {
+            self.edits.reserve(EDITS);
+        }
         let start = self.edits.len();
-        self.edits.extend_from_slice(name.as_bytes());
-        self.edits.extend_from_slice(b": ");
-        let value = trim(value);
-        self.edits.extend(
-            value
-                .bytes()
-                .take(usize::from(u16::MAX))
-                .map(|byte| if byte.is_ascii_control() && byte != b'\t' { b' ' } else { byte }),
-        );
-        self.edits.extend_from_slice(b"\r\n");
-        let line = self.edits.get(start..).unwrap_or_default();
-        let mut line = Line::read(line, start, false);
-        line.flags |= EDIT;
-        line
+        self.edits.push_str(name);
+        self.edits.push_str(": ");
+        let from = self.edits.len();
+        write(&mut self.edits);
+        let value = self.edits.get(from..).unwrap_or_default();
+        let tidy = !has_control(value.as_bytes()) && !value.starts_with(' ') && !value.ends_with(' ');
+        if !tidy || value.len() > usize::from(u16::MAX) {
+            let text = self.edits.split_off(from.min(self.edits.len()));
+            let value = trim(&text);
+            let end = value.floor_char_boundary(usize::from(u16::MAX));
+            let value = value.get(..end).unwrap_or_default().chars();
+            self.edits.extend(value.map(|c| if c.is_ascii_control() && c != '\t' { ' ' } else { c }));
+            self.edits.truncate(self.edits.trim_end_matches(' ').len().max(from));
+        }
+        let end = self.edits.len();
+        self.edits.push_str("\r\n");
+        let small = |from: usize, to: usize| u16::try_from(to.saturating_sub(from)).unwrap_or(u16::MAX);
+        Line {
+            start: u32::try_from(start).unwrap_or(u32::MAX),
+            len: u32::try_from(self.edits.len().saturating_sub(start)).unwrap_or(u32::MAX),
+            value: small(start, from),
+            value_len: small(from, end),
+            name_len: u8::try_from(name.len()).unwrap_or(u8::MAX),
+            name: id,
+            flags: EDIT,
+        }
     }
 
     /// The line, its first element parsed, and the text of the others.
@@ -470,8 +562,7 @@ impl Headers {
     pub(crate) fn write_to(&self, mut sink: impl FnMut(&[u8])) {
         let mut run: Option<(usize, usize)> = None;
         for line in &self.lines {
-            let start = line.start as usize;
-            let end = start.saturating_add(line.len as usize);
+            let (start, end) = (line.start as usize, line.end());
             if line.flags & EDIT == 0 {
                 match &mut run {
                     Some((_, until)) if *until == start => *until = end,
@@ -485,7 +576,7 @@ impl Headers {
                 if let Some((from, until)) = run.take() {
                     sink(self.received.get(from..until).unwrap_or_default());
                 }
-                sink(self.edits.get(start..end).unwrap_or_default());
+                sink(self.edits.as_bytes().get(start..end).unwrap_or_default());
             }
             if line.flags & UNENDED != 0 {
                 if let Some((from, until)) = run.take() {
@@ -497,6 +588,15 @@ impl Headers {
         if let Some((from, until)) = run {
             sink(self.received.get(from..until).unwrap_or_default());
         }
+    }
+}
+
+/// A clone has room for what a proxy adds.
+impl Clone for Headers {
+    fn clone(&self) -> Self {
+        let mut lines = Vec::with_capacity(self.lines.len().saturating_add(SPARE_LINES));
+        lines.extend_from_slice(&self.lines);
+        Self { received: self.received.clone(), edits: self.edits.clone(), lines }
     }
 }
 
@@ -530,6 +630,65 @@ fn check_raw(name: &str, value: &str) -> Result<(), BuildError> {
     Ok(())
 }
 
+/// The lines of `octets` from `at` up to the empty line: where that ends, and whether it is there.
+#[inline(never)] // it needs all the registers that there are
+fn read_lines(
+    octets: &[u8],
+    at: usize,
+    limits: &Limits,
+    lines: &mut Vec<Line>,
+) -> Result<(usize, bool), ParseError> {
+    let field_limit = limits.field.min(usize::from(u16::MAX));
+    let mut rest = octets.get(at..).unwrap_or_default();
+    loop {
+        let at = octets.len().wrapping_sub(rest.len()); // `rest` is the end of `octets`
+        let end = next_control(rest);
+        if end == 0 {
+            match rest {
+                [] | [b'\r'] => return Ok((octets.len(), false)), // cut off
+                [b'\r', b'\n', ..] => return Ok((at.saturating_add(2), true)),
+                [b'\n', ..] => return Ok((at.saturating_add(1), true)),
+                _ => {}
+            }
+        }
+        let (line, len) = match Line::plain(rest, at, end) {
+            Some(line) => (line, line.len as usize),
+            None => {
+                let (len, folded) = line_length(rest);
+                (Line::read(rest.get(..len).unwrap_or_default(), at, folded), len)
+            }
+        };
+        if len > field_limit {
+            return Err(ParseError { kind: ParseErrorKind::FieldTooLong(field_limit), at });
+        }
+        if lines.len() >= limits.fields {
+            return Err(ParseError { kind: ParseErrorKind::TooManyFields(limits.fields), at });
+        }
+        lines.push(line);
+        rest = rest.get(len..).unwrap_or_default();
+    }
+}
+
+/// RFC 3261 §7.3.1: a fold counts as one space.
+fn unfold(text: &str) -> String {
+    let mut flat = String::with_capacity(text.len());
+    let mut rest = text;
+    loop {
+        let end = memchr::memchr(b'\n', rest.as_bytes());
+        let part = trim(rest.get(..end.unwrap_or(rest.len())).unwrap_or_default());
+        if !part.is_empty() {
+            if !flat.is_empty() {
+                flat.push(' ');
+            }
+            flat.push_str(part);
+        }
+        match end.and_then(|end| rest.get(end.saturating_add(1)..)) {
+            Some(more) => rest = more,
+            None => return flat,
+        }
+    }
+}
+
 /// Octets up to and including the line's end, continuation lines included, and whether there were any.
 fn line_length(rest: &[u8]) -> (usize, bool) {
     let mut len = 0usize;
@@ -546,6 +705,45 @@ fn line_length(rest: &[u8]) -> (usize, bool) {
 }
 
 impl Line {
+    /// Where the line ends in its arena.
+    #[inline]
+    fn end(&self) -> usize {
+        (self.start as usize).saturating_add(self.len as usize)
+    }
+
+    /// The line that `rest` starts with, at `at` of its arena, whose first control character is at `end`: if it is
+    /// a known name, a colon and a value, ended there and not folded. All others go the long way of [`Line::read`].
+    #[inline]
+    fn plain(rest: &[u8], at: usize, end: usize) -> Option<Self> {
+        let (line, behind) = rest.split_at_checked(end)?;
+        let line_end = match behind {
+            [b'\r', b'\n', next, ..] if !matches!(next, b' ' | b'\t') => 2,
+            [b'\r', b'\n'] | [b'\n'] => behind.len(),
+            [b'\n', next, ..] if !matches!(next, b' ' | b'\t') => 1,
+            _ => return None,
+        };
+        let (name, colon) = HeaderName::before_colon(rest)?;
+        // Nothing if the colon stands on another line.
+        let mut value = match line.get(colon.wrapping_add(1)..)? {
+            [b' ', value @ ..] => value,
+            value => value,
+        };
+        if let [b' ', ..] | [.., b' '] = value {
+            value = trim_spaces(value);
+        }
+        let lead = value.as_ptr().addr().wrapping_sub(line.as_ptr().addr());
+        Some(Self {
+            start: at as u32, // a message is shorter than 4 GiB
+            len: end.wrapping_add(line_end) as u32,
+            // Wrong if it does not fit, but then the line is longer than any limit allows.
+            value: lead as u16,
+            value_len: value.len() as u16,
+            name_len: colon as u8, // known names are short
+            name: name.id(),
+            flags: 0,
+        })
+    }
+
     /// Finds name and value in a line that starts at `start` of its arena and is at most 64 KiB plus a name long.
     fn read(line: &[u8], start: usize, folded: bool) -> Self {
         let mut flags = if folded { FOLDED } else { 0 };
@@ -554,27 +752,24 @@ impl Line {
             flags |= UNENDED;
             line = line.strip_suffix(b"\r").unwrap_or(line);
         }
-        let (before, value_at) = match memchr::memchr(b':', line) {
-            Some(colon) => (line.get(..colon).unwrap_or_default(), colon.saturating_add(1)),
-            None => (Default::default(), 0),
-        };
-        let name = before.trim_ascii_end(); // RFC 3261 §25.1: HCOLON = *( SP / HTAB ) ":" SWS
-        let after = line.get(value_at..).unwrap_or_default();
+        let colon = memchr::memchr(b':', line);
+        let name = line.get(..colon.unwrap_or(0)).unwrap_or_default();
+        let name = name.trim_ascii_end(); // RFC 3261 §25.1: HCOLON = *( SP / HTAB ) ":" SWS
+        let after = line.get(colon.map_or(0, |colon| colon.saturating_add(1))..).unwrap_or_default();
         let value = after.trim_ascii();
-        let lead = after.len().saturating_sub(after.trim_ascii_start().len());
+        let value_at = line.len().saturating_sub(after.trim_ascii_start().len());
         let fits = u8::try_from(name.len()).ok();
-        if fits.is_none()
-            || !name.iter().all(|&byte| crate::syntax::is_token(byte))
-            || name.is_empty()
-            || !clean(value)
-        {
+        let known = HeaderName::find(name);
+        let named =
+            known.is_some() || (fits.is_some() && !name.is_empty() && span(name, TOKEN) == name.len());
+        if !named || !clean(value) {
             flags |= MALFORMED;
         }
-        let known = if flags & MALFORMED == 0 { HeaderName::find(name) } else { None };
+        let known = known.filter(|_| flags & MALFORMED == 0);
         Self {
             start: u32::try_from(start).unwrap_or(u32::MAX),
             len: u32::try_from(line.len()).unwrap_or(u32::MAX),
-            value: u16::try_from(value_at.saturating_add(lead)).unwrap_or(u16::MAX),
+            value: u16::try_from(value_at).unwrap_or(u16::MAX),
             value_len: u16::try_from(value.len()).unwrap_or(u16::MAX),
             name_len: fits.unwrap_or(u8::MAX),
             name: known.map_or(UNKNOWN, HeaderName::id),
@@ -583,27 +778,33 @@ impl Line {
     }
 }
 
+/// A value without spaces at its ends.
+#[cold]
+fn trim_spaces(value: &[u8]) -> &[u8] {
+    let mut value = value;
+    while let [b' ', rest @ ..] | [rest @ .., b' '] = value {
+        value = rest;
+    }
+    value
+}
+
 /// Whether a value has no control characters but tabs, the line ends of folds, and those that a backslash
 /// escapes (RFC 3261 §25.1: quoted-pair). A lone CR or a bare NUL makes two parsers see two messages: such a
 /// field is malformed.
 fn clean(value: &[u8]) -> bool {
-    if !value.iter().fold(false, |any, &octet| any | (octet < b' ') | (octet == 0x7f)) {
-        return true; // nearly every value; the compiler turns this into vector instructions
+    let mut at = 0usize;
+    loop {
+        let rest = value.get(at..).unwrap_or_default();
+        let next = next_control(rest);
+        let (before, found) = rest.split_at_checked(next).unwrap_or((rest, &[]));
+        at = at.saturating_add(next).saturating_add(match found {
+            [] => return true,
+            [b'\t', ..] | [b'\n', b' ' | b'\t', ..] => 1,
+            [b'\r', b'\n', b' ' | b'\t', ..] => 2,
+            [b'\r' | b'\n', ..] => return false,
+            // Escaped, if the backslash before it is not.
+            _ if before.iter().rev().take_while(|&&octet| octet == b'\\').count() % 2 == 1 => 1,
+            _ => return false,
+        });
     }
-    let mut escaped = false;
-    let mut octets = value.iter().copied().peekable();
-    while let Some(octet) = octets.next() {
-        let fine = match octet {
-            b'\t' => true,
-            b'\r' => octets.peek() == Some(&b'\n'),
-            b'\n' => matches!(octets.peek(), Some(b' ' | b'\t')),
-            octet if octet < b' ' || octet == 0x7f => escaped,
-            _ => true,
-        };
-        if !fine {
-            return false;
-        }
-        escaped = octet == b'\\' && !escaped;
-    }
-    true
 }

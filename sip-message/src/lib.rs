@@ -47,6 +47,7 @@ extern crate std;
 mod build;
 mod check;
 mod error;
+mod essentials;
 mod fields;
 pub mod framing;
 mod header_table;
@@ -55,6 +56,7 @@ mod message;
 mod method;
 mod name;
 mod params;
+mod scan;
 mod status;
 mod syntax;
 mod uri;
@@ -67,6 +69,7 @@ pub mod headers {
 
 pub use build::{Identity, RequestBuilder, ResponseBuilder};
 pub use error::{BuildError, CheckError, HeaderError, ParseError, ParseErrorKind, ValueError};
+pub use essentials::{Essentials, TopVia, UriParts};
 pub use headers::{Header, Headers};
 pub use limits::Limits;
 pub use message::{Message, Request, Response};

@@ -1,6 +1,9 @@
 //! Requests and responses over the octets as they arrived.
 
+use crate::header_table::Head;
 use crate::headers::{ContentLength, ContentType, Headers};
+use crate::scan::next_control;
+use crate::syntax::{TOKEN, span};
 use crate::{Header, HeaderName, Limits, Method, ParseError, ParseErrorKind, StatusCode, Uri, ValueError};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -71,32 +74,38 @@ impl Message {
     /// # Errors
     /// If the octets cannot be framed as a message, or pass a limit.
     pub fn parse(octets: Bytes, limits: &Limits) -> Result<Self, ParseError> {
-        if octets.len() > limits.message {
-            let kind = ParseErrorKind::MessageTooLong(limits.message);
-            return Err(ParseError { kind, at: limits.message });
+        let limit = limits.message.min(u32::MAX as usize); // what a line of the table can tell
+        if octets.len() > limit {
+            return Err(ParseError { kind: ParseErrorKind::MessageTooLong(limit), at: limit });
         }
         let begin = octets.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
         let begin = begin.ok_or(ParseError { kind: ParseErrorKind::Empty, at: octets.len() })?;
         let rest = octets.get(begin..).unwrap_or_default();
-        let len = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end.saturating_add(1));
+        let text = next_control(rest);
+        let len = match rest.get(text..) {
+            Some([b'\r', b'\n', ..]) => text.saturating_add(2),
+            _ => memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end.saturating_add(1)),
+        };
         if len > limits.start_line {
             let kind = ParseErrorKind::StartLineTooLong(limits.start_line);
             return Err(ParseError { kind, at: begin });
         }
         let end = begin.saturating_add(len);
-        let start = octets.slice(begin..end);
         // A continuation of the start line (§7.3.1 allows them to header fields alone) would become one of
         // whatever line is later written above it.
         if matches!(octets.get(end), Some(b' ' | b'\t')) {
             return Err(ParseError { kind: ParseErrorKind::StartLine, at: end });
         }
-        let line = start.trim_ascii_end();
+        let whole = octets.get(begin..end).unwrap_or_default();
+        let line = whole.trim_ascii_end();
         let start_line =
             if is_version(line.get(..4)) { StartLine::status(line) } else { StartLine::request(line) }
                 .map_err(|kind| ParseError { kind, at: begin })?;
-        let tidy = matches!(start.get(line.len()..), Some(b"\r\n" | b"\n" | b""));
-        let (headers, body, reached) = Headers::parse(&octets, end, limits)?;
-        let body = Body::cut(octets.slice(body.min(octets.len())..), &headers, reached);
+        let tidy = matches!(whole.get(line.len()..), Some(b"\r\n" | b"\n" | b""));
+        let start = octets.slice(begin..end);
+        let head = Headers::parse(octets, end, limits)?;
+        let body = Body::cut(&head);
+        let headers = head.headers;
         Ok(match start_line {
             StartLine::Request { method, uri, regular, version } => Self::Request(Request {
                 start,
@@ -168,6 +177,14 @@ impl Message {
             Self::Response(response) => response.to_bytes(),
         }
     }
+
+    /// Appends the message as it goes on the wire.
+    pub fn write_to(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Request(request) => request.write_to(out),
+            Self::Response(response) => response.write_to(out),
+        }
+    }
 }
 
 impl From<Request> for Message {
@@ -199,25 +216,40 @@ const fn is_space(octet: u8) -> bool {
 impl StartLine {
     fn request(line: &[u8]) -> Result<Self, ParseErrorKind> {
         let wrong = ParseErrorKind::StartLine;
-        let method_end = line.iter().position(|&octet| is_space(octet)).ok_or(wrong)?;
+        let method_end = span(line, TOKEN);
         let (method, rest) = line.split_at_checked(method_end).ok_or(wrong)?;
-        let method = core::str::from_utf8(method).ok().filter(|method| crate::syntax::token(method));
-        let method = method.ok_or(wrong)?;
-        let version_start = rest.iter().rposition(|&octet| is_space(octet)).ok_or(wrong)?.saturating_add(1);
-        let (between, version) = rest.split_at_checked(version_start).ok_or(wrong)?;
+        let method = match Method::known(method) {
+            Some(method) => method,
+            None => core::str::from_utf8(method).ok().filter(|name| !name.is_empty()).ok_or(wrong)?.into(),
+        };
+        if !rest.first().is_some_and(|&octet| is_space(octet)) {
+            return Err(wrong);
+        }
+        let (between, version) = match rest.split_last_chunk::<7>() {
+            Some((between, b"SIP/2.0")) if between.ends_with(b" ") => (between, "SIP/2.0".as_bytes()),
+            _ => {
+                let space = rest.iter().rposition(|&octet| is_space(octet)).ok_or(wrong)?;
+                rest.split_at_checked(space.saturating_add(1)).ok_or(wrong)?
+            }
+        };
         if !is_version(version.get(..4)) {
             return Err(wrong);
         }
-        let uri = between.trim_ascii();
+        let (uri, lead) = match between {
+            [b' ', uri @ .., b' '] if !uri.starts_with(b" ") && !uri.ends_with(b" ") => (uri, 1),
+            _ => {
+                let lead = between.len().saturating_sub(between.trim_ascii_start().len());
+                (between.trim_ascii(), lead)
+            }
+        };
         if uri.is_empty() {
             return Err(wrong);
         }
-        let lead = between.len().saturating_sub(between.trim_ascii_start().len());
         let from = method_end.saturating_add(lead);
-        let regular =
-            between.len() == uri.len().saturating_add(2) && uri.iter().all(|octet| octet.is_ascii_graphic());
+        let visible = uri.iter().fold(true, |all, octet| all & octet.is_ascii_graphic());
+        let regular = visible && between.len() == uri.len().saturating_add(2);
         Ok(Self::Request {
-            method: Method::from(method),
+            method,
             uri: (from, from.saturating_add(uri.len())),
             regular,
             version: version.eq_ignore_ascii_case(b"SIP/2.0"),
@@ -248,17 +280,18 @@ impl StartLine {
 }
 
 impl Body {
-    fn cut(mut octets: Bytes, headers: &Headers, reached: bool) -> Self {
-        let mut missing = 0;
-        let mut reached = reached;
-        if let Ok(Some(ContentLength(length))) = headers.get::<ContentLength>() {
-            missing = length.saturating_sub(octets.len());
-            octets.truncate(length);
-            // Some end a message without a body at its last field (RFC 5118 §4.10 does). With its length said to
-            // be 0 and that line whole, nothing can be missing that matters.
-            reached |= length == 0 && headers.is_ended();
-        }
-        Self { octets, missing, reached }
+    fn cut(head: &Head) -> Self {
+        let received = head.headers.received();
+        let arrived = received.len().saturating_sub(head.body);
+        let length = head.content_length.unwrap_or(arrived);
+        let octets = match length.min(arrived) {
+            0 => Bytes::new(),
+            taken => received.slice(head.body..head.body.saturating_add(taken)),
+        };
+        // Some end a message without a body at its last field (RFC 5118 §4.10 does). With its length said to be 0
+        // and that line whole, nothing can be missing that matters.
+        let reached = head.reached || (head.content_length == Some(0) && head.headers.is_ended());
+        Self { octets, missing: length.saturating_sub(arrived), reached }
     }
 
     pub(crate) fn of(octets: Bytes) -> Self {
@@ -301,23 +334,54 @@ macro_rules! common {
                 self.body = Body::of(Bytes::new());
             }
 
-            /// The message as it goes on the wire. Lines that were not edited leave as they came.
+            /// The message as it goes on the wire. Lines that were not edited leave as they came; a message of
+            /// which nothing was edited shares the octets it arrived in, and nothing is copied.
             pub fn to_bytes(&self) -> Bytes {
-                let mut out = Vec::with_capacity(
-                    self.start
-                        .len()
-                        .saturating_add(self.headers.wire_len())
-                        .saturating_add(self.body.octets.len())
-                        .saturating_add(4), // line ends that a message which was cut off lacks
-                );
+                if let Some(whole) = self.as_received() {
+                    return whole;
+                }
+                let mut out = Vec::with_capacity(self.wire_len());
+                self.write_to(&mut out);
+                Bytes::from(out)
+            }
+
+            /// Appends the message as it goes on the wire.
+            pub fn write_to(&self, out: &mut Vec<u8>) {
+                out.reserve(self.wire_len());
                 out.extend_from_slice(&self.start);
                 if !self.start.ends_with(b"\n") {
-                    out.extend_from_slice(b"\r\n");
+                    out.extend_from_slice(b"\r\n"); // a message that was cut off lacks it
                 }
                 self.headers.write_to(|octets| out.extend_from_slice(octets));
                 out.extend_from_slice(b"\r\n");
                 out.extend_from_slice(&self.body.octets);
-                Bytes::from(out)
+            }
+
+            /// Octets of the message on the wire; two more for each line that was cut off.
+            fn wire_len(&self) -> usize {
+                self.start
+                    .len()
+                    .saturating_add(if self.start.ends_with(b"\n") { 0 } else { 2 })
+                    .saturating_add(self.headers.wire_len())
+                    .saturating_add(self.body.octets.len())
+            }
+
+            /// The octets that the message arrived in, if they are what it leaves as.
+            fn as_received(&self) -> Option<Bytes> {
+                let (first, last) = self.headers.untouched()?;
+                let received = self.headers.received();
+                // Octets at the same address as long as both live are the same octets.
+                let base = received.as_ptr().addr();
+                let from = first.checked_sub(self.start.len())?;
+                let body = last.checked_add(2)?;
+                let until = body.checked_add(self.body.octets.len())?;
+                let in_place = self.start.ends_with(b"\n")
+                    && self.start.as_ptr().addr() == base.wrapping_add(from)
+                    && received.get(last..body) == Some(b"\r\n")
+                    && (self.body.octets.is_empty()
+                        || self.body.octets.as_ptr().addr() == base.wrapping_add(body))
+                    && until <= received.len();
+                in_place.then(|| received.slice(from..until))
             }
         }
 
@@ -402,8 +466,11 @@ impl Request {
 
     /// Replaces the Request-URI.
     pub fn set_uri(&mut self, uri: &Uri) {
-        let mut line = String::with_capacity(uri.as_str().len().saturating_add(24));
-        line.push_str(self.method.as_str());
+        // Exactly as much as is written: octets that fill their memory are handed over as they are.
+        let method = self.method.as_str();
+        let length = method.len().saturating_add(uri.as_str().len()).saturating_add(" SIP/2.0\r\n ".len());
+        let mut line = String::with_capacity(length);
+        line.push_str(method);
         line.push(' ');
         let from = line.len();
         line.push_str(uri.as_str());

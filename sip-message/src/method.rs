@@ -24,6 +24,16 @@ macro_rules! methods {
             }
         }
 
+        impl Method {
+            /// The method of this name, if it is one of [`Method::KNOWN`].
+            pub(crate) fn known(name: &[u8]) -> Option<Self> {
+                $(if name == $text.as_bytes() {
+                    return Some(Self::$variant);
+                })*
+                None
+            }
+        }
+
         impl From<&str> for Method {
             fn from(name: &str) -> Self {
                 match name { $($text => Self::$variant,)* other => Self::Other(other.into()) }

@@ -1,5 +1,6 @@
 //! Header field names: one table with compact forms, list rules and the section that defines each.
 
+use crate::scan::{position, word};
 use core::fmt;
 
 /// The name of a known header field (RFC 3261 §7.3.1). Unknown names are plain text: see [`AsHeaderName`].
@@ -110,28 +111,52 @@ names! {
     MAX_BREADTH "Max-Breadth" one "RFC 5393 §5.3.3";
 }
 
-/// Slots of the look-up table: enough that the chosen hash leaves short probes.
-const SLOTS: usize = 256;
+/// Slots of the look-up table: several for each name, so that probes stay short.
+const SLOTS: usize = 512;
 const EMPTY: u8 = u8::MAX;
 
-const fn lower(byte: u8) -> u8 {
-    if byte.is_ascii_uppercase() { byte | 0x20 } else { byte }
-}
+/// A name in the shape in which names are compared: eight octets a word, letters in lower case, zeros behind the
+/// end. No known name is longer.
+type Key = [u64; 4];
+/// Makes letters lower case and leaves '-' and digits; what else it changes into those are control characters.
+const LOWER: u64 = u64::from_le_bytes([0x20; 8]);
 
-#[allow(clippy::indexing_slicing)] // every caller checks that the name is not empty
-const fn slot(name: &[u8]) -> usize {
-    let first = lower(name[0]) as usize;
-    let last = lower(name[name.len() - 1]) as usize;
-    let middle = lower(name[name.len() / 2]) as usize;
-    (name.len() * 7 + first * 31 + last * 17 + middle * 5) % SLOTS
+/// Where a name is looked for first: `last` is the word with its last octet.
+#[inline]
+const fn slot(first: u64, last: u64, len: usize) -> usize {
+    let mixed = first ^ last.rotate_left(29) ^ (len as u64) << 7;
+    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 55) as usize
 }
 
 #[allow(clippy::indexing_slicing)] // evaluated by the compiler: an index out of bounds would not build
+const fn key_of(name: &[u8]) -> Key {
+    let mut key = [0; 4];
+    let mut at = 0;
+    while at < name.len() {
+        key[at / 8] |= ((name[at] | 0x20) as u64) << (at % 8 * 8);
+        at += 1;
+    }
+    key
+}
+
+#[allow(clippy::indexing_slicing)] // as above
+const fn keys() -> [Key; TABLE.len()] {
+    let mut keys = [[0; 4]; TABLE.len()];
+    let mut id = 0;
+    while id < TABLE.len() {
+        keys[id] = key_of(TABLE[id].name.as_bytes());
+        id += 1;
+    }
+    keys
+}
+
+#[allow(clippy::indexing_slicing)] // as above
 const fn lookup_table() -> [u8; SLOTS] {
     let mut slots = [EMPTY; SLOTS];
     let mut id = 0;
     while id < TABLE.len() {
-        let mut at = slot(TABLE[id].name.as_bytes());
+        let len = TABLE[id].name.len();
+        let mut at = slot(KEYS[id][0], KEYS[id][(len - 1) / 8], len);
         while slots[at] != EMPTY {
             at = (at + 1) % SLOTS;
         }
@@ -154,29 +179,60 @@ const fn compact_table() -> [u8; 26] {
     letters
 }
 
+static KEYS: [Key; TABLE.len()] = keys();
 static LOOKUP: [u8; SLOTS] = lookup_table();
 static COMPACT: [u8; 26] = compact_table();
 
 impl HeaderName {
     /// The known name that `text` spells, long or compact, in any case (RFC 3261 §7.3.1, §7.3.3).
     pub fn find(text: &[u8]) -> Option<Self> {
-        match text {
-            [] => None,
-            [letter] => {
-                let index = lower(*letter).checked_sub(b'a')?;
-                COMPACT.get(usize::from(index)).copied().filter(|&id| id != EMPTY).map(Self)
+        let mut key = [0; 4];
+        for (at, &octet) in text.iter().enumerate() {
+            *key.get_mut(at / 8)? |= u64::from(octet | 0x20) << (at % 8 * 8);
+        }
+        let last = key.get(text.len().saturating_sub(1) / 8)?;
+        let found = Self::look_up(&key, *last, text.len())?;
+        (text.len() == 1 || found.as_str().as_bytes().eq_ignore_ascii_case(text)).then_some(found)
+    }
+
+    /// The known name before the first colon of `line`, and where that colon is. `None` if there is something
+    /// else, white space between them included: [`HeaderName::find`] tells more. No control character may stand
+    /// before the colon.
+    #[inline]
+    pub(crate) fn before_colon(line: &[u8]) -> Option<(Self, usize)> {
+        let mut key = [0; 4];
+        let mut at = 0usize;
+        for slot in &mut key {
+            let octets = word(line, at);
+            let folded = octets | LOWER;
+            if let Some(colon) = position(octets, b':') {
+                // Cut the octets behind the name. Of a name that fills its words the last one was the one before.
+                *slot = folded & !u64::MAX.wrapping_shl((colon as u32).wrapping_mul(8));
+                let len = at.saturating_add(colon);
+                let last = if colon == 0 { word(line, at.saturating_sub(8)) | LOWER } else { *slot };
+                return Some((Self::look_up(&key, last, len)?, len));
             }
-            _ => {
-                let mut at = slot(text);
-                loop {
-                    let id = *LOOKUP.get(at)?;
-                    let entry = TABLE.get(usize::from(id))?; // EMPTY is past the table's end
-                    if entry.name.as_bytes().eq_ignore_ascii_case(text) {
-                        return Some(Self(id));
-                    }
-                    at = (at + 1) % SLOTS;
-                }
+            *slot = folded;
+            at = at.saturating_add(8);
+        }
+        None
+    }
+
+    #[inline]
+    fn look_up(key: &Key, last: u64, len: usize) -> Option<Self> {
+        let [first, ..] = *key;
+        if len <= 1 {
+            let index = u8::try_from(first).ok()?.checked_sub(b'a')?;
+            return COMPACT.get(usize::from(index)).copied().filter(|&id| id != EMPTY).map(Self);
+        }
+        let mut at = slot(first, last, len);
+        loop {
+            let id = *LOOKUP.get(at)?;
+            let known = KEYS.get(usize::from(id))?; // EMPTY is past the table's end
+            if known == key {
+                return Some(Self(id));
             }
+            at = at.wrapping_add(1) % SLOTS;
         }
     }
 
@@ -258,6 +314,10 @@ impl AsHeaderName for &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::format;
+
+    /// Octets of a key.
+    const KEY: usize = size_of::<Key>();
 
     #[test]
     fn every_name_is_found_in_any_case_and_in_its_compact_form() {
@@ -273,5 +333,30 @@ mod tests {
         assert_eq!(HeaderName::find(b"z"), None);
         assert_eq!(HeaderName::find(b"9"), None);
         assert_eq!(HeaderName::find(b""), None);
+        assert_eq!(HeaderName::find(b"Call\rID"), None);
+        assert_eq!(HeaderName::find(&[b'a'; KEY]), None);
+        assert_eq!(HeaderName::find(&[b'a'; KEY + 1]), None);
+    }
+
+    /// A header field line starts with its name; what stands behind the colon does not matter.
+    #[test]
+    fn every_name_is_found_before_its_colon() {
+        for name in HeaderName::all() {
+            assert!(name.as_str().len() <= KEY);
+            for line in [format!("{name}:"), format!("{name}: value: 1, 2, 3, 4, 5"), format!("{name}:x\r\n")]
+            {
+                let colon = name.as_str().len();
+                assert_eq!(HeaderName::before_colon(line.as_bytes()), Some((name, colon)), "{line}");
+                assert_eq!(HeaderName::before_colon(line.to_uppercase().as_bytes()), Some((name, colon)));
+            }
+            if let Some(letter) = name.compact() {
+                assert_eq!(HeaderName::before_colon(format!("{letter}: 1").as_bytes()), Some((name, 1)));
+            }
+            assert_eq!(HeaderName::before_colon(format!("{name} : 1").as_bytes()), None);
+            assert_eq!(HeaderName::before_colon(format!("{name}").as_bytes()), None);
+        }
+        assert_eq!(HeaderName::before_colon(b": value"), None);
+        assert_eq!(HeaderName::before_colon(b""), None);
+        assert_eq!(HeaderName::before_colon(&[b'a'; 100]), None);
     }
 }

@@ -1,9 +1,10 @@
 //! URIs: `sip`, `sips`, `tel` and whatever else a peer names (RFC 3261 §19.1, RFC 3966).
 
 use crate::ValueError;
-use crate::syntax::number;
+use crate::scan::contains;
+use crate::syntax::{HOST, SCHEME, URI, decimal, is, long_span, push_number, span};
 use alloc::borrow::Cow;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
@@ -34,8 +35,9 @@ pub struct Uri {
     headers: u32,
 }
 
-fn offset(at: usize) -> Result<u32, ValueError> {
-    u32::try_from(at).map_err(|_| ValueError::new("a URI shorter than 4 GiB", at))
+/// An offset within a text that is shorter than 4 GiB.
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 impl Uri {
@@ -58,12 +60,12 @@ impl Uri {
         }
         let start = text.len();
         text.push_str(host);
-        if parse_host(host, start)? != host.len() {
+        if host_span(host.as_bytes(), start)? != host.len() {
             return Err(ValueError::new("a host", start));
         }
         if let Some(port) = port {
             text.push(':');
-            text.push_str(&port.to_string());
+            push_number(&mut text, u64::from(port));
         }
         text.parse()
     }
@@ -273,114 +275,194 @@ impl FromStr for Uri {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let colon = text.find(':').ok_or(ValueError::new("a scheme and ':'", 0))?;
-        let scheme = text.get(..colon).unwrap_or_default();
-        let mut letters = scheme.bytes();
-        if !letters.next().is_some_and(|first| first.is_ascii_alphabetic())
-            || !letters.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
-        {
-            return Err(ValueError::new("a URI scheme", 0));
+        let octets = text.as_bytes();
+        let (mut uri, end) = Self::locate(octets).map_err(|error| {
+            // A character that no URI can hold explains what else is wrong, but for the scheme.
+            let stranger = octets.iter().position(|&byte| !is_uri_character(byte));
+            match stranger {
+                Some(at) if error.at > 0 => stranger_at(at),
+                _ => error,
+            }
+        })?;
+        if end < octets.len() {
+            return Err(stranger_at(end));
         }
-        if let Some(at) = text.bytes().position(|byte| !is_uri_character(byte)) {
-            return Err(ValueError::new("a character allowed in a URI (escape others with %)", at));
-        }
-        let end = offset(text.len())?;
-        let mut uri = Self {
-            text: String::from(text),
-            scheme: offset(colon)?,
-            user: 0,
-            host: (end, end),
-            port: None,
-            params: end,
-            headers: end,
-        };
-        if uri.is_sip() || uri.is_sips() {
-            uri.parse_sip(colon)?;
-        } else if text.len() == colon.saturating_add(1) {
-            return Err(ValueError::new("something after the scheme", colon));
-        } else if uri.is_tel()
-            && let Some(at) = text.find(';')
-        {
-            uri.params = offset(at)?;
-        }
+        uri.text = String::from(text);
         Ok(uri)
     }
 }
 
-impl Uri {
-    fn parse_sip(&mut self, colon: usize) -> Result<(), ValueError> {
-        let text = self.text.as_str();
-        let start = colon.saturating_add(1);
-        let rest = text.get(start..).unwrap_or_default();
-        let mut host = start;
-        if let Some(at) = rest.find('@') {
-            let at = start.saturating_add(at);
-            if at == start || rest.starts_with(':') {
-                return Err(ValueError::new("a user before '@'", start));
+fn stranger_at(at: usize) -> ValueError {
+    ValueError::new("a character allowed in a URI (escape others with %)", at)
+}
+
+/// How many characters of a URI `octets` starts with, '@' not among them.
+fn uri_span(octets: &[u8]) -> Result<usize, ValueError> {
+    let mut at = 0usize;
+    loop {
+        let rest = octets.get(at..).unwrap_or_default();
+        let plain = long_span(rest, URI);
+        at = at.saturating_add(plain);
+        match rest.get(plain..) {
+            Some([b'%', high, low, ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                at = at.saturating_add(3);
             }
-            check_escapes(text, start, at)?;
-            self.user = offset(at)?;
-            host = at.saturating_add(1);
+            Some([b'%', ..]) => return Err(ValueError::new("two hexadecimal digits after '%'", at)),
+            _ => return Ok(at),
         }
-        let mut end = parse_host(text.get(host..).unwrap_or_default(), host)?.saturating_add(host);
-        self.host = (offset(host)?, offset(end)?);
-        let after = text.get(end..).unwrap_or_default();
-        if let Some(port) = after.strip_prefix(':') {
-            let digits = port.find([';', '?']).unwrap_or(port.len());
-            let digits = port.get(..digits).unwrap_or_default();
-            self.port = Some(number(digits).ok_or(ValueError::new("a port from 0 to 65535", end))?);
-            end = end.saturating_add(digits.len()).saturating_add(1);
-        }
-        self.params = offset(end)?;
-        let after = text.get(end..).unwrap_or_default();
-        if !after.is_empty() && !after.starts_with([';', '?']) {
-            return Err(ValueError::new("':', ';', '?' or the end after the host", end));
-        }
-        let headers = after.find('?').map_or(text.len(), |at| end.saturating_add(at));
-        self.headers = offset(headers)?;
-        check_escapes(text, end, text.len())
     }
 }
 
-/// The length of the host that `text` starts with; `at` is its offset, for errors.
-fn parse_host(text: &str, at: usize) -> Result<usize, ValueError> {
-    if let Some(rest) = text.strip_prefix('[') {
-        let end = rest.find(']').ok_or(ValueError::new("']' after an IPv6 address", at))?;
-        let address = rest.get(..end).unwrap_or_default();
-        // The grammar of RFC 3261 let a third colon in before an IPv4 tail: tolerated (RFC 5118 §4.10).
-        return if address.parse::<core::net::Ipv6Addr>().is_ok()
-            || address.replacen(":::", "::", 1).parse::<core::net::Ipv6Addr>().is_ok()
-        {
-            Ok(end.saturating_add(2))
-        } else {
-            Err(ValueError::new("an IPv6 address in brackets", at))
-        };
+impl Uri {
+    /// Reads the URI that `text` starts with and a '>' ends, and where that is. `None` if there is anything wrong
+    /// or unusual about it.
+    pub(crate) fn until_bracket(text: &str) -> Option<(Self, usize)> {
+        let (mut uri, end) = Self::locate(text.as_bytes()).ok()?;
+        let (whole, behind) = text.split_at_checked(end)?;
+        if !behind.starts_with('>') {
+            return None;
+        }
+        uri.text = String::from(whole);
+        Some((uri, end))
     }
-    let end = text
-        .bytes()
-        .position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')))
-        .unwrap_or(text.len());
-    if end == 0 { Err(ValueError::new("a host name or address", at)) } else { Ok(end) }
+
+    /// The host and the port of the URI that `text` starts with, and where it ends, for a URI that is not kept.
+    pub(crate) fn locate_host(text: &str) -> Option<(&str, Option<u16>, usize)> {
+        let (uri, end) = Self::locate(text.as_bytes()).ok()?;
+        Some((text.get(uri.host.0 as usize..uri.host.1 as usize)?, uri.port, end))
+    }
+
+    /// Finds the parts of the URI that `octets` start with: a URI without its text yet, and where it ends.
+    #[inline]
+    fn locate(octets: &[u8]) -> Result<(Self, usize), ValueError> {
+        let common = octets.starts_with(b"sip:");
+        let colon = if common { 3 } else { span(octets, SCHEME) };
+        if octets.get(colon) != Some(&b':') {
+            let colon = memchr::memchr(b':', octets).is_some();
+            return Err(ValueError::new(if colon { "a URI scheme" } else { "a scheme and ':'" }, 0));
+        }
+        if !octets.first().is_some_and(u8::is_ascii_alphabetic) {
+            return Err(ValueError::new("a URI scheme", 0));
+        }
+        if u32::try_from(octets.len()).is_err() {
+            return Err(ValueError::new("a URI shorter than 4 GiB", octets.len()));
+        }
+        let mut uri = Self {
+            text: String::new(),
+            scheme: offset(colon),
+            user: 0,
+            host: (0, 0),
+            port: None,
+            params: 0,
+            headers: 0,
+        };
+        let scheme = octets.get(..colon).unwrap_or_default();
+        let start = colon.saturating_add(1);
+        let end = if common || scheme.eq_ignore_ascii_case(b"sip") || scheme.eq_ignore_ascii_case(b"sips") {
+            uri.locate_sip(octets, start)?
+        } else {
+            let rest = octets.get(start..).unwrap_or_default();
+            let end = rest.iter().position(|&byte| !is_uri_character(byte)).unwrap_or(rest.len());
+            if end == 0 {
+                return Err(ValueError::new("something after the scheme", colon));
+            }
+            let end = start.saturating_add(end);
+            uri.host = (offset(end), offset(end));
+            uri.headers = offset(end);
+            let params = memchr::memchr(b';', octets.get(..end).unwrap_or_default());
+            uri.params = offset(params.filter(|_| scheme.eq_ignore_ascii_case(b"tel")).unwrap_or(end));
+            end
+        };
+        Ok((uri, end))
+    }
+
+    /// Finds the parts behind `sip:`, and where they end.
+    fn locate_sip(&mut self, octets: &[u8], start: usize) -> Result<usize, ValueError> {
+        let from = |at: usize| octets.get(at..).unwrap_or_default();
+        let moved =
+            |at: usize| move |error: ValueError| ValueError::new(error.expected, error.at.saturating_add(at));
+        // What starts like a host is a user if an '@' follows, directly or somewhere. Without one it was the host.
+        let mut host = start;
+        let mut host_end = start.saturating_add(long_span(from(start), HOST));
+        let mut checked = None;
+        let user_end = match octets.get(host_end) {
+            None | Some(b'@' | b'>') => host_end,
+            Some(_) => host_end.saturating_add(uri_span(from(host_end)).map_err(moved(host_end))?),
+        };
+        if octets.get(user_end) == Some(&b'@') {
+            if user_end == start || octets.get(start) == Some(&b':') {
+                return Err(ValueError::new("a user before '@'", start));
+            }
+            self.user = offset(user_end);
+            host = user_end.saturating_add(1);
+            host_end = host.saturating_add(host_span(from(host), host)?);
+        } else {
+            checked = Some(user_end);
+            if host_end == host {
+                host_end = host.saturating_add(host_span(from(host), host)?);
+            }
+        }
+        self.host = (offset(host), offset(host_end));
+        let mut at = host_end;
+        if octets.get(at) == Some(&b':') {
+            let digits = from(at.saturating_add(1));
+            let len = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
+            let port = decimal(digits.get(..len).unwrap_or_default());
+            let port = port.and_then(|port| u16::try_from(port).ok());
+            self.port = Some(port.ok_or(ValueError::new("a port from 0 to 65535", at))?);
+            at = at.saturating_add(len).saturating_add(1);
+        }
+        self.params = offset(at);
+        self.headers = self.params;
+        match octets.get(at) {
+            Some(b';' | b'?') => {}
+            Some(&next) if is_uri_character(next) => {
+                return Err(ValueError::new("':', ';', '?' or the end after the host", at));
+            }
+            _ => return Ok(at),
+        }
+        let mut end = checked.unwrap_or(at);
+        while checked.is_none() {
+            end = end.saturating_add(uri_span(from(end)).map_err(moved(end))?);
+            match octets.get(end) {
+                Some(b'@') => end = end.saturating_add(1), // it ended the user before
+                _ => break,
+            }
+        }
+        let params = octets.get(at..end).unwrap_or_default();
+        self.headers = offset(end);
+        if contains(params, b'?')
+            && let Some(headers) = memchr::memchr(b'?', params)
+        {
+            self.headers = offset(at.saturating_add(headers));
+        }
+        Ok(end)
+    }
+}
+
+/// The length of the host that `octets` start with; `at` is its offset, for errors.
+fn host_span(octets: &[u8], at: usize) -> Result<usize, ValueError> {
+    if octets.first() != Some(&b'[') {
+        let end = long_span(octets, HOST);
+        return if end == 0 { Err(ValueError::new("a host name or address", at)) } else { Ok(end) };
+    }
+    let end = memchr::memchr(b']', octets).ok_or(ValueError::new("']' after an IPv6 address", at))?;
+    let address = octets.get(1..end).and_then(|address| core::str::from_utf8(address).ok());
+    // The grammar of RFC 3261 let a third colon in before an IPv4 tail: tolerated (RFC 5118 §4.10).
+    let valid = address.is_some_and(|address| {
+        address.parse::<core::net::Ipv6Addr>().is_ok()
+            || address.replacen(":::", "::", 1).parse::<core::net::Ipv6Addr>().is_ok()
+    });
+    if valid { Ok(end.saturating_add(1)) } else { Err(ValueError::new("an IPv6 address in brackets", at)) }
 }
 
 /// The length of the host at the start of `text`, for other values that contain one (`Via`).
 pub(crate) fn host_length(text: &str, at: usize) -> Result<usize, ValueError> {
-    parse_host(text, at)
-}
-
-fn check_escapes(text: &str, from: usize, to: usize) -> Result<(), ValueError> {
-    let part = text.get(from..to).unwrap_or_default().as_bytes();
-    for (at, _) in part.iter().enumerate().filter(|(_, byte)| **byte == b'%') {
-        let digits = part.get(at.saturating_add(1)..at.saturating_add(3));
-        if !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
-            return Err(ValueError::new("two hexadecimal digits after '%'", from.saturating_add(at)));
-        }
-    }
-    Ok(())
+    host_span(text.as_bytes(), at)
 }
 
 fn is_uri_character(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
+    is(byte, URI) || matches!(byte, b'@' | b'%')
 }
 
 fn is_unreserved(byte: u8) -> bool {
@@ -459,6 +541,7 @@ impl fmt::Display for Uri {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
 
     fn uri(text: &str) -> Uri {
         text.parse().unwrap()

@@ -4,6 +4,7 @@ use crate::headers::Header;
 use crate::params::Params;
 use crate::syntax::{find_outside, is_lws, is_token, number, push_quoted, trim, unquote};
 use crate::{HeaderName, Uri, ValueError};
+use alloc::borrow::Cow;
 use alloc::string::String;
 use core::ops::{Deref, DerefMut};
 
@@ -19,23 +20,23 @@ use core::ops::{Deref, DerefMut};
 /// assert_eq!(alice.param("tag"), Some(Some("1")));
 /// # Ok::<(), sip_message::ValueError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub struct NameAddr {
-    display: Option<String>,
     uri: Uri,
+    /// The display name without quotes and escapes, if there is one, and behind it the parameters.
     params: Params,
 }
 
 impl NameAddr {
     /// The URI alone.
     pub fn new(uri: &Uri) -> Self {
-        Self { display: None, uri: uri.clone(), params: Params::default() }
+        Self { uri: uri.clone(), params: Params::default() }
     }
 
     /// With a display name.
     #[must_use]
     pub fn with_display_name(mut self, name: &str) -> Self {
-        self.display = (!name.is_empty()).then(|| name.into());
+        self.params.set_owned_with([name, ""], 0);
         self
     }
 
@@ -48,7 +49,7 @@ impl NameAddr {
 
     /// The display name with quotes and escapes undone.
     pub fn display_name(&self) -> Option<&str> {
-        self.display.as_deref()
+        Some(self.params.owned()).filter(|name| !name.is_empty())
     }
 
     /// The URI.
@@ -82,7 +83,7 @@ impl NameAddr {
     }
 
     fn write(&self, out: &mut String) {
-        if let Some(display) = &self.display {
+        if let Some(display) = self.display_name() {
             push_quoted(out, display);
             out.push(' ');
         }
@@ -97,36 +98,77 @@ impl core::str::FromStr for NameAddr {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        if let Some(open) = find_outside(text, false, |byte| byte == b'<') {
-            let display = trim(text.get(..open).unwrap_or_default());
-            let display = match display {
-                "" => None,
-                quoted if quoted.starts_with('"') => {
-                    Some(unquote(quoted).ok_or(ValueError::new("a quoted display name", 0))?.into_owned())
-                }
-                // RFC 3261 §25.1 wants tokens; raw UTF-8 and dots come from many phones and mean no harm.
-                tokens if tokens.bytes().all(|byte| is_token(byte) || is_lws(byte) || byte >= 0x80) => {
-                    Some(String::from(tokens))
-                }
-                _ => return Err(ValueError::new("a display name of tokens, or in quotes", 0)),
+        let octets = text.as_bytes();
+        // Tokens, '<', a URI, '>' and parameters: what nearly everybody writes.
+        let tokens = octets.iter().position(|&byte| !is_display(byte)).unwrap_or(octets.len());
+        let (display, behind) = text.split_at_checked(tokens).unwrap_or_default();
+        if let Some(rest) = behind.strip_prefix('<')
+            && let Some((uri, end)) = Uri::until_bracket(rest)
+        {
+            let behind = rest.get(end.saturating_add(1)..).unwrap_or_default();
+            let at = text.len().saturating_sub(behind.len());
+            return Ok(Self { uri, params: Params::behind([trim(display), ""], behind, at)? });
+        }
+        let Some(open) = find_outside(text, false, |byte| byte == b'<') else {
+            let end = memchr::memchr(b';', octets).unwrap_or(octets.len());
+            let (uri, params) = text.split_at_checked(end).unwrap_or((text, ""));
+            if let Some(at) = memchr::memchr2(b'?', b',', uri.as_bytes()) {
+                return Err(ValueError::new("'<' and '>' around a URI with '?' or ',' (RFC 8217)", at));
             }
-            .filter(|display| !display.is_empty());
-            let inside = open.saturating_add(1);
-            let rest = text.get(inside..).unwrap_or_default();
-            let close = rest.find('>').ok_or(ValueError::new("'>' after the URI", inside))?;
-            let uri = trim(rest.get(..close).unwrap_or_default()).parse().map_err(|error: ValueError| {
-                ValueError::new(error.expected, error.at.saturating_add(inside))
-            })?;
-            let after = inside.saturating_add(close).saturating_add(1);
-            let params = Params::parse(text.get(after..).unwrap_or_default(), after)?;
-            return Ok(Self { display, uri, params });
-        }
-        let end = text.find(';').unwrap_or(text.len());
-        let (uri, params) = text.split_at_checked(end).unwrap_or((text, ""));
-        if let Some(at) = uri.find(['?', ',']) {
-            return Err(ValueError::new("'<' and '>' around a URI with '?' or ',' (RFC 8217)", at));
-        }
-        Ok(Self { display: None, uri: trim(uri).parse()?, params: Params::parse(params, end)? })
+            return Ok(Self { uri: trim(uri).parse()?, params: Params::parse(params, end)? });
+        };
+        let display = display_name(trim(text.get(..open).unwrap_or_default()))?;
+        let inside = open.saturating_add(1);
+        let rest = text.get(inside..).unwrap_or_default();
+        let close = memchr::memchr(b'>', rest.as_bytes());
+        let close = close.ok_or(ValueError::new("'>' after the URI", inside))?;
+        let uri = trim(rest.get(..close).unwrap_or_default())
+            .parse()
+            .map_err(|error: ValueError| ValueError::new(error.expected, error.at.saturating_add(inside)))?;
+        let after = inside.saturating_add(close).saturating_add(1);
+        let params = Params::behind([&display, ""], text.get(after..).unwrap_or_default(), after)?;
+        Ok(Self { uri, params })
+    }
+}
+
+/// What a display name without quotes is made of. RFC 3261 §25.1 wants tokens; raw UTF-8 and dots come from many
+/// phones and mean no harm.
+fn is_display(byte: u8) -> bool {
+    is_token(byte) || is_lws(byte) || byte >= 0x80
+}
+
+/// A display name with quotes and escapes undone.
+fn display_name(text: &str) -> Result<Cow<'_, str>, ValueError> {
+    if text.starts_with('"') {
+        return unquote(text).ok_or(ValueError::new("a quoted display name", 0));
+    }
+    if text.bytes().all(is_display) {
+        return Ok(Cow::Borrowed(text));
+    }
+    Err(ValueError::new("a display name of tokens, or in quotes", 0))
+}
+
+impl PartialEq for NameAddr {
+    fn eq(&self, other: &Self) -> bool {
+        self.uri == other.uri && self.display_name() == other.display_name() && self.params == other.params
+    }
+}
+
+impl Eq for NameAddr {}
+
+impl core::hash::Hash for NameAddr {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        (&self.uri, self.display_name(), &self.params).hash(state);
+    }
+}
+
+impl core::fmt::Debug for NameAddr {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("NameAddr")
+            .field("display", &self.display_name())
+            .field("uri", &self.uri)
+            .field("params", &self.params)
+            .finish()
     }
 }
 

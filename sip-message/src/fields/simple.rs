@@ -2,10 +2,9 @@
 
 use super::address::delta_seconds;
 use crate::headers::Header;
-use crate::syntax::{is_lws, number, token, trim};
+use crate::syntax::{VISIBLE, is_lws, long_span, number, push_number, token, trim};
 use crate::{HeaderName, Method, ValueError};
 use alloc::string::String;
-use core::fmt::Write as _;
 
 /// `CSeq`: a request's number within its dialog, and its method (RFC 3261 §20.16).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -41,7 +40,9 @@ impl Header for CSeq {
     }
 
     fn write(&self, out: &mut String) {
-        let _ = write!(out, "{} {}", self.number, self.method);
+        push_number(out, u64::from(self.number));
+        out.push(' ');
+        out.push_str(self.method.as_str());
     }
 }
 
@@ -64,7 +65,7 @@ impl Header for MaxForwards {
     }
 
     fn write(&self, out: &mut String) {
-        let _ = write!(out, "{}", self.0);
+        push_number(out, u64::from(self.0));
     }
 }
 
@@ -80,7 +81,7 @@ impl Header for ContentLength {
     }
 
     fn write(&self, out: &mut String) {
-        let _ = write!(out, "{}", self.0);
+        push_number(out, self.0 as u64);
     }
 }
 
@@ -98,7 +99,7 @@ macro_rules! seconds {
             }
 
             fn write(&self, out: &mut String) {
-                let _ = write!(out, "{}", self.0);
+                push_number(out, u64::from(self.0));
             }
         }
     )*};
@@ -129,10 +130,10 @@ impl Header for CallId {
     const NAME: HeaderName = HeaderName::CALL_ID;
 
     fn parse(text: &str) -> Result<Self, ValueError> {
-        match text.bytes().position(|byte| !byte.is_ascii_graphic()) {
-            Some(at) => Err(ValueError::new("a Call-ID without spaces", at)),
-            None if text.is_empty() => Err(ValueError::new("a Call-ID", 0)),
-            None => Ok(Self(text.into())),
+        match long_span(text.as_bytes(), VISIBLE) {
+            0 if text.is_empty() => Err(ValueError::new("a Call-ID", 0)),
+            length if length == text.len() => Ok(Self(text.into())),
+            at => Err(ValueError::new("a Call-ID without spaces", at)),
         }
     }
 

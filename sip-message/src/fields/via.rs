@@ -2,11 +2,11 @@
 
 use crate::headers::Header;
 use crate::params::Params;
-use crate::syntax::{find_outside, number, token, trim};
+use crate::scan::contains;
+use crate::syntax::{find_outside, number, push_number, token, trim};
 use crate::uri::host_length;
 use crate::{HeaderName, ValueError};
 use alloc::string::String;
-use core::fmt::Write as _;
 
 /// One `Via` (RFC 3261 §20.42).
 ///
@@ -17,12 +17,13 @@ use core::fmt::Write as _;
 /// assert_eq!(via.branch(), Some("z9hG4bKa7c6a8dlze.1"));
 /// # Ok::<(), sip_message::ValueError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub struct Via {
-    transport: String,
-    host: String,
-    port: Option<u16>,
+    /// The text of transport, host and parameters, one behind the other.
     params: Params,
+    /// Octets of the transport; those of the host follow.
+    transport: usize,
+    port: Option<u16>,
 }
 
 impl Via {
@@ -31,17 +32,20 @@ impl Via {
     pub fn new(transport: &str, host: &str, port: Option<u16>) -> Self {
         let transport = if token(transport) { transport } else { "UNKNOWN" };
         let host = if host_length(host, 0) == Ok(host.len()) { host } else { "invalid" };
-        Self { transport: transport.into(), host: host.into(), port, params: Params::default() }
+        let mut via = Self { params: Params::default(), transport: transport.len(), port };
+        // Nearly every Via gets a branch next.
+        via.params.set_owned_with([transport, host], 48);
+        via
     }
 
     /// The transport: `UDP`, `TCP`, `TLS`, `WS`, ...
     pub fn transport(&self) -> &str {
-        &self.transport
+        self.params.owned().get(..self.transport).unwrap_or_default()
     }
 
     /// The host of sent-by, brackets of an IPv6 address included.
     pub fn host(&self) -> &str {
-        &self.host
+        self.params.owned().get(self.transport..).unwrap_or_default()
     }
 
     /// The port of sent-by, if it is written.
@@ -109,48 +113,97 @@ impl Header for Via {
 
     fn parse(text: &str) -> Result<Self, ValueError> {
         let at = |rest: &str| text.len().saturating_sub(rest.len());
-        let (protocol, rest) = text.split_once('/').ok_or(ValueError::new("SIP/2.0/transport", 0))?;
-        let (version, rest) = rest.split_once('/').ok_or(ValueError::new("SIP/2.0/transport", at(rest)))?;
-        if !trim(protocol).eq_ignore_ascii_case("SIP") || trim(version) != "2.0" {
-            return Err(ValueError::new("SIP/2.0", 0));
-        }
-        let rest = rest.trim_start_matches([' ', '\t']);
-        let end = rest.find([' ', '\t']).ok_or(ValueError::new("a host after the transport", at(rest)))?;
+        let blank = |rest: &str| rest.bytes().position(|byte| !matches!(byte, b' ' | b'\t'));
+        let skip = |rest| blank(rest).and_then(|from| str::get(rest, from..)).unwrap_or_default();
+        let rest = match text.strip_prefix("SIP/2.0/") {
+            Some(rest) => rest,
+            None => sent_protocol(text)?,
+        };
+        let rest = skip(rest);
+        let end = rest.bytes().position(|byte| matches!(byte, b' ' | b'\t'));
+        let end = end.ok_or(ValueError::new("a host after the transport", at(rest)))?;
         let (transport, rest) = rest.split_at_checked(end).unwrap_or((rest, ""));
         if !token(transport) {
             return Err(ValueError::new("a transport", at(rest)));
         }
-        let rest = rest.trim_start_matches([' ', '\t']);
+        let rest = skip(rest);
         let length = host_length(rest, at(rest))?;
         let (host, rest) = rest.split_at_checked(length).unwrap_or((rest, ""));
-        let mut rest = rest.trim_start_matches([' ', '\t']);
+        let mut rest = skip(rest);
         let mut port = None;
         if let Some(after) = rest.strip_prefix(':') {
-            let after = after.trim_start_matches([' ', '\t']);
+            let after = skip(after);
             let end = after.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(after.len());
             let (digits, beyond) = after.split_at_checked(end).unwrap_or((after, ""));
             port = Some(number(digits).ok_or(ValueError::new("a port from 0 to 65535", at(after)))?);
             rest = beyond;
         }
-        // RFC 2543 allowed a comment at the end of a Via; RFC 3261 §25.1 does not. It is passed over.
-        // It stands after white space: a '(' within a parameter's value is the value's.
-        let params = match find_outside(rest, false, |byte| byte == b'(') {
-            Some(open) => {
-                let before = rest.get(..open).unwrap_or_default();
-                if before.is_empty() || before.ends_with([' ', '\t']) { before } else { rest }
-            }
-            None => rest,
-        };
-        let params = Params::parse(params, at(rest))?;
-        Ok(Self { transport: transport.into(), host: host.into(), port, params })
+        let params = Params::behind([transport, host], without_comment(rest), at(rest))?;
+        Ok(Self { params, transport: transport.len(), port })
     }
 
     fn write(&self, out: &mut String) {
-        let _ = write!(out, "SIP/2.0/{} {}", self.transport, self.host);
+        out.push_str("SIP/2.0/");
+        out.push_str(self.transport());
+        out.push(' ');
+        out.push_str(self.host());
         if let Some(port) = self.port {
-            let _ = write!(out, ":{port}");
+            out.push(':');
+            push_number(out, u64::from(port));
         }
         out.push_str(self.params.as_str());
+    }
+}
+
+/// What follows `SIP/2.0/` when white space or other letters are in it.
+fn sent_protocol(text: &str) -> Result<&str, ValueError> {
+    let wrong = |rest: &str| ValueError::new("SIP/2.0/transport", text.len().saturating_sub(rest.len()));
+    let (protocol, rest) = text.split_once('/').ok_or(wrong(text))?;
+    let (version, rest) = rest.split_once('/').ok_or(wrong(rest))?;
+    if !trim(protocol).eq_ignore_ascii_case("SIP") || trim(version) != "2.0" {
+        return Err(ValueError::new("SIP/2.0", 0));
+    }
+    Ok(rest)
+}
+
+/// RFC 2543 allowed a comment at the end of a Via; RFC 3261 §25.1 does not. It is passed over. It stands after
+/// white space: a '(' within a parameter's value is the value's.
+fn without_comment(rest: &str) -> &str {
+    if !contains(rest.as_bytes(), b'(') {
+        return rest;
+    }
+    match find_outside(rest, false, |byte| byte == b'(') {
+        Some(open) => {
+            let before = rest.get(..open).unwrap_or_default();
+            if before.is_empty() || before.ends_with([' ', '\t']) { before } else { rest }
+        }
+        None => rest,
+    }
+}
+
+impl PartialEq for Via {
+    fn eq(&self, other: &Self) -> bool {
+        (self.transport(), self.host(), self.port) == (other.transport(), other.host(), other.port)
+            && self.params == other.params
+    }
+}
+
+impl Eq for Via {}
+
+impl core::hash::Hash for Via {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        (self.transport(), self.host(), self.port, &self.params).hash(state);
+    }
+}
+
+impl core::fmt::Debug for Via {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Via")
+            .field("transport", &self.transport())
+            .field("host", &self.host())
+            .field("port", &self.port)
+            .field("params", &self.params)
+            .finish()
     }
 }
 
