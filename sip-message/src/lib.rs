@@ -44,6 +44,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod body;
 mod build;
 mod check;
 mod error;
@@ -55,11 +56,18 @@ mod message;
 mod method;
 mod name;
 mod params;
+mod print;
 mod status;
 mod syntax;
+mod tel;
 mod uri;
+pub mod websocket;
 
 /// The table of a message's header fields, and the typed fields.
+///
+/// Every registered field that the crate knows, and the type that reads one element of it:
+///
+#[doc = include_str!("../docs/fields.md")]
 pub mod headers {
     pub use crate::fields::*;
     pub use crate::header_table::{Header, Headers};
@@ -73,5 +81,7 @@ pub use message::{Message, Request, Response};
 pub use method::Method;
 pub use name::{AsHeaderName, HeaderName};
 pub use params::Params;
+pub use print::Layout;
 pub use status::StatusCode;
+pub use tel::Tel;
 pub use uri::Uri;
