@@ -36,7 +36,10 @@
 //! unanswerable; typed values are strict; [`Request::check`] names the status for what is wrong.
 //!
 //! The crate is `no_std` with `alloc`. Nothing in it panics on any input.
-
+//!
+//! # Guide
+//!
+#![doc = include_str!("../docs/guide.md")]
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

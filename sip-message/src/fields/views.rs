@@ -112,8 +112,11 @@ mod tests {
         for name in names {
             let compact = name.compact().map(|letter| format!("`{letter}`")).unwrap_or_default();
             let values = if name.is_list() { "list" } else { "one" };
-            text +=
-                &format!("| `{name}` | {compact} | {values} | [`{0}`] | {1} |\n", name.view(), name.rfc());
+            text += &format!(
+                "| `{name}` | {compact} | {values} | [`{0}`](headers::{0}) | {1} |\n",
+                name.view(),
+                name.rfc()
+            );
         }
         text
     }
