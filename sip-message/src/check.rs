@@ -1,51 +1,93 @@
 //! Is a message fit to be worked on, and if not: which status does the RFC name?
 
 use crate::build::Phrase;
-use crate::headers::{CSeq, CallId, ContentLength, ContentType, From, Header, Headers, MaxForwards, To, Via};
-use crate::{CheckError, HeaderError, HeaderName, Request, Response, StatusCode};
+use crate::headers::*;
+use crate::syntax::{elements, find_outside};
+use crate::{
+    CheckError, HeaderError, HeaderName, Limits, Method, ParseErrorKind, Request, Response, StatusCode,
+};
 use alloc::format;
 
-fn refuse(status: StatusCode, reason: impl Into<Phrase>) -> CheckError {
-    CheckError { status, reason: reason.into() }
+fn refuse(
+    status: StatusCode,
+    section: &'static str,
+    name: Option<HeaderName>,
+    reason: impl Into<Phrase>,
+) -> CheckError {
+    CheckError { status, reason: reason.into(), name, section }
 }
 
-fn bad(reason: impl Into<Phrase>) -> CheckError {
-    refuse(StatusCode::BAD_REQUEST, reason)
+fn bad(section: &'static str, reason: impl Into<Phrase>) -> CheckError {
+    refuse(StatusCode::BAD_REQUEST, section, None, reason)
+}
+
+fn bad_field(name: HeaderName, reason: impl Into<Phrase>) -> CheckError {
+    refuse(StatusCode::BAD_REQUEST, name.rfc(), Some(name), reason)
+}
+
+fn of_header(error: &HeaderError) -> CheckError {
+    match error {
+        HeaderError::Missing(name) => bad_field(*name, format!("Missing {name} header field")),
+        HeaderError::Malformed { name, error } => bad_field(*name, format!("Malformed {name}: {error}")),
+    }
 }
 
 fn require<H: Header>(headers: &Headers) -> Result<H, CheckError> {
-    headers.require().map_err(|error| match error {
-        HeaderError::Missing(name) => bad(format!("Missing {name} header field")),
-        HeaderError::Malformed { name, error } => bad(format!("Malformed {name}: {error}")),
-    })
+    headers.require().map_err(|error| of_header(&error))
 }
 
-/// Fields of which a second one contradicts the first (RFC 3261 §7.3.1, RFC 4475 §3.3.8).
-const SINGLE: [HeaderName; 8] = [
+fn optional<H: Header>(headers: &Headers) -> Result<Option<H>, CheckError> {
+    headers.get().map_err(|error| of_header(&error))
+}
+
+/// Fields of which a second one contradicts the first (RFC 3261 §7.3.1, RFC 4475 §3.3.8). Those that only
+/// inform (Subject, Date, User-Agent) may stand twice: refusing a call for that helps nobody.
+const SINGLE: [HeaderName; 27] = [
     HeaderName::FROM,
     HeaderName::TO,
     HeaderName::CALL_ID,
     HeaderName::CSEQ,
     HeaderName::MAX_FORWARDS,
+    HeaderName::MAX_BREADTH,
     HeaderName::CONTENT_LENGTH,
     HeaderName::CONTENT_TYPE,
+    HeaderName::CONTENT_DISPOSITION,
+    HeaderName::CONTENT_ID,
     HeaderName::EXPIRES,
+    HeaderName::MIN_EXPIRES,
+    HeaderName::SESSION_EXPIRES,
+    HeaderName::MIN_SE,
+    HeaderName::RSEQ,
+    HeaderName::RACK,
+    HeaderName::EVENT,
+    HeaderName::SUBSCRIPTION_STATE,
+    HeaderName::REFER_TO,
+    HeaderName::REFERRED_BY,
+    HeaderName::REPLACES,
+    HeaderName::JOIN,
+    HeaderName::TARGET_DIALOG,
+    HeaderName::SIP_ETAG,
+    HeaderName::SIP_IF_MATCH,
+    HeaderName::INFO_PACKAGE,
+    HeaderName::SESSION_ID,
 ];
 
-fn check_common(headers: &Headers) -> Result<CSeq, CheckError> {
+fn check_common(headers: &Headers, limits: &Limits) -> Result<CSeq, CheckError> {
     if headers.malformed_line().is_some() {
-        return Err(bad("Malformed header field line"));
+        return Err(bad("RFC 3261 §7.3.1", "Malformed header field line"));
     }
     for name in headers.repeated().filter(|name| SINGLE.contains(name)) {
         let mut values = headers.raw(name);
         let first = values.next();
         // Two equal lengths are harmless and sent by some; two different ones smuggle a message.
         if name != HeaderName::CONTENT_LENGTH || values.any(|value| Some(value) != first) {
-            return Err(bad(format!("More than one {name} header field")));
+            let reason = format!("More than one {name} header field");
+            return Err(refuse(StatusCode::BAD_REQUEST, "RFC 3261 §7.3.1", Some(name), reason));
         }
     }
+    check_sizes(headers, limits)?;
     for via in headers.all::<Via>() {
-        via.map_err(|error| bad(format!("Malformed Via: {error}")))?;
+        via.map_err(|error| of_header(&error))?;
     }
     require::<Via>(headers)?;
     require::<From>(headers)?;
@@ -56,44 +98,193 @@ fn check_common(headers: &Headers) -> Result<CSeq, CheckError> {
     Ok(cseq)
 }
 
-fn optional<H: Header>(headers: &Headers) -> Result<Option<H>, CheckError> {
-    headers.get().map_err(|error| bad(format!("{error}")))
+/// Lists and parameters within their limits. One pass that counts commas and semicolons lets nearly every
+/// message through; only what has many of them is looked at again.
+fn check_sizes(headers: &Headers, limits: &Limits) -> Result<(), CheckError> {
+    let count = |value: &[u8], wanted: u8| value.iter().filter(|&&octet| octet == wanted).count();
+    let mut commas = headers.len();
+    for (name, value) in headers.iter() {
+        commas = commas.saturating_add(count(value, b','));
+        if count(value, b';') > limits.parameters
+            && let Some(known) = HeaderName::find(name.as_bytes()).filter(|known| known.has_structure())
+            && let Ok(text) = core::str::from_utf8(value)
+            && elements(text).any(|element| parameters(element) > limits.parameters)
+        {
+            return Err(bad_field(known, format!("More than {} parameters in {known}", limits.parameters)));
+        }
+    }
+    if commas <= limits.elements {
+        return Ok(());
+    }
+    let mut seen = alloc::vec::Vec::new();
+    for (name, _) in headers.iter() {
+        let Some(name) = HeaderName::find(name.as_bytes()).filter(|name| name.is_list()) else { continue };
+        if seen.contains(&name) {
+            continue;
+        }
+        seen.push(name);
+        let all = headers.raw(name).fold(0usize, |sum, value| {
+            sum.saturating_add(core::str::from_utf8(value).map_or(1, |text| elements(text).count()))
+        });
+        if all > limits.elements {
+            return Err(bad_field(name, format!("More than {} values of {name}", limits.elements)));
+        }
+    }
+    Ok(())
+}
+
+/// Parameters of one element: its semicolons outside of quotes, those in the URI's brackets counted apart.
+fn parameters(element: &str) -> usize {
+    let outside = |text: &str, angles| {
+        let mut count = 0usize;
+        let mut rest = text;
+        while let Some(at) = find_outside(rest, angles, |byte| byte == b';') {
+            count = count.saturating_add(1);
+            rest = rest.get(at.saturating_add(1)..).unwrap_or_default();
+        }
+        count
+    };
+    let field = outside(element, true);
+    field.max(outside(element, false).saturating_sub(field))
 }
 
 impl Request {
-    /// Whether an element may work on this request, as far as the message alone tells: mandatory fields, their
-    /// grammar, the CSeq's method, the version, numbers, duplicates, the body's length (RFC 3261 §8.1.1,
-    /// §8.2, §16.3, §18.3).
+    /// Whether an element, proxies included, may work on this request, as far as the message alone tells:
+    /// mandatory fields, their grammar, the CSeq's method, the version, numbers, duplicates, the body's length,
+    /// sizes (RFC 3261 §8.1.1, §8.2, §16.3, §18.3).
     ///
     /// # Errors
     /// The status to answer with, and a reason phrase for a person.
     pub fn check(&self) -> Result<(), CheckError> {
+        self.check_within(&Limits::default())
+    }
+
+    /// [`Request::check`] with other limits on lists, parameters and the Request-URI.
+    ///
+    /// # Errors
+    /// As [`Request::check`].
+    pub fn check_within(&self, limits: &Limits) -> Result<(), CheckError> {
         if !self.version {
-            return Err(refuse(StatusCode::VERSION_NOT_SUPPORTED, "Version Not Supported: use SIP/2.0"));
+            let reason = "Version Not Supported: use SIP/2.0";
+            return Err(refuse(StatusCode::VERSION_NOT_SUPPORTED, "RFC 3261 §21.5.7", None, reason));
         }
         if !self.body.reached {
-            return Err(bad("Truncated message: no empty line after the header fields"));
+            return Err(bad("RFC 3261 §7", "Truncated message: no empty line after the header fields"));
         }
-        let cseq = check_common(&self.headers)?;
+        if self.uri_text().len() > limits.uri {
+            let reason = format!("The Request-URI is longer than {} octets", limits.uri);
+            return Err(refuse(StatusCode::REQUEST_URI_TOO_LONG, "RFC 3261 §21.4.15", None, reason));
+        }
+        let cseq = check_common(&self.headers, limits)?;
         if cseq.method != *self.method() {
-            return Err(bad(format!("CSeq method {} is not the request's {}", cseq.method, self.method())));
+            let reason = format!("CSeq method {} is not the request's {}", cseq.method, self.method());
+            return Err(refuse(StatusCode::BAD_REQUEST, "RFC 3261 §8.1.1.5", Some(HeaderName::CSEQ), reason));
         }
         if !self.regular {
-            return Err(bad("Malformed request line: single spaces only"));
+            return Err(bad("RFC 3261 §7.1", "Malformed request line: single spaces only"));
         }
-        let uri = self.uri().map_err(|error| bad(format!("Malformed Request-URI: {error}")))?;
+        let uri = self.uri();
+        let uri = uri.map_err(|error| bad("RFC 3261 §25.1", format!("Malformed Request-URI: {error}")))?;
+        if uri.params().nth(limits.parameters).is_some() {
+            return Err(bad(
+                "RFC 3261 §19.1.1",
+                format!("More than {} parameters in the Request-URI", limits.parameters),
+            ));
+        }
         if uri.headers().next().is_some() && (uri.is_sip() || uri.is_sips()) {
-            return Err(bad("The Request-URI must not carry header fields")); // RFC 3261 §19.1.1, table 1
+            return Err(bad("RFC 3261 §19.1.1", "The Request-URI must not carry header fields"));
         }
         optional::<MaxForwards>(&self.headers)?; // RFC 2543 clients send none
+        optional::<MaxBreadth>(&self.headers)?;
         if self.body.missing > 0 {
-            return Err(bad(format!("Content-Length is {} octets larger than the body", self.body.missing)));
+            let reason = format!("Content-Length is {} octets larger than the body", self.body.missing);
+            return Err(refuse(
+                StatusCode::BAD_REQUEST,
+                "RFC 3261 §18.3",
+                Some(HeaderName::CONTENT_LENGTH),
+                reason,
+            ));
         }
         if !self.body().is_empty() {
             require::<ContentType>(&self.headers)?;
         }
         Ok(())
     }
+
+    /// Whether a user agent, registrar or event server may answer this request: [`Request::check`], and what
+    /// its method asks for beyond that. A proxy does not ask: it forwards methods that it does not know.
+    ///
+    /// | method | wants | without |
+    /// |---|---|---|
+    /// | INVITE, SUBSCRIBE, REFER, UPDATE | one `Contact` with a URI (RFC 3261 §8.1.1.8) | 400 |
+    /// | REGISTER | `*` alone and with `Expires: 0` (RFC 3261 §10.3) | 400 |
+    /// | PRACK | `RAck` (RFC 3262 §7.2) | 400 |
+    /// | REFER | one `Refer-To` (RFC 3515 §2.4.1) | 400 |
+    /// | SUBSCRIBE, NOTIFY, PUBLISH | `Event` (RFC 6665 §8.2.1, RFC 3903 §6) | 489 |
+    /// | NOTIFY | `Subscription-State` (RFC 6665 §8.2.3) | 400 |
+    ///
+    /// Of any method, the extensions that it requires and the references that it makes are well-formed.
+    ///
+    /// # Errors
+    /// The status to answer with, and a reason phrase for a person.
+    pub fn check_for_user_agent(&self) -> Result<(), CheckError> {
+        self.check()?;
+        let headers = &self.headers;
+        for tag in headers.all::<Require>() {
+            tag.map_err(|error| of_header(&error))?;
+        }
+        optional::<Replaces>(headers)?;
+        optional::<Join>(headers)?;
+        optional::<TargetDialog>(headers)?;
+        if headers.contains(HeaderName::REPLACES) && headers.contains(HeaderName::JOIN) {
+            let reason = "Replaces and Join exclude each other";
+            return Err(refuse(StatusCode::BAD_REQUEST, "RFC 3911 §4", Some(HeaderName::JOIN), reason));
+        }
+        match self.method() {
+            Method::Invite | Method::Subscribe | Method::Refer | Method::Update => check_target(headers)?,
+            Method::Register => check_bindings(headers)?,
+            Method::Prack => drop(require::<RAck>(headers)?),
+            _ => {}
+        }
+        if *self.method() == Method::Refer {
+            require::<ReferTo>(headers)?;
+        }
+        if matches!(self.method(), Method::Subscribe | Method::Notify | Method::Publish) {
+            // RFC 3903 §6: "If the event package is missing [...] the ESC MUST respond with a 489"
+            require::<Event>(headers)
+                .map_err(|error| CheckError { status: StatusCode::BAD_EVENT, ..error })?;
+        }
+        if *self.method() == Method::Notify {
+            require::<SubscriptionState>(headers)?;
+        }
+        Ok(())
+    }
+}
+
+/// Exactly one Contact, with a URI: the target of what may become a dialog.
+fn check_target(headers: &Headers) -> Result<(), CheckError> {
+    let mut contacts = headers.all::<Contact>();
+    let first = contacts.next().unwrap_or(Err(HeaderError::Missing(HeaderName::CONTACT)));
+    let first = first.map_err(|error| of_header(&error))?;
+    if first.is_star() || contacts.next().is_some() {
+        let reason = "Exactly one Contact with a URI is needed";
+        return Err(refuse(StatusCode::BAD_REQUEST, "RFC 3261 §8.1.1.8", Some(HeaderName::CONTACT), reason));
+    }
+    Ok(())
+}
+
+/// `*` stands alone, and only to remove all bindings.
+fn check_bindings(headers: &Headers) -> Result<(), CheckError> {
+    let (mut count, mut star) = (0usize, false);
+    for contact in headers.all::<Contact>() {
+        count = count.saturating_add(1);
+        star |= contact.map_err(|error| of_header(&error))?.is_star();
+    }
+    if star && (count > 1 || headers.get::<Expires>() != Ok(Some(Expires(0)))) {
+        let reason = "Contact * stands alone and with Expires: 0";
+        return Err(refuse(StatusCode::BAD_REQUEST, "RFC 3261 §10.3", Some(HeaderName::CONTACT), reason));
+    }
+    Ok(())
 }
 
 impl Response {
@@ -102,19 +293,45 @@ impl Response {
     /// # Errors
     /// What is wrong; the status in it is of no use to anybody.
     pub fn check(&self) -> Result<(), CheckError> {
+        self.check_within(&Limits::default())
+    }
+
+    /// [`Response::check`] with other limits on lists and parameters.
+    ///
+    /// # Errors
+    /// As [`Response::check`].
+    pub fn check_within(&self, limits: &Limits) -> Result<(), CheckError> {
         if !self.version {
-            return Err(refuse(StatusCode::VERSION_NOT_SUPPORTED, "Version Not Supported: use SIP/2.0"));
+            let reason = "Version Not Supported: use SIP/2.0";
+            return Err(refuse(StatusCode::VERSION_NOT_SUPPORTED, "RFC 3261 §7.2", None, reason));
         }
         if !self.body.reached {
-            return Err(bad("Truncated message: no empty line after the header fields"));
+            return Err(bad("RFC 3261 §7", "Truncated message: no empty line after the header fields"));
         }
         if !self.regular {
-            return Err(bad("The reason phrase contains a control character"));
+            return Err(bad("RFC 3261 §7.2", "The reason phrase contains a control character"));
         }
-        check_common(&self.headers)?;
+        check_common(&self.headers, limits)?;
         if self.body.missing > 0 {
-            return Err(bad(format!("Content-Length is {} octets larger than the body", self.body.missing)));
+            let reason = format!("Content-Length is {} octets larger than the body", self.body.missing);
+            return Err(refuse(
+                StatusCode::BAD_REQUEST,
+                "RFC 3261 §18.3",
+                Some(HeaderName::CONTENT_LENGTH),
+                reason,
+            ));
         }
         Ok(())
+    }
+}
+
+impl ParseErrorKind {
+    /// The status that tells the sender what was wrong, where something can be answered at all.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::MessageTooLong(_) => StatusCode::MESSAGE_TOO_LARGE, // RFC 3261 §21.5.14
+            Self::StartLineTooLong(_) => StatusCode::REQUEST_URI_TOO_LONG, // RFC 3261 §21.4.15
+            _ => StatusCode::BAD_REQUEST,
+        }
     }
 }

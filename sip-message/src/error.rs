@@ -39,6 +39,9 @@ pub enum ParseErrorKind {
     /// [`Limits::fields`](crate::Limits::fields) passed.
     #[error("there are more than {0} header fields")]
     TooManyFields(usize),
+    /// A part of a body begins with a line that is no header field (RFC 2046 §5.1).
+    #[error("a part of the body begins with a line that is no header field")]
+    PartField,
 }
 
 /// A value that does not follow its grammar.
@@ -78,11 +81,16 @@ pub enum HeaderError {
 /// A message that frames but breaks a rule, with the answer that the RFC names for it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} {reason}", status.code())]
+#[non_exhaustive]
 pub struct CheckError {
     /// The status to answer with (to a request), or why a response is discarded.
     pub status: StatusCode,
     /// A reason phrase that tells a person what to mend.
     pub reason: Cow<'static, str>,
+    /// The field that is missing or wrong; `None` if it is the start line, the body or the whole.
+    pub name: Option<HeaderName>,
+    /// The rule: RFC and section.
+    pub section: &'static str,
 }
 
 /// Something that a program asked to write and that no SIP message can hold.
@@ -104,4 +112,7 @@ pub enum BuildError {
     /// A mandatory field was not given.
     #[error("{0} is required in every request; add it before build()")]
     Missing(HeaderName),
+    /// A multipart has one part at least (RFC 2046 §5.1.1).
+    #[error("a multipart without a part; add one before build()")]
+    NoPart,
 }

@@ -36,7 +36,10 @@
 //! unanswerable; typed values are strict; [`Request::check`] names the status for what is wrong.
 //!
 //! The crate is `no_std` with `alloc`. Nothing in it panics on any input.
-
+//!
+//! # Guide
+//!
+#![doc = include_str!("../docs/guide.md")]
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -44,6 +47,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod body;
 mod build;
 mod check;
 mod error;
@@ -56,12 +60,19 @@ mod message;
 mod method;
 mod name;
 mod params;
+mod print;
 mod scan;
 mod status;
 mod syntax;
+mod tel;
 mod uri;
+pub mod websocket;
 
 /// The table of a message's header fields, and the typed fields.
+///
+/// Every registered field that the crate knows, and the type that reads one element of it:
+///
+#[doc = include_str!("../docs/fields.md")]
 pub mod headers {
     pub use crate::fields::*;
     pub use crate::header_table::{Header, Headers};
@@ -76,5 +87,7 @@ pub use message::{Message, Request, Response};
 pub use method::Method;
 pub use name::{AsHeaderName, HeaderName};
 pub use params::Params;
+pub use print::Layout;
 pub use status::StatusCode;
+pub use tel::Tel;
 pub use uri::Uri;

@@ -11,6 +11,7 @@ struct Entry {
     name: &'static str,
     compact: Option<u8>,
     list: bool,
+    rfc: &'static str,
 }
 
 macro_rules! compact {
@@ -33,7 +34,7 @@ macro_rules! names {
             pub const $constant: Self = Self(Index::$constant as u8);)*
         }
 
-        const TABLE: &[Entry] = &[$(Entry { name: $name, compact: compact!($($compact)?), list: names!(@$kind) }),*];
+        const TABLE: &[Entry] = &[$(Entry { name: $name, compact: compact!($($compact)?), list: names!(@$kind), rfc: $section }),*];
     };
     (@list) => { true };
     (@one) => { false };
@@ -108,7 +109,56 @@ names! {
     REJECT_CONTACT "Reject-Contact" [b'j'] list "RFC 3841 §9.2";
     REQUEST_DISPOSITION "Request-Disposition" [b'd'] list "RFC 3841 §9.1";
     IDENTITY "Identity" [b'y'] list "RFC 8224 §4";
-    MAX_BREADTH "Max-Breadth" one "RFC 5393 §5.3.3";
+    MAX_BREADTH "Max-Breadth" one "RFC 5393 §5.8";
+    ACCEPT_RESOURCE_PRIORITY "Accept-Resource-Priority" list "RFC 4412 §3.2";
+    ANSWER_MODE "Answer-Mode" one "RFC 5373 §2";
+    DIVERSION "Diversion" list "RFC 5806 §5";
+    FEATURE_CAPS "Feature-Caps" list "RFC 6809 §6.2.1";
+    FLOW_TIMER "Flow-Timer" one "RFC 5626 §10";
+    GEOLOCATION "Geolocation" list "RFC 6442 §4.1";
+    GEOLOCATION_ERROR "Geolocation-Error" one "RFC 6442 §4.4";
+    GEOLOCATION_ROUTING "Geolocation-Routing" one "RFC 6442 §4.2";
+    HISTORY_INFO "History-Info" list "RFC 7044 §5";
+    IDENTITY_INFO "Identity-Info" [b'n'] one "RFC 4474 §9";
+    INFO_PACKAGE "Info-Package" one "RFC 6086 §7.2";
+    JOIN "Join" one "RFC 3911 §7.1";
+    PERMISSION_MISSING "Permission-Missing" list "RFC 5360 §5.9.3";
+    POLICY_CONTACT "Policy-Contact" list "RFC 6794 §4.4.5.2";
+    POLICY_ID "Policy-ID" list "RFC 6794 §4.4.5.1";
+    PRIV_ANSWER_MODE "Priv-Answer-Mode" one "RFC 5373 §2";
+    P_ACCESS_NETWORK_INFO "P-Access-Network-Info" list "RFC 7315 §5.4";
+    P_ANSWER_STATE "P-Answer-State" one "RFC 4964 §7.1";
+    P_ASSERTED_SERVICE "P-Asserted-Service" list "RFC 6050 §4.1";
+    P_ASSOCIATED_URI "P-Associated-URI" list "RFC 7315 §5.1";
+    P_CALLED_PARTY_ID "P-Called-Party-ID" one "RFC 7315 §5.2";
+    P_CHARGE_INFO "P-Charge-Info" one "RFC 8496 §6";
+    P_CHARGING_FUNCTION_ADDRESSES "P-Charging-Function-Addresses" list "RFC 7315 §5.5";
+    P_CHARGING_VECTOR "P-Charging-Vector" one "RFC 7315 §5.6";
+    P_DCS_BILLING_INFO "P-DCS-Billing-Info" one "RFC 5503 §7.1";
+    P_DCS_LAES "P-DCS-LAES" one "RFC 5503 §8.1";
+    P_DCS_OSPS "P-DCS-OSPS" one "RFC 5503 §6.1";
+    P_DCS_REDIRECT "P-DCS-Redirect" one "RFC 5503 §8.1";
+    P_DCS_TRACE_PARTY_ID "P-DCS-Trace-Party-ID" one "RFC 5503 §5.1";
+    P_EARLY_MEDIA "P-Early-Media" list "RFC 5009 §9";
+    P_MEDIA_AUTHORIZATION "P-Media-Authorization" list "RFC 3313 §5.1";
+    P_PREFERRED_SERVICE "P-Preferred-Service" list "RFC 6050 §4.2";
+    P_PROFILE_KEY "P-Profile-Key" one "RFC 5002 §5";
+    P_REFUSED_URI_LIST "P-Refused-URI-List" list "RFC 5318 §5";
+    P_SERVED_USER "P-Served-User" one "RFC 5502 §6";
+    P_USER_DATABASE "P-User-Database" one "RFC 4457 §4";
+    P_VISITED_NETWORK_ID "P-Visited-Network-ID" list "RFC 7315 §5.3";
+    RECV_INFO "Recv-Info" list "RFC 6086 §7.3";
+    REFER_EVENTS_AT "Refer-Events-At" one "RFC 7614 §4.8";
+    REFER_SUB "Refer-Sub" one "RFC 4488 §4";
+    RESOURCE_PRIORITY "Resource-Priority" list "RFC 4412 §3.1";
+    SECURITY_CLIENT "Security-Client" list "RFC 3329 §2.2";
+    SECURITY_SERVER "Security-Server" list "RFC 3329 §2.2";
+    SECURITY_VERIFY "Security-Verify" list "RFC 3329 §2.2";
+    SESSION_ID "Session-ID" one "RFC 7989 §5";
+    SUPPRESS_IF_MATCH "Suppress-If-Match" one "RFC 5839 §7.3";
+    TARGET_DIALOG "Target-Dialog" one "RFC 4538 §7";
+    TRIGGER_CONSENT "Trigger-Consent" list "RFC 5360 §5.11.2";
+    USER_TO_USER "User-to-User" list "RFC 7433 §4.1";
 }
 
 /// Slots of the look-up table: several for each name, so that probes stay short.
@@ -255,6 +305,11 @@ impl HeaderName {
     /// Whether several values may share one field, separated by commas (RFC 3261 §7.3.1).
     pub fn is_list(self) -> bool {
         self.entry().list
+    }
+
+    /// The RFC and section that define the field.
+    pub fn rfc(self) -> &'static str {
+        self.entry().rfc
     }
 
     /// Every known name.

@@ -91,3 +91,91 @@ impl Header for ContentDisposition {
         out.push_str(self.params.as_str());
     }
 }
+
+impl ContentType {
+    /// With a parameter, such as `boundary`.
+    #[must_use]
+    pub fn with_param(mut self, name: &str, value: Option<&str>) -> Self {
+        self.params.set(name, value);
+        self
+    }
+}
+
+impl ContentDisposition {
+    /// A kind without parameters.
+    pub fn new(kind: &str) -> Self {
+        Self { kind: kind.into(), params: Params::default() }
+    }
+
+    /// With a parameter, such as `handling`.
+    #[must_use]
+    pub fn with_param(mut self, name: &str, value: Option<&str>) -> Self {
+        self.params.set(name, value);
+        self
+    }
+
+    /// Whether the request fails if the body is not understood: unless `handling=optional` (RFC 3261 §20.11).
+    pub fn is_required(&self) -> bool {
+        !self.params.value("handling").is_some_and(|handling| handling.eq_ignore_ascii_case("optional"))
+    }
+}
+
+/// `Content-ID`: the name of a body or a part of one, which a `cid:` URL refers to (RFC 8262 §4, RFC 2392).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ContentId(String);
+
+impl ContentId {
+    /// The name without its brackets; characters that none can hold are dropped.
+    pub fn new(name: &str) -> Self {
+        Self(name.chars().filter(|&c| is_id_character(c)).collect())
+    }
+
+    /// The name without its brackets: `left@right`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a URL such as `cid:left@right` refers to this body; escapes in the URL count as what they stand for.
+    pub fn is_named_by(&self, url: &str) -> bool {
+        let Some((scheme, rest)) = url.split_once(':') else { return false };
+        scheme.eq_ignore_ascii_case("cid") && crate::tel::decode_escapes(rest) == self.0
+    }
+}
+
+fn is_id_character(c: char) -> bool {
+    c.is_ascii_graphic() && !matches!(c, '<' | '>' | '"' | '(' | ')' | ',' | ';' | ':' | '\\' | '[' | ']')
+}
+
+impl Header for ContentId {
+    const NAME: HeaderName = HeaderName::CONTENT_ID;
+
+    fn parse(text: &str) -> Result<Self, ValueError> {
+        // RFC 4483 §4.3 and RFC 5621 print brackets; some leave them out.
+        let bare = text.strip_prefix('<').and_then(|inner| inner.strip_suffix('>')).unwrap_or(text);
+        if bare.is_empty() || !bare.chars().all(is_id_character) {
+            return Err(ValueError::new("<left@right>", 0));
+        }
+        Ok(Self(bare.into()))
+    }
+
+    fn write(&self, out: &mut String) {
+        out.push('<');
+        out.push_str(&self.0);
+        out.push('>');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dispositions_and_names() {
+        let disposition = ContentDisposition::parse("session ;handling=Optional").unwrap();
+        assert!(!disposition.is_required() && ContentDisposition::new("session").is_required());
+        let id = ContentId::parse("<foo%bar@example.com>").unwrap();
+        assert!(id.is_named_by("CID:foo%25bar@example.com") && !id.is_named_by("foo%25bar@example.com"));
+        assert!(ContentId::parse("<>").is_err() && ContentId::parse("<a b@c>").is_err());
+        assert_eq!(ContentId::new("a@b\r\n<").as_str(), "a@b");
+    }
+}

@@ -1,0 +1,15 @@
+//! Any field by its number, then its value: what its type reads it prints, and reads again as the same.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sip_message::HeaderName;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((&number, value)) = input.split_first() else { return };
+    let Ok(value) = std::str::from_utf8(value) else { return };
+    let count = HeaderName::all().count();
+    let Some(name) = HeaderName::all().nth(usize::from(number) % count) else { return };
+    if let Ok(printed) = name.reprint(value) {
+        assert_eq!(name.reprint(&printed).as_ref(), Ok(&printed), "{name}");
+    }
+});
