@@ -9,7 +9,8 @@ use sip_transaction::{ClientTx, Failure};
 use crate::call::{Call, CallState, MAX_EARLY_DIALOGS, Reinvite};
 use crate::dialog::{Dialog, DialogId};
 use crate::event::{Body, CallKey, Cause, Error, Event, Invite};
-use crate::layer::{Dialogs, Purpose, copy_credentials};
+use crate::layer::{Dialogs, Purpose};
+use crate::lingering::copy_credentials;
 
 impl Dialogs {
     /// Calls somebody. What comes of it is told by [`Event::Progress`], [`Event::Answered`] and

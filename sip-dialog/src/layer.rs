@@ -15,6 +15,7 @@ use crate::credentials::CredentialStore;
 use crate::deadlines::{Deadlines, Due};
 use crate::dialog::DialogId;
 use crate::event::{CallKey, Cause, Error, Event, RequestKey};
+use crate::lingering::{CachedAck, Fork, Lingering};
 
 /// How the layer behaves.
 #[derive(Clone, Debug)]
@@ -77,30 +78,6 @@ impl Purpose {
     }
 }
 
-/// An ACK for a 2xx, to be sent again whenever the 2xx comes again (RFC 3261 §13.2.2.4).
-#[derive(Debug)]
-struct CachedAck {
-    cseq: u32,
-    ack: Request,
-    hop: Uri,
-}
-
-/// A forked INVITE that was answered: further 2xx to it make dialogs to be ended at once.
-#[derive(Debug)]
-struct Fork {
-    invite: Request,
-    cseq: u32,
-    contact: Contact,
-}
-
-#[derive(Debug)]
-enum Lingering {
-    Ack(DialogId, u32),
-    Fork(String, String),
-    /// A re-INVITE whose call is over: its peer may have forgotten it, and INVITE has no timer of its own then.
-    Invite(ClientTx),
-}
-
 /// Dialogs and calls over a transaction layer: a pure [`Core`].
 ///
 /// Obligations live here: the ACK for a 2xx and its repetition, the repetition of our own 2xx until the ACK,
@@ -110,7 +87,7 @@ enum Lingering {
 pub struct Dialogs {
     pub(crate) config: Config,
     pub(crate) transactions: Transactions,
-    out: Queues<TransactionEvent>,
+    pub(crate) out: Queues<TransactionEvent>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) calls: HashMap<CallKey, Call>,
     pub(crate) by_dialog: HashMap<DialogId, CallKey>,
@@ -118,9 +95,9 @@ pub struct Dialogs {
     pub(crate) sent: HashMap<ClientTx, Sent>,
     pub(crate) deadlines: Deadlines,
     pub(crate) credentials: CredentialStore,
-    acks: HashMap<DialogId, CachedAck>,
-    forks: HashMap<(String, String), Fork>,
-    lingering: VecDeque<(Instant, Lingering)>,
+    pub(crate) acks: HashMap<DialogId, CachedAck>,
+    pub(crate) forks: HashMap<(String, String), Fork>,
+    pub(crate) lingering: VecDeque<(Instant, Lingering)>,
     next_key: u64,
 }
 
@@ -346,40 +323,6 @@ impl Dialogs {
         }
     }
 
-    /// Sends an ACK for a 2xx and keeps it for the 2xx's repetitions.
-    pub(crate) fn send_ack(&mut self, now: Instant, id: DialogId, cseq: u32, ack: Request, hop: Uri) {
-        self.transmit_ack(ack.clone(), hop.clone());
-        self.lingering.push_back((now + self.patience(), Lingering::Ack(id.clone(), cseq)));
-        self.acks.insert(id, CachedAck { cseq, ack, hop });
-    }
-
-    fn transmit_ack(&mut self, ack: Request, hop: Uri) {
-        if let Err(error) = self.transactions.send_stateless(ack, Target::Uri(hop), &mut self.out) {
-            tracing::warn!(%error, "an ACK could not be sent; the repeated 2xx gives another chance");
-        }
-    }
-
-    /// Gives a re-INVITE that a call leaves behind its time to be answered.
-    pub(crate) fn leave_reinvite(&mut self, now: Instant, call: CallKey) {
-        if let Some(tx) = self.calls.get_mut(&call).and_then(|call| call.client.take()) {
-            self.lingering.push_back((now + self.patience(), Lingering::Invite(tx)));
-        }
-    }
-
-    /// From now on further 2xx to this INVITE are of phones that answered too late.
-    pub(crate) fn watch_forks(
-        &mut self,
-        now: Instant,
-        id: &DialogId,
-        cseq: u32,
-        invite: Request,
-        contact: Contact,
-    ) {
-        let key = (id.call_id.clone(), id.local_tag.clone());
-        self.lingering.push_back((now + self.patience(), Lingering::Fork(key.0.clone(), key.1.clone())));
-        self.forks.insert(key, Fork { invite, cseq, contact });
-    }
-
     // ---- what the transaction layer passes up ----------------------------------------------------------------
 
     /// Works through everything that the transaction layer put out.
@@ -546,80 +489,6 @@ impl Dialogs {
         }
     }
 
-    /// A 2xx to an INVITE that is not the first from its transaction: a repetition wants its ACK again; one of
-    /// another phone wants an ACK and a BYE (§13.2.2.4).
-    fn success_came_again(&mut self, now: Instant, response: &Response) {
-        let Ok(identity) = sip_message::Identity::of(&response.headers) else { return };
-        if !response.status().is_success() || identity.cseq.method != Method::Invite {
-            return;
-        }
-        let id = DialogId::of_response(&identity);
-        let number = identity.cseq.number;
-        if let Some(cached) = self.acks.get(&id) {
-            if cached.cseq == number {
-                let (ack, hop) = (cached.ack.clone(), cached.hop.clone());
-                self.transmit_ack(ack, hop);
-            }
-            return;
-        }
-        if self
-            .by_dialog
-            .get(&id)
-            .and_then(|call| self.calls.get(call))
-            .is_some_and(|call| call.dialog.is_some())
-        {
-            return; // the answer to a delayed offer is not decided yet: its ACK follows
-        }
-        let Some(fork) = self.forks.get(&(id.call_id.clone(), id.local_tag.clone())) else { return };
-        if fork.cseq != number {
-            return;
-        }
-        let (invite, contact) = (fork.invite.clone(), fork.contact.clone());
-        self.refuse_fork(now, &invite, &contact, response);
-    }
-
-    /// ACK and BYE for a phone that answered too late.
-    pub(crate) fn refuse_fork(
-        &mut self,
-        now: Instant,
-        invite: &Request,
-        contact: &Contact,
-        response: &Response,
-    ) {
-        let Ok(mut dialog) = crate::dialog::Dialog::of_client(invite, response, contact) else { return };
-        let cseq = dialog.local_cseq();
-        let hop = dialog.next_hop().clone();
-        let Ok(mut ack) = self.finish(dialog.ack(cseq)) else { return };
-        copy_credentials(invite, &mut ack);
-        self.send_ack(now, dialog.id().clone(), cseq, ack, hop.clone());
-        if let Ok(bye) = self.finish(dialog.request(Method::Bye)) {
-            let _ = self.send(now, bye, hop, Purpose::Surplus);
-        }
-    }
-
-    // ---- time ------------------------------------------------------------------------------------------------
-
-    fn forget_lingering(&mut self, now: Instant) {
-        while self.lingering.front().is_some_and(|(at, _)| *at <= now) {
-            match self.lingering.pop_front() {
-                Some((_, Lingering::Ack(id, cseq)))
-                    if self.acks.get(&id).is_some_and(|ack| ack.cseq == cseq) =>
-                {
-                    self.acks.remove(&id);
-                }
-                Some((_, Lingering::Ack(..))) | None => {} // a newer ACK of that dialog stands
-                Some((_, Lingering::Fork(call_id, tag))) => {
-                    self.forks.remove(&(call_id, tag));
-                }
-                Some((_, Lingering::Invite(tx))) => {
-                    if self.sent.remove(&tx).is_some() {
-                        self.transactions.abandon(tx, &mut self.out);
-                    }
-                }
-            }
-        }
-    }
-
     /// Whether another call can begin.
     pub(crate) fn has_room(&self) -> bool {
         self.calls.len() < self.config.max_calls
@@ -631,12 +500,6 @@ impl Dialogs {
         let supported: Vec<Supported> = self.config.supported.iter().cloned().map(Supported).collect();
         builder.headers(&allow).headers(&supported)
     }
-}
-
-/// The ACK for a 2xx carries the credentials of its INVITE (RFC 3261 §22.1).
-pub(crate) fn copy_credentials(invite: &Request, ack: &mut Request) {
-    ack.headers.copy_from(&invite.headers, HeaderName::AUTHORIZATION);
-    ack.headers.copy_from(&invite.headers, HeaderName::PROXY_AUTHORIZATION);
 }
 
 impl Core for Dialogs {

@@ -55,6 +55,7 @@ mod deadlines;
 mod dialog;
 mod event;
 mod layer;
+mod lingering;
 mod reinvite;
 
 pub use call::CallState;
