@@ -2,14 +2,15 @@
 
 mod call;
 mod registration;
+mod requests;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use sdp::{LocalMedia, Negotiated, OfferAnswer, SessionDescription};
 use sip_dialog::{Body, CallKey, Cause, Dialogs, Event as DialogEvent, Invite, RequestKey};
-use sip_message::headers::{Accept, Contact, ContentType, NameAddr, Route};
-use sip_message::{Method, Request, Response, StatusCode, Uri};
+use sip_message::headers::{Contact, ContentType, NameAddr, Route};
+use sip_message::{Request, Response, StatusCode, Uri};
 use sip_transport::{Answer, Core, FlowEvent, Path, Query, Received, Transmit};
 
 use call::{Session, Wish};
@@ -476,50 +477,6 @@ impl PhoneCore {
         }
     }
 
-    /// Requests beside calls: what a phone says of itself (§11.2), and digits by INFO.
-    fn request_came(
-        &mut self,
-        now: Instant,
-        tx: sip_transaction::ServerTx,
-        call: Option<CallKey>,
-        request: &Request,
-    ) {
-        let tag = self.dialogs.token();
-        let reply = |status| request.reply(status).to_tag(&tag);
-        let builder = match (request.method(), call) {
-            (Method::Options, _) => {
-                self.dialogs.capabilities(reply(StatusCode::OK)).header(&Accept::new("application/sdp"))
-            }
-            (Method::Info, Some(call)) => match digit_of(request) {
-                Ok(Some(digit)) => {
-                    self.events.push_back(PhoneEvent::Digit { call, digit });
-                    reply(StatusCode::OK)
-                }
-                Ok(None) => reply(StatusCode::OK), // an empty INFO asks whether we are alive
-                Err(status) => {
-                    let builder = reply(status);
-                    if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-                        builder
-                            .header(&Accept::new("application/dtmf-relay"))
-                            .header(&Accept::new("application/dtmf"))
-                    } else {
-                        builder.raw("Recv-Info", "")
-                    }
-                }
-            },
-            (Method::Info, None) => reply(StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST),
-            _ => reply(StatusCode::NOT_IMPLEMENTED),
-        };
-        match builder.build() {
-            Ok(response) => {
-                if let Err(error) = self.dialogs.respond(now, tx, response) {
-                    tracing::debug!(%error, "a request was over before its response");
-                }
-            }
-            Err(error) => tracing::error!(%error, "a response of ours cannot be built"),
-        }
-    }
-
     fn registration_due(&mut self, now: Instant) {
         if self.registration.next.is_some_and(|at| at <= now) {
             self.registration.next = None;
@@ -534,39 +491,6 @@ impl PhoneCore {
 fn domain_of(uri: &Uri) -> Uri {
     let text = format!("{}:{}", uri.scheme(), uri.host_port());
     text.parse().unwrap_or_else(|_| uri.clone())
-}
-
-/// The digit that an INFO carries: `application/dtmf-relay` or `application/dtmf`, as phones without RFC 4733
-/// send. With an Info-Package it is none of these (RFC 6086 §4.2.2): 469.
-fn digit_of(request: &Request) -> Result<Option<char>, StatusCode> {
-    if request.headers.contains("Info-Package") {
-        return Err(StatusCode::BAD_INFO_PACKAGE);
-    }
-    if request.body().is_empty() {
-        return Ok(None);
-    }
-    let kind = request.headers.get::<ContentType>().ok().flatten().ok_or(StatusCode::BAD_REQUEST)?;
-    let text = std::str::from_utf8(request.body()).map_err(|_| StatusCode::BAD_REQUEST)?;
-    let signal = if kind.is("application", "dtmf-relay") {
-        text.lines()
-            .find_map(|line| line.trim().strip_prefix("Signal"))
-            .map(|rest| rest.trim().trim_start_matches('='))
-    } else if kind.is("application", "dtmf") {
-        Some(text)
-    } else {
-        return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    };
-    let digit = signal.map(str::trim).unwrap_or_default();
-    let digit = match digit {
-        "10" => Some('*'),
-        "11" => Some('#'),
-        digit => digit.chars().next().filter(|_| digit.chars().count() == 1),
-    };
-    digit
-        .map(|digit| digit.to_ascii_uppercase())
-        .filter(|digit| matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D'))
-        .map(Some)
-        .ok_or(StatusCode::BAD_REQUEST)
 }
 
 /// The session description in a body; `Ok(None)` without a body.
