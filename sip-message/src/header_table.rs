@@ -503,8 +503,8 @@ impl Headers {
         if !tidy || value.len() > usize::from(u16::MAX) {
             let text = self.edits.split_off(from.min(self.edits.len()));
             let value = trim(&text);
-            let end = (0..=usize::from(u16::MAX)).rev().find(|&end| value.is_char_boundary(end)).unwrap_or(0);
-            let value = value.get(..end).unwrap_or_default().chars();
+            let longest = usize::from(u16::MAX).min(value.len());
+            let value = (0..=longest).rev().find_map(|end| value.get(..end)).unwrap_or_default().chars();
             self.edits.extend(value.map(|c| if c.is_ascii_control() && c != '\t' { ' ' } else { c }));
             self.edits.truncate(self.edits.trim_end_matches(' ').len().max(from));
         }

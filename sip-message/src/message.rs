@@ -341,13 +341,17 @@ macro_rules! common {
                     return whole;
                 }
                 let mut out = Vec::with_capacity(self.wire_len());
-                self.write_to(&mut out);
+                self.append_to(&mut out);
                 Bytes::from(out)
             }
 
             /// Appends the message as it goes on the wire.
             pub fn write_to(&self, out: &mut Vec<u8>) {
                 out.reserve(self.wire_len());
+                self.append_to(out);
+            }
+
+            fn append_to(&self, out: &mut Vec<u8>) {
                 out.extend_from_slice(&self.start);
                 if !self.start.ends_with(b"\n") {
                     out.extend_from_slice(b"\r\n"); // a message that was cut off lacks it

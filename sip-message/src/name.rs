@@ -237,8 +237,13 @@ impl HeaderName {
     /// The known name that `text` spells, long or compact, in any case (RFC 3261 §7.3.1, §7.3.3).
     pub fn find(text: &[u8]) -> Option<Self> {
         let mut key = [0; 4];
-        for (at, &octet) in text.iter().enumerate() {
-            *key.get_mut(at / 8)? |= u64::from(octet | 0x20) << (at % 8 * 8);
+        if text.len() > size_of::<Key>() {
+            return None;
+        }
+        for (slot, at) in key.iter_mut().zip((0..text.len()).step_by(8)) {
+            let past = text.len().saturating_sub(at).saturating_mul(8);
+            let behind = u64::MAX.checked_shl(u32::try_from(past).unwrap_or(u32::MAX)).unwrap_or(0);
+            *slot = (word(text, at) | LOWER) & !behind;
         }
         let last = key.get(text.len().saturating_sub(1) / 8)?;
         let found = Self::look_up(&key, *last, text.len())?;

@@ -249,10 +249,18 @@ pub(crate) fn push_quoted(out: &mut String, text: &str) {
 
 /// Appends a number.
 pub(crate) fn push_number(out: &mut String, number: u64) {
-    if number >= 10 {
-        push_number(out, number / 10);
+    let mut digits = [0u8; 20]; // those of u64::MAX
+    let mut rest = number;
+    let mut used = 0usize;
+    for digit in digits.iter_mut() {
+        *digit = b'0' | (rest % 10) as u8;
+        rest /= 10;
+        used = used.saturating_add(1);
+        if rest == 0 {
+            break;
+        }
     }
-    out.push(char::from_digit((number % 10) as u32, 10).unwrap_or('0'));
+    digits.iter().take(used).rev().for_each(|&digit| out.push(char::from(digit)));
 }
 
 /// A number of digits alone that fits.
