@@ -6,7 +6,7 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sip_message::framing::StreamDecoder;
 use sip_message::headers::*;
-use sip_message::{Limits, Method, Request, StatusCode, Uri};
+use sip_message::{Limits, Message, Method, Request, StatusCode, Uri};
 use std::hint::black_box;
 
 const INVITE: &[u8] = include_bytes!("../tests/data/invite.sip");
@@ -89,5 +89,41 @@ fn message(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, message);
+/// The five messages that other libraries are measured with (`interop/bench-parse`).
+const MESSAGES: [(&str, &[u8]); 5] = [
+    ("invite", include_bytes!("data/invite.sip")),
+    ("register", include_bytes!("data/register.sip")),
+    ("200ok", include_bytes!("data/200ok.sip")),
+    ("ack", include_bytes!("data/ack.sip")),
+    ("wsinv", include_bytes!("data/wsinv.sip")),
+];
+
+fn compared(c: &mut Criterion) {
+    let limits = Limits::default();
+    let mut group = c.benchmark_group("compared");
+    for (name, octets) in MESSAGES {
+        let octets = Bytes::from_static(octets);
+        group.throughput(Throughput::Bytes(octets.len() as u64));
+        group.bench_function(format!("{name}: parse"), |b| {
+            b.iter(|| Message::parse(black_box(octets.clone()), &limits).unwrap());
+        });
+        group.bench_function(format!("{name}: parse and essentials"), |b| {
+            b.iter(|| {
+                let message = Message::parse(black_box(octets.clone()), &limits).unwrap();
+                black_box(message.headers().essentials());
+            });
+        });
+        let message = Message::parse(octets, &limits).unwrap();
+        group.bench_function(format!("{name}: print a copy"), |b| {
+            let mut out = Vec::with_capacity(2048);
+            b.iter(|| {
+                out.clear();
+                black_box(&message).write_to(&mut out);
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, message, compared);
 criterion_main!(benches);

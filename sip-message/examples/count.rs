@@ -4,6 +4,9 @@
 //! round costs without the program's start.
 //!
 //!     cargo run --release -p sip-message --example count -- parse sip-message/benches/data/invite.sip 1000
+//!
+//! `SHAPE:OCTETS` in place of a file is a request of about that size, made of what is slow to read where a parser is
+//! careless: `fields`, `list`, `commas`, `quotes`, `folds`, `params`, `body`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 use bytes::Bytes;
@@ -16,9 +19,13 @@ fn main() {
     let [work, file, rounds] = arguments.as_slice() else {
         panic!("usage: count parse|read|essentials|check|print|copy|edit|reply FILE ROUNDS")
     };
-    let octets = Bytes::from(std::fs::read(file).unwrap());
+    let octets = match file.split_once(':') {
+        Some((shape, size)) => made(shape, size.parse().unwrap()),
+        None => Bytes::from(std::fs::read(file).unwrap()),
+    };
     let rounds: u32 = rounds.parse().unwrap();
-    let limits = Limits::default();
+    let mut limits = Limits::default();
+    (limits.message, limits.field, limits.fields) = (1 << 20, usize::from(u16::MAX), 1 << 16); // to see the cost
     let parse = || Message::parse(black_box(octets.clone()), &limits).unwrap();
     let mut message = parse();
     let mut sum = 0usize;
@@ -106,4 +113,31 @@ fn edit(message: &Message, target: &Uri, own: &RecordRoute) -> Bytes {
 fn reply(message: &mut Message) -> Option<Bytes> {
     let request: &Request = message.as_request()?;
     request.reply(StatusCode::RINGING).to_tag("314159").build().ok().map(|response| response.to_bytes())
+}
+
+/// A request of at least `size` octets.
+fn made(shape: &str, size: usize) -> Bytes {
+    let mut text = String::from(
+        "INVITE sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nMax-Forwards: 70\r\nFrom: <sip:a@h>;tag=1\r\n\
+         To: <sip:b@h>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n",
+    );
+    let (open, again, close) = match shape {
+        "fields" => ("", "Record-Route: <sip:edge.example.com;lr>\r\n", ""),
+        "list" => ("Route: <sip:first>", ", <sip:edge.example.com;lr>", "\r\n"),
+        "commas" => ("Route: <sip:first>", ",", "\r\n"),
+        "quotes" => ("Contact: \"\\\"\" <sip:first>;x=\"", "\\\",<", "\"\r\n"),
+        "folds" => ("Contact: <sip:first>", "\r\n ", ";q=1\r\n"),
+        "params" => ("Contact: <sip:first>", ";ab=cd", "\r\n"),
+        "body" => ("\r\n", "a=rtpmap:0 PCMU/8000\r\n", ""),
+        _ => panic!("no such shape: {shape}"),
+    };
+    text.push_str(open);
+    while text.len().saturating_add(close.len()) < size {
+        text.push_str(again);
+    }
+    text.push_str(close);
+    if shape != "body" {
+        text.push_str("\r\n");
+    }
+    Bytes::from(text)
 }

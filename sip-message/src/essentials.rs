@@ -91,12 +91,14 @@ impl Headers {
         let mut seen = 0u128; // one bit per known name: the first line of a name counts
         for (name, value) in self.known_texts() {
             let bit = 1u128.wrapping_shl(u32::from(name));
-            if seen & bit != 0 {
+            let value = if is_list(name) { first_element(value) } else { value };
+            // A list of commas alone has no element; the next line of the name might.
+            if seen & bit != 0 || (value.is_empty() && is_list(name)) {
                 continue;
             }
             seen |= bit;
             match name {
-                VIA => found.via = via(first_element(value)),
+                VIA => found.via = via(value),
                 FROM => found.from_tag = address(value).and_then(|(_, params)| param(params, "tag")),
                 TO => found.to_tag = address(value).and_then(|(_, params)| param(params, "tag")),
                 CALL_ID => found.call_id = call_id(value),
@@ -104,8 +106,8 @@ impl Headers {
                 MAX_FORWARDS => {
                     found.max_forwards = decimal(value.as_bytes()).and_then(|hops| u8::try_from(hops).ok());
                 }
-                ROUTE => found.route = uri(first_element(value)),
-                CONTACT => found.contact = uri(first_element(value)),
+                ROUTE => found.route = uri(value),
+                CONTACT => found.contact = uri(value),
                 _ => {}
             }
         }
@@ -116,6 +118,10 @@ impl Headers {
 /// Whether [`Headers::essentials`] wants the text of this known name.
 pub(crate) fn is_essential(name: u8) -> bool {
     matches!(name, VIA | FROM | TO | CALL_ID | CSEQ | CONTACT | MAX_FORWARDS | ROUTE)
+}
+
+fn is_list(name: u8) -> bool {
+    matches!(name, VIA | CONTACT | ROUTE)
 }
 
 /// `text` from `at` on, without white space before it; that of folds too.
@@ -275,6 +281,9 @@ mod tests {
         agree(b"OPTIONS sip:h SIP/2.0\r\nv: , SIP/2.0/TCP [::1]:5;x=\"a,;branch=1\";BRANCH=q, SIP/2.0/UDP h\r\n\
             f: \"<sip:x>;tag=1\" <sip:a@b;tag=2>;x;tag=3\r\nt: sip:b@c;tag=4\r\nm: *\r\nRoute: <tel:1>,<sip:a>\r\n\r\n");
         agree(b"OPTIONS sip:h SIP/2.0\r\nSubject: \xff\r\nm: sip:a@h:1;q=1\r\nTo: <sip:x@y>\r\n\r\n");
+        agree(
+            b"OPTIONS sip:h SIP/2.0\r\nVia: ,\r\nRoute: , ,\r\nVia: SIP/2.0/UDP h\r\nRoute: <sip:h>\r\n\r\n",
+        );
         agree(b"OPTIONS sip:h SIP/2.0\r\n\r\n");
     }
 

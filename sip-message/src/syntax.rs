@@ -73,7 +73,13 @@ pub(crate) fn is(byte: u8, class: u8) -> bool {
 /// How many octets of a class `octets` starts with.
 #[inline]
 pub(crate) fn span(octets: &[u8], class: u8) -> usize {
-    octets.iter().position(|&byte| !is(byte, class)).unwrap_or(octets.len())
+    let mut length = 0usize; // a loop by hand: `position` takes a third more instructions
+    while let Some(&byte) = octets.get(length)
+        && is(byte, class)
+    {
+        length = length.wrapping_add(1);
+    }
+    length
 }
 
 /// [`span`] where many octets are expected: eight are looked up for one decision.

@@ -147,7 +147,8 @@ impl Library for Rsipstack {
         let to = message.to_header().ok().and_then(|to| to.typed().ok());
         let contact = message.contact_header().ok().and_then(|contact| contact.typed().ok());
         let cseq = message.cseq_header().ok().and_then(|cseq| cseq.typed().ok());
-        let hops = message.max_forwards_header().ok().and_then(|hops| hops.value().trim().parse::<u32>().ok());
+        let hops =
+            message.max_forwards_header().ok().and_then(|hops| hops.value().trim().parse::<u32>().ok());
         let route = message.headers().iter().find_map(|header| match header {
             Header::Route(route) => route.typed().ok(),
             _ => None,

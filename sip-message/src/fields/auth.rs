@@ -1,7 +1,7 @@
 //! Challenges and credentials of any scheme; what Digest makes of them is `sip-auth`'s business.
 
 use crate::headers::Header;
-use crate::syntax::{elements, find_outside, push_quoted, token, trim, unquote};
+use crate::syntax::{elements, push_quoted, token, trim, unquote};
 use crate::{HeaderName, ValueError};
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -10,19 +10,24 @@ use alloc::vec::Vec;
 /// `name=value, name="value"`: the parameters of authentication fields, in order (RFC 3261 §25.1, RFC 7616).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AuthParams {
-    /// Names, and values as written, quotes included.
-    list: Vec<(String, String)>,
+    /// `name=value, name="value"`, as it is written.
+    text: String,
+    /// Where each name starts and ends, and where its value ends, which starts behind the '='.
+    places: Vec<[u32; 3]>,
 }
 
 /// Parameters of one challenge or of one set of credentials: Digest has eleven; more would only cost memory.
 const MAX_PARAMS: usize = 64;
+/// What Digest credentials have (RFC 7616 §3.4).
+const USUAL_PARAMS: usize = 12;
 
 impl AuthParams {
     fn parse(text: &str) -> Result<Self, ValueError> {
-        let mut list = Vec::new();
+        let mut params =
+            Self { text: String::with_capacity(text.len()), places: Vec::with_capacity(USUAL_PARAMS) };
         for one in elements(text) {
-            let equals =
-                find_outside(one, false, |byte| byte == b'=').ok_or(ValueError::new("name=value", 0))?;
+            // No token holds a quote: an '=' within one is behind another.
+            let equals = memchr::memchr(b'=', one.as_bytes()).ok_or(ValueError::new("name=value", 0))?;
             let (name, value) = one.split_at_checked(equals).unwrap_or((one, ""));
             let (name, value) = (trim(name), trim(value.get(1..).unwrap_or_default()));
             let quoted = value.starts_with('"');
@@ -30,12 +35,12 @@ impl AuthParams {
             {
                 return Err(ValueError::new("name=value or name=\"value\"", 0));
             }
-            if list.len() >= MAX_PARAMS {
+            if params.places.len() >= MAX_PARAMS {
                 return Err(ValueError::new("at most 64 parameters", 0));
             }
-            list.push((name.into(), value.into()));
+            params.push(name, value);
         }
-        Ok(Self { list })
+        Ok(params)
     }
 
     /// A parameter's value, quotes and escapes undone.
@@ -45,44 +50,50 @@ impl AuthParams {
 
     /// A parameter's value as written.
     pub fn raw(&self, name: &str) -> Option<&str> {
-        self.list.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// How many parameters have that name: more than one makes credentials ambiguous.
     pub fn count(&self, name: &str) -> usize {
-        self.list.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).count()
+        self.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).count()
     }
 
     /// Names and values as written.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.list.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        let part = |from: u32, to: u32| self.text.get(from as usize..to as usize).unwrap_or_default();
+        self.places
+            .iter()
+            .map(move |&[from, equals, to]| (part(from, equals), part(equals.saturating_add(1), to)))
     }
 
     fn push_quoted(&mut self, name: &str, value: &str) {
         let mut text = String::new();
         push_quoted(&mut text, value);
-        self.push(name, text);
+        self.push(name, &text);
     }
 
     fn push_token(&mut self, name: &str, value: &str) {
-        if token(value) { self.push(name, value.into()) } else { self.push_quoted(name, value) }
+        if token(value) { self.push(name, value) } else { self.push_quoted(name, value) }
     }
 
-    fn push(&mut self, name: &str, value: String) {
-        if token(name) {
-            self.list.push((name.into(), value));
+    fn push(&mut self, name: &str, value: &str) {
+        if !token(name) {
+            return;
         }
+        if !self.text.is_empty() {
+            self.text.push_str(", ");
+        }
+        let place = |text: &String| u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let from = place(&self.text);
+        self.text.push_str(name);
+        let equals = place(&self.text);
+        self.text.push('=');
+        self.text.push_str(value);
+        self.places.push([from, equals, place(&self.text)]);
     }
 
     fn write(&self, out: &mut String) {
-        for (index, (name, value)) in self.list.iter().enumerate() {
-            if index > 0 {
-                out.push_str(", ");
-            }
-            out.push_str(name);
-            out.push('=');
-            out.push_str(value);
-        }
+        out.push_str(&self.text);
     }
 }
 
