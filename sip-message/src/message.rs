@@ -226,15 +226,16 @@ impl StartLine {
             return Err(wrong);
         }
         let (between, version) = match rest.split_last_chunk::<7>() {
-            Some((between, b"SIP/2.0")) if between.ends_with(b" ") => (between, "SIP/2.0".as_bytes()),
+            Some((between, b"SIP/2.0")) if between.ends_with(b" ") => (between, true),
             _ => {
                 let space = rest.iter().rposition(|&octet| is_space(octet)).ok_or(wrong)?;
-                rest.split_at_checked(space.saturating_add(1)).ok_or(wrong)?
+                let (between, version) = rest.split_at_checked(space.saturating_add(1)).ok_or(wrong)?;
+                if !is_version(version.get(..4)) {
+                    return Err(wrong);
+                }
+                (between, version.eq_ignore_ascii_case(b"SIP/2.0"))
             }
         };
-        if !is_version(version.get(..4)) {
-            return Err(wrong);
-        }
         let (uri, lead) = match between {
             [b' ', uri @ .., b' '] if !uri.starts_with(b" ") && !uri.ends_with(b" ") => (uri, 1),
             _ => {
@@ -248,12 +249,7 @@ impl StartLine {
         let from = method_end.saturating_add(lead);
         let visible = uri.iter().fold(true, |all, octet| all & octet.is_ascii_graphic());
         let regular = visible && between.len() == uri.len().saturating_add(2);
-        Ok(Self::Request {
-            method,
-            uri: (from, from.saturating_add(uri.len())),
-            regular,
-            version: version.eq_ignore_ascii_case(b"SIP/2.0"),
-        })
+        Ok(Self::Request { method, uri: (from, from.saturating_add(uri.len())), regular, version })
     }
 
     fn status(line: &[u8]) -> Result<Self, ParseErrorKind> {
