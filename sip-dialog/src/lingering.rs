@@ -19,12 +19,18 @@ pub(crate) struct CachedAck {
     hop: Uri,
 }
 
+/// Phones of one INVITE that are acknowledged and hung up: each 2xx with a To tag of its own costs us an ACK that is kept
+/// and a BYE transaction, so that one forger could make thousands of them.
+const MAX_REFUSED_FORKS: usize = crate::call::MAX_EARLY_DIALOGS;
+
 /// A forked INVITE that was answered: further 2xx to it make dialogs to be ended at once.
 #[derive(Debug)]
 pub(crate) struct Fork {
     invite: Request,
     cseq: u32,
     contact: Contact,
+    /// Phones that were acknowledged and hung up.
+    refused: usize,
 }
 
 #[derive(Debug)]
@@ -67,7 +73,7 @@ impl Dialogs {
     ) {
         let key = (id.call_id.clone(), id.local_tag.clone());
         self.lingering.push_back((now + self.patience(), Lingering::Fork(key.0.clone(), key.1.clone())));
-        self.forks.insert(key, Fork { invite, cseq, contact });
+        self.forks.insert(key, Fork { invite, cseq, contact, refused: 0 });
     }
 
     /// A 2xx to an INVITE that is not the first from its transaction: a repetition wants its ACK again; one of
@@ -94,10 +100,11 @@ impl Dialogs {
         {
             return; // the answer to a delayed offer is not decided yet: its ACK follows
         }
-        let Some(fork) = self.forks.get(&(id.call_id.clone(), id.local_tag.clone())) else { return };
-        if fork.cseq != number {
+        let Some(fork) = self.forks.get_mut(&(id.call_id.clone(), id.local_tag.clone())) else { return };
+        if fork.cseq != number || fork.refused >= MAX_REFUSED_FORKS {
             return;
         }
+        fork.refused = fork.refused.saturating_add(1);
         let (invite, contact) = (fork.invite.clone(), fork.contact.clone());
         self.refuse_fork(now, &invite, &contact, response);
     }

@@ -373,6 +373,25 @@ fn two_answers_to_a_forked_invite() {
     pair.nothing_is_left();
 }
 
+/// One who answers a single INVITE with 2xx of ever new tags gets 32 ACKs and BYEs, and no more memory than that.
+#[test]
+fn forged_answers_of_a_fork_come_to_an_end() {
+    let mut by_hand = ByHand { pair: Pair::new() };
+    by_hand.pair.alice.invite(by_hand.pair.now, invite(Some("offer"))).unwrap();
+    let sent = by_hand.sent().remove(0);
+    let mut byes = 0;
+    for number in 0..100 {
+        let tag = format!("t{number}");
+        let answer =
+            sent.reply(StatusCode::OK).to_tag(&tag).raw("Contact", "<sip:bob@192.0.2.2>").build().unwrap();
+        byes += by_hand.answer(&answer).iter().filter(|request| request.method() == &Method::Bye).count();
+    }
+    assert_eq!(byes, 32);
+    let calls: Vec<_> = by_hand.pair.alice.calls().collect();
+    by_hand.pair.alice.hang_up(by_hand.pair.now, calls[0]).unwrap();
+    by_hand.pair.nothing_is_left();
+}
+
 /// Nobody there: the caller is told after 64·T1 (RFC 3261 §17.1.1.2, Timer B).
 #[test]
 fn unreachable() {
