@@ -334,4 +334,17 @@ impl ParseErrorKind {
             _ => StatusCode::BAD_REQUEST,
         }
     }
+
+    /// The rule that was broken: RFC and section.
+    pub fn section(self) -> &'static str {
+        match self {
+            Self::Empty => "RFC 3261 §7",
+            Self::StartLine => "RFC 3261 §7.1",
+            Self::StatusCode => "RFC 3261 §7.2",
+            Self::MessageTooLong(_) => "RFC 3261 §21.5.14",
+            Self::StartLineTooLong(_) => "RFC 3261 §21.4.15",
+            Self::FieldTooLong(_) | Self::TooManyFields(_) => "RFC 3261 §7.3",
+            Self::PartField => "RFC 2046 §5.1",
+        }
+    }
 }

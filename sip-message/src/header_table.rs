@@ -1,6 +1,7 @@
 //! The header fields of a message: a table of lines over the octets as they arrived.
 
 use crate::essentials::is_essential;
+use crate::parts::Parts;
 use crate::scan::{has_control, next_control};
 use crate::syntax::{TOKEN, decimal, span, split_element, token, trim};
 use crate::{
@@ -24,6 +25,11 @@ pub trait Header: Sized {
 
     /// Appends the value as it stands on the wire.
     fn write(&self, out: &mut String);
+
+    /// The parts of the value, by name; one text named `value` where it has none.
+    fn parts(&self) -> Parts {
+        crate::parts::printed(self)
+    }
 }
 
 /// One header field: which octets of which arena are it, and where its value stands.
@@ -315,7 +321,7 @@ impl Headers {
     }
 
     /// The first line that is no `name: value`, as it arrived.
-    pub(crate) fn malformed_line(&self) -> Option<&[u8]> {
+    pub fn malformed_line(&self) -> Option<&[u8]> {
         self.lines.iter().find(|line| line.flags & MALFORMED != 0).map(|line| self.line(line))
     }
 
