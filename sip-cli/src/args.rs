@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  answered and ended well (server, phone, demo: everything went well)
-  1  wrong usage, or a fault of this program or machine
+  1  wrong usage, or a fault of this program or machine (inspect: or a message is invalid)
   2  busy or declined (486, 600, 603)
   3  no answer: not answered in time, or cancelled
   4  unreachable: no such host, no connection, no reaction, 408, 503, 504
@@ -52,6 +52,8 @@ pub(crate) enum Command {
     Phone(PhoneArgs),
     /// Make one call; the exit code tells what became of it.
     Call(CallArgs),
+    /// Look at messages in files and captures: valid or not, what is wrong and where, every field in its parts.
+    Inspect(InspectArgs),
 }
 
 const DEMO_EXAMPLES: &str = "\
@@ -230,6 +232,38 @@ pub(crate) struct CallArgs {
     pub(crate) ring: Duration,
 }
 
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  sip inspect invite.sip             the verdict, every field in its parts, the kind of body
+  sip inspect --brief *.sip          a line for each message
+  sip inspect --json - < stream      an object for each message, from standard input
+  sip inspect calls.pcap             every message, then each call as a ladder
+  sip inspect --ladder calls.pcapng  the ladders alone
+
+A file holds messages one after the other, each as long as its Content-Length says, or a capture: pcap or pcapng, UDP
+and TCP, IPv4 and IPv6. The exit code is 1 if a message is invalid or a file cannot be read, else 0.";
+
+/// `sip inspect`.
+#[derive(Debug, Args)]
+#[command(after_help = INSPECT_EXAMPLES)]
+pub(crate) struct InspectArgs {
+    /// Files with messages, or captures; standard input for `-`, or if there is none.
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Take each file for one UDP datagram: what follows the body is left out, and no other message.
+    #[arg(long)]
+    pub(crate) datagram: bool,
+
+    /// One line for each message.
+    #[arg(long)]
+    pub(crate) brief: bool,
+
+    /// Of captures, show the ladders alone.
+    #[arg(long, conflicts_with = "brief")]
+    pub(crate) ladder: bool,
+}
+
 /// Who we are to servers, and which one we ask.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Account {
@@ -277,7 +311,7 @@ mod tests {
 
     #[test]
     fn every_subcommand_has_help_with_examples() {
-        for name in ["demo", "server", "phone", "call"] {
+        for name in ["demo", "server", "phone", "call", "inspect"] {
             let mut command = Cli::command();
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
             assert!(help.contains(&format!("  sip {name}")), "{help}");

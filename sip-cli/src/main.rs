@@ -8,8 +8,10 @@ mod args;
 mod call;
 mod demo;
 mod exit;
+mod inspect;
 mod interrupt;
 mod keys;
+mod ladder;
 mod media;
 mod output;
 mod phone;
@@ -52,6 +54,7 @@ async fn run(cli: Cli) -> Result<Code, Failure> {
         Command::Server(args) => server::run(args, output, interrupt).await,
         Command::Phone(args) => phone::run(args, output, interrupt).await,
         Command::Call(args) => call::run(args, output, interrupt).await,
+        Command::Inspect(args) => inspect::run(&args, output),
     }
 }
 
