@@ -229,6 +229,14 @@ impl Request {
     /// The status to answer with, and a reason phrase for a person.
     pub fn check_for_user_agent(&self) -> Result<(), CheckError> {
         self.check()?;
+        self.check_method()
+    }
+
+    /// What [`Request::check_for_user_agent`] asks beyond [`Request::check`], for those who have done that.
+    ///
+    /// # Errors
+    /// As [`Request::check_for_user_agent`].
+    pub fn check_method(&self) -> Result<(), CheckError> {
         let headers = &self.headers;
         for tag in headers.all::<Require>() {
             tag.map_err(|error| of_header(&error))?;

@@ -92,4 +92,4 @@ pub use parts::{Element, Part, Parts};
 pub use print::Layout;
 pub use status::StatusCode;
 pub use tel::Tel;
-pub use uri::Uri;
+pub use uri::{ImPres, ServiceUrn, Uri};

@@ -1,6 +1,11 @@
 //! URIs: `sip`, `sips`, `tel` and whatever else a peer names (RFC 3261 §19.1, RFC 3966).
 
 mod equality;
+mod im_pres;
+mod service;
+
+pub use im_pres::ImPres;
+pub use service::ServiceUrn;
 
 use crate::ValueError;
 use crate::scan::contains;
