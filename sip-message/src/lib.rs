@@ -80,7 +80,9 @@ pub mod headers {
 }
 
 pub use build::{Identity, RequestBuilder, ResponseBuilder};
-pub use error::{BuildError, CheckError, HeaderError, ParseError, ParseErrorKind, ValueError};
+pub use error::{
+    BufferTooSmall, BuildError, CheckError, HeaderError, ParseError, ParseErrorKind, ValueError,
+};
 pub use essentials::{Essentials, TopVia, UriParts};
 pub use headers::{Header, Headers};
 pub use limits::Limits;

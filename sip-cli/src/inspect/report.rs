@@ -214,7 +214,9 @@ impl Looking<'_> {
             (None, "RFC 3261 §7") => self.octets.len(),
             (None, _) => self.start_line_error(),
             // The second of those that contradict each other.
-            (Some(name), "RFC 3261 §7.3.1") => self.offset(headers.raw(name).nth(1)?)?,
+            (Some(name), "RFC 3261 §7.3.1") => {
+                self.offset(headers.raw(name).nth(1).or_else(|| headers.raw(name).next())?)?
+            }
             (Some(name), _) => self.field_error(headers, name)?,
         };
         Some(place(self.octets, at))
