@@ -523,7 +523,7 @@ async fn questions_are_answered_once_each_in_time_and_within_the_limit() {
         for (key, name) in
             ["known.example", "silent.example", "other.example", "fourth.example"].iter().enumerate()
         {
-            let question = Question::Addresses((*name).to_owned());
+            let question = Question::A((*name).to_owned());
             core.queries.push_back(Query { key: QueryKey(key as u64), question });
         }
     });
@@ -542,9 +542,9 @@ async fn questions_are_answered_once_each_in_time_and_within_the_limit() {
 #[tokio::test]
 async fn the_system_finds_localhost_and_knows_no_srv() {
     let system = sip_transport::tokio::SystemResolver;
-    let found = system.resolve(Question::Addresses("localhost".into())).await.unwrap();
+    let found = system.resolve(Question::A("localhost".into())).await.unwrap();
     let Records::Addresses(addresses) = found else { panic!() };
-    assert!(addresses.iter().all(|ip| ip.is_loopback()), "{addresses:?}");
+    assert!(addresses.iter().all(|ip| ip.is_loopback() && ip.is_ipv4()), "{addresses:?}");
     let srv = system.resolve(Question::Srv("_sip._udp.localhost".into())).await;
     assert_eq!(srv, Err(ResolveError::Unsupported));
 }

@@ -2,17 +2,17 @@
 
 use super::cancel::Cancel;
 use super::client::{ClientEntry, Input, Machine, Previous, ack};
-use super::{Named, Transactions};
+use super::{Due, Named, Transactions};
 use crate::branch;
 use crate::error::Failure;
 use crate::event::{Event, Target};
 use crate::slab::Key;
 use sip_message::headers::Via;
 use sip_message::{Method, Request, Response};
-use sip_transport::resolve::{MAX_DATAGRAM_REQUEST, Need, Resolution, Step};
-use sip_transport::{Local, Outbox, Path, Query, Records, ResolveError, Token, Transmit, Transport};
+use sip_transport::resolve::{MAX_DATAGRAM_REQUEST, Need, Progress, Resolution};
+use sip_transport::{Answer, Local, Outbox, Path, Query, Token, Transmit, Transport};
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What our Via adds to a request, at most: needed before it is known which listener will stand in it.
 const VIA_ROOM: usize = 160;
@@ -48,20 +48,20 @@ impl Transactions {
     /// Goes on with a transaction that was just made or got an answer: asks the next question, or sends.
     pub(super) fn resolve_or_start(&mut self, now: Instant, key: Key, out: &mut impl Outbox<Event>) {
         let Some(entry) = self.clients.get_mut(key) else { return };
-        if let Some(resolution) = &entry.waiting {
-            match resolution.step() {
-                Step::Ask(question) => {
-                    out.query(Query { key: Named::Client(key).query(), question });
-                    return;
-                }
-                Step::Done(candidates) => {
+        if let Some(resolution) = &mut entry.waiting {
+            for question in resolution.ask() {
+                out.query(Query { key: Named::Client(key).query(), question });
+            }
+            match resolution.progress() {
+                Progress::Waiting(patience) => return self.wait(now, key, patience),
+                Progress::Done(candidates) => {
                     entry.places = candidates
                         .into_iter()
                         .map(|candidate| Path::to(candidate.transport, candidate.remote))
                         .collect();
                     entry.waiting = None;
                 }
-                Step::Failed(reason) => {
+                Progress::Failed(reason) => {
                     self.report(key, Failure::Resolve(reason), out);
                     self.end_client(key, out);
                     return;
@@ -81,12 +81,38 @@ impl Transactions {
         &mut self,
         now: Instant,
         key: Key,
-        records: Result<Records, ResolveError>,
+        answer: Answer,
         out: &mut impl Outbox<Event>,
     ) {
         if let Some(resolution) = self.clients.get_mut(key).and_then(|entry| entry.waiting.as_mut()) {
-            resolution.answer(records);
+            resolution.answer(&answer.question, answer.records);
             self.resolve_or_start(now, key, out);
+        }
+    }
+
+    /// Waits for answers; with a time, no longer than that for the next one.
+    fn wait(&mut self, now: Instant, key: Key, patience: Option<Duration>) {
+        if let Some(id) = self.clients.get_mut(key).and_then(|entry| entry.running.pace.take()) {
+            self.timers.cancel(id);
+        }
+        if let Some(patience) = patience {
+            self.arm(now, Due::Settle(Named::Client(key)), patience);
+        }
+    }
+
+    /// Goes on without the answers that have not come.
+    pub(super) fn settle(&mut self, now: Instant, waiting: Named, out: &mut impl Outbox<Event>) {
+        match waiting {
+            Named::Client(key) => {
+                let Some(entry) = self.clients.get_mut(key) else { return };
+                entry.running.pace = None;
+                if let Some(resolution) = &mut entry.waiting {
+                    resolution.settle();
+                    self.resolve_or_start(now, key, out);
+                }
+            }
+            Named::Pending(key) => self.settle_pending(now, key, out),
+            Named::Server(_) => {}
         }
     }
 

@@ -59,6 +59,8 @@ pub struct Transactions {
 enum Due {
     Client(Key, Timer),
     Server(Key, Timer),
+    /// Name servers were waited for long enough.
+    Settle(Named),
 }
 
 /// What a token or a query key names, in its two highest bits. The fourth value is [`Token::NONE`].
@@ -168,8 +170,8 @@ impl Transactions {
     /// The answer to a query came.
     pub fn resolved(&mut self, now: Instant, answer: Answer, out: &mut impl Outbox<Event>) {
         match Named::of(answer.key.0) {
-            Some(Named::Client(key)) => self.client_resolved(now, key, answer.records, out),
-            Some(Named::Pending(key)) => self.pending_resolved(key, answer.records, out),
+            Some(Named::Client(key)) => self.client_resolved(now, key, answer, out),
+            Some(Named::Pending(key)) => self.pending_resolved(now, key, answer, out),
             Some(Named::Server(_)) | None => {}
         }
     }
@@ -188,6 +190,7 @@ impl Transactions {
             match due {
                 Due::Client(key, timer) => self.client_fired(now, key, timer, out),
                 Due::Server(key, timer) => self.server_fired(now, key, timer, out),
+                Due::Settle(waiting) => self.settle(now, waiting, out),
             }
         }
     }
@@ -269,19 +272,27 @@ impl Transactions {
     }
 
     fn arm(&mut self, now: Instant, due: Due, after: Duration) {
-        let timer = match due {
-            Due::Client(_, timer) | Due::Server(_, timer) => timer,
-        };
         let id = self.timers.arm(now, after, due);
         let running = match due {
-            Due::Client(key, _) => self.clients.get_mut(key).map(|entry| &mut entry.running),
-            Due::Server(key, _) => self.servers.get_mut(key).map(|entry| &mut entry.running),
+            Due::Client(key, timer) => {
+                self.clients.get_mut(key).map(|entry| (&mut entry.running, timer.slot()))
+            }
+            Due::Server(key, timer) => {
+                self.servers.get_mut(key).map(|entry| (&mut entry.running, timer.slot()))
+            }
+            Due::Settle(Named::Client(key)) => {
+                self.clients.get_mut(key).map(|entry| (&mut entry.running, Slot::Pace))
+            }
+            Due::Settle(Named::Pending(key)) => {
+                self.pending.get_mut(key).map(|entry| (&mut entry.running, Slot::Pace))
+            }
+            Due::Settle(Named::Server(_)) => None,
         };
-        let Some(running) = running else {
+        let Some((running, slot)) = running else {
             self.timers.cancel(id);
             return;
         };
-        if let Some(old) = running.slot(timer.slot()).replace(id) {
+        if let Some(old) = running.slot(slot).replace(id) {
             self.timers.cancel(old);
         }
     }

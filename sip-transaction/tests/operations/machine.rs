@@ -216,7 +216,11 @@ impl Machine<'_> {
             2 => Ok(Records::Addresses(vec![ip(2), ip(3), ip(4)])),
             _ => Ok(Records::Addresses(vec![ip(2)])),
         };
-        self.layer.resolved(self.now, Answer { key: query.key, records }, &mut self.out);
+        self.layer.resolved(
+            self.now,
+            Answer { key: query.key, question: query.question, records },
+            &mut self.out,
+        );
     }
 
     /// Something that was sent comes back with one octet changed.
@@ -276,7 +280,8 @@ impl Machine<'_> {
         }
         while !self.queries.is_empty() {
             let query = self.queries.remove(0);
-            let answer = Answer { key: query.key, records: Err(ResolveError::TimedOut) };
+            let answer =
+                Answer { key: query.key, question: query.question, records: Err(ResolveError::TimedOut) };
             self.layer.resolved(self.now, answer, &mut self.out);
             self.settle();
         }

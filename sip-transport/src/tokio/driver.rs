@@ -321,20 +321,21 @@ impl<C: Core + Send + 'static> Shared<C> {
         let Query { key, question } = query;
         if state.wire.queries >= self.limits.queries {
             add(&mut state.wire.counters.queries_refused);
-            return state.answers.push_back(Answer { key, records: Err(ResolveError::TooMany) });
+            return state.answers.push_back(Answer { key, question, records: Err(ResolveError::TooMany) });
         }
         state.wire.queries = state.wire.queries.saturating_add(1);
         let shared = self.clone();
         let mut life = self.life();
         self.spawn(async move {
-            let asked = ::tokio::time::timeout(shared.limits.query, shared.resolver.resolve(question));
+            let asked =
+                ::tokio::time::timeout(shared.limits.query, shared.resolver.resolve(question.clone()));
             let records = ::tokio::select! {
                 records = asked => records.unwrap_or(Err(ResolveError::TimedOut)),
                 () = Self::closing(&mut life) => return,
             };
             shared.enter(|state, now| {
                 state.wire.queries = state.wire.queries.saturating_sub(1);
-                state.core.resolved(now, Answer { key, records });
+                state.core.resolved(now, Answer { key, question, records });
             });
         });
     }
