@@ -384,6 +384,12 @@ fn rfc_3261_18_1_1_large_requests_go_over_connections_first() {
     assert_eq!(asked[1], "_sip._tcp.example.com SRV, _sip._udp.example.com SRV");
     assert_eq!(tried, ["tcp 192.0.2.1:5080", "tcp 192.0.2.1:5070", "udp 192.0.2.1:5070"]);
 
+    // All connections of a host before its datagrams, so that those of two address families can race.
+    let (_, tried) =
+        resolve("sip:d.org:5060", 1301, everything(), "d.org A 192.0.2.1\nd.org AAAA 2001:db8::1");
+    let tcp = ["tcp [2001:db8::1]:5060", "tcp 192.0.2.1:5060"];
+    assert_eq!(tried, [tcp[0], tcp[1], "udp [2001:db8::1]:5060", "udp 192.0.2.1:5060"]);
+
     let naptr = r#"
         example.com NAPTR 1 1 "s" "SIP+D2U" "" _sip._udp.example.com
         example.com NAPTR 2 1 "s" "SIP+D2T" "" _sip._tcp.example.com

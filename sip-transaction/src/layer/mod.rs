@@ -5,11 +5,14 @@ mod ack_cancel;
 mod attempt;
 mod cancel;
 mod client;
+mod dead;
+mod race;
 mod response;
 mod server;
 mod stateless;
 
 use self::client::ClientEntry;
+use self::dead::DeadTargets;
 use self::server::ServerEntry;
 use self::stateless::Pending;
 use crate::config::{Config, Limits};
@@ -47,6 +50,7 @@ pub struct Transactions {
     /// Server transactions by the key of RFC 3261 §8.2.2.2, if merged requests are refused.
     merged: HashMap<Box<str>, Key>,
     timers: Timers<Due>,
+    dead: DeadTargets,
     /// Keys are written here for looking up, so that a retransmission costs no allocation.
     scratch: String,
     counters: Counters,
@@ -61,6 +65,8 @@ enum Due {
     Server(Key, Timer),
     /// Name servers were waited for long enough.
     Settle(Named),
+    /// The next connection of a race may start.
+    Race(Key),
 }
 
 /// What a token or a query key names, in its two highest bits. The fourth value is [`Token::NONE`].
@@ -131,6 +137,7 @@ impl Transactions {
             timers: Timers::new(timing.lengths()),
             timing,
             locals,
+            dead: DeadTargets::new(limits.dead_targets, limits.dead_for),
             limits,
             refuse_merged,
             rng,
@@ -158,12 +165,18 @@ impl Transactions {
     pub fn flow_event(&mut self, now: Instant, event: FlowEvent, out: &mut impl Outbox<Event>) {
         // A connection that opens or closes is of no interest: the answer to a request may come on another one
         // (RFC 3261 §18.2.2), and what cannot be sent is told as such.
-        if let FlowEvent::SendFailed { token, path, error } = event {
-            match Named::of(token.0) {
+        match event {
+            FlowEvent::SendFailed { token, path, error } => match Named::of(token.0) {
                 Some(Named::Client(key)) => self.client_send_failed(now, key, &path, error, out),
                 Some(Named::Server(key)) => self.server_send_failed(now, key, error, out),
                 Some(Named::Pending(_)) | None => {}
+            },
+            FlowEvent::Ready { token, path } => {
+                if let Some(Named::Client(key)) = Named::of(token.0) {
+                    self.ready(now, key, path, out);
+                }
             }
+            FlowEvent::Opened { .. } | FlowEvent::Closed { .. } => {}
         }
     }
 
@@ -191,6 +204,7 @@ impl Transactions {
                 Due::Client(key, timer) => self.client_fired(now, key, timer, out),
                 Due::Server(key, timer) => self.server_fired(now, key, timer, out),
                 Due::Settle(waiting) => self.settle(now, waiting, out),
+                Due::Race(key) => self.next_runner(now, key, out),
             }
         }
     }
@@ -265,10 +279,14 @@ impl Transactions {
         self.servers.get(tx.0).map(|entry| entry.path)
     }
 
-    /// The way on which a client transaction's request was sent last; `None` while it waits for DNS.
+    /// The way on which a client transaction's request was sent last; `None` while it waits for DNS
+    /// or a connection.
     #[must_use]
     pub fn client_path(&self, tx: ClientTx) -> Option<Path> {
-        self.clients.get(tx.0).filter(|entry| entry.waiting.is_none()).map(|entry| entry.path)
+        self.clients
+            .get(tx.0)
+            .filter(|entry| entry.waiting.is_none() && entry.race.is_none())
+            .map(|entry| entry.path)
     }
 
     fn arm(&mut self, now: Instant, due: Due, after: Duration) {
@@ -280,7 +298,7 @@ impl Transactions {
             Due::Server(key, timer) => {
                 self.servers.get_mut(key).map(|entry| (&mut entry.running, timer.slot()))
             }
-            Due::Settle(Named::Client(key)) => {
+            Due::Settle(Named::Client(key)) | Due::Race(key) => {
                 self.clients.get_mut(key).map(|entry| (&mut entry.running, Slot::Pace))
             }
             Due::Settle(Named::Pending(key)) => {

@@ -1,6 +1,6 @@
 //! What has no transaction: ACK for 2xx, answers to what we refuse to remember (RFC 3261 §8.2.7, §16.11, §17.1.1.3).
 
-use super::attempt::via;
+use super::attempt::{Place, listener, via};
 use super::client::add_max_forwards;
 use super::{Due, Named, Running, Transactions};
 use crate::branch;
@@ -12,6 +12,7 @@ use sip_message::{Request, Response, StatusCode};
 use sip_transport::resolve::{Progress, Resolution};
 use sip_transport::response::{NoWay, path_of, way};
 use sip_transport::{Answer, Outbox, Path, Query, Token, Transmit};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 /// A request that waits for DNS.
@@ -37,13 +38,13 @@ impl Transactions {
         out: &mut impl Outbox<Event>,
     ) -> Result<(), SendError> {
         add_max_forwards(&mut request);
-        let (mut places, waiting) = self.places(&request, target);
+        let (places, waiting) = self.places(&request, target);
         let Some(mut resolution) = waiting else {
-            self.send_to_first(request, places.make_contiguous(), out);
+            self.send_to_first(request, places, out);
             return Ok(());
         };
         if !matches!(resolution.progress(), Progress::Waiting(_)) {
-            self.finish(request, &resolution, out);
+            self.send_to_first(request, places_of(resolution.progress()), out);
             return Ok(());
         }
         if self.pending.len() >= self.limits.stateless_pending {
@@ -93,31 +94,19 @@ impl Transactions {
             Progress::Waiting(Some(patience)) => self.arm(now, Due::Settle(Named::Pending(key)), patience),
             Progress::Done(_) | Progress::Failed(_) => {
                 if let Some(pending) = self.pending.remove(key) {
-                    self.finish(pending.request, &pending.resolution, out);
+                    let mut places = places_of(progress);
+                    self.dead.last(now, &mut places);
+                    self.send_to_first(pending.request, places, out);
                 }
             }
         }
     }
 
-    fn finish(&mut self, request: Request, resolution: &Resolution, out: &mut impl Outbox<Event>) {
-        if let Progress::Done(candidates) = resolution.progress() {
-            let places: Vec<Path> =
-                candidates.into_iter().map(|place| Path::to(place.transport, place.remote)).collect();
-            self.send_to_first(request, &places, out);
-        } else {
-            self.counters.failed = self.counters.failed.saturating_add(1);
-        }
-    }
-
-    fn send_to_first(&mut self, mut request: Request, places: &[Path], out: &mut impl Outbox<Event>) {
+    fn send_to_first(&mut self, mut request: Request, places: VecDeque<Place>, out: &mut impl Outbox<Event>) {
         let nonce = self.rng.number();
-        let usable = places.iter().find_map(|path| {
-            let local = match path.flow {
-                Some(_) => self.locals.at(path),
-                None => self.locals.for_path(path.transport, path.remote),
-            };
-            local.map(|local| (*path, local))
-        });
+        let usable = places
+            .iter()
+            .find_map(|Place { path, .. }| listener(&self.locals, path).map(|local| (*path, local)));
         let Some((path, local)) = usable else {
             self.counters.failed = self.counters.failed.saturating_add(1);
             return;
@@ -164,5 +153,13 @@ impl Transactions {
         let way = way(via, path);
         let payload = response.to_bytes();
         out.transmit(Transmit { path: way.path, payload, reopen: way.reopen, token: Token::NONE });
+    }
+}
+
+/// What was found; nothing if that failed.
+fn places_of(progress: Progress) -> VecDeque<Place> {
+    match progress {
+        Progress::Done(candidates) => candidates.into_iter().map(Place::from).collect(),
+        Progress::Waiting(_) | Progress::Failed(_) => VecDeque::new(),
     }
 }

@@ -286,7 +286,7 @@ impl Resolution {
         let (default, port) = (self.default, self.wish.port);
         if let Some(ip) = parse_ip(&self.wish.target) {
             let port = port.unwrap_or(default.default_port());
-            self.push(default, SocketAddr::new(ip, port), 0);
+            self.push(default, &[SocketAddr::new(ip, port)], 0);
         } else if port.is_some() {
             self.look_up_target();
         } else if let Some(named) = self.wish.named {
@@ -418,23 +418,25 @@ impl Resolution {
             } else if addresses.is_empty() {
                 self.trouble = Some(Unreachable::Name { name: host.name.clone(), error: host.error() });
             }
-            for ip in addresses {
-                self.push(host.transport, SocketAddr::new(ip, host.port), number);
-            }
+            let addresses: Vec<SocketAddr> =
+                addresses.into_iter().map(|ip| SocketAddr::new(ip, host.port)).collect();
+            self.push(host.transport, &addresses, number);
         }
     }
 
-    /// Adds an address, for a large request over TCP first (RFC 3261 §18.1.1: and over UDP when that fails).
-    fn push(&mut self, transport: Transport, remote: SocketAddr, host: u16) {
-        let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+    /// Adds the addresses of a host, for a large request over TCP first (RFC 3261 §18.1.1: and over UDP when that
+    /// fails).
+    fn push(&mut self, transport: Transport, addresses: &[SocketAddr], host: u16) {
         for transport in self.stand_ins(transport).iter().copied().chain([transport]) {
-            let candidate = Candidate { transport, remote, host };
-            if !self.need.supported.contains(transport, remote.is_ipv4()) {
-                self.trouble.get_or_insert(Unreachable::NoLocal(transport));
-            } else if self.found.len() < MAX_CANDIDATES
-                && !self.found.iter().any(|known| (known.transport, known.remote) == (transport, remote))
-            {
-                self.found.push(candidate);
+            for remote in addresses {
+                let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+                if !self.need.supported.contains(transport, remote.is_ipv4()) {
+                    self.trouble.get_or_insert(Unreachable::NoLocal(transport));
+                } else if self.found.len() < MAX_CANDIDATES
+                    && !self.found.iter().any(|known| (known.transport, known.remote) == (transport, remote))
+                {
+                    self.found.push(Candidate { transport, remote, host });
+                }
             }
         }
     }

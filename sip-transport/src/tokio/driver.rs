@@ -454,6 +454,17 @@ impl<C: Core + Send + 'static> Shared<C> {
         let at = state.wire.tap_time();
         let Some(connection) = state.wire.table.get_mut(flow) else { return };
         let path = connection.path;
+        if payload.is_empty() {
+            // Nothing to send: somebody wants to know when it stands (RFC 8305 §5).
+            let event = match &connection.stream {
+                Some(_) => FlowEvent::Ready { token, path },
+                None if connection.awaited_by.len() < self.limits.send_queue => {
+                    return connection.awaited_by.push(token);
+                }
+                None => FlowEvent::SendFailed { token, path, error: SendError::QueueFull },
+            };
+            return state.events.push_back(event);
+        }
         let mut rest = payload.clone();
         if connection.queue.is_empty()
             && let Some(stream) = &connection.stream
@@ -486,8 +497,9 @@ pub(super) fn close<C>(state: &mut State<C>, flow: FlowId, reason: CloseReason) 
         CloseReason::Error(error) => error,
         _ => SendError::Closed,
     };
-    for waiting in connection.queue {
-        state.events.push_back(FlowEvent::SendFailed { token: waiting.token, path, error });
+    let waiting = connection.queue.into_iter().map(|waiting| waiting.token);
+    for token in waiting.chain(connection.awaited_by) {
+        state.events.push_back(FlowEvent::SendFailed { token, path, error });
     }
     if connection.stream.is_some() {
         tracing::debug!(%path, %reason, "connection closed");
