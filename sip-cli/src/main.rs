@@ -1,4 +1,4 @@
-//! The `sip` program: phone, call, server and demonstration on the command line.
+//! The `sip` program: phone, call, server, next hops and demonstration on the command line.
 //!
 //! Each subcommand is a module. They share the exit codes ([`exit`]), what is said on standard output ([`output`])
 //! and the reaction to Ctrl-C ([`interrupt`]).
@@ -13,6 +13,7 @@ mod keys;
 mod media;
 mod output;
 mod phone;
+mod resolve;
 mod server;
 
 use std::process::ExitCode;
@@ -52,6 +53,7 @@ async fn run(cli: Cli) -> Result<Code, Failure> {
         Command::Server(args) => server::run(args, output, interrupt).await,
         Command::Phone(args) => phone::run(args, output, interrupt).await,
         Command::Call(args) => call::run(args, output, interrupt).await,
+        Command::Resolve(args) => resolve::run(args, output, interrupt).await,
     }
 }
 
