@@ -1,4 +1,4 @@
-//! The `sip` program: phone, call, server and demonstration on the command line.
+//! The `sip` program: phone, call, server, messages and next hops explained, and a demonstration on the command line.
 //!
 //! Each subcommand is a module. They share the exit codes ([`exit`]), what is said on standard output ([`output`])
 //! and the reaction to Ctrl-C ([`interrupt`]).
@@ -15,6 +15,7 @@ mod ladder;
 mod media;
 mod output;
 mod phone;
+mod resolve;
 mod server;
 
 use std::process::ExitCode;
@@ -55,6 +56,7 @@ async fn run(cli: Cli) -> Result<Code, Failure> {
         Command::Phone(args) => phone::run(args, output, interrupt).await,
         Command::Call(args) => call::run(args, output, interrupt).await,
         Command::Inspect(args) => inspect::run(&args, output),
+        Command::Resolve(args) => resolve::run(args, output, interrupt).await,
     }
 }
 

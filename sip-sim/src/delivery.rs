@@ -156,7 +156,7 @@ impl Sim {
         };
         // The first bytes of the opener follow the handshake.
         let ends = [end(node, ours, later(opened, there)), end(to, theirs, opened)];
-        let connection = self.streams.insert(Connection { ends });
+        let connection = self.streams.insert(Connection { opened, ends });
         let event = FlowEvent::Opened { path: theirs };
         self.schedule(accepted, Happening::Flow { node: to, event });
         self.schedule(opened, Happening::Flow { node, event: FlowEvent::Opened { path: ours } });
@@ -166,6 +166,12 @@ impl Sim {
     fn send_segment(&mut self, id: u64, side: usize, payload: Bytes, token: Token) {
         let now = self.now;
         let Some(connection) = self.streams.get_mut(id) else { return };
+        if payload.is_empty() {
+            let End { node, path, .. } = *connection.end(side);
+            let at = connection.opened.max(now);
+            let event = FlowEvent::Ready { token, path };
+            return self.schedule(at, Happening::Flow { node, event });
+        }
         let (from, to) = (connection.end(side).node, connection.end(1 - side).node);
         let end = connection.end_mut(side);
         let path = end.path;

@@ -572,7 +572,7 @@ impl Sim {
                 } else {
                     (delay, self.zone.answer(&query.question))
                 };
-                let answer = Answer { key: query.key, records };
+                let answer = Answer { key: query.key, question: query.question, records };
                 self.schedule(later(self.now, delay), Happening::Answer { node, answer });
             } else {
                 let timeout = core.poll_timeout();

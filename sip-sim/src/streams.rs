@@ -22,6 +22,8 @@ pub(crate) struct End {
 
 #[derive(Debug)]
 pub(crate) struct Connection {
+    /// When the opener knows that it stands.
+    pub(crate) opened: Instant,
     /// The end that opened it, and the one that accepted.
     pub(crate) ends: [End; 2],
 }

@@ -314,7 +314,7 @@ fn names_are_answered_from_the_zone_late_or_not_at_all() {
     let ask = |key, question| Query { key: QueryKey(key), question };
     sim.with(alice, |alice, _| {
         alice.queries.push_back(ask(1, Question::Srv("_sip._udp.example.com.".into())));
-        alice.queries.push_back(ask(2, Question::Addresses("nowhere.example".into())));
+        alice.queries.push_back(ask(2, Question::A("nowhere.example".into())));
     });
     assert!(sim.run_until_idle(MINUTE));
     let answered = &sim.node(alice).answered;
@@ -322,9 +322,7 @@ fn names_are_answered_from_the_zone_late_or_not_at_all() {
     assert_eq!(answered[1].1.records, Err(ResolveError::NotFound));
 
     sim.set_dns(DnsConditions { loss: 1.0, ..DnsConditions::default() });
-    sim.with(alice, |alice, _| {
-        alice.queries.push_back(ask(3, Question::Addresses("sip.example.com".into())))
-    });
+    sim.with(alice, |alice, _| alice.queries.push_back(ask(3, Question::A("sip.example.com".into()))));
     assert!(sim.run_until_idle(MINUTE));
     let (at, answer) = &sim.node(alice).answered[2];
     assert_eq!(answer.records, Err(ResolveError::TimedOut));

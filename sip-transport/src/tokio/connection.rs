@@ -122,8 +122,11 @@ pub(super) fn open<C: Core + Send + 'static>(
             connection.path = path;
             connection.stream = Some(stream.clone());
             connection.last_activity = now;
+            let awaited_by = std::mem::take(&mut connection.awaited_by);
             add(&mut state.wire.counters.opened);
             state.events.push_back(FlowEvent::Opened { path });
+            let ready = awaited_by.into_iter().map(|token| FlowEvent::Ready { token, path });
+            state.events.extend(ready);
             true
         });
         if opened {

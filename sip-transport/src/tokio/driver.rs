@@ -321,20 +321,21 @@ impl<C: Core + Send + 'static> Shared<C> {
         let Query { key, question } = query;
         if state.wire.queries >= self.limits.queries {
             add(&mut state.wire.counters.queries_refused);
-            return state.answers.push_back(Answer { key, records: Err(ResolveError::TooMany) });
+            return state.answers.push_back(Answer { key, question, records: Err(ResolveError::TooMany) });
         }
         state.wire.queries = state.wire.queries.saturating_add(1);
         let shared = self.clone();
         let mut life = self.life();
         self.spawn(async move {
-            let asked = ::tokio::time::timeout(shared.limits.query, shared.resolver.resolve(question));
+            let asked =
+                ::tokio::time::timeout(shared.limits.query, shared.resolver.resolve(question.clone()));
             let records = ::tokio::select! {
                 records = asked => records.unwrap_or(Err(ResolveError::TimedOut)),
                 () = Self::closing(&mut life) => return,
             };
             shared.enter(|state, now| {
                 state.wire.queries = state.wire.queries.saturating_sub(1);
-                state.core.resolved(now, Answer { key, records });
+                state.core.resolved(now, Answer { key, question, records });
             });
         });
     }
@@ -453,6 +454,17 @@ impl<C: Core + Send + 'static> Shared<C> {
         let at = state.wire.tap_time();
         let Some(connection) = state.wire.table.get_mut(flow) else { return };
         let path = connection.path;
+        if payload.is_empty() {
+            // Nothing to send: somebody wants to know when it stands (RFC 8305 §5).
+            let event = match &connection.stream {
+                Some(_) => FlowEvent::Ready { token, path },
+                None if connection.awaited_by.len() < self.limits.send_queue => {
+                    return connection.awaited_by.push(token);
+                }
+                None => FlowEvent::SendFailed { token, path, error: SendError::QueueFull },
+            };
+            return state.events.push_back(event);
+        }
         let mut rest = payload.clone();
         if connection.queue.is_empty()
             && let Some(stream) = &connection.stream
@@ -485,8 +497,9 @@ pub(super) fn close<C>(state: &mut State<C>, flow: FlowId, reason: CloseReason) 
         CloseReason::Error(error) => error,
         _ => SendError::Closed,
     };
-    for waiting in connection.queue {
-        state.events.push_back(FlowEvent::SendFailed { token: waiting.token, path, error });
+    let waiting = connection.queue.into_iter().map(|waiting| waiting.token);
+    for token in waiting.chain(connection.awaited_by) {
+        state.events.push_back(FlowEvent::SendFailed { token, path, error });
     }
     if connection.stream.is_some() {
         tracing::debug!(%path, %reason, "connection closed");

@@ -14,13 +14,17 @@ mod connection;
 mod datagram;
 mod dns;
 mod driver;
+#[cfg(feature = "dns")]
+mod hickory;
 mod listen;
+mod locate;
 mod table;
 mod tap;
 
-#[cfg(feature = "dns")]
-pub use dns::{DnsResolver, NoNameServers};
 pub use dns::{Resolve, Resolving, SystemResolver, default_resolver};
 pub use driver::{Driver, Handle, Options};
+#[cfg(feature = "dns")]
+pub use hickory::{DnsResolver, NoNameServers};
 pub use listen::{BindError, Listen, ListenError, Sockets};
+pub use locate::locate;
 pub use tap::Tap;

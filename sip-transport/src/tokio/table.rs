@@ -29,6 +29,8 @@ pub(super) struct Connection {
     /// Wakes the task of the connection: something waits to be written, or the connection left the table.
     pub(super) wake: Arc<Notify>,
     pub(super) last_activity: Instant,
+    /// Who wants to know when it stands.
+    pub(super) awaited_by: Vec<Token>,
     accepted: bool,
 }
 
@@ -115,6 +117,7 @@ impl Table {
             queued_bytes: 0,
             wake: wake.clone(),
             last_activity: now,
+            awaited_by: Vec::new(),
             accepted,
         };
         self.by_remote.insert((path.transport, path.remote), flow);
