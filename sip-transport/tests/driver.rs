@@ -54,7 +54,13 @@ impl Core for Echo {
                     let way = response::path_of(&answer, &received.path).unwrap();
                     let payload = answer.to_bytes();
                     let token = Token(u64::from(number));
-                    self.transmits.push_back(Transmit { path: way.path, payload, reopen: way.reopen, token });
+                    self.transmits.push_back(Transmit {
+                        path: way.path,
+                        payload,
+                        reopen: way.reopen,
+                        domain: None,
+                        token,
+                    });
                 }
                 let _ = self.seen.send(Seen::Request(number, received.path));
             }
@@ -176,7 +182,13 @@ fn text(transport: Transport, sent_by: SocketAddr, number: u32) -> String {
 
 fn options(transport: Transport, from: SocketAddr, to: SocketAddr, number: u32) -> Transmit {
     let payload = text(transport, from, number).into();
-    Transmit { path: Path::to(transport, to), payload, reopen: None, token: Token(u64::from(number)) }
+    Transmit {
+        path: Path::to(transport, to),
+        payload,
+        reopen: None,
+        domain: None,
+        token: Token(u64::from(number)),
+    }
 }
 
 async fn there_and_back(address: &str, transport: Transport) {
@@ -288,7 +300,7 @@ async fn a_response_reopens_a_connection_that_is_gone() {
 
     let answer = |reopen| {
         let payload = "SIP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n".into();
-        Transmit { path, payload, reopen, token: Token(5) }
+        Transmit { path, payload, reopen, domain: None, token: Token(5) }
     };
     bob.send(answer(Some(sent_by)));
     let (mut accepted, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();

@@ -12,12 +12,22 @@ use sip_message::{Method, Request, Response};
 use sip_transport::resolve::{MAX_DATAGRAM_REQUEST, Need, Resolution, Step};
 use sip_transport::{Local, Outbox, Path, Query, Records, ResolveError, Token, Transmit, Transport};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What our Via adds to a request, at most: needed before it is known which listener will stand in it.
 const VIA_ROOM: usize = 160;
 
 impl Transactions {
+    /// The host that has to be proven where the way to a target is secure (RFC 5922 §7.3). Only hosts that can speak over
+    /// more than UDP and TCP need to remember it.
+    pub(super) fn domain_of(&self, target: &Target) -> Option<Arc<str>> {
+        let Target::Uri(uri) = target else { return None };
+        let supported = self.locals.supported();
+        let needed = [Transport::Tls, Transport::Ws, Transport::Wss].into_iter().any(|t| supported.any(t));
+        needed.then(|| uri.host().into())
+    }
+
     /// The places that a target names, or the resolution that will name them.
     pub(super) fn places(
         &mut self,
@@ -180,7 +190,8 @@ impl Transactions {
         {
             let (path, payload) = (previous.path, previous.ack.clone());
             entry.previous.push(previous);
-            out.transmit(Transmit { path, payload, reopen: None, token: Token::NONE });
+            let domain = entry.domain.clone();
+            out.transmit(Transmit { path, payload, reopen: None, domain, token: Token::NONE });
         }
         true
     }
@@ -204,6 +215,7 @@ impl ClientEntry {
         let mut entry = Self::new(request, invite.path);
         entry.payload = payload;
         entry.nonce = invite.nonce;
+        entry.domain.clone_from(&invite.domain);
         entry.cancels = Some(invite_key);
         entry
     }

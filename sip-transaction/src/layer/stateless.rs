@@ -12,12 +12,14 @@ use sip_message::{Request, Response, StatusCode};
 use sip_transport::resolve::{Resolution, Step};
 use sip_transport::response::{NoWay, path_of, way};
 use sip_transport::{Outbox, Path, Query, Records, ResolveError, Token, Transmit};
+use std::sync::Arc;
 
 /// A request that waits for DNS.
 #[derive(Debug)]
 pub(super) struct Pending {
     request: Request,
     resolution: Box<Resolution>,
+    domain: Option<Arc<str>>,
 }
 
 impl Transactions {
@@ -34,19 +36,20 @@ impl Transactions {
         out: &mut impl Outbox<Event>,
     ) -> Result<(), SendError> {
         add_max_forwards(&mut request);
+        let domain = self.domain_of(&target);
         let (mut places, waiting) = self.places(&request, target);
         let Some(resolution) = waiting else {
-            self.send_to_first(request, places.make_contiguous(), out);
+            self.send_to_first(request, places.make_contiguous(), domain, out);
             return Ok(());
         };
         match resolution.step() {
-            Step::Done(_) | Step::Failed(_) => self.finish(request, &resolution, out),
+            Step::Done(_) | Step::Failed(_) => self.finish(Pending { request, resolution, domain }, out),
             Step::Ask(question) => {
                 if self.pending.len() >= self.limits.stateless_pending {
                     let reason = Unsendable::TooMany(self.limits.stateless_pending);
                     return Err(SendError { request: Box::new(request), reason });
                 }
-                let key = self.pending.insert(Pending { request, resolution });
+                let key = self.pending.insert(Pending { request, resolution, domain });
                 out.query(Query { key: Named::Pending(key).query(), question });
             }
         }
@@ -64,21 +67,28 @@ impl Transactions {
         if let Step::Ask(question) = pending.resolution.step() {
             out.query(Query { key: Named::Pending(key).query(), question });
         } else if let Some(pending) = self.pending.remove(key) {
-            self.finish(pending.request, &pending.resolution, out);
+            self.finish(pending, out);
         }
     }
 
-    fn finish(&mut self, request: Request, resolution: &Resolution, out: &mut impl Outbox<Event>) {
+    fn finish(&mut self, pending: Pending, out: &mut impl Outbox<Event>) {
+        let Pending { request, resolution, domain } = pending;
         if let Step::Done(candidates) = resolution.step() {
             let places: Vec<Path> =
                 candidates.into_iter().map(|place| Path::to(place.transport, place.remote)).collect();
-            self.send_to_first(request, &places, out);
+            self.send_to_first(request, &places, domain, out);
         } else {
             self.counters.failed = self.counters.failed.saturating_add(1);
         }
     }
 
-    fn send_to_first(&mut self, mut request: Request, places: &[Path], out: &mut impl Outbox<Event>) {
+    fn send_to_first(
+        &mut self,
+        mut request: Request,
+        places: &[Path],
+        domain: Option<Arc<str>>,
+        out: &mut impl Outbox<Event>,
+    ) {
         let nonce = self.rng.number();
         let usable = places.iter().find_map(|path| {
             let local = match path.flow {
@@ -94,7 +104,13 @@ impl Transactions {
         request.headers.push_front(&via(local, path.transport, &branch::mint(Key::NONE, nonce)));
         let path = if path.flow.is_some() { path } else { Path { local: local.bound, ..path } };
         self.counters.sent = self.counters.sent.saturating_add(1);
-        out.transmit(Transmit { path, payload: request.to_bytes(), reopen: None, token: Token::NONE });
+        out.transmit(Transmit {
+            path,
+            payload: request.to_bytes(),
+            reopen: None,
+            domain,
+            token: Token::NONE,
+        });
     }
 
     /// Sends a response without a transaction, on the way that its top Via and the path of its request tell
@@ -110,7 +126,13 @@ impl Transactions {
     ) -> Result<(), NoWay> {
         let way = path_of(response, request_path)?;
         let payload = response.to_bytes();
-        out.transmit(Transmit { path: way.path, payload, reopen: way.reopen, token: Token::NONE });
+        out.transmit(Transmit {
+            path: way.path,
+            payload,
+            reopen: way.reopen,
+            domain: None,
+            token: Token::NONE,
+        });
         Ok(())
     }
 
@@ -132,6 +154,12 @@ impl Transactions {
         let Ok(response) = builder.build() else { return };
         let way = way(via, path);
         let payload = response.to_bytes();
-        out.transmit(Transmit { path: way.path, payload, reopen: way.reopen, token: Token::NONE });
+        out.transmit(Transmit {
+            path: way.path,
+            payload,
+            reopen: way.reopen,
+            domain: None,
+            token: Token::NONE,
+        });
     }
 }

@@ -418,13 +418,13 @@ impl<C: Core + Send + 'static> Shared<C> {
     }
 
     fn send_stream(self: &Arc<Self>, state: &mut State<C>, transmit: Transmit, now: Instant) {
-        let Transmit { mut path, payload, reopen, token } = transmit;
+        let Transmit { mut path, payload, reopen, domain, token } = transmit;
         if let Some(flow) = path.flow {
             if state.wire.table.get_mut(flow).is_some() {
                 return self.write(state, flow, payload, token, now);
             }
             let Some(remote) = reopen else {
-                let transmit = Transmit { path, payload, reopen, token };
+                let transmit = Transmit { path, payload, reopen, domain, token };
                 return fail(state, transmit, SendError::Closed);
             };
             // RFC 3261 §18.2.2: the connection is gone, open one to where the peer listens.
@@ -433,7 +433,7 @@ impl<C: Core + Send + 'static> Shared<C> {
         if let Some(flow) = state.wire.table.to_remote(path.transport, path.remote) {
             return self.write(state, flow, payload, token, now);
         }
-        let transmit = Transmit { path, payload, reopen: None, token };
+        let transmit = Transmit { path, payload, reopen: None, domain, token };
         let Some(local) = self.locals.for_path(path.transport, path.remote) else {
             return fail(state, transmit, SendError::NoLocal);
         };
