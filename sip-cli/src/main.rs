@@ -14,6 +14,7 @@ mod media;
 mod output;
 mod phone;
 mod server;
+mod tls;
 
 use std::process::ExitCode;
 

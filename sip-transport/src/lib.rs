@@ -74,14 +74,19 @@
 
 pub mod capture;
 pub mod core;
+#[cfg(feature = "tls")]
+pub mod identity;
 pub mod ingress;
 pub mod limits;
 pub mod locals;
 pub mod path;
+pub mod proxy_protocol;
 pub mod resolve;
 pub mod response;
 #[cfg(feature = "tokio")]
 pub mod tokio;
+#[cfg(feature = "ws")]
+pub mod websocket;
 
 pub use crate::core::{Answer, Core, Outbox, Query, QueryKey, Question, Queues, Records, ResolveError, Srv};
 pub use crate::locals::{Local, Locals, Supported};

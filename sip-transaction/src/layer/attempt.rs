@@ -203,9 +203,11 @@ fn is_udp_twin(tcp: &Path, other: &Path) -> bool {
 
 /// Our Via (RFC 3261 §18.1.1, RFC 3581 §3).
 pub(super) fn via(local: &Local, transport: Transport, branch: &str) -> Via {
-    Via::new(transport.as_str(), &local.host, Some(local.port))
+    let via = Via::new(transport.as_str(), &local.host, Some(local.port))
         .with_param("rport", None)
-        .with_param("branch", Some(branch))
+        .with_param("branch", Some(branch));
+    // RFC 5923 §5: who has a certificate to show offers his connection for the other direction too.
+    if local.alias { via.with_param("alias", None) } else { via }
 }
 
 impl ClientEntry {
