@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::tls::TlsArgs;
+
 /// What `--help` says about exit codes; the codes themselves are in [`crate::exit`].
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -80,18 +82,21 @@ const SERVER_EXAMPLES: &str = "\
 Examples:
   sip server --domain example.com --users users.txt
   sip server --listen udp:192.0.2.1:5060 --domain example.com --users users.txt
+  sip server --listen tls:0.0.0.0:5061 --tls-cert example.com.pem --tls-key example.com.key --domain example.com \
+      --users users.txt
   sip server --listen udp:127.0.0.1:0 --domain example.com --no-auth
   sip server --listen udp:127.0.0.1:0 --no-auth --next-hop 'sip:127.0.0.1:5070'
 
 The file of users has a line `name:password` for each; lines with # are comments.
 Port 0 takes a free port. The first lines of output name every listener: `listening udp:127.0.0.1:40123`.
-Ctrl-C ends it.";
+With TLS, SIGHUP reads the certificates again; connections stay. Ctrl-C ends it.";
 
 /// `sip server`.
 #[derive(Debug, Args)]
 #[command(after_help = SERVER_EXAMPLES)]
 pub(crate) struct ServerArgs {
-    /// Where to listen: udp:ADDRESS:PORT or tcp:ADDRESS:PORT, IPv6 addresses in brackets; several times if needed.
+    /// Where to listen: udp:ADDRESS:PORT, and tcp:, tls:, ws: (WebSocket), wss: alike, IPv6 addresses in brackets; several
+    /// times if needed.
     #[arg(long, value_name = "udp:ADDRESS:PORT", default_values = ["udp:0.0.0.0:5060", "tcp:0.0.0.0:5060"])]
     pub(crate) listen: Vec<String>,
 
@@ -119,6 +124,19 @@ pub(crate) struct ServerArgs {
     /// Do not ask to stay in the path of dialogs (Record-Route).
     #[arg(long)]
     pub(crate) no_record_route: bool,
+
+    /// Over WebSocket, take connections from web pages of this origin only (https://phone.example.com); several times if
+    /// needed. Programs that are no browsers are not bound by it.
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) ws_origin: Vec<String>,
+
+    /// Balancers of connections in this network send the PROXY protocol's header (version 2), which is believed: for all
+    /// listeners but those of UDP; several times if needed.
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) proxy_protocol_from: Vec<sip_transport::proxy_protocol::Network>,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 }
 
 const PHONE_EXAMPLES: &str = "\
@@ -142,8 +160,9 @@ Ctrl-C hangs up, unregisters and ends it; once more ends it at once.";
 #[derive(Debug, Args)]
 #[command(after_help = PHONE_EXAMPLES)]
 pub(crate) struct PhoneArgs {
-    /// Where to listen: udp:ADDRESS:PORT or tcp:ADDRESS:PORT; several times if needed. UDP and TCP on free ports
-    /// if it is not given.
+    /// Where to listen: udp:ADDRESS:PORT, and tcp:, tls:, ws:, wss: alike; several times if needed. `wss:client:ADDRESS`
+    /// connects from there and listens nowhere. UDP and TCP on free ports, and what the registrar or proxy needs, if it is
+    /// not given.
     #[arg(long, value_name = "udp:ADDRESS:PORT")]
     pub(crate) listen: Vec<String>,
 
@@ -157,6 +176,9 @@ pub(crate) struct PhoneArgs {
 
     #[command(flatten)]
     pub(crate) account: Account,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 
     /// Seconds for which to register; refreshed in time.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
@@ -209,9 +231,12 @@ pub(crate) struct CallArgs {
     #[command(flatten)]
     pub(crate) account: Account,
 
-    /// Where to listen; UDP and TCP on free ports if it is not given.
+    /// Where to listen; UDP and TCP on free ports, and what the URI needs, if it is not given.
     #[arg(long, value_name = "udp:ADDRESS:PORT")]
     pub(crate) listen: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 
     /// Play this WAV file when answered; the call ends with it unless --for is given.
     #[arg(long, value_name = "FILE")]

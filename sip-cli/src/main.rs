@@ -17,6 +17,7 @@ mod output;
 mod phone;
 mod resolve;
 mod server;
+mod tls;
 
 use std::process::ExitCode;
 

@@ -56,6 +56,14 @@ impl Uri {
         Self::of("sip", user, host, port)
     }
 
+    /// The same with the scheme `sips`, which asks for TLS on each hop (§26.2.2).
+    ///
+    /// # Errors
+    /// If the host is none.
+    pub fn sips(user: Option<&str>, host: &str, port: Option<u16>) -> Result<Self, ValueError> {
+        Self::of("sips", user, host, port)
+    }
+
     fn of(scheme: &str, user: Option<&str>, host: &str, port: Option<u16>) -> Result<Self, ValueError> {
         let mut text = String::from(scheme);
         text.push(':');

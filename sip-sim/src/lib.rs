@@ -21,7 +21,7 @@
 //!                 let answer = request.reply(StatusCode::OK).to_tag("b").build().unwrap();
 //!                 let way = response::path_of(&answer, &received.path).unwrap();
 //!                 let payload = answer.to_bytes();
-//!                 self.out.push(Transmit { path: way.path, payload, reopen: way.reopen, token: Token::NONE });
+//!                 self.out.push(Transmit { path: way.path, payload, reopen: way.reopen, domain: None, token: Token::NONE });
 //!             }
 //!             Message::Response(_) => self.responses += 1,
 //!         }
@@ -43,7 +43,7 @@
 //!     sim.with(alice, |alice, _now| {
 //!         let payload = "OPTIONS sip:bob@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
 //!             From: <sip:a@b>;tag=a\r\nTo: <sip:b@b>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n".into();
-//!         alice.out.push(Transmit { path: Path::to(Transport::Udp, b), payload, reopen: None, token: Token::NONE });
+//!         alice.out.push(Transmit { path: Path::to(Transport::Udp, b), payload, reopen: None, domain: None, token: Token::NONE });
 //!     });
 //!     assert!(sim.run_until_idle(Duration::from_secs(10)));
 //!     assert!(sim.node(alice).responses >= 1);

@@ -86,6 +86,8 @@ pub(super) const fn is_its_fault(error: SendError) -> bool {
         | SendError::Unreachable
         | SendError::TimedOut
         | SendError::Closed
+        | SendError::Tls(_)
+        | SendError::WebSocket(_)
         | SendError::Io(_) => true,
         SendError::QueueFull | SendError::TooLarge | SendError::NoLocal | SendError::TooManyConnections => {
             false
