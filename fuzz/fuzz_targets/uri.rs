@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sip_message::{ImPres, ServiceUrn, Uri};
+use sip_message::{ImPres, ServiceUrn, Tel, Uri};
 use sip_message::headers::{Contact, Header, NameAddr};
 
 fuzz_target!(|input: &[u8]| {
@@ -13,6 +13,10 @@ fuzz_target!(|input: &[u8]| {
     }
     if let Ok(contact) = Contact::parse(first) {
         let _ = (contact.q(), contact.expires());
+    }
+    if let Ok(tel) = first.parse::<Tel>() {
+        assert!(tel.equivalent(&tel) && tel.to_string().parse::<Tel>().is_ok_and(|again| again == tel));
+        let _ = (tel.digits(), tel.is_global(), tel.phone_context().is_some());
     }
     let Ok(mut one) = first.parse::<Uri>() else { return };
     assert_eq!(one.to_string(), first);
