@@ -561,7 +561,9 @@ impl Headers {
 
     /// Octets that [`Headers::write_to`] hands out.
     pub(crate) fn wire_len(&self) -> usize {
-        self.lines.iter().fold(0usize, |sum, line| sum.saturating_add(line.len as usize)).saturating_add(2)
+        let octets =
+            |line: &Line| (line.len as usize).saturating_add(if line.flags & UNENDED == 0 { 0 } else { 2 });
+        self.lines.iter().fold(2usize, |sum, line| sum.saturating_add(octets(line)))
     }
 
     /// Hands the octets in wire order to `sink`; neighbouring lines that were received come as one slice.

@@ -398,7 +398,7 @@ macro_rules! common {
                 out.extend_from_slice(&self.body.octets);
             }
 
-            /// Octets of the message on the wire; two more for each line that was cut off.
+            /// Octets of the message on the wire.
             fn wire_len(&self) -> usize {
                 self.start
                     .len()

@@ -183,6 +183,18 @@ proptest! {
         }
     }
 
+    /// A message that stops within a line gets that line's end.
+    #[test]
+    fn a_message_that_was_cut_off_is_written_whole(cut in any::<prop::sample::Index>()) {
+        let octets = &INVITE.as_bytes()[..1 + cut.index(INVITE.len())];
+        if let Ok(message) = Message::parse(octets.to_vec().into(), &Limits::default()) {
+            let whole = message.to_bytes();
+            let mut memory = vec![0; whole.len()];
+            prop_assert_eq!(message.write_into(&mut memory), Ok(whole.len()));
+            prop_assert_eq!(&memory[..], &whole[..]);
+        }
+    }
+
     #[test]
     fn push_and_pop_are_inverse(request in request(), via in via(), route in name_addr()) {
         let wire = request.to_bytes();

@@ -4,6 +4,8 @@
 //! sequence numbers and no handshake. Checksums are right, so no dissector complains.
 
 #[cfg(feature = "capture-read")]
+mod container;
+#[cfg(feature = "capture-read")]
 pub mod read;
 #[cfg(feature = "capture-read")]
 mod streams;

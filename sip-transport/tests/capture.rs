@@ -195,7 +195,7 @@ fn what_is_no_capture_or_damaged_is_an_error() {
     file.extend([0; 64]);
     let mut told = 0;
     let error = read(&file[..], |_| told += 1);
-    assert!(matches!(error, Err(ReadError::Damaged(at)) if at == end), "{error:?}");
+    assert!(matches!(error, Err(ReadError::Damaged(at)) if at == end as u64), "{error:?}");
     assert_eq!(told, 1, "what stands before the damage is told");
 }
 
@@ -208,6 +208,19 @@ fn a_capture_that_stops_in_half_a_packet_is_read_up_to_there() {
         let _ = read(&file[..cut], |_| told += 1);
         assert!(told <= 1);
     }
+}
+
+/// A block whose length is less than its own head, found by fuzzing; and an interface of a time that nobody can count.
+#[test]
+fn lengths_and_times_that_make_no_sense() {
+    let mut file = pcapng(false, 101, &[]);
+    let end = file.len() as u64;
+    file.extend([1, 0, 0, 0x80, 8, 0, 0, 0, 0, 0, 0, 0x76]);
+    assert!(matches!(read(&file[..], |_| panic!()), Err(ReadError::Damaged(at)) if at == end));
+    let mut file = pcapng(true, 101, &[one_datagram("192.0.2.1:5060", "192.0.2.2:5070")]);
+    let option = file.windows(5).position(|five| five == [0, 9, 0, 1, 9]).unwrap();
+    file[option + 4] = 0xff;
+    assert_eq!(all(&file).len(), 1);
 }
 
 /// Pipes give what they have.

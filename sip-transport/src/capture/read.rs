@@ -1,27 +1,19 @@
 //! Reads captures: pcap and pcapng files to the payloads of UDP datagrams and the octets of TCP streams.
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::container;
+use super::streams::{Segment, Streams};
 use bytes::Bytes;
 use etherparse::defrag::IpDefragPool;
 use etherparse::{
     EtherType, IpNumber, LaxNetSlice, LaxSlicedPacket, NetSlice, SlicedPacket, TcpSlice, TransportSlice,
     UdpSlice,
 };
-use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError};
 
-use super::streams::{Segment, Streams};
-
-/// Octets read from the file at once at first; it grows to [`LARGEST_BLOCK`] for larger blocks.
-const BUFFER: usize = 1 << 16;
-/// Packets are at most 64 KiB; blocks of other kinds (names, comments, secrets) may be larger, but a length beyond
-/// this is no capture.
-const LARGEST_BLOCK: usize = 16 << 20;
-/// Interfaces of one section whose link types are kept. A file can name any number of them.
-const INTERFACES: usize = 4_096;
 /// Packets in between after which the fragments of an IP packet that never got whole are forgotten.
 const FRAGMENTS_KEPT: u64 = 1_024;
 /// Forgetting walks over all that are kept, so it happens each so many packets.
@@ -66,10 +58,10 @@ pub enum ReadError {
     NoCapture,
     /// The file is damaged at some place.
     #[error("the capture is damaged {0} octets after its begin")]
-    Damaged(usize),
+    Damaged(u64),
     /// The input gave an error.
-    #[error("the capture cannot be read on")]
-    Input,
+    #[error("the capture cannot be read on: {0}")]
+    Input(#[from] io::Error),
 }
 
 /// Whether a file that begins so is a capture: pcap of either byte order and precision, or pcapng.
@@ -80,12 +72,7 @@ pub enum ReadError {
 /// ```
 #[must_use]
 pub fn is_capture(begin: &[u8]) -> bool {
-    const PCAP: [u32; 3] = [0xa1b2_c3d4, 0xa1b2_3c4d, 0xa1b2_cd34];
-    const PCAPNG: u32 = 0x0a0d_0d0a;
-    begin.first_chunk().is_some_and(|&magic| {
-        let (little, big) = (u32::from_le_bytes(magic), u32::from_be_bytes(magic));
-        PCAP.contains(&little) || PCAP.contains(&big) || big == PCAPNG
-    })
+    begin.first_chunk().is_some_and(|&magic| container::Kind::of(magic).is_some())
 }
 
 /// Reads the packets of a capture and puts fragments and streams together: IPv4 and IPv6, over Ethernet (VLAN tags
@@ -109,126 +96,9 @@ pub fn is_capture(begin: &[u8]) -> bool {
 /// When the file is none, or damaged; what stands before the damage has been told then.
 pub fn read(file: impl Read + Send, mut tell: impl FnMut(Captured)) -> Result<(), ReadError> {
     let mut packets = Packets::default();
-    let result = blocks(file, |at, link, data| packets.packet(at, link, data, &mut tell));
+    let result = container::packets(file, |at, link, data| packets.packet(at, link, data, &mut tell));
     packets.streams.finish(&mut tell);
     result
-}
-
-/// The packets of the file with their time and link type.
-fn blocks(
-    file: impl Read + Send,
-    mut packet: impl FnMut(Duration, Linktype, &[u8]),
-) -> Result<(), ReadError> {
-    let mut reader = pcap_parser::create_reader(BUFFER, Whole(file)).map_err(|error| match error {
-        PcapError::ReadError => ReadError::Input,
-        _ => ReadError::NoCapture,
-    })?;
-    let mut file = File::default();
-    let mut waiting_at = None;
-    loop {
-        match reader.next() {
-            Ok((length, block)) => {
-                file.block(&block, &mut packet);
-                reader.consume(length);
-            }
-            Err(PcapError::Eof) => return Ok(()),
-            Err(PcapError::Incomplete(_)) => {
-                let damaged = ReadError::Damaged(reader.consumed());
-                if reader.reader_exhausted() {
-                    // Captures that were stopped hard end in half a packet.
-                    return if file.any { Ok(()) } else { Err(damaged) };
-                }
-                // Without progress since the last refill, the block does not fit the buffer.
-                let held = (reader.consumed(), reader.data().len());
-                if waiting_at == Some(held) {
-                    let size = held.1.saturating_mul(2).max(BUFFER.saturating_mul(2));
-                    if size > LARGEST_BLOCK || !reader.grow(size) {
-                        return Err(damaged);
-                    }
-                }
-                waiting_at = Some(held);
-                reader.refill().map_err(|_| ReadError::Input)?;
-            }
-            Err(PcapError::ReadError) => return Err(ReadError::Input),
-            Err(_) => return Err(ReadError::Damaged(reader.consumed())),
-        }
-    }
-}
-
-/// Fills what it is asked to: the reader above takes a short read, as pipes give them, for the end of the file.
-struct Whole<R>(R);
-
-impl<R: Read> Read for Whole<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let mut filled = 0_usize;
-        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match self.0.read(rest) {
-                Ok(0) => break,
-                Ok(length) => filled = filled.saturating_add(length),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) if filled == 0 => return Err(error),
-                Err(_) => break, // the next read says it again
-            }
-        }
-        Ok(filled)
-    }
-}
-
-/// What a file has said about the packets to come.
-#[derive(Default)]
-struct File {
-    /// Link type, units of time in a second, seconds to add: of the one interface of a pcap file, or of each of
-    /// a pcapng section.
-    interfaces: Vec<(Linktype, u64, i64)>,
-    any: bool,
-}
-
-impl File {
-    fn block(&mut self, block: &PcapBlockOwned<'_>, packet: &mut impl FnMut(Duration, Linktype, &[u8])) {
-        self.any = true;
-        match block {
-            PcapBlockOwned::LegacyHeader(header) => {
-                let units = if header.is_nanosecond_precision() { 1_000_000_000 } else { 1_000_000 };
-                self.interfaces = vec![(header.network, units, 0)];
-            }
-            PcapBlockOwned::Legacy(block) => {
-                let Some(&(link, units, _)) = self.interfaces.first() else { return };
-                let at = Duration::from_secs(block.ts_sec.into())
-                    .saturating_add(fraction(block.ts_usec.into(), units));
-                packet(at, link, block.data);
-            }
-            PcapBlockOwned::NG(Block::SectionHeader(_)) => self.interfaces.clear(),
-            PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
-                if self.interfaces.len() < INTERFACES {
-                    let units = interface.ts_resolution().unwrap_or(1_000_000).max(1);
-                    self.interfaces.push((interface.linktype, units, interface.ts_offset()));
-                }
-            }
-            PcapBlockOwned::NG(Block::EnhancedPacket(block)) => {
-                let interface =
-                    usize::try_from(block.if_id).ok().and_then(|index| self.interfaces.get(index));
-                let Some(&(link, units, offset)) = interface else { return };
-                let stamp = u64::from(block.ts_high) << 32 | u64::from(block.ts_low);
-                let (seconds, rest) = (stamp.checked_div(units), stamp.checked_rem(units));
-                let seconds = seconds.unwrap_or(0).saturating_add_signed(offset);
-                let at = Duration::from_secs(seconds).saturating_add(fraction(rest.unwrap_or(0), units));
-                let length = usize::try_from(block.caplen).unwrap_or(usize::MAX).min(block.data.len());
-                packet(at, link, block.data.get(..length).unwrap_or_default());
-            }
-            PcapBlockOwned::NG(Block::SimplePacket(block)) => {
-                let Some(&(link, ..)) = self.interfaces.first() else { return };
-                let length = usize::try_from(block.origlen).unwrap_or(usize::MAX).min(block.data.len());
-                packet(Duration::ZERO, link, block.data.get(..length).unwrap_or_default());
-            }
-            PcapBlockOwned::NG(_) => {}
-        }
-    }
-}
-
-/// So many of the units of a second.
-fn fraction(count: u64, units: u64) -> Duration {
-    let nanoseconds = u128::from(count).saturating_mul(1_000_000_000).checked_div(u128::from(units));
-    Duration::from_nanos(nanoseconds.and_then(|n| u64::try_from(n).ok()).unwrap_or(0))
 }
 
 /// Where the network layer of a packet begins.
@@ -240,13 +110,13 @@ enum Network<'a> {
 
 impl<'a> Network<'a> {
     /// The link types of <https://www.tcpdump.org/linktypes.html> over which SIP is captured.
-    fn of(link: Linktype, data: &'a [u8]) -> Option<Network<'a>> {
+    fn of(link: u32, data: &'a [u8]) -> Option<Network<'a>> {
         let after = |length: usize| data.get(length..);
         let kind = |at: usize| {
             let octets = data.get(at..)?.first_chunk::<2>()?;
             Some(EtherType(u16::from_be_bytes(*octets)))
         };
-        Some(match link.0 {
+        Some(match link {
             1 => Network::Ethernet(data),
             0 | 108 => Network::Ip(after(4)?), // the address family, then IP
             12 | 14 | 101 | 228 | 229 => Network::Ip(data),
@@ -283,7 +153,7 @@ struct Packets {
 }
 
 impl Packets {
-    fn packet(&mut self, at: Duration, link: Linktype, data: &[u8], tell: &mut impl FnMut(Captured)) {
+    fn packet(&mut self, at: Duration, link: u32, data: &[u8], tell: &mut impl FnMut(Captured)) {
         self.count = self.count.saturating_add(1);
         if self.count.is_multiple_of(FRAGMENTS_SWEEP) {
             let oldest = self.count.saturating_sub(FRAGMENTS_KEPT);
