@@ -168,15 +168,14 @@ impl Headers {
         Ok(if line.flags & FOLDED == 0 { Cow::Borrowed(text) } else { Cow::Owned(unfold(text)) })
     }
 
-    /// The essential known names in wire order with their values, folds included; values that are no UTF-8 are left
-    /// out.
-    pub(crate) fn known_texts(&self) -> impl Iterator<Item = (u8, &str)> {
+    /// The essential known names in wire order with their values, folds included; none for values that are no UTF-8.
+    pub(crate) fn known_texts(&self) -> impl Iterator<Item = (u8, Option<&str>)> {
         // All lines are looked at for UTF-8 at once, which is cheaper than line by line, if none stands against it.
         let from =
             self.lines.iter().find(|line| line.flags & EDIT == 0).map_or(0, |line| line.start as usize);
         let to = self.lines.iter().rfind(|line| line.flags & EDIT == 0).map_or(0, Line::end);
         let together = core::str::from_utf8(self.received.get(from..to).unwrap_or_default()).ok();
-        self.lines.iter().filter(|line| is_essential(line.name)).filter_map(move |line| {
+        self.lines.iter().filter(|line| is_essential(line.name)).map(move |line| {
             let start = (line.start as usize).saturating_add(usize::from(line.value));
             let end = start.saturating_add(usize::from(line.value_len));
             let text = if line.flags & EDIT != 0 {
@@ -189,7 +188,7 @@ impl Headers {
             } else {
                 core::str::from_utf8(self.value_of(line)).ok()
             };
-            Some((line.name, text?))
+            (line.name, text)
         })
     }
 

@@ -11,6 +11,7 @@
 //! sockets only. Transactions over UDP notice by their timers.
 
 mod accept;
+mod batch;
 mod connection;
 mod datagram;
 mod dns;
