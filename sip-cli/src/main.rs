@@ -29,6 +29,10 @@ use exit::{Code, Failure};
 use interrupt::Interrupt;
 use output::Output;
 
+/// Messages are many small allocations: a fifth of a server's instructions with the system's allocator, a tenth with this.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
