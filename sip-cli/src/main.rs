@@ -29,7 +29,7 @@ use exit::{Code, Failure};
 use interrupt::Interrupt;
 use output::Output;
 
-/// Messages are many small allocations: a fifth of a server's instructions with the system's allocator, a tenth with this.
+/// A message is some dozens of small allocations, and this allocator makes them cheaper than the system's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
