@@ -53,8 +53,12 @@
 //! A failing seed is printed; `SIM_SEED=n` replays it alone and prints its [`Trace`], and `SIM_PCAP=file` writes what
 //! was sent for Wireshark.
 
+mod agenda;
 mod conditions;
 mod delivery;
+mod nat;
+mod network;
+mod node;
 mod random;
 mod seeds;
 mod sim;
@@ -62,8 +66,10 @@ mod streams;
 mod trace;
 mod zone;
 
-pub use conditions::{Conditions, DnsConditions};
+pub use conditions::{Burst, Conditions, DnsConditions};
+pub use nat::{NatId, NatKind};
+pub use node::{AnyNode, Node, NodeId};
 pub use seeds::{PCAP_VARIABLE, SEED_VARIABLE, for_each_seed, replayed_seed};
-pub use sim::{Counters, Node, NodeId, Sim};
+pub use sim::{Counters, Sim};
 pub use trace::{Entry, Fate, Trace, What};
 pub use zone::Zone;
