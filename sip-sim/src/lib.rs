@@ -56,10 +56,15 @@
 mod agenda;
 mod conditions;
 mod delivery;
+mod failure;
+mod invariants;
+mod ladder;
 mod nat;
 mod network;
 mod node;
 mod random;
+mod runs;
+mod script;
 mod seeds;
 mod sim;
 mod streams;
@@ -67,8 +72,12 @@ mod trace;
 mod zone;
 
 pub use conditions::{Burst, Conditions, DnsConditions};
+pub use invariants::{Invariants, Violation};
+pub use ladder::Ladder;
 pub use nat::{NatId, NatKind};
 pub use node::{AnyNode, Node, NodeId};
+pub use runs::{Run, Runs};
+pub use script::Script;
 pub use seeds::{PCAP_VARIABLE, SEED_VARIABLE, for_each_seed, replayed_seed};
 pub use sim::{Counters, Sim};
 pub use trace::{Entry, Fate, Trace, What};

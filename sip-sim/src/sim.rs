@@ -9,10 +9,10 @@ use sip_transport::{FlowEvent, FlowId, Path, SendError, Token, Transport, ingres
 
 use crate::agenda::{Happening, Scheduled, later};
 use crate::conditions::{Conditions, DnsConditions, Links};
+use crate::failure;
 use crate::nat::Nat;
 use crate::node::Host;
 use crate::random::Random;
-use crate::seeds::{PCAP_VARIABLE, replayed_seed};
 use crate::streams::Streams;
 use crate::trace::{Entry, Trace, What};
 use crate::zone::Zone;
@@ -206,9 +206,10 @@ impl Sim {
         &self.trace
     }
 
-    /// Whether to keep the trace (the default). Long runs of many messages may want to do without.
+    /// Whether to keep the trace (the default). Many long runs are quicker without; one that fails is run once more
+    /// with it.
     pub fn set_tracing(&mut self, on: bool) {
-        self.tracing = on;
+        self.tracing = on || failure::is_repeated();
     }
 
     /// Writes a remark into the trace.
@@ -318,19 +319,10 @@ impl std::fmt::Debug for Sim {
 }
 
 impl Drop for Sim {
-    /// A replayed run that failed shows what happened.
+    /// A run that failed shows what happened.
     fn drop(&mut self) {
-        if !std::thread::panicking() || replayed_seed().is_none() {
-            return;
-        }
-        eprintln!("the run with seed {}, up to {:?}:\n{}", self.seed, self.elapsed(), self.trace);
-        if let Some(file) = std::env::var_os(PCAP_VARIABLE) {
-            let written =
-                std::fs::File::create(&file).and_then(|out| self.trace.pcap(std::io::BufWriter::new(out)));
-            match written {
-                Ok(_) => eprintln!("its messages are in {}", file.display()),
-                Err(error) => eprintln!("cannot write {}: {error}", file.display()),
-            }
+        if std::thread::panicking() {
+            failure::keep(std::mem::take(&mut self.trace));
         }
     }
 }
