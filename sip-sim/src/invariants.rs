@@ -90,6 +90,14 @@ struct Asked {
     is_own: bool,
 }
 
+/// What a server did with an INVITE.
+#[derive(Debug)]
+struct Answered {
+    call: String,
+    /// Final responses: status and To tag.
+    finals: BTreeSet<(u16, String)>,
+}
+
 impl Invariants {
     /// Those of RFC 3261 with its own timers.
     #[must_use]
@@ -115,7 +123,7 @@ impl Invariants {
     #[must_use]
     pub fn check(&self, trace: &Trace) -> Vec<Violation> {
         let mut asked: BTreeMap<(usize, String), Asked> = BTreeMap::new();
-        let mut received: BTreeMap<(usize, String), (String, BTreeSet<(u16, String)>)> = BTreeMap::new();
+        let mut received: BTreeMap<(usize, String), Answered> = BTreeMap::new();
         let mut acks: BTreeSet<(usize, String)> = BTreeSet::new();
         for entry in &trace.entries {
             let Some(node) = entry.node.filter(|node| !self.excused.contains(node)) else { continue };
@@ -147,13 +155,15 @@ impl Invariants {
                     _ => {}
                 },
                 (Message::Request(request), false) if *request.method() == Method::Invite => {
-                    received.entry(key).or_insert_with(|| (facts.call, BTreeSet::new()));
+                    received
+                        .entry(key)
+                        .or_insert_with(|| Answered { call: facts.call, finals: BTreeSet::new() });
                 }
                 (Message::Response(response), out) if facts.cseq.method == Method::Invite => {
                     let status = response.status();
-                    if out && let Some((_, finals)) = received.get_mut(&key) {
+                    if out && let Some(answered) = received.get_mut(&key) {
                         if status.is_final() {
-                            finals.insert((status.code(), facts.tag));
+                            answered.finals.insert((status.code(), facts.tag));
                         }
                     } else if !out && let Some(asked) = asked.get_mut(&key) {
                         self.response_came(
@@ -169,7 +179,7 @@ impl Invariants {
         }
         let name = |node: usize| trace.nodes.get(node).cloned().unwrap_or_default();
         let mut broken = Vec::new();
-        for ((node, branch), (call, finals)) in received {
+        for ((node, branch), Answered { call, finals }) in received {
             let invite = format!("{call} ({branch})");
             let mut statuses: Vec<u16> = finals.iter().map(|(status, _)| *status).collect();
             let accepted = statuses.iter().filter(|status| **status < 300).count();
