@@ -107,7 +107,7 @@ impl Transactions {
             entry.places.push_front(place);
         }
         for place in losers {
-            self.dead.failed(now, &place.path);
+            self.dead.was_slow(now, &place.path);
         }
         self.launch(now, key, path, out);
     }
