@@ -13,6 +13,7 @@
 mod cancel;
 mod client;
 mod failover;
+mod forged;
 mod race;
 mod refused;
 mod server;
