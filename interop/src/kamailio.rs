@@ -18,10 +18,15 @@ pub struct Kamailio {
 impl Kamailio {
     /// Starts it on a free port.
     pub fn start(dir: &Dir) -> Self {
+        Self::with_config(dir, include_str!("../configs/kamailio.cfg"))
+    }
+
+    /// Starts it on a free port, which stands for `@PORT@` in the configuration.
+    pub fn with_config(dir: &Dir, config: &str) -> Self {
         let port = free_tcp_and_udp_port();
         let run = dir.file("kamailio");
         std::fs::create_dir_all(&run).expect("Kamailio's folder");
-        let config = include_str!("../configs/kamailio.cfg").replace("@PORT@", &port.to_string());
+        let config = config.replace("@PORT@", &port.to_string());
         let config = dir.write("kamailio.cfg", config);
         let arguments = [
             "-f".into(),

@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 
 use sip_message::{StatusCode, Uri};
+use sip_transport::Transport;
 use sip_transport::locals::parse_ip;
 use sip_ua::{CallError, Phone, RegisterError};
 
 use crate::args::Account;
 use crate::exit::{Code, Failure};
+use crate::tls::TlsArgs;
 
 /// Who calls when nobody is named (RFC 3261 §8.1.1.3).
 pub(crate) const ANONYMOUS: &str = "sip:anonymous@anonymous.invalid";
@@ -18,6 +20,8 @@ pub(crate) struct Identity<'a> {
     pub(crate) address: &'a str,
     /// Who we are to servers.
     pub(crate) account: &'a Account,
+    /// Certificates.
+    pub(crate) tls: &'a TlsArgs,
     /// Listeners; empty for the usual ones.
     pub(crate) listen: &'a [String],
     /// Seconds to register for.
@@ -43,15 +47,30 @@ impl Identity<'_> {
             builder = builder.proxy(proxy);
         }
         if self.listen.is_empty() {
-            for address in usual_listeners(proxy.as_deref().or(self.peer)) {
+            let first = proxy.as_deref().or(self.peer);
+            for address in usual_listeners(first) {
                 builder = builder.listen(&format!("udp:{address}:0")).listen(&format!("tcp:{address}:0"));
+                match transport_of(first) {
+                    Some(Transport::Tls) if self.tls.tls_cert.is_some() => {
+                        builder = builder.listen(&format!("tls:{address}:0"));
+                    }
+                    Some(other @ (Transport::Tls | Transport::Ws | Transport::Wss)) => {
+                        builder = builder.listen(&format!("{}:client:{address}", other.uri_param()));
+                    }
+                    _ => {}
+                }
             }
         }
         for listen in self.listen {
             builder = builder.listen(listen);
         }
-        builder.bind().await.map_err(Failure::fault)
+        builder.tls(self.tls.read()?).bind().await.map_err(Failure::fault)
     }
+}
+
+/// The transport that a URI asks for.
+fn transport_of(uri: Option<&str>) -> Option<Transport> {
+    Transport::of_uri(&uri?.parse().ok()?)
 }
 
 /// The addresses to listen on so that this URI can be reached: IPv6 only for a URI that says so. A server on the

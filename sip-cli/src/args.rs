@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::tls::TlsArgs;
+
 /// What `--help` says about exit codes; the codes themselves are in [`crate::exit`].
 const EXIT_CODES: &str = "\
 Exit codes:
   0  answered and ended well (server, phone, demo: everything went well)
-  1  wrong usage, or a fault of this program or machine
+  1  wrong usage, or a fault of this program or machine (inspect: or a message is invalid)
   2  busy or declined (486, 600, 603)
   3  no answer: not answered in time, or cancelled
   4  unreachable: no such host, no connection, no reaction, 408, 503, 504
@@ -52,6 +54,8 @@ pub(crate) enum Command {
     Phone(PhoneArgs),
     /// Make one call; the exit code tells what became of it.
     Call(CallArgs),
+    /// Look at messages in files and captures: valid or not, what is wrong and where, every field in its parts.
+    Inspect(InspectArgs),
     /// Explain where a request to a URI goes: which names are asked for, what they lead to, what is tried first.
     Resolve(ResolveArgs),
 }
@@ -78,18 +82,21 @@ const SERVER_EXAMPLES: &str = "\
 Examples:
   sip server --domain example.com --users users.txt
   sip server --listen udp:192.0.2.1:5060 --domain example.com --users users.txt
+  sip server --listen tls:0.0.0.0:5061 --tls-cert example.com.pem --tls-key example.com.key --domain example.com \
+      --users users.txt
   sip server --listen udp:127.0.0.1:0 --domain example.com --no-auth
   sip server --listen udp:127.0.0.1:0 --no-auth --next-hop 'sip:127.0.0.1:5070'
 
 The file of users has a line `name:password` for each; lines with # are comments.
 Port 0 takes a free port. The first lines of output name every listener: `listening udp:127.0.0.1:40123`.
-Ctrl-C ends it.";
+With TLS, SIGHUP reads the certificates again; connections stay. Ctrl-C ends it.";
 
 /// `sip server`.
 #[derive(Debug, Args)]
 #[command(after_help = SERVER_EXAMPLES)]
 pub(crate) struct ServerArgs {
-    /// Where to listen: udp:ADDRESS:PORT or tcp:ADDRESS:PORT, IPv6 addresses in brackets; several times if needed.
+    /// Where to listen: udp:ADDRESS:PORT, and tcp:, tls:, ws: (WebSocket), wss: alike, IPv6 addresses in brackets; several
+    /// times if needed.
     #[arg(long, value_name = "udp:ADDRESS:PORT", default_values = ["udp:0.0.0.0:5060", "tcp:0.0.0.0:5060"])]
     pub(crate) listen: Vec<String>,
 
@@ -117,6 +124,19 @@ pub(crate) struct ServerArgs {
     /// Do not ask to stay in the path of dialogs (Record-Route).
     #[arg(long)]
     pub(crate) no_record_route: bool,
+
+    /// Over WebSocket, take connections from web pages of this origin only (https://phone.example.com); several times if
+    /// needed. Programs that are no browsers are not bound by it.
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) ws_origin: Vec<String>,
+
+    /// Balancers of connections in this network send the PROXY protocol's header (version 2), which is believed: for all
+    /// listeners but those of UDP; several times if needed.
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) proxy_protocol_from: Vec<sip_transport::proxy_protocol::Network>,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 }
 
 const PHONE_EXAMPLES: &str = "\
@@ -140,8 +160,9 @@ Ctrl-C hangs up, unregisters and ends it; once more ends it at once.";
 #[derive(Debug, Args)]
 #[command(after_help = PHONE_EXAMPLES)]
 pub(crate) struct PhoneArgs {
-    /// Where to listen: udp:ADDRESS:PORT or tcp:ADDRESS:PORT; several times if needed. UDP and TCP on free ports
-    /// if it is not given.
+    /// Where to listen: udp:ADDRESS:PORT, and tcp:, tls:, ws:, wss: alike; several times if needed. `wss:client:ADDRESS`
+    /// connects from there and listens nowhere. UDP and TCP on free ports, and what the registrar or proxy needs, if it is
+    /// not given.
     #[arg(long, value_name = "udp:ADDRESS:PORT")]
     pub(crate) listen: Vec<String>,
 
@@ -155,6 +176,9 @@ pub(crate) struct PhoneArgs {
 
     #[command(flatten)]
     pub(crate) account: Account,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 
     /// Seconds for which to register; refreshed in time.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
@@ -207,9 +231,12 @@ pub(crate) struct CallArgs {
     #[command(flatten)]
     pub(crate) account: Account,
 
-    /// Where to listen; UDP and TCP on free ports if it is not given.
+    /// Where to listen; UDP and TCP on free ports, and what the URI needs, if it is not given.
     #[arg(long, value_name = "udp:ADDRESS:PORT")]
     pub(crate) listen: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 
     /// Play this WAV file when answered; the call ends with it unless --for is given.
     #[arg(long, value_name = "FILE")]
@@ -230,6 +257,38 @@ pub(crate) struct CallArgs {
     /// Give up when not answered in this time.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60")]
     pub(crate) ring: Duration,
+}
+
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  sip inspect invite.sip             the verdict, every field in its parts, the kind of body
+  sip inspect --brief *.sip          a line for each message
+  sip inspect --json - < stream      an object for each message, from standard input
+  sip inspect calls.pcap             every message, then each call as a ladder
+  sip inspect --ladder calls.pcapng  the ladders alone
+
+A file holds messages one after the other, each as long as its Content-Length says, or a capture: pcap or pcapng, UDP
+and TCP, IPv4 and IPv6. The exit code is 1 if a message is invalid or a file cannot be read, else 0.";
+
+/// `sip inspect`.
+#[derive(Debug, Args)]
+#[command(after_help = INSPECT_EXAMPLES)]
+pub(crate) struct InspectArgs {
+    /// Files with messages, or captures; standard input for `-`, or if there is none.
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Take each file for one UDP datagram: what follows the body is left out, and no other message.
+    #[arg(long)]
+    pub(crate) datagram: bool,
+
+    /// One line for each message.
+    #[arg(long)]
+    pub(crate) brief: bool,
+
+    /// Of captures, show the ladders alone.
+    #[arg(long, conflicts_with = "brief")]
+    pub(crate) ladder: bool,
 }
 
 const RESOLVE_EXAMPLES: &str = "\
@@ -335,7 +394,7 @@ mod tests {
 
     #[test]
     fn every_subcommand_has_help_with_examples() {
-        for name in ["demo", "server", "phone", "call", "resolve"] {
+        for name in ["demo", "server", "phone", "call", "inspect", "resolve"] {
             let mut command = Cli::command();
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
             assert!(help.contains(&format!("  sip {name}")), "{help}");

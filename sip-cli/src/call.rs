@@ -41,10 +41,16 @@ pub(crate) async fn run(args: CallArgs, output: Output, mut interrupt: Interrupt
     let sound = media::to_play(args.play.as_deref())?;
     media::can_record(args.record.as_deref())?;
     let address = args.from.as_deref().unwrap_or(ANONYMOUS);
-    let phone =
-        Identity { address, account: &args.account, listen: &args.listen, expires: 0, peer: Some(&args.uri) }
-            .bind()
-            .await?;
+    let phone = Identity {
+        address,
+        account: &args.account,
+        tls: &args.tls,
+        listen: &args.listen,
+        expires: 0,
+        peer: Some(&args.uri),
+    }
+    .bind()
+    .await?;
     // With --json the one object at the end is all there is, so that it can be piped on.
     if !output.is_json() {
         output.listening(phone.locals());

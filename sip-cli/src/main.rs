@@ -1,4 +1,4 @@
-//! The `sip` program: phone, call, server, next hops and demonstration on the command line.
+//! The `sip` program: phone, call, server, messages and next hops explained, and a demonstration on the command line.
 //!
 //! Each subcommand is a module. They share the exit codes ([`exit`]), what is said on standard output ([`output`])
 //! and the reaction to Ctrl-C ([`interrupt`]).
@@ -8,13 +8,16 @@ mod args;
 mod call;
 mod demo;
 mod exit;
+mod inspect;
 mod interrupt;
 mod keys;
+mod ladder;
 mod media;
 mod output;
 mod phone;
 mod resolve;
 mod server;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -53,6 +56,7 @@ async fn run(cli: Cli) -> Result<Code, Failure> {
         Command::Server(args) => server::run(args, output, interrupt).await,
         Command::Phone(args) => phone::run(args, output, interrupt).await,
         Command::Call(args) => call::run(args, output, interrupt).await,
+        Command::Inspect(args) => inspect::run(&args, output),
         Command::Resolve(args) => resolve::run(args, output, interrupt).await,
     }
 }

@@ -41,6 +41,9 @@ impl Output {
     /// The listeners, before anything else.
     pub(crate) fn listening(self, locals: &Locals) {
         for local in locals {
+            if local.bound.port() == 0 {
+                continue; // only for connections that we open
+            }
             let at = listener(local.transport.uri_param(), local.bound);
             self.event(json!({ "event": "listening", "at": at }), format_args!("listening {at}"));
         }

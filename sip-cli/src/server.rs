@@ -3,18 +3,28 @@
 use serde_json::json;
 use sip_message::Uri;
 use sip_server::{Server, Users};
-use sip_transport::tokio::Tap;
+use sip_transport::tokio::tls::Tls;
+use sip_transport::tokio::{Listen, Tap};
+use sip_transport::websocket::Origins;
 
 use crate::args::ServerArgs;
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
+use crate::tls::TlsArgs;
 
 /// Runs until it is told to end.
 pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interrupt) -> Result<Code, Failure> {
     let mut builder = Server::builder();
     for listen in &args.listen {
-        builder = builder.listen(listen);
+        let listen: Listen = listen.parse().map_err(Failure::fault)?;
+        let listen = args.proxy_protocol_from.iter().fold(listen, |listen, network| listen.proxy(*network));
+        builder = builder.listen_at(listen);
+    }
+    let tls = args.tls.read()?;
+    builder = builder.tls(tls.clone());
+    if !args.ws_origin.is_empty() {
+        builder = builder.origins(Origins::Only(args.ws_origin));
     }
     for domain in args.domain {
         builder = builder.domain(domain);
@@ -35,7 +45,10 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
     output.listening(server.locals());
     let handle = server.handle();
     let counts = server.run_until(async {
-        interrupt.requested().await;
+        tokio::select! {
+            () = interrupt.requested() => {}
+            () = reload_on_hangup(&args.tls, &tls, output) => {}
+        }
         handle.counts()
     });
     let counts = counts.await;
@@ -57,6 +70,25 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
         ),
     );
     Ok(Code::Well)
+}
+
+/// Reads the certificates again at each SIGHUP. What cannot be read leaves the old ones in force.
+#[cfg(unix)]
+async fn reload_on_hangup(args: &TlsArgs, tls: &Tls, output: Output) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return std::future::pending().await };
+    while hangups.recv().await.is_some() {
+        match args.reload(tls) {
+            Ok(()) => output.event(json!({ "event": "reloaded" }), format_args!("certificates reloaded")),
+            Err(error) => eprintln!("sip: the certificates stay as they were: {error}"),
+        }
+    }
+    std::future::pending().await
+}
+
+#[cfg(not(unix))]
+async fn reload_on_hangup(_: &TlsArgs, _: &Tls, _: Output) {
+    std::future::pending().await
 }
 
 /// The server of the demonstration: one domain, on a free port of the loopback interface.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sip_message::headers::{CSeq, Contact, RetryAfter};
+use sip_message::headers::{CSeq, Contact, RecordRoute, RetryAfter};
 use sip_message::{Identity, Method, Request, ResponseBuilder, StatusCode};
 use sip_transaction::ServerTx;
 use sip_transport::Path;
@@ -16,13 +16,28 @@ use crate::layer::Dialogs;
 /// How often a provisional response is repeated so that proxies do not give up (§13.3.1.1).
 const REPEAT_PROVISIONAL: Duration = Duration::from_secs(60);
 
+/// RFC 3261 §12.1.1: whether our Contact has to be a `sips` URI, by the Request-URI or the first Record-Route, else the
+/// peer's Contact.
+fn wants_sips(request: &Request) -> bool {
+    let addressed = request.uri().is_ok_and(|uri| uri.is_sips());
+    let record = request.headers.get::<RecordRoute>().ok().flatten();
+    addressed
+        || match record {
+            Some(record) => record.uri().is_sips(),
+            None => {
+                let contact = request.headers.get::<Contact>().ok().flatten();
+                contact.is_some_and(|contact| contact.uri().is_some_and(|uri| uri.is_sips()))
+            }
+        }
+}
+
 impl Dialogs {
     pub(crate) fn invite_came(&mut self, now: Instant, tx: ServerTx, request: Request, path: Path) {
         if !self.has_room() {
             return self.answer_status(now, tx, &request, StatusCode::BUSY_HERE);
         }
         let user = request.uri().ok().and_then(|uri| uri.user().map(String::from));
-        let Ok(contact) = self.contact_at(user.as_deref(), &path) else {
+        let Ok(contact) = self.contact_at(user.as_deref(), &path, wants_sips(&request)) else {
             return self.answer_status(now, tx, &request, StatusCode::SERVER_INTERNAL_ERROR);
         };
         let tag = self.token();

@@ -23,7 +23,9 @@ impl Dialogs {
             return Err(Error::TooManyCalls(self.config.max_calls));
         }
         let hop = invite.route.first().map_or(&invite.to, |route| route.uri()).clone();
-        let contact = self.contact_for(invite.from.uri().user(), &hop)?;
+        // RFC 3261 §8.1.1.8: `sips` in the Request-URI or in the first Route.
+        let reached_from = if invite.to.is_sips() { &invite.to } else { &hop };
+        let contact = self.contact_for(invite.from.uri().user(), reached_from)?;
         let (tag, call_id) = (self.token(), self.token());
         let offered = invite.offer.is_some();
         let mut builder = Request::builder(Method::Invite, &invite.to)

@@ -176,12 +176,13 @@ impl Dialogs {
         self.transactions.random()
     }
 
-    /// The Contact by which we can be reached from `hop`.
+    /// The Contact by which we can be reached from `hop`: a `sips` URI if the hop's is one (RFC 3261 §8.1.1.8), else a
+    /// `sip` one, over TLS too (RFC 5630 §5.1.1.2).
     ///
     /// # Errors
-    /// Without a listener of the hop's transport.
+    /// Without a listener of the hop's transport, and for a `sips` hop without a secure one.
     pub fn contact_for(&self, user: Option<&str>, hop: &Uri) -> Result<Contact, Error> {
-        let uri = self.local_for(hop)?.uri(user).map_err(|_| Error::NoListener)?;
+        let uri = uri_of(self.local_for(hop)?, user, hop.is_sips())?;
         Ok(Contact::new(&uri))
     }
 
@@ -190,27 +191,23 @@ impl Dialogs {
     /// # Errors
     /// Without any listener.
     pub fn local_for(&self, hop: &Uri) -> Result<&Local, Error> {
-        let transport = match hop.transport_param().and_then(Transport::from_uri_param) {
-            Some(transport) => transport,
-            None if hop.is_sips() => Transport::Tls,
-            None => Transport::Udp,
-        };
+        let transport = Transport::of_uri(hop).unwrap_or(Transport::Udp);
         let locals = &self.config.transaction.locals;
         let host = hop.maddr().unwrap_or(hop.host());
         let remote = parse_ip(host).map(|ip| (ip, hop.port().unwrap_or(transport.default_port())).into());
         let by_path = |transport| remote.and_then(|remote| locals.for_path(transport, remote));
         let by_transport = |transport| locals.iter().find(|local| local.transport == transport);
         by_path(transport)
-            .or_else(|| by_path(Transport::Tcp))
             .or_else(|| by_transport(transport))
+            .or_else(|| by_path(Transport::Tcp))
             .or_else(|| locals.iter().next())
             .ok_or(Error::NoListener)
     }
 
-    /// The Contact of the listener that a request came to.
-    pub(crate) fn contact_at(&self, user: Option<&str>, path: &Path) -> Result<Contact, Error> {
+    /// The Contact of the listener that a request came to, as `sips` URI if the dialog is one of `sips` (RFC 3261 §12.1.1).
+    pub(crate) fn contact_at(&self, user: Option<&str>, path: &Path, secure: bool) -> Result<Contact, Error> {
         let local = self.config.transaction.locals.at(path).ok_or(Error::NoListener)?;
-        let uri = local.uri(user).or_else(|_| local.uri(None)).map_err(|_| Error::NoListener)?;
+        let uri = uri_of(local, user, secure).or_else(|_| uri_of(local, None, secure))?;
         Ok(Contact::new(&uri))
     }
 
@@ -345,6 +342,12 @@ impl Dialogs {
             let tag = self.token();
             let methods: Vec<Allow> = self.config.allow.iter().cloned().map(Allow).collect();
             let builder = request.reply(StatusCode::METHOD_NOT_ALLOWED).to_tag(&tag).headers(&methods);
+            return self.answer_built(now, tx, builder);
+        }
+        // §8.2.2: what its method asks of a request; the layer below has checked all the rest.
+        if let Err(error) = request.check_method() {
+            let tag = self.token();
+            let builder = request.reply(error.status).reason(&error.reason).to_tag(&tag);
             return self.answer_built(now, tx, builder);
         }
         let unsupported: Vec<Unsupported> = request
@@ -547,4 +550,9 @@ impl Core for Dialogs {
     fn poll_query(&mut self) -> Option<Query> {
         self.out.queries.pop_front()
     }
+}
+
+fn uri_of(local: &Local, user: Option<&str>, secure: bool) -> Result<Uri, Error> {
+    let uri = if secure { local.sips_uri(user).ok_or(Error::NoListener)? } else { local.uri(user) };
+    uri.map_err(|_| Error::NoListener)
 }

@@ -4,7 +4,8 @@ use crate::build::Phrase;
 use crate::headers::*;
 use crate::syntax::{elements, find_outside};
 use crate::{
-    CheckError, HeaderError, HeaderName, Limits, Method, ParseErrorKind, Request, Response, StatusCode,
+    CheckError, HeaderError, HeaderName, Limits, Method, Params, ParseErrorKind, Request, Response,
+    StatusCode,
 };
 use alloc::format;
 
@@ -89,13 +90,26 @@ fn check_common(headers: &Headers, limits: &Limits) -> Result<CSeq, CheckError> 
     for via in headers.all::<Via>() {
         via.map_err(|error| of_header(&error))?;
     }
-    require::<Via>(headers)?;
-    require::<From>(headers)?;
-    require::<To>(headers)?;
+    let via = require::<Via>(headers)?;
+    let from = require::<From>(headers)?;
+    let to = require::<To>(headers)?;
+    // Which of two counts is a matter of taste: one element would see another dialog or transaction than the next.
+    once(HeaderName::VIA, via.params(), "branch")?;
+    once(HeaderName::FROM, from.params(), "tag")?;
+    once(HeaderName::TO, to.params(), "tag")?;
     require::<CallId>(headers)?;
     let cseq = require::<CSeq>(headers)?;
     optional::<ContentLength>(headers)?;
     Ok(cseq)
+}
+
+/// RFC 3261 §7.3.1: "any given parameter-name MUST NOT appear more than once".
+fn once(field: HeaderName, params: &Params, name: &str) -> Result<(), CheckError> {
+    if params.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).nth(1).is_some() {
+        let reason = format!("More than one {name} in {field}");
+        return Err(refuse(StatusCode::BAD_REQUEST, "RFC 3261 §7.3.1", Some(field), reason));
+    }
+    Ok(())
 }
 
 /// Lists and parameters within their limits. One pass that counts commas and semicolons lets nearly every
@@ -229,6 +243,14 @@ impl Request {
     /// The status to answer with, and a reason phrase for a person.
     pub fn check_for_user_agent(&self) -> Result<(), CheckError> {
         self.check()?;
+        self.check_method()
+    }
+
+    /// What [`Request::check_for_user_agent`] asks beyond [`Request::check`], for those who have done that.
+    ///
+    /// # Errors
+    /// As [`Request::check_for_user_agent`].
+    pub fn check_method(&self) -> Result<(), CheckError> {
         let headers = &self.headers;
         for tag in headers.all::<Require>() {
             tag.map_err(|error| of_header(&error))?;
@@ -332,6 +354,19 @@ impl ParseErrorKind {
             Self::MessageTooLong(_) => StatusCode::MESSAGE_TOO_LARGE, // RFC 3261 §21.5.14
             Self::StartLineTooLong(_) => StatusCode::REQUEST_URI_TOO_LONG, // RFC 3261 §21.4.15
             _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The rule that was broken: RFC and section.
+    pub fn section(self) -> &'static str {
+        match self {
+            Self::Empty => "RFC 3261 §7",
+            Self::StartLine => "RFC 3261 §7.1",
+            Self::StatusCode => "RFC 3261 §7.2",
+            Self::MessageTooLong(_) => "RFC 3261 §21.5.14",
+            Self::StartLineTooLong(_) => "RFC 3261 §21.4.15",
+            Self::FieldTooLong(_) | Self::TooManyFields(_) => "RFC 3261 §7.3",
+            Self::PartField => "RFC 2046 §5.1",
         }
     }
 }

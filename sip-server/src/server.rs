@@ -7,7 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sip_message::Uri;
 use sip_transport::Locals;
+use sip_transport::tokio::tls::Tls;
 use sip_transport::tokio::{BindError, Driver, Handle, Listen, ListenError, Options, Resolve, Sockets, Tap};
+use sip_transport::websocket::Origins;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::location::{Answer, LocationStore, Question, QuestionKey, StoreError};
@@ -30,6 +32,7 @@ pub struct ServerBuilder {
     config: Config,
     options: Options,
     store: Option<Arc<dyn LocationStore>>,
+    tls: Option<Tls>,
     error: Option<ListenError>,
 }
 
@@ -112,6 +115,7 @@ impl Server {
             config: Config::new([0; 32], Locals::default()),
             options: Options::default(),
             store: None,
+            tls: None,
             error: None,
         }
     }
@@ -158,8 +162,8 @@ impl std::fmt::Debug for ServerBuilder {
 }
 
 impl ServerBuilder {
-    /// Listens at `udp:ADDRESS:PORT` or `tcp:ADDRESS:PORT`; port 0 is a free one. What is wrong with it is told by
-    /// [`build`](ServerBuilder::build).
+    /// Listens at `udp:ADDRESS:PORT`, and `tcp:`, `tls:`, `ws:` and `wss:` alike; port 0 is a free one. What is wrong with
+    /// it is told by [`build`](ServerBuilder::build).
     pub fn listen(mut self, listen: &str) -> Self {
         match listen.parse() {
             Ok(listen) => self.listen.push(listen),
@@ -173,6 +177,18 @@ impl ServerBuilder {
     /// Listens there.
     pub fn listen_at(mut self, listen: Listen) -> Self {
         self.listen.push(listen);
+        self
+    }
+
+    /// The certificates for `tls:` and `wss:`, and the authorities to trust. A clone of it reloads them.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Which web pages may connect over WebSocket.
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.options.origins = origins;
         self
     }
 
@@ -248,14 +264,17 @@ impl ServerBuilder {
     /// When a listener is not understood or cannot be bound, or when the configuration cannot work.
     #[allow(clippy::unused_async)] // a later store or socket may have to be waited for
     pub async fn build(self) -> Result<Server, BuildError> {
-        let Self { listen, mut config, options, store, error } = self;
+        let Self { listen, mut config, options, store, tls, error } = self;
         if let Some(error) = error {
             return Err(error.into());
         }
         if listen.is_empty() {
             return Err(ConfigError::NoListener.into());
         }
-        let sockets = Sockets::bind(&listen)?;
+        let sockets = match tls {
+            Some(tls) => Sockets::bind_with_tls(&listen, tls)?,
+            None => Sockets::bind(&listen)?,
+        };
         getrandom::fill(&mut config.rng_seed).map_err(BuildError::Random)?;
         config.locals = sockets.locals().clone();
         config.external_location = store.is_some();

@@ -31,7 +31,7 @@ const SEGMENT_LOSSES: u32 = 6;
 
 impl Sim {
     pub(crate) fn send(&mut self, node: usize, transmit: Transmit) {
-        let Transmit { path, payload, reopen, token } = transmit;
+        let Transmit { path, payload, reopen, token, domain: _ } = transmit;
         if path.transport == Transport::Udp {
             return self.send_datagram(node, path, payload, token);
         }

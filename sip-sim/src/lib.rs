@@ -30,7 +30,7 @@
 //!         let answer = request.reply(status).to_tag("nobody").build().unwrap();
 //!         let way = response::path_of(&answer, &received.path).unwrap();
 //!         let payload = answer.to_bytes();
-//!         self.out.push(Transmit { path: way.path, payload, reopen: way.reopen, token: Token::NONE });
+//!         self.out.push(Transmit { path: way.path, payload, reopen: way.reopen, domain: None, token: Token::NONE });
 //!     }
 //!     fn poll_transmit(&mut self) -> Option<Transmit> { self.out.pop() }
 //!     // ... and nothing to do with time, connections and names

@@ -36,6 +36,7 @@ impl Core for Peer {
                     path: way.path,
                     payload,
                     reopen: way.reopen,
+                    domain: None,
                     token: Token::NONE,
                 });
             }
@@ -92,7 +93,7 @@ fn request(transport: Transport, from: SocketAddr, to: SocketAddr) -> Transmit {
          User-Agent: bench\r\nAccept: application/sdp\r\nContent-Length: 0\r\n\r\n"
     )
     .into();
-    Transmit { path: Path::to(transport, to), payload, reopen: None, token: Token::NONE }
+    Transmit { path: Path::to(transport, to), payload, reopen: None, domain: None, token: Token::NONE }
 }
 
 fn main() {

@@ -21,7 +21,7 @@
 //!         let Ok(answer) = request.reply(StatusCode::OK).to_tag("polite").build() else { return };
 //!         let Ok(way) = response::path_of(&answer, &received.path) else { return };
 //!         let payload = answer.to_bytes();
-//!         self.0.push_back(Transmit { path: way.path, payload, reopen: way.reopen, token: Token::NONE });
+//!         self.0.push_back(Transmit { path: way.path, payload, reopen: way.reopen, domain: None, token: Token::NONE });
 //!     }
 //!     fn poll_transmit(&mut self) -> Option<Transmit> { self.0.pop_front() }
 //!     fn flow_event(&mut self, _now: Instant, _event: FlowEvent) {}
@@ -74,19 +74,25 @@
 
 pub mod capture;
 pub mod core;
+#[cfg(feature = "tls")]
+pub mod identity;
 pub mod ingress;
 pub mod limits;
 pub mod locals;
 pub mod path;
+pub mod proxy_protocol;
 pub mod resolve;
 pub mod response;
 #[cfg(feature = "tokio")]
 pub mod tokio;
+#[cfg(feature = "ws")]
+pub mod websocket;
 
 pub use crate::core::{
     Answer, Core, Naptr, Outbox, Query, QueryKey, Question, Queues, Records, ResolveError, Srv,
 };
 pub use crate::locals::{Local, Locals, Supported};
 pub use crate::path::{
-    CloseReason, FlowEvent, FlowId, Path, Received, SendError, Token, Transmit, Transport,
+    CloseReason, FlowEvent, FlowId, Path, Received, SendError, TlsFailure, Token, Transmit, Transport,
+    WsFailure,
 };

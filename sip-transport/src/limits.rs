@@ -21,8 +21,12 @@ pub struct Limits {
     pub idle: Duration,
     /// An accepted connection that has not sent one whole message after so long is closed.
     pub first_message: Duration,
-    /// How long opening a connection may take.
+    /// How long opening a connection may take, with the handshakes of TLS and WebSocket.
     pub connect: Duration,
+    /// Accepted connections whose handshakes (PROXY header, TLS, WebSocket) are under way.
+    pub handshakes: usize,
+    /// How long the handshakes of an accepted connection may take.
+    pub handshake: Duration,
     /// Name service questions in flight.
     pub queries: usize,
     /// How long a name service question may take.
@@ -47,6 +51,11 @@ impl Limits {
     pub const FIRST_MESSAGE: Duration = Duration::from_secs(32);
     /// Shorter than Timer B (32 s), so that the next candidate can still be tried within a transaction.
     pub const CONNECT: Duration = Duration::from_secs(8);
+    /// A handshake costs a signature and some ten kilobytes before anybody has proven anything; phones that all come back
+    /// at once are through with it in seconds.
+    pub const HANDSHAKES: usize = 1_024;
+    /// Six messages over the slowest path, and no longer: who begins and does not go on gets his place taken.
+    pub const HANDSHAKE: Duration = Duration::from_secs(10);
     /// Requests to ever new domains must not flood the name server or our memory.
     pub const QUERIES: usize = 1_024;
     /// A transaction waits no longer than Timer B; two questions in a row must fit in it.
@@ -65,6 +74,8 @@ impl Default for Limits {
             idle: Limits::IDLE,
             first_message: Limits::FIRST_MESSAGE,
             connect: Limits::CONNECT,
+            handshakes: Limits::HANDSHAKES,
+            handshake: Limits::HANDSHAKE,
             queries: Limits::QUERIES,
             query: Limits::QUERY,
         }
@@ -95,6 +106,14 @@ pub struct Counters {
     pub refused_total: u64,
     /// Connections refused because of the limit per source address.
     pub refused_per_source: u64,
+    /// Connections refused because too many handshakes were under way.
+    pub refused_handshakes: u64,
+    /// Handshakes (PROXY header, TLS, WebSocket) that failed, of accepted and opened connections.
+    pub handshake_failures: u64,
+    /// Handshakes that took too long.
+    pub handshake_timeouts: u64,
+    /// Times that accepting paused because there were no more file descriptors.
+    pub accept_pauses: u64,
     /// Connections closed because nothing happened on them.
     pub idle_closed: u64,
     /// Connections closed because the peer did not read.

@@ -17,13 +17,16 @@ pub struct Local {
     pub host: String,
     /// The port that peers are told.
     pub port: u16,
+    /// Whether requests ask that their connection be used for requests in the other direction too (`alias` in Via,
+    /// RFC 5923 §5): of use where we have a certificate to show.
+    pub alias: bool,
 }
 
 impl Local {
     /// A listener that tells peers the address it is bound to.
     #[must_use]
     pub fn new(transport: Transport, bound: SocketAddr) -> Local {
-        Local { transport, bound, host: host_text(bound.ip()), port: bound.port() }
+        Local { transport, bound, host: host_text(bound.ip()), port: bound.port(), alias: false }
     }
 
     /// The same listener telling peers another address, for example the outer one of a NAT, or a name.
@@ -45,6 +48,21 @@ impl Local {
             uri.set_param("transport", Some(self.transport.uri_param()));
         }
         Ok(uri)
+    }
+
+    /// The same as a `sips` URI, for the Contact and Record-Route of what goes by `sips` (RFC 5630 §5.1.1, §5.3.1):
+    /// `sips:user@host:port`, with `transport=ws` for secure WebSocket. `None` where the transport is not secure.
+    ///
+    /// # Errors
+    /// When the user part or an advertised host cannot stand in a URI.
+    pub fn sips_uri(&self, user: Option<&str>) -> Option<Result<Uri, sip_message::ValueError>> {
+        self.transport.is_secure().then(|| {
+            let mut uri = Uri::sips(user, &self.host, Some(self.port))?;
+            if self.transport == Transport::Wss {
+                uri.set_param("transport", Some(Transport::Ws.uri_param()));
+            }
+            Ok(uri)
+        })
     }
 
     /// Whether a packet to `remote` can leave from here.
@@ -262,5 +280,11 @@ mod tests {
         assert_eq!(udp.uri(Some("bob")).unwrap().to_string(), "sip:bob@192.0.2.1:5070");
         let tcp = Local::new(Transport::Tcp, addr("[::1]:5060"));
         assert_eq!(tcp.uri(None).unwrap().to_string(), "sip:[::1]:5060;transport=tcp");
+        assert!(tcp.sips_uri(None).is_none());
+        let tls = Local::new(Transport::Tls, addr("192.0.2.1:5061")).advertise("example.com", 5061);
+        assert_eq!(tls.uri(None).unwrap().to_string(), "sip:example.com:5061;transport=tls");
+        assert_eq!(tls.sips_uri(Some("bob")).unwrap().unwrap().to_string(), "sips:bob@example.com:5061");
+        let wss = Local::new(Transport::Wss, addr("192.0.2.1:443"));
+        assert_eq!(wss.sips_uri(None).unwrap().unwrap().to_string(), "sips:192.0.2.1:443;transport=ws");
     }
 }

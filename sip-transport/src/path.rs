@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use sip_message::Message;
+use sip_message::{Message, Uri};
 
 /// A transport protocol of SIP: RFC 3261 §18 (UDP, TCP, TLS) and RFC 7118 (WebSocket).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +61,28 @@ impl Transport {
     #[must_use]
     pub fn from_uri_param(name: &str) -> Option<Transport> {
         Transport::from_via(name)
+    }
+
+    /// The transport that a URI asks for: its `transport` parameter, made secure by the scheme `sips`, which alone asks for
+    /// TLS (RFC 3261 §26.2.2; RFC 5630 §3.1.3; RFC 7118 §8). `None`: the URI leaves it open, or names one we do not know.
+    #[must_use]
+    pub fn of_uri(uri: &Uri) -> Option<Transport> {
+        let named = uri.transport_param().map(Transport::from_uri_param);
+        match named {
+            None if uri.is_sips() => Some(Transport::Tls),
+            None => None,
+            Some(Some(Transport::Tcp)) if uri.is_sips() => Some(Transport::Tls),
+            Some(Some(Transport::Ws)) if uri.is_sips() => Some(Transport::Wss),
+            Some(named) => named,
+        }
+    }
+
+    /// Whether a URI that names `named` is served by a connection of this transport: browsers write `transport=ws` over
+    /// secure WebSocket too (RFC 7118 §5.2.4), and `transport=tcp` may stand in a `sips` URI (RFC 5630 §3.1.3).
+    #[must_use]
+    pub fn serves(self, named: Transport) -> bool {
+        self == named
+            || matches!((self, named), (Transport::Wss, Transport::Ws) | (Transport::Tls, Transport::Tcp))
     }
 
     /// Whether messages arrive at all, once and in order, so that nothing needs to be retransmitted.
@@ -172,6 +195,10 @@ pub struct Transmit {
     pub payload: Bytes,
     /// Where to connect instead when the flow of `path` is gone (RFC 3261 §18.2.2). `None`: fail then.
     pub reopen: Option<SocketAddr>,
+    /// The domain that the peer of a TLS connection has to prove: the host of the URI (of the Via, for a response) that
+    /// was resolved, whatever the next hop's address is (RFC 5922 §7.3). `None`: the address itself. A flow that is
+    /// named by `path` is used as it is.
+    pub domain: Option<Arc<str>>,
     /// Comes back in [`FlowEvent::SendFailed`]; [`Token::NONE`] if nobody cares.
     pub token: Token,
 }
@@ -266,9 +293,68 @@ pub enum SendError {
     /// Our own limit on the number of connections is reached.
     #[error("too many connections")]
     TooManyConnections,
+    /// TLS did not come about, or broke.
+    #[error("TLS: {0}")]
+    Tls(TlsFailure),
+    /// The server does not speak SIP over WebSocket with us (RFC 7118 §4).
+    #[error("WebSocket: {0}")]
+    WebSocket(WsFailure),
     /// Anything else that the operating system says.
     #[error("input/output error: {0}")]
     Io(std::io::ErrorKind),
+}
+
+/// Why a TLS connection could not be had, or broke (RFC 5922, RFC 5280, RFC 8446 §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum TlsFailure {
+    /// The certificate is valid and proves other domains than the one of the URI (RFC 5922 §7.3).
+    #[error("the peer's certificate is for another domain than the one asked for")]
+    OtherDomain,
+    /// The certificate, or one of its chain, is past its end.
+    #[error("the peer's certificate has expired")]
+    Expired,
+    /// The certificate, or one of its chain, is not valid yet: or our clock is wrong.
+    #[error("the peer's certificate is not valid yet (is the clock right?)")]
+    NotYetValid,
+    /// No chain leads to an authority that we trust.
+    #[error("the peer's certificate is from an authority that is not trusted here")]
+    UnknownIssuer,
+    /// The authority has taken the certificate back.
+    #[error("the peer's certificate is revoked")]
+    Revoked,
+    /// Its extended key usage does not allow what it is used for.
+    #[error("the peer's certificate is not made for this purpose (extended key usage)")]
+    WrongPurpose,
+    /// It cannot be read, a signature in it is wrong, or a name in it is none.
+    #[error("the peer's certificate is broken")]
+    BadCertificate,
+    /// The peer sent no certificate though one is required.
+    #[error("the peer presented no certificate")]
+    NoCertificate,
+    /// The host of the URI cannot stand in a certificate.
+    #[error("the host asked for is neither a domain name nor an address")]
+    BadDomain,
+    /// The peer ended it with this alert (RFC 8446 §6): 42 to 49 mean that it did not like our certificate, 116 that it
+    /// wants one.
+    #[error("the peer refused with alert {0}")]
+    Alert(u8),
+    /// Nothing in common (version, cipher suite), or the peer does not speak TLS.
+    #[error("the handshake failed: no common version or cipher suite, or the peer does not speak TLS here")]
+    Handshake,
+}
+
+/// Why a WebSocket server is none for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum WsFailure {
+    /// It answered the upgrade with another HTTP status than 101.
+    #[error("the server answered {0} to the upgrade")]
+    Status(u16),
+    /// It did not choose the subprotocol `sip` (RFC 7118 §4.1).
+    #[error("the server does not speak the subprotocol \"sip\"")]
+    NotSip,
+    /// Its answer is no valid upgrade (RFC 6455 §4.1).
+    #[error("the server's answer to the upgrade is malformed")]
+    BadUpgrade,
 }
 
 impl From<&std::io::Error> for SendError {
@@ -306,6 +392,22 @@ mod tests {
             assert_eq!(Transport::from_via(&transport.as_str().to_lowercase()), Some(transport));
         }
         assert_eq!(Transport::from_via("SCTP"), None);
+    }
+
+    #[test]
+    fn a_sips_uri_asks_for_the_secure_kind_of_its_transport() {
+        for (uri, transport) in [
+            ("sip:a@b", None),
+            ("sip:a@b;transport=TLS", Some(Transport::Tls)),
+            ("sip:a@b;transport=wss", Some(Transport::Wss)),
+            ("sip:a@b;transport=carrier-pigeon", None),
+            ("sips:a@b", Some(Transport::Tls)),
+            ("sips:a@b;transport=tcp", Some(Transport::Tls)),
+            ("sips:a@b;transport=ws", Some(Transport::Wss)),
+        ] {
+            assert_eq!(Transport::of_uri(&uri.parse().unwrap()), transport, "{uri}");
+        }
+        assert!(Transport::Wss.serves(Transport::Ws) && !Transport::Ws.serves(Transport::Wss));
     }
 
     #[test]

@@ -2,183 +2,23 @@
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
+mod peer;
+
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sip_message::headers::CSeq;
-use sip_message::{Message, StatusCode};
+use peer::{PATIENCE, Peer, Seen, options, text};
 use sip_transport::capture::Capture;
 use sip_transport::limits::Limits;
-use sip_transport::tokio::{Driver, Handle, Listen, Options, Resolve, Resolving, Sockets};
+use sip_transport::tokio::{Listen, Options, Resolve, Resolving, Sockets};
 use sip_transport::{
-    Answer, CloseReason, Core, FlowEvent, Path, Query, QueryKey, Question, Received, Records, ResolveError,
-    SendError, Token, Transmit, Transport, response,
+    CloseReason, FlowEvent, Path, Query, QueryKey, Question, Records, ResolveError, SendError, Token,
+    Transmit, Transport,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::mpsc;
 use tokio::time::timeout;
-
-/// Longer than anything here takes on the slowest machine; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-#[derive(Debug)]
-enum Seen {
-    Request(u32, Path),
-    Response(u32, Path),
-    Flow(FlowEvent),
-    Resolved(Answer),
-    Alarm,
-}
-
-/// Tells the test what it sees; answers requests with 200 and as much body as it was told.
-struct Echo {
-    seen: mpsc::UnboundedSender<Seen>,
-    answers: bool,
-    body: usize,
-    transmits: VecDeque<Transmit>,
-    queries: VecDeque<Query>,
-    alarm: Option<Instant>,
-}
-
-impl Core for Echo {
-    fn receive(&mut self, _now: Instant, received: Received) {
-        let Ok(CSeq { number, .. }) = received.message.headers().require() else { return };
-        match received.message {
-            Message::Request(request) => {
-                if self.answers {
-                    let answer = request.reply(StatusCode::OK).to_tag("echo");
-                    let answer = answer.body("text/plain", vec![b'x'; self.body]).build().unwrap();
-                    let way = response::path_of(&answer, &received.path).unwrap();
-                    let payload = answer.to_bytes();
-                    let token = Token(u64::from(number));
-                    self.transmits.push_back(Transmit { path: way.path, payload, reopen: way.reopen, token });
-                }
-                let _ = self.seen.send(Seen::Request(number, received.path));
-            }
-            Message::Response(_) => {
-                let _ = self.seen.send(Seen::Response(number, received.path));
-            }
-        }
-    }
-
-    fn flow_event(&mut self, _now: Instant, event: FlowEvent) {
-        let _ = self.seen.send(Seen::Flow(event));
-    }
-
-    fn resolved(&mut self, _now: Instant, answer: Answer) {
-        let _ = self.seen.send(Seen::Resolved(answer));
-    }
-
-    fn handle_timeout(&mut self, now: Instant) {
-        if self.alarm.is_some_and(|alarm| alarm <= now) {
-            self.alarm = None;
-            let _ = self.seen.send(Seen::Alarm);
-        }
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        self.alarm
-    }
-
-    fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.transmits.pop_front()
-    }
-
-    fn poll_query(&mut self) -> Option<Query> {
-        self.queries.pop_front()
-    }
-}
-
-struct Peer {
-    handle: Handle<Echo>,
-    seen: mpsc::UnboundedReceiver<Seen>,
-}
-
-impl Peer {
-    fn start(listen: &[&str], options: Options) -> Peer {
-        let listen: Vec<Listen> = listen.iter().map(|text| text.parse().unwrap()).collect();
-        let sockets = Sockets::bind(&listen).unwrap();
-        let (sender, seen) = mpsc::unbounded_channel();
-        let core = Echo {
-            seen: sender,
-            answers: true,
-            body: 0,
-            transmits: VecDeque::new(),
-            queries: VecDeque::new(),
-            alarm: None,
-        };
-        Peer { handle: Driver::spawn(core, sockets, options), seen }
-    }
-
-    fn new(listen: &[&str]) -> Peer {
-        Peer::start(listen, Options::default())
-    }
-
-    fn limited(limits: Limits) -> Peer {
-        Peer::start(&["tcp:127.0.0.1:0"], Options { limits, ..Options::default() })
-    }
-
-    fn at(&self, transport: Transport) -> SocketAddr {
-        self.handle.locals().iter().find(|local| local.transport == transport).unwrap().bound
-    }
-
-    fn send(&self, transmit: Transmit) {
-        self.handle.with(|core, _| core.transmits.push_back(transmit));
-    }
-
-    async fn next(&mut self) -> Seen {
-        timeout(PATIENCE, self.seen.recv()).await.expect("nothing happened").unwrap()
-    }
-
-    async fn request(&mut self) -> (u32, Path) {
-        loop {
-            if let Seen::Request(number, path) = self.next().await {
-                return (number, path);
-            }
-        }
-    }
-
-    async fn response(&mut self) -> (u32, Path) {
-        loop {
-            if let Seen::Response(number, path) = self.next().await {
-                return (number, path);
-            }
-        }
-    }
-
-    async fn failure(&mut self) -> (Token, SendError) {
-        loop {
-            if let Seen::Flow(FlowEvent::SendFailed { token, error, .. }) = self.next().await {
-                return (token, error);
-            }
-        }
-    }
-
-    async fn closed(&mut self) -> CloseReason {
-        loop {
-            if let Seen::Flow(FlowEvent::Closed { reason, .. }) = self.next().await {
-                return reason;
-            }
-        }
-    }
-}
-
-fn text(transport: Transport, sent_by: SocketAddr, number: u32) -> String {
-    format!(
-        "OPTIONS sip:echo@host.example SIP/2.0\r\nVia: SIP/2.0/{transport} {sent_by};branch=z9hG4bK{number};rport\r\n\
-         From: <sip:a@b>;tag=a\r\nTo: <sip:b@b>\r\nCall-ID: c\r\nCSeq: {number} OPTIONS\r\nMax-Forwards: 70\r\n\
-         Content-Length: 4\r\n\r\nbody"
-    )
-}
-
-fn options(transport: Transport, from: SocketAddr, to: SocketAddr, number: u32) -> Transmit {
-    let payload = text(transport, from, number).into();
-    Transmit { path: Path::to(transport, to), payload, reopen: None, token: Token(u64::from(number)) }
-}
 
 async fn there_and_back(address: &str, transport: Transport) {
     let listen = format!("{}:{address}:0", transport.uri_param());
@@ -289,7 +129,7 @@ async fn a_response_reopens_a_connection_that_is_gone() {
 
     let answer = |reopen| {
         let payload = "SIP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n".into();
-        Transmit { path, payload, reopen, token: Token(5) }
+        Transmit { path, payload, reopen, domain: None, token: Token(5) }
     };
     bob.send(answer(Some(sent_by)));
     let (mut accepted, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
@@ -617,6 +457,7 @@ async fn an_empty_message_opens_a_connection_and_tells_when_it_stands() {
         path: Path::to(Transport::Tcp, remote),
         payload: Bytes::new(),
         reopen: None,
+        domain: None,
         token: Token(token),
     };
     let at = bob.at(Transport::Tcp);

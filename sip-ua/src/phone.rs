@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use sdp::LocalMedia;
 use sip_message::headers::{NameAddr, Route};
 use sip_message::{StatusCode, Uri, ValueError};
+use sip_transport::tokio::tls::Tls;
 use sip_transport::tokio::{
     BindError as SocketError, Driver, Handle, Listen, ListenError, Options, Sockets, Tap,
 };
@@ -143,6 +144,7 @@ pub struct PhoneBuilder {
     registrar: Option<String>,
     expires: u32,
     listen: Vec<String>,
+    tls: Option<Tls>,
     media_ip: Option<IpAddr>,
     user_agent: String,
     tap: Option<Box<dyn Tap>>,
@@ -193,10 +195,16 @@ impl PhoneBuilder {
         self
     }
 
-    /// Where to listen: `udp:0.0.0.0:0`, `tcp:[::1]:5060`. Once for each listener; without any, UDP on a free
-    /// port of all IPv4 addresses.
+    /// Where to listen: `udp:0.0.0.0:0`, `tls:[::1]:5061`, `wss:client:0.0.0.0`. Once for each listener; without any, UDP on
+    /// a free port of all IPv4 addresses.
     pub fn listen(mut self, listen: &str) -> Self {
         self.listen.push(listen.into());
+        self
+    }
+
+    /// The certificates for `tls:` and `wss:`, and the authorities to trust.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -245,7 +253,10 @@ impl PhoneBuilder {
         if listen.is_empty() {
             listen.push(Listen::new(Transport::Udp, ([0, 0, 0, 0], 0).into()));
         }
-        let sockets = Sockets::bind(&listen)?;
+        let sockets = match self.tls {
+            Some(tls) => Sockets::bind_with_tls(&listen, tls)?,
+            None => Sockets::bind(&listen)?,
+        };
         let locals = sockets.locals().clone();
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)?;
@@ -284,6 +295,7 @@ impl Phone {
             registrar: None,
             expires: PhoneConfig::EXPIRES,
             listen: Vec::new(),
+            tls: None,
             media_ip: None,
             user_agent: concat!("sip-ua/", env!("CARGO_PKG_VERSION")).into(),
             tap: None,

@@ -50,6 +50,7 @@ pub(crate) async fn run(args: PhoneArgs, output: Output, mut interrupt: Interrup
     let phone = Identity {
         address,
         account: &args.account,
+        tls: &args.tls,
         listen: &args.listen,
         expires: args.expires,
         peer: args.register.as_deref(),

@@ -2,6 +2,7 @@
 
 use crate::headers::Header;
 use crate::params::Params;
+use crate::parts::{Part, Parts, params_part, uri_parts};
 use crate::syntax::{find_outside, is_lws, is_token, number, push_quoted, trim, unquote};
 use crate::{HeaderName, Uri, ValueError};
 use alloc::borrow::Cow;
@@ -80,6 +81,17 @@ impl NameAddr {
     /// Removes a parameter of the field.
     pub fn remove_param(&mut self, name: &str) -> bool {
         self.params.remove(name)
+    }
+
+    /// Display name, URI and parameters, as far as they are there.
+    pub(super) fn parts(&self) -> Parts {
+        let mut parts = Parts::new();
+        if let Some(display) = self.display_name() {
+            parts.push(("display_name", display.into()));
+        }
+        uri_parts(&self.uri, &mut parts);
+        params_part(&self.params, &mut parts);
+        parts
     }
 
     fn write(&self, out: &mut String) {
@@ -202,6 +214,10 @@ macro_rules! address_fields {
 
             fn write(&self, out: &mut String) {
                 self.0.write(out);
+            }
+
+            fn parts(&self) -> Parts {
+                self.0.parts()
             }
         }
 
@@ -364,6 +380,13 @@ impl Header for Contact {
         match self {
             Self::Star => out.push('*'),
             Self::Address(address) => address.write(out),
+        }
+    }
+
+    fn parts(&self) -> Parts {
+        match self {
+            Self::Star => Parts::from([("star", Part::Flag)]),
+            Self::Address(address) => address.parts(),
         }
     }
 }

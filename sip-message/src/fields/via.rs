@@ -2,6 +2,7 @@
 
 use crate::headers::Header;
 use crate::params::Params;
+use crate::parts::{Parts, params_part};
 use crate::scan::contains;
 use crate::syntax::{find_outside, number, push_number, token, trim};
 use crate::uri::host_length;
@@ -152,6 +153,19 @@ impl Header for Via {
             push_number(out, u64::from(port));
         }
         out.push_str(self.params.as_str());
+    }
+
+    fn parts(&self) -> Parts {
+        let mut parts = Parts::from([
+            ("protocol", "SIP/2.0".into()),
+            ("transport", self.transport().into()),
+            ("host", self.host().into()),
+        ]);
+        if let Some(port) = self.port {
+            parts.push(("port", port.into()));
+        }
+        params_part(&self.params, &mut parts);
+        parts
     }
 }
 

@@ -244,11 +244,7 @@ fn leaving_from<'l>(locals: &'l Locals, target: &Target, came: &Path) -> Option<
         Target::Path(path) => return locals.at(path),
         Target::Uri(uri) => uri,
     };
-    let transport = match uri.transport_param().and_then(Transport::from_uri_param) {
-        Some(transport) => transport,
-        None if uri.is_sips() => Transport::Tls,
-        None => Transport::Udp,
-    };
+    let transport = Transport::of_uri(uri).unwrap_or(Transport::Udp);
     match parse_ip(uri.maddr().unwrap_or(uri.host())) {
         Some(ip) => {
             let port = uri.port().unwrap_or(transport.default_port());

@@ -223,7 +223,10 @@ impl Proxy {
         let Some(own) = &self.record_route else { return };
         let call_id = request.headers.text(sip_message::HeaderName::CALL_ID).unwrap_or_default().to_owned();
         let came = layer.transactions.locals().at(path);
-        if let Err(error) = own.write(&mut request.headers, came, leaves, &call_id) {
+        let next = request.headers.get::<sip_message::headers::Route>().ok().flatten();
+        let sips =
+            request.uri().is_ok_and(|uri| uri.is_sips()) || next.is_some_and(|route| route.uri().is_sips());
+        if let Err(error) = own.write(&mut request.headers, came, leaves, &call_id, sips) {
             tracing::warn!(%error, "Record-Route could not be written");
         }
     }

@@ -16,15 +16,24 @@ const PARAMETER: &str = "tk";
 #[derive(Debug)]
 pub(crate) struct RecordRoute {
     keys: (u64, u64),
-    /// `<sip:host:port;transport=tcp;lr;tk=` for each listener.
-    starts: Vec<(Local, String)>,
+    /// `<sip:host:port;transport=tcp;lr;tk=` for each listener, and the same with `sips` for secure ones.
+    starts: Vec<Start>,
+}
+
+/// How our values begin, for one listener.
+#[derive(Debug)]
+struct Start {
+    local: Local,
+    sip: String,
+    sips: Option<String>,
 }
 
 impl RecordRoute {
     pub(crate) fn new(keys: (u64, u64), locals: &Locals) -> Self {
+        let text = |uri| format!("<{uri};lr;{PARAMETER}=");
         let start = |local: &Local| {
-            let uri = local.uri(None).ok()?;
-            Some((local.clone(), format!("<{uri};lr;{PARAMETER}=")))
+            let sips = local.sips_uri(None).and_then(Result::ok).map(text);
+            Some(Start { local: local.clone(), sip: text(local.uri(None).ok()?), sips })
         };
         Self { keys, starts: locals.iter().filter_map(start).collect() }
     }
@@ -44,25 +53,31 @@ impl RecordRoute {
     }
 
     /// Adds the values for a request that came in at one listener and leaves from another: two where they differ, so that
-    /// each side finds an address that it can reach over its own transport (RFC 5658).
+    /// each side finds an address that it can reach over its own transport (RFC 5658). `sips`: the Request-URI or the next
+    /// Route is a `sips` one, and so are ours (RFC 3261 §16.6 step 4).
     pub(crate) fn write(
         &self,
         headers: &mut Headers,
         came: Option<&Local>,
         leaves: Option<&Local>,
         call_id: &str,
+        sips: bool,
     ) -> Result<(), BuildError> {
         let ticket = self.ticket(call_id);
         let find = |local: Option<&Local>| {
-            self.starts.iter().find(|(known, _)| Some(known) == local).or(self.starts.first())
+            self.starts.iter().find(|start| Some(&start.local) == local).or(self.starts.first())
+        };
+        let text = |start: &Start| {
+            let begin = start.sips.as_ref().filter(|_| sips).unwrap_or(&start.sip);
+            format!("{begin}{ticket}>")
         };
         let (came, leaves) = (find(came), find(leaves.or(came)));
-        if let Some((local, start)) = came {
-            headers.push_front_raw(HeaderName::RECORD_ROUTE, &format!("{start}{ticket}>"))?;
-            if let Some((other, start)) = leaves
-                && other != local
+        if let Some(came) = came {
+            headers.push_front_raw(HeaderName::RECORD_ROUTE, &text(came))?;
+            if let Some(leaves) = leaves
+                && leaves.local != came.local
             {
-                headers.push_front_raw(HeaderName::RECORD_ROUTE, &format!("{start}{ticket}>"))?;
+                headers.push_front_raw(HeaderName::RECORD_ROUTE, &text(leaves))?;
             }
         }
         Ok(())
@@ -82,7 +97,7 @@ mod tests {
         let routes = RecordRoute::new((1, 2), &Locals::new(vec![udp.clone(), tcp.clone()]));
         let written = |came, leaves| {
             let mut headers = Headers::new();
-            routes.write(&mut headers, Some(came), Some(leaves), "call-1").unwrap();
+            routes.write(&mut headers, Some(came), Some(leaves), "call-1", false).unwrap();
             headers.all::<Field>().map(|one| one.unwrap().uri().clone()).collect::<Vec<_>>()
         };
         let one = written(&udp, &udp);

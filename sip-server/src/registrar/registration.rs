@@ -173,7 +173,7 @@ impl Registration {
             contact.host().eq_ignore_ascii_case(host)
                 || (parse_ip(host).is_some() && parse_ip(host) == parse_ip(contact.host()))
         };
-        let named = contact.transport_param().and_then(Transport::from_uri_param);
+        let named = Transport::of_uri(contact);
         let writes_itself = top.as_ref().is_some_and(|via| host_is(via.host()));
         let keep = direct
             && if flow.transport == Transport::Udp {
@@ -183,7 +183,7 @@ impl Registration {
                 });
                 behind_nat && writes_itself && named.is_none_or(|named| named == Transport::Udp)
             } else {
-                named.is_none_or(|named| named == flow.transport)
+                named.is_none_or(|named| flow.transport.serves(named))
                     && (writes_itself || host_is(&flow.remote.ip().to_string()))
             };
         if !keep {

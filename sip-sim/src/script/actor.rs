@@ -109,7 +109,8 @@ impl Script {
             return self.problem("the request has no Via to answer to".to_owned());
         };
         let payload = response.to_bytes();
-        let transmit = Transmit { path: way.path, payload, reopen: way.reopen, token: Token::NONE };
+        let transmit =
+            Transmit { path: way.path, payload, reopen: way.reopen, domain: None, token: Token::NONE };
         let (branch, method) = (branch_of(request), request.method().to_string());
         let final_to_invite = *request.method() == Method::Invite && response.status().is_final();
         // §17.2.1, §13.3.1.4: until the ACK, a 2xx over any transport, a failure over UDP.
@@ -129,7 +130,7 @@ impl Script {
             Ok((request, path)) => {
                 let branch = branch_of(&request);
                 let payload = request.to_bytes();
-                let transmit = Transmit { path, payload, reopen: None, token: Token::NONE };
+                let transmit = Transmit { path, payload, reopen: None, domain: None, token: Token::NONE };
                 if method == Method::Ack {
                     self.ack = Some(transmit.clone());
                 } else if path.transport == Transport::Udp {
@@ -249,7 +250,8 @@ impl Script {
             return;
         }
         ack.headers.push_front(&via);
-        let transmit = Transmit { path, payload: ack.to_bytes(), reopen: None, token: Token::NONE };
+        let transmit =
+            Transmit { path, payload: ack.to_bytes(), reopen: None, domain: None, token: Token::NONE };
         self.ack = Some(transmit.clone());
         self.out.push_back(transmit);
     }

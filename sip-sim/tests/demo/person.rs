@@ -194,7 +194,7 @@ impl Core for Person {
         {
             let (path, payload) = (*path, "\r\n\r\n".into());
             self.keep_alive = self.keep_alive.map(|(at, every, path)| (at + every, every, path));
-            return Some(Transmit { path, payload, reopen: None, token: Token::NONE });
+            return Some(Transmit { path, payload, reopen: None, domain: None, token: Token::NONE });
         }
         self.phone.poll_transmit()
     }

@@ -189,6 +189,7 @@ fn a_connection_that_was_asked_for_is_ready_after_its_handshake_or_at_once() {
         path: Path::to(Transport::Tcp, bob4_at()),
         payload: Default::default(),
         reopen: None,
+        domain: None,
         token: Token(token),
     };
     sim.with(alice, |alice, _| alice.transmits.push_back(wanted(1)));

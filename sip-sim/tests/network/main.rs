@@ -179,7 +179,7 @@ fn a_response_reopens_a_connection_that_is_gone() {
     assert_eq!(sim.connections(), 0);
     let late = |reopen| {
         let payload = "SIP/2.0 200 OK\r\nVia: SIP/2.0/TCP 192.0.2.1:5060;branch=z9hG4bK0\r\nCSeq: 0 OPTIONS\r\nContent-Length: 0\r\n\r\n";
-        Transmit { path, payload: payload.into(), reopen, token: Token(77) }
+        Transmit { path, payload: payload.into(), reopen, domain: None, token: Token(77) }
     };
     sim.with(bob, |bob, _| bob.transmits.push_back(late(Some(alice_at()))));
     assert!(sim.run_until_idle(MINUTE));

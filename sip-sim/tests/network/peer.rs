@@ -40,6 +40,7 @@ impl Core for Peer {
                         path: way.path,
                         payload,
                         reopen: way.reopen,
+                        domain: None,
                         token: Token(u64::from(number)),
                     });
                 }
@@ -97,6 +98,7 @@ pub fn options(transport: Transport, to: SocketAddr, number: u32) -> Transmit {
         path: Path::to(transport, to),
         payload: payload.into(),
         reopen: None,
+        domain: None,
         token: Token(number.into()),
     }
 }

@@ -85,7 +85,13 @@ impl Transactions {
         if let Ok(response) = request.reply(StatusCode::OK).to_tag(tag).build() {
             let way = way(via, path);
             let payload = response.to_bytes();
-            out.transmit(Transmit { path: way.path, payload, reopen: way.reopen, token: Token::NONE });
+            out.transmit(Transmit {
+                path: way.path,
+                payload,
+                reopen: way.reopen,
+                domain: None,
+                token: Token::NONE,
+            });
         }
         if first {
             self.counters.cancels = self.counters.cancels.saturating_add(1);

@@ -12,6 +12,7 @@ use sip_message::{Method, Request, Response};
 use sip_transport::resolve::{Candidate, MAX_DATAGRAM_REQUEST, Need, Progress, Resolution};
 use sip_transport::{Answer, Local, Locals, Outbox, Path, Query, Token, Transmit, Transport};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What our Via adds to a request, at most: needed before it is known which listener will stand in it.
@@ -45,6 +46,15 @@ impl From<Candidate> for Place {
 }
 
 impl Transactions {
+    /// The host that has to be proven where the way to a target is secure (RFC 5922 §7.3). Only hosts that can speak over
+    /// more than UDP and TCP need to remember it.
+    pub(super) fn domain_of(&self, target: &Target) -> Option<Arc<str>> {
+        let Target::Uri(uri) = target else { return None };
+        let supported = self.locals.supported();
+        let needed = [Transport::Tls, Transport::Ws, Transport::Wss].into_iter().any(|t| supported.any(t));
+        needed.then(|| uri.host().into())
+    }
+
     /// The places that a target names, or the resolution that will name them.
     pub(super) fn places(
         &mut self,
@@ -242,7 +252,8 @@ impl Transactions {
         {
             let (path, payload) = (previous.path, previous.ack.clone());
             entry.previous.push(previous);
-            out.transmit(Transmit { path, payload, reopen: None, token: Token::NONE });
+            let domain = entry.domain.clone();
+            out.transmit(Transmit { path, payload, reopen: None, domain, token: Token::NONE });
         }
         true
     }
@@ -263,9 +274,11 @@ fn is_udp_twin(tcp: &Path, other: &Path) -> bool {
 
 /// Our Via (RFC 3261 §18.1.1, RFC 3581 §3).
 pub(super) fn via(local: &Local, transport: Transport, branch: &str) -> Via {
-    Via::new(transport.as_str(), &local.host, Some(local.port))
+    let via = Via::new(transport.as_str(), &local.host, Some(local.port))
         .with_param("rport", None)
-        .with_param("branch", Some(branch))
+        .with_param("branch", Some(branch));
+    // RFC 5923 §5: who has a certificate to show offers his connection for the other direction too.
+    if local.alias { via.with_param("alias", None) } else { via }
 }
 
 impl ClientEntry {
@@ -275,6 +288,7 @@ impl ClientEntry {
         let mut entry = Self::new(request, invite.path);
         entry.payload = payload;
         entry.nonce = invite.nonce;
+        entry.domain.clone_from(&invite.domain);
         entry.cancels = Some(invite_key);
         entry
     }

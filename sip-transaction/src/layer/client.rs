@@ -15,6 +15,7 @@ use sip_message::{HeaderName, Method, Request, Response, StatusCode};
 use sip_transport::resolve::Resolution;
 use sip_transport::{Outbox, Path, Transmit};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The machine of one client transaction.
@@ -66,6 +67,8 @@ pub(super) struct ClientEntry {
     pub(super) payload: Bytes,
     /// Where to.
     pub(super) path: Path,
+    /// What the next hop has to prove over TLS: the host that it was found by (RFC 5922 §7.3).
+    pub(super) domain: Option<Arc<str>>,
     /// The random part of the branch of this attempt.
     pub(super) nonce: u64,
     pub(super) running: Running,
@@ -101,6 +104,7 @@ impl ClientEntry {
             request: Some(request),
             payload: Bytes::new(),
             path,
+            domain: None,
             nonce: 0,
             running: Running::default(),
             waiting: None,
@@ -139,12 +143,14 @@ impl Transactions {
             Err(reason) => return Err(SendError { request: Box::new(request), reason }),
         };
         add_max_forwards(&mut request);
+        let domain = self.domain_of(&target);
         let (places, waiting) = self.places(&request, target);
         let path = places.front().map_or_else(nowhere, |place| place.path);
         let key = self.clients.insert(ClientEntry::new(request, path));
         if let Some(entry) = self.clients.get_mut(key) {
             entry.places = places;
             entry.waiting = waiting;
+            entry.domain = domain;
         }
         self.resolve_or_start(now, key, out);
         Ok(ClientTx(key))
@@ -290,7 +296,13 @@ impl Transactions {
     pub(super) fn transmit_request(&self, key: Key, out: &mut impl Outbox<Event>) {
         if let Some(entry) = self.clients.get(key) {
             let token = Named::Client(key).token();
-            out.transmit(Transmit { path: entry.path, payload: entry.payload.clone(), reopen: None, token });
+            out.transmit(Transmit {
+                path: entry.path,
+                payload: entry.payload.clone(),
+                reopen: None,
+                domain: entry.domain.clone(),
+                token,
+            });
         }
     }
 
@@ -346,7 +358,8 @@ impl Transactions {
         }
         if let Some(payload) = entry.ack.clone() {
             let token = Named::Client(key).token();
-            out.transmit(Transmit { path: entry.path, payload, reopen: None, token });
+            let domain = entry.domain.clone();
+            out.transmit(Transmit { path: entry.path, payload, reopen: None, domain, token });
         }
     }
 }

@@ -97,6 +97,8 @@ pub(super) const fn is_its_fault(error: SendError) -> bool {
         | SendError::Unreachable
         | SendError::TimedOut
         | SendError::Closed
+        | SendError::Tls(_)
+        | SendError::WebSocket(_)
         | SendError::Io(_) => true,
         SendError::QueueFull | SendError::TooLarge | SendError::NoLocal | SendError::TooManyConnections => {
             false

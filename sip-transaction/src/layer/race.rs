@@ -76,7 +76,9 @@ impl Transactions {
 
     /// Opens the next connection; when all are being opened, waits for them no longer than for an answer.
     pub(super) fn next_runner(&mut self, now: Instant, key: Key, out: &mut impl Outbox<Event>) {
-        let Some(race) = self.clients.get_mut(key).and_then(|entry| entry.race.as_mut()) else { return };
+        let Some(entry) = self.clients.get_mut(key) else { return };
+        let domain = entry.domain.clone();
+        let Some(race) = entry.race.as_mut() else { return };
         let Some(place) = race.waiting.pop_front() else {
             return self.race_is_lost(now, key, SendError::TimedOut, out);
         };
@@ -89,6 +91,7 @@ impl Transactions {
             path,
             payload: Bytes::new(),
             reopen: None,
+            domain,
             token: Named::Client(key).token(),
         });
     }

@@ -86,13 +86,15 @@ impl Transactions {
         path: Path,
         out: &mut impl Outbox<Event>,
     ) {
-        let previous = self.clients.get(key).and_then(|e| e.previous.iter().find(|p| p.nonce == nonce));
+        let entry = self.clients.get(key);
+        let previous = entry.and_then(|e| Some((e, e.previous.iter().find(|p| p.nonce == nonce)?)));
         match previous {
-            Some(previous) if response.status().is_failure() && *method == Method::Invite => {
+            Some((entry, previous)) if response.status().is_failure() && *method == Method::Invite => {
                 let transmit = Transmit {
                     path: previous.path,
                     payload: previous.ack.clone(),
                     reopen: None,
+                    domain: entry.domain.clone(),
                     token: Token::NONE,
                 };
                 self.counters.responses_absorbed = self.counters.responses_absorbed.saturating_add(1);

@@ -344,7 +344,7 @@ impl Transactions {
             && let Some(payload) = entry.last.clone()
         {
             let Way { path, reopen } = entry.way;
-            out.transmit(Transmit { path, payload, reopen, token: Named::Server(key).token() });
+            out.transmit(Transmit { path, payload, reopen, domain: None, token: Named::Server(key).token() });
         }
     }
 

@@ -13,6 +13,7 @@ use sip_transport::resolve::{Progress, Resolution};
 use sip_transport::response::{NoWay, path_of, way};
 use sip_transport::{Answer, Outbox, Path, Query, Token, Transmit};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// A request that waits for DNS.
@@ -20,6 +21,7 @@ use std::time::Instant;
 pub(super) struct Pending {
     request: Request,
     resolution: Box<Resolution>,
+    domain: Option<Arc<str>>,
     /// The time for which the last answers are waited for.
     pub(super) running: Running,
 }
@@ -38,13 +40,14 @@ impl Transactions {
         out: &mut impl Outbox<Event>,
     ) -> Result<(), SendError> {
         add_max_forwards(&mut request);
+        let domain = self.domain_of(&target);
         let (places, waiting) = self.places(&request, target);
         let Some(mut resolution) = waiting else {
-            self.send_to_first(request, places, out);
+            self.send_to_first(request, places, domain, out);
             return Ok(());
         };
         if !matches!(resolution.progress(), Progress::Waiting(_)) {
-            self.send_to_first(request, places_of(resolution.progress()), out);
+            self.send_to_first(request, places_of(resolution.progress()), domain, out);
             return Ok(());
         }
         if self.pending.len() >= self.limits.stateless_pending {
@@ -53,7 +56,7 @@ impl Transactions {
         }
         // There is no answer yet that could be waited for a limited time.
         let questions = resolution.ask();
-        let key = self.pending.insert(Pending { request, resolution, running: Running::default() });
+        let key = self.pending.insert(Pending { request, resolution, domain, running: Running::default() });
         for question in questions {
             out.query(Query { key: Named::Pending(key).query(), question });
         }
@@ -96,13 +99,19 @@ impl Transactions {
                 if let Some(pending) = self.pending.remove(key) {
                     let mut places = places_of(progress);
                     self.dead.last(now, &mut places);
-                    self.send_to_first(pending.request, places, out);
+                    self.send_to_first(pending.request, places, pending.domain, out);
                 }
             }
         }
     }
 
-    fn send_to_first(&mut self, mut request: Request, places: VecDeque<Place>, out: &mut impl Outbox<Event>) {
+    fn send_to_first(
+        &mut self,
+        mut request: Request,
+        places: VecDeque<Place>,
+        domain: Option<Arc<str>>,
+        out: &mut impl Outbox<Event>,
+    ) {
         let nonce = self.rng.number();
         let usable = places
             .iter()
@@ -114,7 +123,13 @@ impl Transactions {
         request.headers.push_front(&via(local, path.transport, &branch::mint(Key::NONE, nonce)));
         let path = if path.flow.is_some() { path } else { Path { local: local.bound, ..path } };
         self.counters.sent = self.counters.sent.saturating_add(1);
-        out.transmit(Transmit { path, payload: request.to_bytes(), reopen: None, token: Token::NONE });
+        out.transmit(Transmit {
+            path,
+            payload: request.to_bytes(),
+            reopen: None,
+            domain,
+            token: Token::NONE,
+        });
     }
 
     /// Sends a response without a transaction, on the way that its top Via and the path of its request tell
@@ -130,7 +145,13 @@ impl Transactions {
     ) -> Result<(), NoWay> {
         let way = path_of(response, request_path)?;
         let payload = response.to_bytes();
-        out.transmit(Transmit { path: way.path, payload, reopen: way.reopen, token: Token::NONE });
+        out.transmit(Transmit {
+            path: way.path,
+            payload,
+            reopen: way.reopen,
+            domain: None,
+            token: Token::NONE,
+        });
         Ok(())
     }
 
@@ -152,7 +173,13 @@ impl Transactions {
         let Ok(response) = builder.build() else { return };
         let way = way(via, path);
         let payload = response.to_bytes();
-        out.transmit(Transmit { path: way.path, payload, reopen: way.reopen, token: Token::NONE });
+        out.transmit(Transmit {
+            path: way.path,
+            payload,
+            reopen: way.reopen,
+            domain: None,
+            token: Token::NONE,
+        });
     }
 }
 

@@ -1,24 +1,30 @@
-//! TCP: accepting, opening, and the task of each connection (RFC 3261 §18, RFC 5626 §3.5.1 for keep-alives).
+//! Connections: opening them, and the one task that serves each, whatever its transport (RFC 3261 §18, RFC 5626 §3.5.1 and
+//! RFC 7118 §6 for keep-alives).
 
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::tokio::net::{TcpListener, TcpSocket, TcpStream};
+use ::tokio::net::{TcpSocket, TcpStream};
 use ::tokio::sync::Notify;
-use ::tokio::time::{sleep, sleep_until, timeout};
+use ::tokio::time::{sleep_until, timeout};
 use bytes::Bytes;
-use sip_message::framing::{Frame, FramingError, StreamDecoder};
+use sip_message::framing::FramingError;
+use sip_message::headers::Via;
 use sip_message::{Message, Method, Request, StatusCode};
 
 use crate::core::Core;
 use crate::ingress;
-use crate::path::{CloseReason, FlowEvent, FlowId, Path, SendError, Token, Transport};
+use crate::limits::Limits;
+use crate::path::{CloseReason, FlowEvent, FlowId, Path, SendError, Token};
 use crate::tokio::driver::{Shared, State, add, close};
-use crate::tokio::table::Full;
+use crate::tokio::establish::{Established, Role, broken};
+use crate::tokio::framing::{Broken, Inbound, Item};
+use crate::tokio::socket::Socket;
 
 /// Bytes read from the kernel at once.
 const READ: usize = 16_384;
@@ -26,113 +32,75 @@ const READ: usize = 16_384;
 /// Reads before the other connections get their turn.
 const READS_PER_TURN: usize = 8;
 
-/// How long to wait after an accept that failed because we have no more file descriptors: it fails again at once.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 /// How long, and for how many bytes, a peer is listened to after its connection was found malformed, so that the
 /// answer reaches it before a reset does.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 65_536;
-
-pub(super) async fn accept<C: Core + Send + 'static>(
-    shared: Arc<Shared<C>>,
-    listener: TcpListener,
-    bound: SocketAddr,
-) {
-    let mut life = shared.life();
-    loop {
-        let accepted = ::tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = Shared::<C>::closing(&mut life) => return,
-        };
-        match accepted {
-            Ok((stream, remote)) => admit(&shared, stream, remote, bound),
-            Err(error) => {
-                tracing::warn!(%error, %bound, "a connection could not be accepted");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Takes an accepted connection into the table, or drops it where a limit says so.
-fn admit<C: Core + Send + 'static>(
-    shared: &Arc<Shared<C>>,
-    stream: TcpStream,
-    remote: SocketAddr,
-    bound: SocketAddr,
-) {
-    prepare(&stream);
-    let local = stream.local_addr().unwrap_or(bound);
-    let stream = Arc::new(stream);
-    let admitted =
-        shared.enter(|state, now| match state.wire.table.has_room(&shared.limits, Some(remote.ip())) {
-            Err(full) => {
-                let counters = &mut state.wire.counters;
-                add(match full {
-                    Full::Total => &mut counters.refused_total,
-                    Full::Source => &mut counters.refused_per_source,
-                });
-                tracing::debug!(%remote, ?full, "connection refused by a limit");
-                None
-            }
-            Ok(()) => {
-                add(&mut state.wire.counters.accepted);
-                let flow = state.wire.new_flow();
-                let path = Path { transport: Transport::Tcp, local, remote, flow: Some(flow) };
-                let wake = state.wire.table.insert(flow, path, Some(stream.clone()), now);
-                state.events.push_back(FlowEvent::Opened { path });
-                Some((path, flow, wake, now))
-            }
-        });
-    if let Some((path, flow, wake, now)) = admitted {
-        let first_message_by = now.checked_add(shared.limits.first_message);
-        shared.spawn(run(shared.clone(), stream, flow, path, wake, first_message_by));
-    }
-}
 
 /// Opens a connection that is in the table already with messages waiting, then serves it.
 pub(super) fn open<C: Core + Send + 'static>(
     shared: Arc<Shared<C>>,
     flow: FlowId,
     path: Path,
+    domain: Option<Arc<str>>,
     wake: Arc<Notify>,
-) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     // Boxed: the future of a task that a send spawns would otherwise contain itself.
     Box::pin(async move {
-        let mut life = shared.life();
-        let connecting = ::tokio::select! {
-            connecting = timeout(shared.limits.connect, connect(path)) => connecting,
-            () = Shared::<C>::closing(&mut life) => return,
-        };
-        let failed = |error| {
-            shared.enter(|state, _| close(state, flow, CloseReason::Error(error)));
-        };
-        let stream = match connecting {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return failed(SendError::from(&error)),
-            Err(_) => return failed(SendError::TimedOut),
-        };
-        prepare(&stream);
-        let local = stream.local_addr().unwrap_or(path.local);
-        let stream = Arc::new(stream);
-        let path = Path { local, flow: Some(flow), ..path };
-        let opened = shared.enter(|state, now| {
-            let Some(connection) = state.wire.table.get_mut(flow) else { return false };
-            connection.path = path;
-            connection.stream = Some(stream.clone());
-            connection.last_activity = now;
-            let awaited_by = std::mem::take(&mut connection.awaited_by);
-            add(&mut state.wire.counters.opened);
-            state.events.push_back(FlowEvent::Opened { path });
-            let ready = awaited_by.into_iter().map(|token| FlowEvent::Ready { token, path });
-            state.events.extend(ready);
-            true
-        });
-        if opened {
-            run(shared, stream, flow, path, wake, None).await;
+        if let Some(task) = opened(&shared, flow, path, domain, wake).await {
+            // Boxed again: what opening needs is not kept while the connection is served.
+            shared.spawn(task.run(shared.clone()));
         }
     })
+}
+
+async fn opened<C: Core + Send + 'static>(
+    shared: &Arc<Shared<C>>,
+    flow: FlowId,
+    path: Path,
+    domain: Option<Arc<str>>,
+    wake: Arc<Notify>,
+) -> Option<Task> {
+    let mut life = shared.life();
+    let connecting = async {
+        let stream = connect(path).await.map_err(|error| SendError::from(&error))?;
+        prepare(&stream);
+        let local = stream.local_addr().unwrap_or(path.local);
+        let role = Role::Opened(domain.as_ref());
+        let limits = shared.limits.message;
+        let done = shared.security.establish(stream, path.transport, path.remote, role, limits).await;
+        if done.is_err() {
+            shared.enter(|state, _| add(&mut state.wire.counters.handshake_failures));
+        }
+        Ok((done?, local))
+    };
+    let connecting = ::tokio::select! {
+        connecting = timeout(shared.limits.connect, connecting) => connecting,
+        () = Shared::<C>::closing(&mut life) => return None,
+    };
+    let (Established { socket, inbound, proof }, local) = match connecting {
+        Ok(Ok(established)) => established,
+        failed => {
+            let error =
+                failed.map_or(SendError::TimedOut, |failed| failed.err().unwrap_or(SendError::Closed));
+            shared.enter(|state, _| close(state, flow, CloseReason::Error(error)));
+            return None;
+        }
+    };
+    let path = Path { local, flow: Some(flow), ..path };
+    shared.enter(|state, now| {
+        let connection = state.wire.table.get_mut(flow)?;
+        connection.path = path;
+        connection.socket = Some(socket.clone());
+        connection.proof = proof;
+        connection.last_activity = now;
+        let awaited_by = std::mem::take(&mut connection.awaited_by);
+        add(&mut state.wire.counters.opened);
+        state.events.push_back(FlowEvent::Opened { path });
+        state.events.extend(awaited_by.into_iter().map(|token| FlowEvent::Ready { token, path }));
+        Some(())
+    })?;
+    Some(Task { socket, path, wake, inbound, whole_by: None })
 }
 
 async fn connect(path: Path) -> io::Result<TcpStream> {
@@ -144,7 +112,7 @@ async fn connect(path: Path) -> io::Result<TcpStream> {
 }
 
 /// A message is written whole: waiting for more to send along only delays it.
-fn prepare(stream: &TcpStream) {
+pub(super) fn prepare(stream: &TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
@@ -156,113 +124,128 @@ enum Next {
     Gone,
 }
 
-/// Serves an open connection until it is closed by either side.
-async fn run<C: Core + Send + 'static>(
-    shared: Arc<Shared<C>>,
-    stream: Arc<TcpStream>,
-    flow: FlowId,
-    path: Path,
-    wake: Arc<Notify>,
-    first_message_by: Option<Instant>,
-) {
-    let mut life = shared.life();
-    let mut reader = Reader {
-        decoder: StreamDecoder::new(shared.limits.message),
-        // A message that has begun must be whole in time, the first one from the moment of accepting.
-        whole_by: first_message_by,
-    };
-    loop {
-        let next = shared.enter(|state, now| {
-            let Some(connection) = state.wire.table.get_mut(flow) else { return Next::Gone };
-            if let Err(error) = connection.write(now) {
-                close(state, flow, CloseReason::Error(SendError::from(&error)));
-                return Next::Gone;
-            }
-            let idle_at = connection.last_activity.checked_add(shared.limits.idle);
-            let idle_at = idle_at.into_iter().chain(reader.whole_by).min();
-            if idle_at.is_some_and(|at| at <= now) {
-                add(&mut state.wire.counters.idle_closed);
-                close(state, flow, CloseReason::Idle);
-                return Next::Gone;
-            }
-            Next::Wait { write: !connection.queue.is_empty(), idle_at }
-        });
-        let Next::Wait { write, idle_at } = next else { return };
-        let idle = async {
-            match idle_at {
-                Some(at) => sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        ::tokio::select! {
-            _ = stream.readable() => match reader.turn(&shared, &stream, flow, path) {
-                Turn::Open => {}
-                Turn::Closed => return,
-                Turn::Malformed => return linger(&stream).await,
-            },
-            _ = stream.writable(), if write => {}
-            () = wake.notified() => {}
-            () = idle => {}
-            () = Shared::<C>::closing(&mut life) => {
-                // What waits was written above as far as the kernel took it; the rest of the goodbye is the FIN.
-                shared.enter(|state, _| close(state, flow, CloseReason::Shutdown));
-                return;
-            }
-        }
-    }
-}
-
 enum Turn {
-    Open,
+    /// `more`: there may be more to read without the kernel saying so.
+    Open {
+        more: bool,
+    },
     Closed,
     Malformed,
 }
 
-struct Reader {
-    decoder: StreamDecoder,
-    whole_by: Option<Instant>,
+/// What a turn of reading ended with.
+enum Ended {
+    Empty,
+    TurnOver,
+    Gone(CloseReason),
 }
 
-impl Reader {
+/// The task of an open connection. What it holds is what an idle connection costs: no buffer among it.
+pub(super) struct Task {
+    pub(super) socket: Arc<Socket>,
+    pub(super) path: Path,
+    pub(super) wake: Arc<Notify>,
+    pub(super) inbound: Inbound,
+    /// A message that has begun must be whole in time, the first one from the moment of accepting.
+    pub(super) whole_by: Option<Instant>,
+}
+
+impl Task {
+    /// Serves the connection until it is closed by either side.
+    pub(super) async fn run<C: Core + Send + 'static>(mut self, shared: Arc<Shared<C>>) {
+        let Some(flow) = self.path.flow else { return };
+        let mut life = shared.life();
+        // What came along with the end of a handshake was read with it.
+        let mut more = true;
+        loop {
+            let next = shared.enter(|state, now| {
+                let Some(connection) = state.wire.table.get_mut(flow) else { return Next::Gone };
+                if let Err(error) = connection.write(now) {
+                    close(state, flow, CloseReason::Error(broken(&error)));
+                    return Next::Gone;
+                }
+                let idle_at = connection.last_activity.checked_add(shared.limits.idle);
+                let idle_at = idle_at.into_iter().chain(self.whole_by).min();
+                if idle_at.is_some_and(|at| at <= now) {
+                    add(&mut state.wire.counters.idle_closed);
+                    close(state, flow, CloseReason::Idle);
+                    return Next::Gone;
+                }
+                Next::Wait { write: connection.wants_to_write(), idle_at }
+            });
+            let Next::Wait { write, idle_at } = next else { return };
+            let idle = async {
+                match idle_at {
+                    Some(at) => sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let readable = async {
+                if more {
+                    ::tokio::task::yield_now().await;
+                } else {
+                    self.socket.readable().await;
+                }
+            };
+            ::tokio::select! {
+                () = readable => match self.turn(&shared, flow) {
+                    Turn::Open { more: still } => more = still,
+                    Turn::Closed => return,
+                    Turn::Malformed => return linger(self.socket.stream()).await,
+                },
+                () = self.socket.writable(), if write => {}
+                () = self.wake.notified() => {}
+                () = idle => {}
+                () = Shared::<C>::closing(&mut life) => {
+                    // What waits was written above as far as the kernel took it; the rest of the goodbye is the FIN.
+                    shared.enter(|state, _| close(state, flow, CloseReason::Shutdown));
+                    return;
+                }
+            }
+        }
+    }
+
     /// Reads what is there and hands the messages in it to the core.
-    fn turn<C: Core + Send + 'static>(
-        &mut self,
-        shared: &Arc<Shared<C>>,
-        stream: &TcpStream,
-        flow: FlowId,
-        path: Path,
-    ) -> Turn {
-        let ended = self.fill(stream);
-        let mut frames = Vec::new();
+    fn turn<C: Core + Send + 'static>(&mut self, shared: &Arc<Shared<C>>, flow: FlowId) -> Turn {
+        let before = self.inbound.buffered();
+        let (ended, read) = self.fill();
+        let mut items = Vec::new();
         let broken = loop {
-            match self.decoder.next_frame() {
-                Ok(Some(frame)) => frames.push(frame),
+            match self.inbound.next_item() {
+                Ok(Some(item)) => items.push(item),
                 Ok(None) => break None,
                 Err(error) => break Some(error),
             }
         };
+        if matches!(ended, Ended::Empty) && !read && before == 0 && items.is_empty() && broken.is_none() {
+            return Turn::Open { more: false };
+        }
         shared.enter(|state, now| {
             let Some(connection) = state.wire.table.get_mut(flow) else { return Turn::Closed };
             connection.last_activity = now;
-            let had_message = frames.iter().any(|frame| matches!(frame, Frame::Message(_)));
-            if self.decoder.buffered() == 0 && (had_message || self.whole_by.is_none()) {
+            let had_message = items.iter().any(|item| matches!(item, Item::Message(_)));
+            if self.inbound.buffered() == 0 && (had_message || self.whole_by.is_none()) {
                 self.whole_by = None;
             } else if had_message || self.whole_by.is_none() {
                 self.whole_by = now.checked_add(shared.limits.first_message);
             }
-            for frame in frames {
-                deliver(state, flow, path, frame, now, &shared.limits);
+            for item in items {
+                if !deliver(state, flow, self.path, item, now, &shared.limits) {
+                    close(state, flow, CloseReason::Peer);
+                    return Turn::Closed;
+                }
             }
             if let Some(error) = broken {
-                tracing::debug!(%path, %error, "malformed stream");
+                tracing::debug!(path = %self.path, %error, "malformed stream");
                 add(&mut state.wire.counters.malformed_streams);
-                answer_malformed(state, flow, path, error, now, &shared.limits);
+                answer_malformed(state, flow, self.path, error, now, &shared.limits);
                 close(state, flow, CloseReason::Malformed);
                 return Turn::Malformed;
             }
             match ended {
-                None => Turn::Open,
-                Some(reason) => {
+                Ended::Empty => Turn::Open { more: false },
+                Ended::TurnOver => Turn::Open { more: true },
+                Ended::Gone(reason) => {
                     close(state, flow, reason);
                     Turn::Closed
                 }
@@ -270,37 +253,43 @@ impl Reader {
         })
     }
 
-    /// Reads some of what the kernel has. Tells whether the stream ended, and how.
-    fn fill(&mut self, stream: &TcpStream) -> Option<CloseReason> {
+    /// Reads some of what there is. Tells how it ended, and whether anything came.
+    fn fill(&mut self) -> (Ended, bool) {
         let mut buffer = [0_u8; READ];
+        let mut any = false;
         for _ in 0..READS_PER_TURN {
-            match stream.try_read(&mut buffer) {
-                Ok(0) => return Some(CloseReason::Peer),
-                Ok(length) => self.decoder.push(buffer.get(..length).unwrap_or_default()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
-                Err(error) => return Some(CloseReason::Error(SendError::from(&error))),
+            match self.socket.read(&mut buffer) {
+                Ok(0) => return (Ended::Gone(CloseReason::Peer), any),
+                Ok(length) => {
+                    any = true;
+                    self.inbound.push(buffer.get(..length).unwrap_or_default());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (Ended::Empty, any),
+                Err(error) => return (Ended::Gone(CloseReason::Error(broken(&error))), any),
             }
         }
-        None
+        (Ended::TurnOver, any)
     }
 }
 
+/// Hands on what came. `false`: the peer ends the connection.
 fn deliver<C: Core>(
     state: &mut State<C>,
     flow: FlowId,
     path: Path,
-    frame: Frame,
+    item: Item,
     now: Instant,
-    limits: &crate::limits::Limits,
-) {
-    match frame {
-        Frame::Message(message) => {
+    limits: &Limits,
+) -> bool {
+    match item {
+        Item::Message(message) => {
             if state.wire.is_tapped() {
                 state.wire.tap(true, &path, &message.to_bytes());
             }
             match ingress::message(message, path) {
                 Ok(received) => {
                     add(&mut state.wire.counters.received);
+                    note_alias(state, flow, &received.message, path);
                     state.core.receive(now, received);
                 }
                 Err(reason) => {
@@ -309,21 +298,67 @@ fn deliver<C: Core>(
                 }
             }
         }
-        Frame::Ping => {
-            add(&mut state.wire.counters.keep_alives);
-            put(state, flow, Bytes::from_static(b"\r\n"), now, limits);
+        Item::Unreadable(reason) => {
+            add(&mut state.wire.counters.rejected_messages);
+            tracing::debug!(%path, %reason, "message dropped");
         }
-        Frame::Pong => add(&mut state.wire.counters.keep_alives),
+        Item::Ping => {
+            add(&mut state.wire.counters.keep_alives);
+            if let Some(connection) = state.wire.table.get_mut(flow) {
+                let pong = connection.outbound.message(Bytes::from_static(b"\r\n"));
+                put(state, flow, pong, now, limits);
+            }
+        }
+        Item::KeepAlive => add(&mut state.wire.counters.keep_alives),
+        #[cfg(feature = "ws")]
+        Item::WsPing(payload) => {
+            add(&mut state.wire.counters.keep_alives);
+            let connection = state.wire.table.get_mut(flow);
+            if let Some(pong) = connection.and_then(|connection| connection.outbound.pong(&payload)) {
+                put(state, flow, pong, now, limits);
+            }
+        }
+        #[cfg(feature = "ws")]
+        Item::WsClose(code) => {
+            tracing::trace!(%path, ?code, "WebSocket close");
+            say_close(state, flow, code.unwrap_or(1000), now, limits);
+            return false;
+        }
+    }
+    true
+}
+
+/// RFC 5923 §5: who has proven a domain with a certificate may say that requests to its own address can take the connection
+/// that it opened. Which domains may is asked when it is used.
+fn note_alias<C>(state: &mut State<C>, flow: FlowId, message: &Message, path: Path) {
+    let Message::Request(request) = message else { return };
+    let Some(connection) = state.wire.table.get_mut(flow) else { return };
+    if !connection.accepted || !connection.proof.is_certificate() {
+        return;
+    }
+    if let Ok(Some(via)) = request.headers.get::<Via>()
+        && via.param("alias").is_some()
+    {
+        let port = via.port().unwrap_or(path.transport.default_port());
+        state.wire.table.alias(flow, SocketAddr::new(path.remote.ip(), port));
+    }
+}
+
+/// The close frame of a WebSocket, behind what waits.
+#[cfg(feature = "ws")]
+fn say_close<C>(state: &mut State<C>, flow: FlowId, code: u16, now: Instant, limits: &Limits) {
+    let connection = state.wire.table.get_mut(flow);
+    if let Some(frame) = connection.and_then(|connection| connection.outbound.close(code)) {
+        put(state, flow, frame, now, limits);
     }
 }
 
 /// Sends bytes of our own over a connection, behind what waits. A peer that reads nothing gets none of them.
-fn put<C>(state: &mut State<C>, flow: FlowId, bytes: Bytes, now: Instant, limits: &crate::limits::Limits) {
+fn put<C>(state: &mut State<C>, flow: FlowId, bytes: Bytes, now: Instant, limits: &Limits) {
     if let Some(connection) = state.wire.table.get_mut(flow)
-        && connection.enqueue(bytes, Token::NONE, limits)
-        && let Err(error) = connection.write(now)
+        && !connection.send(bytes, Token::NONE, limits, now)
     {
-        tracing::debug!(path = %connection.path, %error, "write failed");
+        tracing::debug!(path = %connection.path, "nothing of our own is sent to a peer that does not read");
     }
 }
 
@@ -333,10 +368,16 @@ fn answer_malformed<C>(
     state: &mut State<C>,
     flow: FlowId,
     path: Path,
-    error: FramingError,
+    error: Broken,
     now: Instant,
-    limits: &crate::limits::Limits,
+    limits: &Limits,
 ) {
+    #[cfg_attr(not(feature = "ws"), allow(clippy::infallible_destructuring_match))]
+    let error = match error {
+        Broken::Stream(error) => error,
+        #[cfg(feature = "ws")]
+        Broken::WebSocket(violation) => return say_close(state, flow, violation.close_code(), now, limits),
+    };
     let (message, status, reason) = match error {
         FramingError::ContentLength(message) => (message, StatusCode::BAD_REQUEST, "Bad Content-Length"),
         FramingError::TooLarge { message, .. } => {
@@ -364,18 +405,13 @@ fn tag_for(request: &Request) -> String {
     format!("{:016x}", RandomState::new().hash_one(request.uri_text()))
 }
 
-/// Sends our FIN and reads on for a moment: closing with unread bytes would reset the connection, and the peer might
+/// After our FIN, reads on for a moment: closing with unread bytes would reset the connection, and the peer might
 /// lose the answer.
 async fn linger(stream: &TcpStream) {
-    if let Err(error) = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write) {
-        tracing::debug!(%error, "shutdown failed");
-        return;
-    }
-    let mut left = LINGER_BYTES;
     let drain = async {
-        let mut buffer = [0_u8; 1024];
+        let mut left = LINGER_BYTES;
         while left > 0 && stream.readable().await.is_ok() {
-            match stream.try_read(&mut buffer) {
+            match throw_away(stream) {
                 Ok(0) => return,
                 Ok(length) => left = left.saturating_sub(length),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -385,4 +421,9 @@ async fn linger(stream: &TcpStream) {
     };
     // Running out of time is as good as the peer's end.
     let _ = timeout(LINGER, drain).await;
+}
+
+/// Its buffer is no part of any task.
+fn throw_away(stream: &TcpStream) -> io::Result<usize> {
+    stream.try_read(&mut [0; 1024])
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -10,16 +10,19 @@ use ::tokio::net::UdpSocket;
 use ::tokio::runtime;
 use ::tokio::sync::{Notify, watch};
 use bytes::Bytes;
+use sip_message::Message;
+use sip_message::headers::Via;
 
 use crate::core::{Answer, Core, Query, ResolveError};
 use crate::limits::{Counters, Limits};
 use crate::locals::Locals;
 use crate::path::{CloseReason, FlowEvent, FlowId, Path, SendError, Token, Transmit, Transport};
 use crate::tokio::dns::{Resolve, default_resolver};
+use crate::tokio::establish::Security;
 use crate::tokio::listen::Sockets;
-use crate::tokio::table::Table;
+use crate::tokio::table::{Origin, Table};
 use crate::tokio::tap::Tap;
-use crate::tokio::{connection, datagram};
+use crate::tokio::{accept, connection, datagram};
 
 /// Events given to a core in one go. A core that answers each failure with another message that fails at once would
 /// hold the lock forever; after so many the others get their turn first.
@@ -34,6 +37,9 @@ pub struct Options {
     pub tap: Option<Box<dyn Tap>>,
     /// Answers questions about names; [`default_resolver`] if there is none.
     pub resolver: Option<Arc<dyn Resolve>>,
+    /// Which web pages may connect over WebSocket.
+    #[cfg(feature = "ws")]
+    pub origins: crate::websocket::Origins,
 }
 
 impl std::fmt::Debug for Options {
@@ -52,21 +58,27 @@ impl Driver {
     /// It runs until [`Handle::close`], whether anybody holds a handle or not: what a core has promised to peers it
     /// keeps.
     pub fn spawn<C: Core + Send + 'static>(core: C, sockets: Sockets, options: Options) -> Handle<C> {
-        let Sockets { udp, tcp, locals, runtime } = sockets;
+        let Sockets { udp, streams, locals, runtime, .. } = sockets;
+        let security = Security {
+            #[cfg(feature = "tls")]
+            tls: sockets.tls,
+            #[cfg(feature = "ws")]
+            origins: options.origins,
+        };
         // A resolver may want a runtime while it is made, and the caller need not be in one.
         let entered = runtime.clone();
         let _guard = entered.enter();
         let mut next_flow = 1_u64;
         let mut listeners = Vec::with_capacity(udp.len());
-        let mut sockets = Vec::with_capacity(udp.len());
+        let mut datagrams = Vec::with_capacity(udp.len());
         for (socket, bound) in udp {
             let flow = FlowId(next_flow);
             next_flow = next_flow.wrapping_add(1);
             listeners.push(Udp { bound, flow, waiting: AtomicBool::new(false), wake: Notify::new() });
-            sockets.push(Arc::new(socket));
+            datagrams.push(Arc::new(socket));
         }
         let wire = Wire {
-            udp: sockets.iter().map(|socket| (Some(socket.clone()), VecDeque::new())).collect(),
+            udp: datagrams.iter().map(|socket| (Some(socket.clone()), VecDeque::new())).collect(),
             table: Table::default(),
             tap: options.tap,
             counters: Counters::default(),
@@ -81,15 +93,17 @@ impl Driver {
             udp: listeners,
             locals,
             limits: options.limits,
+            security,
+            handshakes: AtomicUsize::new(0),
             resolver: options.resolver.unwrap_or_else(default_resolver),
             runtime,
             life: watch::Sender::new(Life { closing: false, tasks: 0 }),
         });
-        for (index, socket) in sockets.into_iter().enumerate() {
+        for (index, socket) in datagrams.into_iter().enumerate() {
             shared.spawn(datagram::run(shared.clone(), socket, index));
         }
-        for (listener, bound) in tcp {
-            shared.spawn(connection::accept(shared.clone(), listener, bound));
+        for listener in streams {
+            shared.spawn(accept::accept(shared.clone(), listener));
         }
         shared.spawn(timer(shared.clone()));
         Handle { shared }
@@ -178,6 +192,9 @@ pub(super) struct Shared<C> {
     pub(super) udp: Vec<Udp>,
     pub(super) locals: Locals,
     pub(super) limits: Limits,
+    pub(super) security: Security,
+    /// Handshakes of accepted connections under way.
+    pub(super) handshakes: AtomicUsize,
     resolver: Arc<dyn Resolve>,
     runtime: runtime::Handle,
     life: watch::Sender<Life>,
@@ -346,8 +363,7 @@ impl<C: Core + Send + 'static> Shared<C> {
         }
         match transmit.path.transport {
             Transport::Udp => self.send_datagram(state, transmit),
-            Transport::Tcp => self.send_stream(state, transmit, now),
-            Transport::Tls | Transport::Ws | Transport::Wss => fail(state, transmit, SendError::NoLocal),
+            _ => self.send_stream(state, transmit, now),
         }
     }
 
@@ -419,22 +435,25 @@ impl<C: Core + Send + 'static> Shared<C> {
     }
 
     fn send_stream(self: &Arc<Self>, state: &mut State<C>, transmit: Transmit, now: Instant) {
-        let Transmit { mut path, payload, reopen, token } = transmit;
+        let Transmit { mut path, payload, reopen, mut domain, token } = transmit;
         if let Some(flow) = path.flow {
             if state.wire.table.get_mut(flow).is_some() {
                 return self.write(state, flow, payload, token, now);
             }
             let Some(remote) = reopen else {
-                let transmit = Transmit { path, payload, reopen, token };
+                let transmit = Transmit { path, payload, reopen, domain, token };
                 return fail(state, transmit, SendError::Closed);
             };
             // RFC 3261 §18.2.2: the connection is gone, open one to where the peer listens.
             path = Path { remote, flow: None, ..path };
+            if path.transport.is_secure() && domain.is_none() {
+                domain = sent_by(&payload, &self.limits.message);
+            }
         }
-        if let Some(flow) = state.wire.table.to_remote(path.transport, path.remote) {
+        if let Some(flow) = state.wire.table.to_remote(path.transport, path.remote, domain.as_deref()) {
             return self.write(state, flow, payload, token, now);
         }
-        let transmit = Transmit { path, payload, reopen: None, token };
+        let transmit = Transmit { path, payload, reopen: None, domain, token };
         let Some(local) = self.locals.for_path(path.transport, path.remote) else {
             return fail(state, transmit, SendError::NoLocal);
         };
@@ -444,9 +463,10 @@ impl<C: Core + Send + 'static> Shared<C> {
         }
         let flow = state.wire.new_flow();
         path.local = SocketAddr::new(local.bound.ip(), 0);
-        let wake = state.wire.table.insert(flow, path, None, now);
+        let domain = transmit.domain;
+        let wake = state.wire.table.insert(flow, path, Origin::Opened(domain.clone()), now);
         self.write(state, flow, transmit.payload, token, now);
-        self.spawn(connection::open(self.clone(), flow, path, wake));
+        self.spawn(connection::open(self.clone(), flow, path, domain, wake));
     }
 
     /// Writes to a connection at once if nothing waits before it, else puts the message into its queue.
@@ -456,7 +476,7 @@ impl<C: Core + Send + 'static> Shared<C> {
         let path = connection.path;
         if payload.is_empty() {
             // Nothing to send: somebody wants to know when it stands (RFC 8305 §5).
-            let event = match &connection.stream {
+            let event = match &connection.socket {
                 Some(_) => FlowEvent::Ready { token, path },
                 None if connection.awaited_by.len() < self.limits.send_queue => {
                     return connection.awaited_by.push(token);
@@ -465,17 +485,9 @@ impl<C: Core + Send + 'static> Shared<C> {
             };
             return state.events.push_back(event);
         }
-        let mut rest = payload.clone();
-        if connection.queue.is_empty()
-            && let Some(stream) = &connection.stream
-            && let Ok(written) = stream.try_write(&payload)
-        {
-            connection.last_activity = now;
-            bytes::Buf::advance(&mut rest, written);
-        }
-        // An error shows again when the task of the connection writes; it closes the connection then.
-        if !rest.is_empty() && !connection.enqueue(rest, token, &self.limits) {
-            let is_open = connection.stream.is_some();
+        let framed = connection.outbound.message(payload.clone());
+        if !connection.send(framed, token, &self.limits, now) {
+            let is_open = connection.socket.is_some();
             state.events.push_back(FlowEvent::SendFailed { token, path, error: SendError::QueueFull });
             // While it is being opened nobody can have read anything.
             if is_open {
@@ -488,9 +500,18 @@ impl<C: Core + Send + 'static> Shared<C> {
     }
 }
 
+/// The host of a response's top Via: whose certificate the connection has to show that the response is sent over when its
+/// own is gone (RFC 3263 §5, RFC 5922 §7.3).
+fn sent_by(response: &Bytes, limits: &sip_message::Limits) -> Option<Arc<str>> {
+    let message = Message::parse(response.clone(), limits).ok()?;
+    let via = message.headers().get::<Via>().ok()??;
+    Some(via.host().into())
+}
+
 /// Takes a connection out of the table and tells the core what became of it and of what waited.
 pub(super) fn close<C>(state: &mut State<C>, flow: FlowId, reason: CloseReason) {
-    let Some(connection) = state.wire.table.remove(flow) else { return };
+    let Some(mut connection) = state.wire.table.remove(flow) else { return };
+    connection.say_goodbye(reason);
     let path = connection.path;
     let error = match reason {
         CloseReason::SlowReader => SendError::QueueFull,
@@ -501,7 +522,7 @@ pub(super) fn close<C>(state: &mut State<C>, flow: FlowId, reason: CloseReason) 
     for token in waiting.chain(connection.awaited_by) {
         state.events.push_back(FlowEvent::SendFailed { token, path, error });
     }
-    if connection.stream.is_some() {
+    if connection.socket.is_some() {
         tracing::debug!(%path, %reason, "connection closed");
         state.events.push_back(FlowEvent::Closed { path, reason });
     }

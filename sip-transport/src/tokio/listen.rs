@@ -9,8 +9,11 @@ use ::tokio::net::{TcpListener, UdpSocket};
 use ::tokio::runtime;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::locals::{Local, Locals, host_text};
+use crate::locals::{Local, Locals, host_text, parse_ip};
 use crate::path::Transport;
+use crate::proxy_protocol::Network;
+#[cfg(feature = "tls")]
+use crate::tokio::tls::Tls;
 
 /// Connections waiting to be accepted: a burst of phones that register again after a restart.
 const BACKLOG: i32 = 1_024;
@@ -19,12 +22,16 @@ const BACKLOG: i32 = 1_024;
 /// gives less where it is told to (`net.core.rmem_max`).
 const DATAGRAM_BUFFER: usize = 4 << 20;
 
-/// Where to listen, written `udp:127.0.0.1:5060` or `tcp:[::]:0`. Port 0 takes a free one.
+/// Where to listen, written `udp:127.0.0.1:5060` or `tls:[::]:0` (udp, tcp, tls, ws, wss). Port 0 takes a free one.
+///
+/// `wss:client:0.0.0.0` listens nowhere and lets connections be opened from there: for clients of a transport whose
+/// servers answer over the same connection, as with WebSocket.
 ///
 /// ```
 /// use sip_transport::tokio::Listen;
-/// let listen: Listen = "udp:[::1]:0".parse()?;
-/// assert_eq!(listen.to_string(), "udp:[::1]:0");
+/// for text in ["udp:[::1]:0", "tls:0.0.0.0:5061", "ws:client:[::]"] {
+///     assert_eq!(text.parse::<Listen>()?.to_string(), text);
+/// }
 /// # Ok::<(), sip_transport::tokio::ListenError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -36,13 +43,31 @@ pub struct Listen {
     /// What to tell peers in Via and Contact instead, for example the outer address of a NAT: host, and the port if
     /// it differs from the one bound.
     pub advertise: Option<(String, Option<u16>)>,
+    /// Only open connections, from this address, and accept none.
+    pub client: bool,
+    /// Balancers of connections in these networks send the PROXY protocol's header, version 2, before everything.
+    pub proxies: Vec<Network>,
 }
 
 impl Listen {
     /// Listens with a transport at an address.
     #[must_use]
     pub fn new(transport: Transport, address: SocketAddr) -> Listen {
-        Listen { transport, address, advertise: None }
+        Listen { transport, address, advertise: None, client: false, proxies: Vec::new() }
+    }
+
+    /// Opens connections of a transport from an address, and accepts none.
+    #[must_use]
+    pub fn client(transport: Transport, ip: IpAddr) -> Listen {
+        Listen { client: true, ..Listen::new(transport, SocketAddr::new(ip, 0)) }
+    }
+
+    /// Takes the word of balancers in this network for who connects through them (PROXY protocol, version 2). They must
+    /// send its header; nobody else's is read. Of no effect for UDP.
+    #[must_use]
+    pub fn proxy(mut self, network: Network) -> Listen {
+        self.proxies.push(network);
+        self
     }
 
     /// Tells peers another host, and port if one is given.
@@ -55,7 +80,12 @@ impl Listen {
 
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.transport.uri_param(), self.address)
+        let transport = self.transport.uri_param();
+        if self.client {
+            write!(f, "{transport}:client:{}", host_text(self.address.ip()))
+        } else {
+            write!(f, "{transport}:{}", self.address)
+        }
     }
 }
 
@@ -66,11 +96,14 @@ pub enum ListenError {
     #[error("\"{0}\" names no transport: write it like udp:127.0.0.1:5060")]
     NoTransport(String),
     /// A transport that there is not.
-    #[error("\"{0}\" is no transport: udp and tcp are")]
+    #[error("\"{0}\" is no transport: udp, tcp, tls, ws and wss are")]
     Transport(String),
     /// No address with a port.
     #[error("\"{0}\" is no address with a port: write it like 127.0.0.1:5060 or [::]:5060")]
     Address(String),
+    /// No address to connect from.
+    #[error("\"{0}\" is no address to connect from: write it like wss:client:0.0.0.0")]
+    Client(String),
 }
 
 impl FromStr for Listen {
@@ -81,6 +114,10 @@ impl FromStr for Listen {
             text.split_once(':').ok_or_else(|| ListenError::NoTransport(text.to_owned()))?;
         let transport = Transport::from_uri_param(transport)
             .ok_or_else(|| ListenError::Transport(transport.to_owned()))?;
+        if let Some(ip) = address.strip_prefix("client:") {
+            let ip = parse_ip(ip).filter(|_| transport != Transport::Udp);
+            return Ok(Listen::client(transport, ip.ok_or_else(|| ListenError::Client(address.to_owned()))?));
+        }
         let address = address.parse().map_err(|_| ListenError::Address(address.to_owned()))?;
         Ok(Listen::new(transport, address))
     }
@@ -92,9 +129,15 @@ pub enum BindError {
     /// Called outside of a tokio runtime with I/O enabled.
     #[error("no tokio runtime: call this within one")]
     NoRuntime,
-    /// This transport is not implemented by the driver.
-    #[error("{0}: this transport cannot be listened at; udp and tcp can")]
+    /// This program was built without it (features `tls` and `ws` of sip-transport).
+    #[error("{0}: this program was built without that transport")]
     Unsupported(Listen),
+    /// TLS without being set up.
+    #[error("{0}: TLS is not set up")]
+    NoTls(Listen),
+    /// TLS cannot be listened with without a certificate.
+    #[error("{0}: a certificate and its key are needed to listen with TLS")]
+    NoCertificate(Listen),
     /// The operating system refused.
     #[error("cannot listen at {listen}: {error}")]
     Io {
@@ -111,9 +154,27 @@ pub enum BindError {
 #[derive(Debug)]
 pub struct Sockets {
     pub(super) udp: Vec<(UdpSocket, SocketAddr)>,
-    pub(super) tcp: Vec<(TcpListener, SocketAddr)>,
+    pub(super) streams: Vec<Listener>,
     pub(super) locals: Locals,
     pub(super) runtime: runtime::Handle,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<Tls>,
+}
+
+/// A listening socket of any transport over TCP.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) socket: TcpListener,
+    pub(super) bound: SocketAddr,
+    pub(super) transport: Transport,
+    proxies: Vec<Network>,
+}
+
+impl Listener {
+    /// Whether the PROXY protocol is spoken by those who connect from there.
+    pub(super) fn is_proxy(&self, source: IpAddr) -> bool {
+        self.proxies.iter().any(|network| network.contains(source))
+    }
 }
 
 impl Sockets {
@@ -122,33 +183,59 @@ impl Sockets {
     /// IPv6 sockets take IPv6 only, so that IPv4 can listen at the same port.
     ///
     /// # Errors
-    /// When one cannot be bound, or when this is called outside of a tokio runtime.
+    /// When one cannot be bound, when one is for TLS, or when this is called outside of a tokio runtime.
     pub fn bind(listen: &[Listen]) -> Result<Sockets, BindError> {
+        Sockets::bind_all(listen, &Offer::default())
+    }
+
+    /// The same with TLS, for listeners (`tls:`, `wss:`) and for connections that are opened.
+    ///
+    /// # Errors
+    /// As for [`bind`](Sockets::bind), and when a TLS listener has no certificate.
+    #[cfg(feature = "tls")]
+    pub fn bind_with_tls(listen: &[Listen], tls: Tls) -> Result<Sockets, BindError> {
+        let offer = Offer { tls: true, certificate: tls.can_listen() };
+        Ok(Sockets { tls: Some(tls), ..Sockets::bind_all(listen, &offer)? })
+    }
+
+    fn bind_all(listen: &[Listen], offer: &Offer) -> Result<Sockets, BindError> {
         let runtime = runtime::Handle::try_current().map_err(|_| BindError::NoRuntime)?;
-        let mut sockets = Sockets { udp: Vec::new(), tcp: Vec::new(), locals: Locals::default(), runtime };
+        let mut sockets = Sockets {
+            udp: Vec::new(),
+            streams: Vec::new(),
+            locals: Locals::default(),
+            runtime,
+            #[cfg(feature = "tls")]
+            tls: None,
+        };
         let mut locals = Vec::with_capacity(listen.len());
         for one in listen {
+            offer.check(one)?;
             let failed = |error| BindError::Io { listen: one.clone(), error };
-            let bound = match one.transport {
-                Transport::Udp => {
-                    let (socket, bound) = udp(one.address).map_err(failed)?;
-                    sockets.udp.push((socket, bound));
-                    bound
-                }
-                Transport::Tcp => {
-                    let (socket, bound) = tcp(one.address).map_err(failed)?;
-                    sockets.tcp.push((socket, bound));
-                    bound
-                }
-                Transport::Tls | Transport::Ws | Transport::Wss => {
-                    return Err(BindError::Unsupported(one.clone()));
-                }
+            let bound = if one.client {
+                one.address
+            } else if one.transport == Transport::Udp {
+                let (socket, bound) = udp(one.address).map_err(failed)?;
+                sockets.udp.push((socket, bound));
+                bound
+            } else {
+                let (socket, bound) = tcp(one.address).map_err(failed)?;
+                let (transport, proxies) = (one.transport, one.proxies.clone());
+                sockets.streams.push(Listener { socket, bound, transport, proxies });
+                bound
             };
             let (host, port) = match &one.advertise {
                 Some((host, port)) => (host.clone(), port.unwrap_or(bound.port())),
+                // RFC 7118 §5: nobody can connect to a WebSocket client, so it tells no address.
+                None if one.client && matches!(one.transport, Transport::Ws | Transport::Wss) => {
+                    (invalid_host(), one.transport.default_port())
+                }
+                None if one.client => (host_text(advertised_ip(bound.ip())), one.transport.default_port()),
                 None => (host_text(advertised_ip(bound.ip())), bound.port()),
             };
-            locals.push(Local::new(one.transport, bound).advertise(host, port));
+            let mut local = Local::new(one.transport, bound).advertise(host, port);
+            local.alias = offer.certificate && one.transport == Transport::Tls && !one.client;
+            locals.push(local);
         }
         sockets.locals = Locals::new(locals);
         Ok(sockets)
@@ -159,6 +246,36 @@ impl Sockets {
     pub fn locals(&self) -> &Locals {
         &self.locals
     }
+}
+
+/// What there is besides sockets.
+#[derive(Default)]
+struct Offer {
+    tls: bool,
+    certificate: bool,
+}
+
+impl Offer {
+    fn check(&self, listen: &Listen) -> Result<(), BindError> {
+        let web = matches!(listen.transport, Transport::Ws | Transport::Wss);
+        let secure = listen.transport.is_secure();
+        if (web && !cfg!(feature = "ws")) || (secure && !cfg!(feature = "tls")) {
+            return Err(BindError::Unsupported(listen.clone()));
+        }
+        if secure && !self.tls {
+            return Err(BindError::NoTls(listen.clone()));
+        }
+        if secure && !self.certificate && !listen.client {
+            return Err(BindError::NoCertificate(listen.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// A name that leads nowhere and that nobody else has (RFC 7118 §5, RFC 2606 §2).
+fn invalid_host() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    format!("{:016x}.invalid", RandomState::new().hash_one("host"))
 }
 
 fn udp(address: SocketAddr) -> io::Result<(UdpSocket, SocketAddr)> {
@@ -231,6 +348,9 @@ mod tests {
         assert_eq!("127.0.0.1".parse::<Listen>(), Err(ListenError::NoTransport("127.0.0.1".into())));
         assert_eq!("sctp:127.0.0.1:1".parse::<Listen>(), Err(ListenError::Transport("sctp".into())));
         assert_eq!("udp:localhost".parse::<Listen>(), Err(ListenError::Address("localhost".into())));
+        for bad in ["udp:client:0.0.0.0", "ws:client:localhost", "ws:client:127.0.0.1:5060"] {
+            assert!(matches!(bad.parse::<Listen>(), Err(ListenError::Client(_))), "{bad}");
+        }
     }
 
     #[test]
@@ -255,9 +375,7 @@ mod tests {
         let first = Sockets::bind(&["udp:127.0.0.1:0".parse().unwrap()]).unwrap();
         let taken = Listen::new(Transport::Udp, first.locals().iter().next().unwrap().bound);
         assert!(matches!(Sockets::bind(&[taken]), Err(BindError::Io { .. })));
-        assert!(matches!(
-            Sockets::bind(&["tls:127.0.0.1:0".parse().unwrap()]),
-            Err(BindError::Unsupported(_))
-        ));
+        let tls = Sockets::bind(&["tls:127.0.0.1:0".parse().unwrap()]);
+        assert!(matches!(tls, Err(BindError::Unsupported(_) | BindError::NoTls(_))));
     }
 }

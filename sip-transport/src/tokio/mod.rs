@@ -1,4 +1,4 @@
-//! The driver over real sockets: UDP and TCP on tokio, the only place with sockets, clocks and tasks.
+//! The driver over real sockets: UDP, TCP, TLS and WebSocket on tokio, the only place with sockets, clocks and tasks.
 //!
 //! Bind [`Sockets`], make a core that knows their [`locals`](Sockets::locals), and let [`Driver::spawn`] run it. The
 //! [`Handle`] it returns reaches the core: [`Handle::with`] locks it, runs, and sends what it wants to send.
@@ -10,16 +10,23 @@
 //! Errors that the network reports by ICMP for datagrams are not seen: the operating system tells them to connected
 //! sockets only. Transactions over UDP notice by their timers.
 
+mod accept;
 mod connection;
 mod datagram;
 mod dns;
 mod driver;
+mod establish;
+mod framing;
 #[cfg(feature = "dns")]
 mod hickory;
 mod listen;
 mod locate;
+mod proxied;
+mod socket;
 mod table;
 mod tap;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use dns::{Resolve, Resolving, SystemResolver, default_resolver};
 pub use driver::{Driver, Handle, Options};

@@ -1,16 +1,23 @@
 //! The connections of a driver: found by flow and by remote, counted by source.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use ::tokio::net::TcpStream;
 use ::tokio::sync::Notify;
 use bytes::Bytes;
 
+#[cfg(feature = "tls")]
+use crate::identity::Identities;
 use crate::limits::Limits;
-use crate::path::{FlowId, Path, Token, Transport};
+use crate::locals::host_text;
+use crate::path::{CloseReason, FlowId, Path, Token, Transport};
+use crate::tokio::framing::Outbound;
+use crate::tokio::socket::Socket;
+
+/// Other addresses by which one connection can be found (RFC 5923): a peer has one, or one for each of its listeners.
+const ALIASES: usize = 4;
 
 /// A message, or the rest of one, that waits to be written.
 pub(super) struct Waiting {
@@ -18,12 +25,57 @@ pub(super) struct Waiting {
     pub(super) token: Token,
 }
 
+/// What the peer of a connection has proven (RFC 5922 §7.3, §7.4).
+pub(super) enum Proof {
+    /// The transport is not secure: nothing is asked for.
+    NotAsked,
+    /// No certificate, or not yet.
+    Nothing,
+    /// Whatever it is asked for: certificates are not verified here.
+    #[cfg(feature = "tls")]
+    Unseen,
+    #[cfg(feature = "tls")]
+    Domains(Identities),
+}
+
+impl Proof {
+    /// Whether it is a certificate that was verified.
+    pub(super) fn is_certificate(&self) -> bool {
+        match self {
+            Proof::NotAsked | Proof::Nothing => false,
+            #[cfg(feature = "tls")]
+            Proof::Unseen => false,
+            #[cfg(feature = "tls")]
+            Proof::Domains(_) => true,
+        }
+    }
+
+    /// Whether it is one for this host of a URI.
+    fn proves(&self, host: &str) -> bool {
+        match self {
+            Proof::NotAsked => true,
+            #[cfg(feature = "tls")]
+            Proof::Unseen => true,
+            #[cfg(feature = "tls")]
+            Proof::Domains(identities) => identities.proves(host),
+            Proof::Nothing => {
+                let _ = host;
+                false
+            }
+        }
+    }
+}
+
 /// One connection, being opened or open.
 pub(super) struct Connection {
     /// Its path with the flow set; the local address is exact once it is open.
     pub(super) path: Path,
-    /// `None` while it is being opened.
-    pub(super) stream: Option<Arc<TcpStream>>,
+    /// `None` until its handshakes are done.
+    pub(super) socket: Option<Arc<Socket>>,
+    pub(super) outbound: Outbound,
+    pub(super) proof: Proof,
+    /// The domain that it is being opened for.
+    asked: Option<Arc<str>>,
     pub(super) queue: VecDeque<Waiting>,
     pub(super) queued_bytes: usize,
     /// Wakes the task of the connection: something waits to be written, or the connection left the table.
@@ -31,7 +83,16 @@ pub(super) struct Connection {
     pub(super) last_activity: Instant,
     /// Who wants to know when it stands.
     pub(super) awaited_by: Vec<Token>,
-    accepted: bool,
+    pub(super) accepted: bool,
+    aliases: Vec<SocketAddr>,
+}
+
+/// How a new connection came to be.
+pub(super) enum Origin {
+    /// A peer opened it, and it can be used at once or after its handshakes.
+    Accepted(Option<Arc<Socket>>),
+    /// We are opening it for this domain.
+    Opened(Option<Arc<str>>),
 }
 
 impl Connection {
@@ -47,11 +108,32 @@ impl Connection {
         true
     }
 
+    /// Writes at once if nothing waits before it and the kernel takes it; puts the rest into the queue. `false`: it is full.
+    ///
+    /// An error shows again when the task of the connection writes; it closes the connection then.
+    pub(super) fn send(&mut self, mut bytes: Bytes, token: Token, limits: &Limits, now: Instant) -> bool {
+        if self.queue.is_empty()
+            && let Some(socket) = &self.socket
+        {
+            while !bytes.is_empty()
+                && let Ok(written) = socket.write(&bytes)
+            {
+                self.last_activity = now;
+                bytes::Buf::advance(&mut bytes, written);
+            }
+            if bytes.is_empty() && socket.is_pending() {
+                self.wake.notify_one();
+            }
+        }
+        bytes.is_empty() || self.enqueue(bytes, token, limits)
+    }
+
     /// Writes what waits, as far as the kernel takes it. `Err`: the connection is broken.
     pub(super) fn write(&mut self, now: Instant) -> std::io::Result<()> {
-        let Some(stream) = &self.stream else { return Ok(()) };
+        let Some(socket) = &self.socket else { return Ok(()) };
+        socket.flush()?;
         while let Some(front) = self.queue.front_mut() {
-            match stream.try_write(&front.bytes) {
+            match socket.write(&front.bytes) {
                 Ok(0) if !front.bytes.is_empty() => return Err(std::io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     self.last_activity = now;
@@ -66,7 +148,52 @@ impl Connection {
                 Err(error) => return Err(error),
             }
         }
+        if self.queue.is_empty() {
+            // An idle connection keeps no room for messages.
+            self.queue = VecDeque::new();
+        }
         Ok(())
+    }
+
+    /// Whether something waits for the kernel to have room.
+    pub(super) fn wants_to_write(&self) -> bool {
+        !self.queue.is_empty() || self.socket.as_ref().is_some_and(|socket| socket.is_pending())
+    }
+
+    /// Says goodbye in the words of the protocol, as far as the kernel takes it.
+    pub(super) fn say_goodbye(&mut self, reason: CloseReason) {
+        let Some(socket) = &self.socket else { return };
+        let code = match reason {
+            CloseReason::Shutdown => Some(1001),
+            CloseReason::Idle => Some(1000),
+            CloseReason::Peer | CloseReason::Malformed => None,
+            // Nobody would read it.
+            CloseReason::SlowReader | CloseReason::Error(_) => return,
+        };
+        if self.queue.is_empty()
+            && let Some(frame) = code.and_then(|code| self.outbound.close(code))
+        {
+            // Whole or not at all does not matter any more.
+            let _ = socket.write(&frame);
+        }
+        socket.shut_down();
+    }
+
+    /// Whether a message for `domain` may go over it: over TLS only if the peer has proven that domain, or the connection is
+    /// being opened to have it proven (RFC 5922 §7.3, RFC 5923 §9.1).
+    fn serves(&self, domain: Option<&str>) -> bool {
+        if matches!(self.proof, Proof::NotAsked) {
+            return true;
+        }
+        if self.socket.is_none() {
+            let asked = self.asked.as_deref();
+            let same = asked.zip(domain).map(|(asked, domain)| asked.eq_ignore_ascii_case(domain));
+            return !self.accepted && same.unwrap_or(asked == domain);
+        }
+        match domain {
+            Some(domain) => self.proof.proves(domain),
+            None => self.proof.proves(&host_text(self.path.remote.ip())),
+        }
     }
 }
 
@@ -80,7 +207,7 @@ pub(super) enum Full {
 #[derive(Default)]
 pub(super) struct Table {
     by_flow: HashMap<FlowId, Connection>,
-    by_remote: HashMap<(Transport, SocketAddr), FlowId>,
+    by_remote: BTreeSet<(Transport, SocketAddr, FlowId)>,
     accepted_from: HashMap<IpAddr, usize>,
 }
 
@@ -96,49 +223,44 @@ impl Table {
         Ok(())
     }
 
-    /// Adds a connection: accepted with its stream, or to be opened without.
-    pub(super) fn insert(
-        &mut self,
-        flow: FlowId,
-        path: Path,
-        stream: Option<Arc<TcpStream>>,
-        now: Instant,
-    ) -> Arc<Notify> {
+    /// Adds a connection, and gives what wakes its task.
+    pub(super) fn insert(&mut self, flow: FlowId, path: Path, origin: Origin, now: Instant) -> Arc<Notify> {
         let wake = Arc::new(Notify::new());
-        let accepted = stream.is_some();
+        let (accepted, socket, asked) = match origin {
+            Origin::Accepted(socket) => (true, socket, None),
+            Origin::Opened(asked) => (false, None, asked),
+        };
         if accepted {
-            let count = self.accepted_from.entry(path.remote.ip()).or_insert(0);
-            *count = count.saturating_add(1);
+            self.count(path.remote.ip());
         }
         let connection = Connection {
             path: Path { flow: Some(flow), ..path },
-            stream,
+            socket,
+            outbound: Outbound::of(path.transport, accepted),
+            proof: if path.transport.is_secure() { Proof::Nothing } else { Proof::NotAsked },
+            asked,
             queue: VecDeque::new(),
             queued_bytes: 0,
             wake: wake.clone(),
             last_activity: now,
             awaited_by: Vec::new(),
             accepted,
+            aliases: Vec::new(),
         };
-        self.by_remote.insert((path.transport, path.remote), flow);
+        self.by_remote.insert((path.transport, path.remote, flow));
         self.by_flow.insert(flow, connection);
         wake
     }
 
     pub(super) fn remove(&mut self, flow: FlowId) -> Option<Connection> {
         let connection = self.by_flow.remove(&flow)?;
-        let key = (connection.path.transport, connection.path.remote);
-        if self.by_remote.get(&key) == Some(&flow) {
-            self.by_remote.remove(&key);
+        let transport = connection.path.transport;
+        self.by_remote.remove(&(transport, connection.path.remote, flow));
+        for alias in &connection.aliases {
+            self.by_remote.remove(&(transport, *alias, flow));
         }
         if connection.accepted {
-            let source = connection.path.remote.ip();
-            if let Some(count) = self.accepted_from.get_mut(&source) {
-                *count = count.saturating_sub(1);
-                if *count == 0 {
-                    self.accepted_from.remove(&source);
-                }
-            }
+            self.uncount(connection.path.remote.ip());
         }
         connection.wake.notify_one();
         Some(connection)
@@ -148,11 +270,54 @@ impl Table {
         self.by_flow.get_mut(&flow)
     }
 
-    pub(super) fn to_remote(&self, transport: Transport, remote: SocketAddr) -> Option<FlowId> {
-        self.by_remote.get(&(transport, remote)).copied()
+    /// The newest connection that leads to `remote` and may be used for `domain`.
+    pub(super) fn to_remote(
+        &self,
+        transport: Transport,
+        remote: SocketAddr,
+        domain: Option<&str>,
+    ) -> Option<FlowId> {
+        let all = (transport, remote, FlowId(0))..=(transport, remote, FlowId(u64::MAX));
+        let mut flows = self.by_remote.range(all).rev().map(|(_, _, flow)| *flow);
+        flows.find(|flow| self.by_flow.get(flow).is_some_and(|connection| connection.serves(domain)))
+    }
+
+    /// RFC 5923 §5: an accepted connection leads to this address too, since its peer says so and has proven who it is.
+    pub(super) fn alias(&mut self, flow: FlowId, address: SocketAddr) {
+        let Some(connection) = self.by_flow.get_mut(&flow) else { return };
+        let known = connection.path.remote == address || connection.aliases.contains(&address);
+        if !known && connection.aliases.len() < ALIASES {
+            connection.aliases.push(address);
+            self.by_remote.insert((connection.path.transport, address, flow));
+        }
+    }
+
+    /// The peer of an accepted connection turned out to be another: it came through a proxy of connections.
+    pub(super) fn came_from(&mut self, flow: FlowId, remote: SocketAddr) {
+        let Some(connection) = self.by_flow.get_mut(&flow) else { return };
+        let (transport, before) = (connection.path.transport, connection.path.remote);
+        connection.path.remote = remote;
+        self.by_remote.remove(&(transport, before, flow));
+        self.by_remote.insert((transport, remote, flow));
+        self.uncount(before.ip());
+        self.count(remote.ip());
     }
 
     pub(super) fn len(&self) -> usize {
         self.by_flow.len()
+    }
+
+    fn count(&mut self, source: IpAddr) {
+        let count = self.accepted_from.entry(source).or_insert(0);
+        *count = count.saturating_add(1);
+    }
+
+    fn uncount(&mut self, source: IpAddr) {
+        if let Some(count) = self.accepted_from.get_mut(&source) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.accepted_from.remove(&source);
+            }
+        }
     }
 }

@@ -1,0 +1,205 @@
+//! The bytes of one connection: TCP as it is, or TLS over it. Reading and writing never wait.
+//!
+//! TLS is driven here by hand, without a task or buffers of its own: what a core sends is encrypted and handed to the kernel
+//! at once, as over TCP, and an idle connection holds no more than the state of its ciphers.
+
+use std::io;
+use std::net::Shutdown;
+#[cfg(feature = "tls")]
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ::tokio::net::TcpStream;
+#[cfg(feature = "tls")]
+use rustls::{Connection, Error};
+
+/// Plain bytes encrypted at once: the size of one record. What the kernel does not take of it waits in memory.
+#[cfg(feature = "tls")]
+const RECORD: usize = 16_384;
+
+/// An open connection, shared by its task and its place in the table.
+pub(super) struct Socket {
+    stream: TcpStream,
+    #[cfg(feature = "tls")]
+    tls: Option<Box<Mutex<Connection>>>,
+}
+
+impl Socket {
+    pub(super) fn plain(stream: TcpStream) -> Socket {
+        Socket {
+            stream,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// Writes as much as is taken. A part of it may wait, encrypted: see [`is_pending`](Socket::is_pending).
+    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        #[cfg(feature = "tls")]
+        if let Some(mut tls) = self.tls() {
+            self.push(&mut tls)?;
+            let some = bytes.get(..RECORD.min(bytes.len())).unwrap_or(bytes);
+            let taken = io::Write::write(&mut tls.writer(), some)?;
+            return match self.push(&mut tls) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+                _ => Ok(taken),
+            };
+        }
+        self.stream.try_write(bytes)
+    }
+
+    /// Hands the kernel what waits encrypted.
+    pub(super) fn flush(&self) -> io::Result<()> {
+        #[cfg(feature = "tls")]
+        if let Some(mut tls) = self.tls() {
+            return match self.push(&mut tls) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+                other => other,
+            };
+        }
+        Ok(())
+    }
+
+    /// Whether something waits encrypted.
+    pub(super) fn is_pending(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = self.tls() {
+            return tls.wants_write();
+        }
+        false
+    }
+
+    /// Reads what is there; 0 is the end. The error `WouldBlock` means that there is no more now.
+    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        #[cfg(feature = "tls")]
+        if let Some(mut tls) = self.tls() {
+            loop {
+                match io::Read::read(&mut tls.reader(), buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    // An end without goodbye: messages have lengths of their own, so nothing can have been cut off unseen.
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+                    other => return other,
+                }
+                self.pull(&mut tls)?;
+            }
+        }
+        self.stream.try_read(buffer)
+    }
+
+    /// Waits until there may be something to read.
+    pub(super) async fn readable(&self) {
+        // An error shows again when reading.
+        let _ = self.stream.readable().await;
+    }
+
+    /// Waits until there may be room to write.
+    pub(super) async fn writable(&self) {
+        let _ = self.stream.writable().await;
+    }
+
+    /// Says goodbye as far as the kernel takes it: close_notify (RFC 8446 §6.1), then FIN.
+    pub(super) fn shut_down(&self) {
+        #[cfg(feature = "tls")]
+        if let Some(mut tls) = self.tls() {
+            tls.send_close_notify();
+            // Who does not read now gets the FIN alone.
+            let _ = self.push(&mut tls);
+        }
+        if let Err(error) = socket2::SockRef::from(&self.stream).shutdown(Shutdown::Write) {
+            tracing::trace!(%error, "shutdown");
+        }
+    }
+
+    /// The connection below, for what is read and thrown away after the end.
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Socket {
+    /// TLS over a TCP connection, once the handshake is done. On failure the alert that tells the peer has been sent.
+    pub(super) async fn secure(stream: TcpStream, mut tls: Connection) -> io::Result<Socket> {
+        // What one `write` leaves behind is the bound; the library's own would refuse part of a record.
+        tls.set_buffer_limit(None);
+        let socket = Socket { stream, tls: None };
+        while tls.is_handshaking() || tls.wants_write() {
+            match socket.push(&mut tls) {
+                Ok(()) if !tls.is_handshaking() => break,
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    socket.stream.writable().await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            match socket.pull(&mut tls) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.stream.readable().await?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Socket { tls: Some(Box::new(Mutex::new(tls))), ..socket })
+    }
+
+    /// The peer's certificate, in DER.
+    pub(super) fn peer_certificate(&self) -> Option<Vec<u8>> {
+        let tls = self.tls()?;
+        tls.peer_certificates()?.first().map(|certificate| certificate.to_vec())
+    }
+
+    fn tls(&self) -> Option<MutexGuard<'_, Connection>> {
+        self.tls.as_ref().map(|tls| tls.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Writes encrypted bytes until none wait; `WouldBlock` if the kernel takes no more.
+    fn push(&self, tls: &mut Connection) -> io::Result<()> {
+        while tls.wants_write() {
+            if tls.write_tls(&mut Wire(&self.stream))? == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads and decrypts one piece; `WouldBlock` if the kernel has nothing.
+    fn pull(&self, tls: &mut Connection) -> io::Result<()> {
+        if tls.read_tls(&mut Wire(&self.stream))? == 0 && tls.is_handshaking() {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        let processed = tls.process_new_packets();
+        // An alert, or the answer to a change of keys, leaves at once if it can.
+        match self.push(tls) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock && processed.is_ok() => {
+                return Err(error);
+            }
+            _ => {}
+        }
+        processed.map(|_| ()).map_err(|error: Error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+}
+
+/// The kernel's side in the words of the standard library.
+#[cfg(feature = "tls")]
+struct Wire<'s>(&'s TcpStream);
+
+#[cfg(feature = "tls")]
+impl io::Read for Wire<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(buffer)
+    }
+}
+
+#[cfg(feature = "tls")]
+impl io::Write for Wire<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn write_vectored(&mut self, bytes: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

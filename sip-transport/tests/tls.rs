@@ -1,0 +1,213 @@
+//! TLS over loopback: who is believed, what is reused, and what peers who misbehave cost (RFC 5922, RFC 5923).
+#![cfg(feature = "tls")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+#[path = "peer/certificates.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod certificates;
+mod peer;
+
+use std::sync::Arc;
+
+use tokio::io::AsyncWriteExt;
+
+use certificates::Authority;
+use peer::{Peer, options};
+use sip_transport::tokio::tls::{ClientCertificates, Tls, TlsOptions};
+use sip_transport::tokio::{BindError, Listen, Options, Sockets};
+use sip_transport::{SendError, TlsFailure, Token, Transmit, Transport};
+
+fn peer(listen: &str, tls: Tls, options: Options) -> Peer {
+    let listen: Vec<Listen> = listen.split(' ').map(|one| one.parse().unwrap()).collect();
+    Peer::over(Sockets::bind_with_tls(&listen, tls).unwrap(), options)
+}
+
+fn start(tls: Tls) -> Peer {
+    peer("tls:127.0.0.1:0", tls, Options::default())
+}
+
+/// A request to `to`, which has to prove `domain`.
+fn to(from: &Peer, to: &Peer, domain: &str, number: u32) -> Transmit {
+    let (a, b) = (from.at(Transport::Tls), to.at(Transport::Tls));
+    Transmit { domain: Some(domain.into()), ..options(Transport::Tls, a, b, number) }
+}
+
+#[tokio::test]
+async fn requests_and_responses_over_tls_on_both_families() {
+    let authority = Authority::new("Test CA");
+    for address in ["127.0.0.1", "[::1]"] {
+        let listen = format!("tls:{address}:0");
+        let mut alice = peer(&listen, authority.tls(&["a.example"]), Options::default());
+        let mut bob = peer(&listen, authority.tls(&["b.example"]), Options::default());
+        for number in 0..20 {
+            alice.send(to(&alice, &bob, "b.example", number));
+            assert_eq!(bob.request().await.0, number);
+            let (answered, path) = alice.response().await;
+            assert_eq!((answered, path.remote), (number, bob.at(Transport::Tls)));
+        }
+        assert_eq!((alice.handle.connections(), bob.handle.connections()), (1, 1));
+    }
+}
+
+/// RFC 5922 §7.3: the domain of the URI counts, whatever the address; and a connection serves another domain only if its
+/// certificate proves that one too.
+#[tokio::test]
+async fn a_connection_is_reused_for_the_domains_that_its_certificate_proves_and_no_other() {
+    let authority = Authority::new("Test CA");
+    let mut alice = start(authority.tls(&["a.example"]));
+    let mut bob = start(authority.tls(&["b.example", "sip.b.example"]));
+    for (number, domain) in [(1, "b.example"), (2, "SIP.B.EXAMPLE"), (3, "b.example.")] {
+        alice.send(to(&alice, &bob, domain, number));
+        assert_eq!(bob.request().await.0, number);
+    }
+    assert_eq!(bob.handle.counters().accepted, 1);
+    alice.send(to(&alice, &bob, "c.example", 4));
+    assert_eq!(alice.failure().await, (Token(4), SendError::Tls(TlsFailure::OtherDomain)));
+    alice.send(Transmit { domain: None, ..to(&alice, &bob, "", 5) });
+    assert_eq!(
+        alice.failure().await,
+        (Token(5), SendError::Tls(TlsFailure::OtherDomain)),
+        "the address itself"
+    );
+    assert_eq!(bob.handle.counters().received, 3);
+    alice.send(to(&alice, &bob, "b.example", 6));
+    assert_eq!(bob.request().await.0, 6);
+}
+
+#[tokio::test]
+async fn messages_for_one_domain_share_the_connection_that_is_being_opened_for_it() {
+    let authority = Authority::new("Test CA");
+    let alice = start(authority.tls(&["a.example"]));
+    let mut bob = start(authority.tls(&["b.example"]));
+    for number in 0..5 {
+        alice.send(to(&alice, &bob, "b.example", number));
+    }
+    for _ in 0..5 {
+        bob.request().await;
+    }
+    assert_eq!(bob.handle.counters().accepted, 1);
+}
+
+#[tokio::test]
+async fn the_server_name_chooses_the_certificate() {
+    let authority = Authority::new("Test CA");
+    let options = authority.options(&["a.example"]).identity(authority.identity(&["b.example"]));
+    let mut hosts = start(Tls::new(options).unwrap());
+    let client = start(authority.tls(&["c.example"]));
+    for (number, domain) in [(1, "b.example"), (2, "a.example")] {
+        client.send(to(&client, &hosts, domain, number));
+        assert_eq!(hosts.request().await.0, number);
+    }
+    assert_eq!(hosts.handle.counters().accepted, 2);
+}
+
+/// RFC 5923: with certificates on both sides and `alias`, requests in the other direction take the same connection.
+#[tokio::test]
+async fn an_accepted_connection_serves_the_advertised_address_of_who_has_proven_himself() {
+    let authority = Authority::new("Test CA");
+    let asking = |names: &[&str]| {
+        Tls::new(authority.options(names).client_certificates(ClientCertificates::Asked)).unwrap()
+    };
+    let alias = |transmit: Transmit| {
+        let text = String::from_utf8(transmit.payload.to_vec()).unwrap();
+        Transmit { payload: text.replacen(";rport", ";rport;alias", 1).into(), ..transmit }
+    };
+    let (mut alice, mut bob) = (start(asking(&["a.example"])), start(asking(&["b.example"])));
+    assert!(alice.handle.locals().iter().all(|local| local.alias));
+    alice.send(alias(to(&alice, &bob, "b.example", 1)));
+    bob.request().await;
+    bob.send(to(&bob, &alice, "a.example", 2));
+    assert_eq!(alice.request().await.0, 2);
+    assert_eq!((alice.handle.connections(), bob.handle.connections()), (1, 1), "the same one");
+    bob.send(to(&bob, &alice, "c.example", 3));
+    assert_eq!(
+        bob.failure().await,
+        (Token(3), SendError::Tls(TlsFailure::OtherDomain)),
+        "a new one, refused"
+    );
+
+    // Without `alias`, or without a certificate of the client, a connection of our own is opened.
+    let (mut carol, mut dave) = (start(asking(&["c.example"])), start(asking(&["d.example"])));
+    carol.send(to(&carol, &dave, "d.example", 1));
+    dave.request().await;
+    dave.send(to(&dave, &carol, "c.example", 2));
+    carol.request().await;
+    assert_eq!(dave.handle.connections(), 2);
+    let (mut erin, mut frank) = (start(authority.tls(&["e.example"])), start(authority.tls(&["f.example"])));
+    erin.send(alias(to(&erin, &frank, "f.example", 1)));
+    frank.request().await;
+    frank.send(to(&frank, &erin, "e.example", 2));
+    erin.request().await;
+    assert_eq!(frank.handle.connections(), 2, "nobody asked for a certificate, so none was shown");
+}
+
+#[tokio::test]
+async fn a_certificate_can_be_demanded() {
+    let authority = Authority::new("Test CA");
+    let required = authority.options(&["b.example"]).client_certificates(ClientCertificates::Required);
+    let mut bob = start(Tls::new(required).unwrap());
+    let known = start(authority.tls(&["a.example"]));
+    known.send(to(&known, &bob, "b.example", 1));
+    bob.request().await;
+    let nobody = Tls::new(TlsOptions::new().roots(authority.roots())).unwrap();
+    let mut nobody = peer("tls:client:127.0.0.1", nobody, Options::default());
+    let transmit = to(&known, &bob, "b.example", 2);
+    nobody.send(transmit);
+    // TLS 1.3 lets the client send before it hears of the refusal.
+    assert!(matches!(
+        nobody.closed().await,
+        sip_transport::CloseReason::Error(SendError::Tls(TlsFailure::Alert(116)))
+    ));
+    assert_eq!(bob.handle.counters().received, 1);
+}
+
+#[tokio::test]
+async fn a_reloaded_certificate_serves_new_connections_and_old_ones_stay() {
+    let authority = Authority::new("Test CA");
+    let tls = authority.tls(&["old.example"]);
+    let mut bob = start(tls.clone());
+    let alice = start(authority.tls(&["a.example"]));
+    alice.send(to(&alice, &bob, "old.example", 1));
+    bob.request().await;
+    tls.reload(authority.options(&["new.example"])).unwrap();
+    alice.send(to(&alice, &bob, "old.example", 2));
+    bob.request().await;
+    alice.send(to(&alice, &bob, "new.example", 3));
+    bob.request().await;
+    assert_eq!(bob.handle.counters().accepted, 2);
+    assert_eq!(bob.handle.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_client_without_verification_takes_whatever_it_gets() {
+    let (authority, strangers) = (Authority::new("Test CA"), Authority::new("Other CA"));
+    let insecure = Tls::new(strangers.options(&["a.example"]).insecure(true)).unwrap();
+    let (alice, mut bob) = (start(insecure), start(authority.tls(&["b.example"])));
+    for (number, domain) in [(1, "anything.example"), (2, "else.example")] {
+        alice.send(to(&alice, &bob, domain, number));
+        assert_eq!(bob.request().await.0, number);
+    }
+    assert_eq!(bob.handle.connections(), 1);
+}
+
+#[tokio::test]
+async fn tls_without_what_it_needs_is_refused_when_binding() {
+    let authority = Authority::new("Test CA");
+    let listen = ["tls:127.0.0.1:0".parse().unwrap()];
+    assert!(matches!(Sockets::bind(&listen), Err(BindError::NoTls(_))));
+    let roots_alone = Tls::new(TlsOptions::new().roots(authority.roots())).unwrap();
+    assert!(matches!(Sockets::bind_with_tls(&listen, roots_alone), Err(BindError::NoCertificate(_))));
+}
+
+#[tokio::test]
+async fn a_peer_that_speaks_no_tls_is_told_apart() {
+    let authority = Authority::new("Test CA");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let mut alice = start(authority.tls(&["a.example"]));
+    let transmit = options(Transport::Tls, alice.at(Transport::Tls), at, 1);
+    alice.send(Transmit { domain: Some(Arc::from("b.example")), ..transmit });
+    let (mut plain, _) = listener.accept().await.unwrap();
+    plain.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+    assert_eq!(alice.failure().await, (Token(1), SendError::Tls(TlsFailure::Handshake)));
+}
