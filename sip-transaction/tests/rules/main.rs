@@ -16,6 +16,7 @@ mod failover;
 mod forged;
 mod race;
 mod refused;
+mod sent_by;
 mod server;
 
 use sip_message::headers::{CSeq, CallId, From, To};
