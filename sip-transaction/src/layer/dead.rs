@@ -10,6 +10,10 @@ use std::time::{Duration, Instant};
 /// be back sooner than it thinks, and a forged word must not last.
 const LONGEST: Duration = Duration::from_secs(300);
 
+/// How long an address family that lost a race is passed over: RFC 6555 §4.2 has its outcome remembered for ten
+/// minutes, so that one request in them pays for a black hole and not each.
+const SLOW_FOR: Duration = Duration::from_secs(600);
+
 /// What failed, and until when it is passed over where there is another choice.
 #[derive(Debug)]
 pub(super) struct DeadTargets {
@@ -26,6 +30,13 @@ impl DeadTargets {
     /// This place did not answer, or could not be reached.
     pub(super) fn failed(&mut self, now: Instant, path: &Path) {
         self.mark(now, path, self.usual);
+    }
+
+    /// A connection to this place was not there before one to another.
+    pub(super) fn was_slow(&mut self, now: Instant, path: &Path) {
+        if !self.usual.is_zero() {
+            self.mark(now, path, SLOW_FOR);
+        }
     }
 
     /// This place said how long it does not want to be asked.

@@ -6,6 +6,7 @@ mod attempt;
 mod cancel;
 mod client;
 mod dead;
+mod fallback;
 mod race;
 mod response;
 mod server;
@@ -168,7 +169,7 @@ impl Transactions {
         match event {
             FlowEvent::SendFailed { token, path, error } => match Named::of(token.0) {
                 Some(Named::Client(key)) => self.client_send_failed(now, key, &path, error, out),
-                Some(Named::Server(key)) => self.server_send_failed(now, key, error, out),
+                Some(Named::Server(key)) => self.server_send_failed(now, key, &path, error, out),
                 Some(Named::Pending(_)) | None => {}
             },
             FlowEvent::Ready { token, path } => {
@@ -185,7 +186,8 @@ impl Transactions {
         match Named::of(answer.key.0) {
             Some(Named::Client(key)) => self.client_resolved(now, key, answer, out),
             Some(Named::Pending(key)) => self.pending_resolved(now, key, answer, out),
-            Some(Named::Server(_)) | None => {}
+            Some(Named::Server(key)) => self.server_resolved(now, key, answer, out),
+            None => {}
         }
     }
 

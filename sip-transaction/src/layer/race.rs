@@ -38,7 +38,6 @@ impl Transactions {
         first: Place,
         out: &mut impl Outbox<Event>,
     ) -> bool {
-        let nonce = self.rng.number();
         let Some(entry) = self.clients.get_mut(key) else { return false };
         let races = |place: &Place| {
             place.path.transport == first.path.transport
@@ -65,7 +64,7 @@ impl Transactions {
         let waiting = taking_turns(&candidates).into_iter().map(Place::from).collect();
         entry.race = Some(Box::new(Race { waiting, running: Vec::new() }));
         // An answer to an attempt before is none to what is not sent yet.
-        entry.nonce = nonce;
+        entry.nonce = self.rng.number();
         entry.machine = Machine::new(&entry.method);
         let running = std::mem::take(&mut entry.running);
         self.stop(running);
@@ -110,7 +109,7 @@ impl Transactions {
             entry.places.push_front(place);
         }
         for place in losers {
-            self.dead.failed(now, &place.path);
+            self.dead.was_slow(now, &place.path);
         }
         self.launch(now, key, path, out);
     }

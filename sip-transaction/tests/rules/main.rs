@@ -13,8 +13,10 @@
 mod cancel;
 mod client;
 mod failover;
+mod forged;
 mod race;
 mod refused;
+mod sent_by;
 mod server;
 
 use sip_message::headers::{CSeq, CallId, From, To};
