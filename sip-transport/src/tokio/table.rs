@@ -204,7 +204,8 @@ pub(super) enum Full {
 
 #[derive(Default)]
 pub(super) struct Table {
-    by_flow: HashMap<FlowId, Connection>,
+    /// Boxed: a table grows by doubling, and is half empty then.
+    by_flow: HashMap<FlowId, Box<Connection>>,
     by_remote: BTreeSet<(Transport, SocketAddr, FlowId)>,
     accepted_from: HashMap<IpAddr, usize>,
 }
@@ -245,11 +246,11 @@ impl Table {
             aliases: Vec::new(),
         };
         self.by_remote.insert((path.transport, path.remote, flow));
-        self.by_flow.insert(flow, connection);
+        self.by_flow.insert(flow, Box::new(connection));
         wake
     }
 
-    pub(super) fn remove(&mut self, flow: FlowId) -> Option<Connection> {
+    pub(super) fn remove(&mut self, flow: FlowId) -> Option<Box<Connection>> {
         let connection = self.by_flow.remove(&flow)?;
         let transport = connection.path.transport;
         self.by_remote.remove(&(transport, connection.path.remote, flow));
@@ -264,7 +265,12 @@ impl Table {
     }
 
     pub(super) fn get_mut(&mut self, flow: FlowId) -> Option<&mut Connection> {
-        self.by_flow.get_mut(&flow)
+        self.by_flow.get_mut(&flow).map(|connection| &mut **connection)
+    }
+
+    /// All of them.
+    pub(super) fn flows(&self) -> Vec<FlowId> {
+        self.by_flow.keys().copied().collect()
     }
 
     /// The newest connection that leads to `remote` and may be used for `domain`.
