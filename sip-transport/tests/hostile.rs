@@ -289,7 +289,8 @@ async fn a_peer_that_never_reads_is_cut_off_over_tls_and_web_socket() {
     let config = client_config(&authority);
     for transport in [Transport::Tls, Transport::Ws] {
         let to = server.at(transport);
-        let requests = move |number: u32| text(transport, "192.0.2.1:9".parse().unwrap(), number).into_bytes();
+        let requests =
+            move |number: u32| text(transport, "192.0.2.1:9".parse().unwrap(), number).into_bytes();
         let config = config.clone();
         let writing = tokio::task::spawn_blocking(move || {
             if transport == Transport::Tls {
