@@ -160,7 +160,13 @@ impl<C: Core + Send + 'static> Handle<C> {
     /// farewell it must have said before, and seen acknowledged.
     pub fn close(&self) {
         self.shared.enter(|_, _| {});
+        // Nothing is sent any more, so nothing can be opened for it.
         self.shared.lock().wire.closed = true;
+        self.shared.enter(|state, _| {
+            for flow in state.wire.table.flows() {
+                close(state, flow, CloseReason::Shutdown);
+            }
+        });
         self.shared.life.send_modify(|life| life.closing = true);
     }
 
@@ -232,7 +238,7 @@ pub(super) struct Wire {
     pub(super) counters: Counters,
     next_flow: u64,
     queries: usize,
-    closed: bool,
+    pub(super) closed: bool,
 }
 
 /// The way out of a UDP socket.
@@ -317,6 +323,8 @@ impl<C: Core + Send + 'static> Shared<C> {
         }
         self.life.send_modify(|life| life.tasks = life.tasks.saturating_add(1));
         let ended = Ended(self.clone());
+        // Boxed: what is moved into a future has its place in it twice.
+        let task = Box::pin(task);
         self.runtime.spawn(async move {
             let _ended = ended;
             task.await;

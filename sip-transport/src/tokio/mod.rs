@@ -18,6 +18,7 @@ mod dns;
 mod driver;
 mod establish;
 mod framing;
+mod hep;
 #[cfg(feature = "dns")]
 mod hickory;
 mod listen;
@@ -31,6 +32,7 @@ pub mod tls;
 
 pub use dns::{Resolve, Resolving, SystemResolver, default_resolver};
 pub use driver::{Driver, Handle, Options};
+pub use hep::HepTap;
 #[cfg(feature = "dns")]
 pub use hickory::{DnsResolver, NoNameServers};
 pub use listen::{BindError, Listen, ListenError, Sockets};
