@@ -549,10 +549,11 @@ impl Headers {
         }
         let end = self.edits.len();
         self.edits.push_str("\r\n");
-        let small = |from: usize, to: usize| u16::try_from(to.saturating_sub(from)).unwrap_or(u16::MAX);
+        // These places follow one another in the text.
+        let small = |from: usize, to: usize| u16::try_from(to.wrapping_sub(from)).unwrap_or(u16::MAX);
         Line {
             start: u32::try_from(start).unwrap_or(u32::MAX),
-            len: u32::try_from(self.edits.len().saturating_sub(start)).unwrap_or(u32::MAX),
+            len: u32::try_from(self.edits.len().wrapping_sub(start)).unwrap_or(u32::MAX),
             value: small(start, from),
             value_len: small(from, end),
             name_len: u8::try_from(name.len()).unwrap_or(u8::MAX),
@@ -594,9 +595,10 @@ impl Headers {
 
     /// Octets that [`Headers::write_to`] hands out.
     pub(crate) fn wire_len(&self) -> usize {
-        let octets =
-            |line: &Line| (line.len as usize).saturating_add(if line.flags & UNENDED == 0 { 0 } else { 2 });
-        self.lines.iter().fold(2usize, |sum, line| sum.saturating_add(octets(line)))
+        // A line that was cut off gets the two octets of its end. The sum is of lengths of parts of two texts in memory.
+        const { assert!(UNENDED >> 2 == 2) };
+        let octets = |line: &Line| (line.len as usize).wrapping_add(usize::from((line.flags & UNENDED) >> 2));
+        self.lines.iter().fold(2usize, |sum, line| sum.wrapping_add(octets(line)))
     }
 
     /// Hands the octets in wire order to `sink`; neighbouring lines that were received come as one slice.
