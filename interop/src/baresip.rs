@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::certificates::Certificates;
 use crate::dir::Dir;
 use crate::ports::{free_port, free_tcp_and_udp_port, wait_until_bound};
 use crate::process::Process;
@@ -20,6 +21,24 @@ pub struct Baresip {
 impl Baresip {
     /// Starts it with a line of its `accounts` file, a tone of `hertz` to play, and commands to begin with.
     pub fn start(dir: &Dir, account: &str, hertz: f64, commands: &[&str]) -> Self {
+        Self::with(dir, account, hertz, commands, "")
+    }
+
+    /// The same with TLS, at the port after [`Baresip::port`].
+    pub fn start_with_tls(
+        dir: &Dir,
+        account: &str,
+        hertz: f64,
+        commands: &[&str],
+        certificates: &Certificates,
+    ) -> Self {
+        let files = [("sip_certificate", &certificates.both), ("sip_cafile", &certificates.ca)];
+        let config: String =
+            files.iter().map(|(name, file)| format!("{name}\t{}\n", file.display())).collect();
+        Self::with(dir, account, hertz, commands, &config)
+    }
+
+    fn with(dir: &Dir, account: &str, hertz: f64, commands: &[&str], more: &str) -> Self {
         let home = dir.file("baresip");
         let recordings = home.join("recordings");
         std::fs::create_dir_all(&recordings).expect("folders of baresip");
@@ -30,6 +49,7 @@ impl Baresip {
             .replace("@PORT@", &port.to_string())
             .replace("@MEDIA@", &format!("{media}-{}", media + 20))
             .replace("@DIR@", &home.display().to_string());
+        let config = format!("{config}{more}");
         std::fs::write(home.join("config"), config).expect("baresip's configuration");
         std::fs::write(home.join("accounts"), format!("{account}\n")).expect("baresip's account");
         std::fs::write(home.join("contacts"), "").expect("baresip's contacts");

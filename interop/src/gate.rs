@@ -22,8 +22,9 @@ pub fn turn(programs: &[&str]) -> Option<Turn> {
         return None;
     }
     for program in programs {
-        if !is_installed(program) {
-            let hint = "install the Debian packages sip-tester, baresip-core and kamailio";
+        // A file's path stands for what has no program of its own: a module, a library of scripts.
+        if !(is_installed(program) || Path::new(program).exists()) {
+            let hint = "install the Debian packages sip-tester, baresip-core, kamailio, kamailio-tls-modules, kamailio-websocket-modules, nodejs";
             assert!(
                 !set("INTEROP_REQUIRED", &["1", "true"]) && !set("CI", &["1", "true"]),
                 "{program} is required and not installed; {hint}"

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use crate::certificates::Certificates;
 use crate::dir::Dir;
 use crate::ports::{free_tcp_and_udp_port, wait_until_bound};
 use crate::process::Process;
@@ -13,6 +14,10 @@ pub struct Kamailio {
     pub process: Process,
     /// Where it listens, over UDP and TCP.
     pub address: SocketAddr,
+    /// Where it listens over TLS, and over secure WebSocket, if it does.
+    pub tls: SocketAddr,
+    /// Where it listens over WebSocket, if it does.
+    pub ws: SocketAddr,
 }
 
 impl Kamailio {
@@ -21,12 +26,24 @@ impl Kamailio {
         Self::with_config(dir, include_str!("../configs/kamailio.cfg"))
     }
 
-    /// Starts it on a free port, which stands for `@PORT@` in the configuration.
+    /// Starts it with TLS and WebSocket.
+    pub fn start_secure(dir: &Dir, certificates: &Certificates) -> Self {
+        let config = include_str!("../configs/kamailio-secure.cfg")
+            .replace("@KEY@", &certificates.key.display().to_string())
+            .replace("@CERTIFICATE@", &certificates.certificate.display().to_string())
+            .replace("@CA@", &certificates.ca.display().to_string());
+        Self::with_config(dir, &config)
+    }
+
+    /// Starts it on free ports, which stand for `@PORT@`, `@TLS@` and `@WS@` in the configuration.
     pub fn with_config(dir: &Dir, config: &str) -> Self {
-        let port = free_tcp_and_udp_port();
+        let [port, tls, ws] = [(); 3].map(|()| free_tcp_and_udp_port());
         let run = dir.file("kamailio");
         std::fs::create_dir_all(&run).expect("Kamailio's folder");
-        let config = config.replace("@PORT@", &port.to_string());
+        let config = config
+            .replace("@PORT@", &port.to_string())
+            .replace("@TLS@", &tls.to_string())
+            .replace("@WS@", &ws.to_string());
         let config = dir.write("kamailio.cfg", config);
         let arguments = [
             "-f".into(),
@@ -49,7 +66,8 @@ impl Kamailio {
         };
         let process = Process::start(dir, "kamailio-log", program, arguments);
         wait_until_bound(port);
-        Self { process, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) }
+        let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self { process, address: at(port), tls: at(tls), ws: at(ws) }
     }
 
     /// `sip:127.0.0.1:PORT`.

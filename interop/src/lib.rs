@@ -1,4 +1,4 @@
-//! Calls between this stack and programs that we did not write: SIPp, baresip, Kamailio.
+//! Calls between this stack and programs that we did not write: SIPp, baresip, Kamailio, JsSIP.
 //!
 //! Everything runs on loopback, on ports that were free a moment ago, for a bounded time, and each process is ended by
 //! its own id. A program that is not installed makes a test say so and pass; with `INTEROP_REQUIRED=1` or `CI=true`
@@ -22,6 +22,7 @@
 )]
 
 mod baresip;
+mod certificates;
 mod dir;
 mod gate;
 mod isolate;
@@ -31,9 +32,11 @@ mod ports;
 mod process;
 mod sipp;
 mod sound;
+mod web;
 mod wire;
 
 pub use baresip::Baresip;
+pub use certificates::Certificates;
 pub use dir::Dir;
 pub use gate::{Turn, turn};
 pub use isolate::isolated;
@@ -43,4 +46,5 @@ pub use ports::{free_port, free_tcp_and_udp_port, wait_until_bound};
 pub use process::{PATIENCE, Process};
 pub use sipp::Sipp;
 pub use sound::{assert_holds_tone, assert_sounds_like, pcap_alaw, write_tone};
+pub use web::WebPhone;
 pub use wire::{TcpPeer, UdpPeer, status_of};

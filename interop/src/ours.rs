@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::certificates::Certificates;
 use crate::dir::{Dir, profile_dir, target_dir};
 use crate::process::Process;
 
@@ -50,9 +51,26 @@ pub struct Server {
     pub udp: SocketAddr,
     /// Its TCP listener.
     pub tcp: SocketAddr,
+    /// Its TLS listener, if it has one.
+    pub tls: Option<SocketAddr>,
+    /// Its WebSocket listeners, plain and secure, if it has them.
+    pub ws: Option<(SocketAddr, SocketAddr)>,
 }
 
 impl Server {
+    /// The same with TLS and WebSocket.
+    pub fn start_secure(dir: &Dir, users: &[(String, String)], certificates: &Certificates) -> Self {
+        let listen = ["tls", "ws", "wss"].map(|transport| format!("{transport}:127.0.0.1:0"));
+        let certificates = certificates.arguments();
+        let mut more: Vec<&str> = listen.iter().flat_map(|listen| ["--listen", listen]).collect();
+        more.extend(certificates.iter().map(String::as_str));
+        let mut server = Self::start(dir, Some(users), &more);
+        server.tls = Some(listening(&mut server.process, "tls"));
+        let ws = listening(&mut server.process, "ws");
+        server.ws = Some((ws, listening(&mut server.process, "wss")));
+        server
+    }
+
     /// A server for the domain `example.test` with these users, or one that asks nobody for a password.
     pub fn start(dir: &Dir, users: Option<&[(String, String)]>, more: &[&str]) -> Self {
         let mut arguments: Vec<OsString> = [
@@ -81,7 +99,7 @@ impl Server {
         let mut process = Process::start(dir, "server", program(), arguments);
         let udp = listening(&mut process, "udp");
         let tcp = listening(&mut process, "tcp");
-        Self { process, udp, tcp }
+        Self { process, udp, tcp, tls: None, ws: None }
     }
 
     /// `sip:127.0.0.1:PORT`, as `--proxy` wants it.

@@ -135,6 +135,18 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "NETWORK")]
     pub(crate) proxy_protocol_from: Vec<sip_transport::proxy_protocol::Network>,
 
+    /// Send every SIP message to the capture server at this address by HEP (Homer; `sngrep -L udp:ADDRESS:PORT`).
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) hep: Option<SocketAddr>,
+
+    /// Our number as capture agent.
+    #[arg(long, value_name = "NUMBER", default_value_t = 2001, requires = "hep")]
+    pub(crate) hep_id: u32,
+
+    /// The key that the capture server asks for.
+    #[arg(long, value_name = "KEY", requires = "hep")]
+    pub(crate) hep_key: Option<String>,
+
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
 }

@@ -3,8 +3,9 @@
 use serde_json::json;
 use sip_message::Uri;
 use sip_server::{Server, Users};
+use sip_transport::hep::Agent;
 use sip_transport::tokio::tls::Tls;
-use sip_transport::tokio::{Listen, Tap};
+use sip_transport::tokio::{HepTap, Listen, Tap};
 use sip_transport::websocket::Origins;
 
 use crate::args::ServerArgs;
@@ -20,6 +21,12 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
         let listen: Listen = listen.parse().map_err(Failure::fault)?;
         let listen = args.proxy_protocol_from.iter().fold(listen, |listen, network| listen.proxy(*network));
         builder = builder.listen_at(listen);
+    }
+    if let Some(collector) = args.hep {
+        let agent = Agent { id: args.hep_id, key: args.hep_key };
+        let tap = HepTap::new(collector, agent);
+        builder =
+            builder.tap(tap.map_err(|error| Failure::fault(format_args!("--hep {collector}: {error}")))?);
     }
     let tls = args.tls.read()?;
     builder = builder.tls(tls.clone());

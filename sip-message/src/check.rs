@@ -1,11 +1,11 @@
 //! Is a message fit to be worked on, and if not: which status does the RFC name?
 
 use crate::build::Phrase;
+use crate::fields::plain::{ReadableCallId, ReadableFrom, ReadableTo, ReadableVia};
 use crate::headers::*;
 use crate::syntax::{elements, find_outside};
 use crate::{
-    CheckError, HeaderError, HeaderName, Limits, Method, Params, ParseErrorKind, Request, Response,
-    StatusCode,
+    CheckError, HeaderError, HeaderName, Limits, Method, ParseErrorKind, Request, Response, StatusCode,
 };
 use alloc::format;
 
@@ -87,25 +87,29 @@ fn check_common(headers: &Headers, limits: &Limits) -> Result<CSeq, CheckError> 
         }
     }
     check_sizes(headers, limits)?;
-    for via in headers.all::<Via>() {
-        via.map_err(|error| of_header(&error))?;
+    let mut vias = 0usize;
+    for via in headers.all::<ReadableVia>() {
+        let via = via.map_err(|error| of_header(&error))?;
+        // Which of two counts is a matter of taste: one element would see another dialog or transaction than the next.
+        if vias == 0 {
+            once(HeaderName::VIA, via.twice, "branch")?;
+        }
+        vias = vias.saturating_add(1);
     }
-    let via = require::<Via>(headers)?;
-    let from = require::<From>(headers)?;
-    let to = require::<To>(headers)?;
-    // Which of two counts is a matter of taste: one element would see another dialog or transaction than the next.
-    once(HeaderName::VIA, via.params(), "branch")?;
-    once(HeaderName::FROM, from.params(), "tag")?;
-    once(HeaderName::TO, to.params(), "tag")?;
-    require::<CallId>(headers)?;
+    if vias == 0 {
+        return Err(of_header(&HeaderError::Missing(HeaderName::VIA)));
+    }
+    once(HeaderName::FROM, require::<ReadableFrom>(headers)?.twice, "tag")?;
+    once(HeaderName::TO, require::<ReadableTo>(headers)?.twice, "tag")?;
+    require::<ReadableCallId>(headers)?;
     let cseq = require::<CSeq>(headers)?;
     optional::<ContentLength>(headers)?;
     Ok(cseq)
 }
 
 /// RFC 3261 §7.3.1: "any given parameter-name MUST NOT appear more than once".
-fn once(field: HeaderName, params: &Params, name: &str) -> Result<(), CheckError> {
-    if params.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).nth(1).is_some() {
+fn once(field: HeaderName, twice: bool, name: &str) -> Result<(), CheckError> {
+    if twice {
         let reason = format!("More than one {name} in {field}");
         return Err(refuse(StatusCode::BAD_REQUEST, "RFC 3261 §7.3.1", Some(field), reason));
     }
@@ -115,7 +119,13 @@ fn once(field: HeaderName, params: &Params, name: &str) -> Result<(), CheckError
 /// Lists and parameters within their limits. One pass that counts commas and semicolons lets nearly every
 /// message through; only what has many of them is looked at again.
 fn check_sizes(headers: &Headers, limits: &Limits) -> Result<(), CheckError> {
-    let count = |value: &[u8], wanted: u8| value.iter().filter(|&&octet| octet == wanted).count();
+    let count = |value: &[u8], wanted: u8| memchr::memchr_iter(wanted, value).count();
+    if let Some(head) = headers.as_received()
+        && count(head, b',').saturating_add(headers.len()) <= limits.elements
+        && count(head, b';') <= limits.parameters
+    {
+        return Ok(());
+    }
     let mut commas = headers.len();
     for (name, value) in headers.iter() {
         commas = commas.saturating_add(count(value, b','));

@@ -84,6 +84,11 @@ impl StreamDecoder {
         self.buffer.len()
     }
 
+    /// Whether nothing has come in part, so that a new decoder would go on as well as this one.
+    pub fn is_idle(&self) -> bool {
+        self.buffer.is_empty() && self.head.is_none() && !self.half_ping
+    }
+
     /// The next message or keep-alive, or `None` until more octets arrive.
     ///
     /// # Errors

@@ -144,6 +144,12 @@ impl Headers {
         (flags & (EDIT | UNENDED) == 0).then_some((first.start as usize, end))
     }
 
+    /// All lines together, if they stand in the received octets as they leave.
+    pub(crate) fn as_received(&self) -> Option<&[u8]> {
+        let (from, to) = self.untouched()?;
+        self.received.get(from..to)
+    }
+
     // ---- reading -------------------------------------------------------------------------------------------
 
     fn line(&self, line: &Line) -> &[u8] {
@@ -168,15 +174,14 @@ impl Headers {
         Ok(if line.flags & FOLDED == 0 { Cow::Borrowed(text) } else { Cow::Owned(unfold(text)) })
     }
 
-    /// The essential known names in wire order with their values, folds included; values that are no UTF-8 are left
-    /// out.
-    pub(crate) fn known_texts(&self) -> impl Iterator<Item = (u8, &str)> {
+    /// The essential known names in wire order with their values, folds included; none for values that are no UTF-8.
+    pub(crate) fn known_texts(&self) -> impl Iterator<Item = (u8, Option<&str>)> {
         // All lines are looked at for UTF-8 at once, which is cheaper than line by line, if none stands against it.
         let from =
             self.lines.iter().find(|line| line.flags & EDIT == 0).map_or(0, |line| line.start as usize);
         let to = self.lines.iter().rfind(|line| line.flags & EDIT == 0).map_or(0, Line::end);
         let together = core::str::from_utf8(self.received.get(from..to).unwrap_or_default()).ok();
-        self.lines.iter().filter(|line| is_essential(line.name)).filter_map(move |line| {
+        self.lines.iter().filter(|line| is_essential(line.name)).map(move |line| {
             let start = (line.start as usize).saturating_add(usize::from(line.value));
             let end = start.saturating_add(usize::from(line.value_len));
             let text = if line.flags & EDIT != 0 {
@@ -189,7 +194,7 @@ impl Headers {
             } else {
                 core::str::from_utf8(self.value_of(line)).ok()
             };
-            Some((line.name, text?))
+            (line.name, text)
         })
     }
 
@@ -381,6 +386,34 @@ impl Headers {
         });
         self.put(at, line);
         Ok(true)
+    }
+
+    /// Puts a value in the place of the first element of a field, which is not looked at: for those who have just read it.
+    /// `false` if the field is absent.
+    pub fn replace_first<H: Header>(&mut self, header: &H) -> bool {
+        // The place of the first element and what follows it on its line; a line of commas alone carries none.
+        let found = self.lines.iter().enumerate().filter(|(_, line)| line.name == H::NAME.id()).find_map(
+            |(at, line)| {
+                let Some(text) = self.text_of(line).ok().filter(|_| H::NAME.is_list()) else {
+                    return Some((at, None));
+                };
+                let (mut element, mut rest) = split_element(&text);
+                while trim(element).is_empty() {
+                    (element, rest) = split_element(rest?);
+                }
+                Some((at, rest.map(trim).filter(|rest| !rest.is_empty()).map(String::from)))
+            },
+        );
+        let Some((at, rest)) = found else { return false };
+        let line = self.append(H::NAME.as_str(), H::NAME.id(), |out| {
+            header.write(out);
+            if let Some(rest) = &rest {
+                out.push_str(", ");
+                out.push_str(rest);
+            }
+        });
+        self.put(at, line);
+        true
     }
 
     fn put(&mut self, at: usize, line: Line) {

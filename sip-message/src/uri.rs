@@ -302,6 +302,12 @@ impl Uri {
         Some((uri, end))
     }
 
+    /// Where the URI that `text` starts with ends, if a '>' follows it.
+    pub(crate) fn bracketed(text: &str) -> Option<usize> {
+        let (_, end) = Self::locate(text.as_bytes()).ok()?;
+        text.get(end..)?.starts_with('>').then_some(end)
+    }
+
     /// The host and the port of the URI that `text` starts with, and where it ends, for a URI that is not kept.
     pub(crate) fn locate_host(text: &str) -> Option<(&str, Option<u16>, usize)> {
         let (uri, end) = Self::locate(text.as_bytes()).ok()?;

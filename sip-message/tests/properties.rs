@@ -230,6 +230,22 @@ proptest! {
         prop_assert_eq!(headers.count("Via"), 0);
     }
 
+    /// Replacing the first element does what changing it to that does.
+    #[test]
+    fn a_replaced_element_is_an_updated_one(request in request(), new in via(), joined in any::<bool>()) {
+        let mut one = request;
+        if joined {
+            let all: Vec<String> = one.headers.all::<Via>().map(|via| printed(&via.unwrap())).collect();
+            one.headers.remove("Via");
+            one.headers.push_front_raw("Via", &all.join(" ,")).unwrap();
+            one.headers.push_front_raw("Via", ",").unwrap();
+        }
+        let mut other = one.clone();
+        prop_assert_eq!(one.headers.update_first::<Via>(|via| *via = new.clone()), Ok(true));
+        prop_assert!(other.headers.replace_first(&new));
+        prop_assert_eq!(one.to_bytes(), other.to_bytes());
+    }
+
     #[test]
     fn an_update_changes_its_element_alone(request in request()) {
         let mut changed = request.clone();

@@ -2,7 +2,7 @@
 //! sockets.
 //!
 //! A protocol layer is a [`Core`]: messages, events, answers and time go in; messages, questions and the time of the
-//! next timeout come out. This crate holds what such cores share and the driver that runs them over UDP and TCP; the
+//! next timeout come out. This crate holds what such cores share and the driver that runs them over UDP, TCP, TLS and WebSocket; the
 //! crate `sip-sim` runs the same cores in virtual time.
 //!
 //! ```
@@ -67,13 +67,17 @@
 //! | [`resolve`] | where a request goes | 3263, 2782, 3403, 7984, 3261 §18.1.1 |
 //! | [`locals`] | listeners, Via and Contact | 3261 §18.1.1 |
 //! | [`limits`] | what peers may make a driver hold, and counters | |
-//! | [`capture`] | pcap files | |
+//! | [`capture`], [`hep`] | pcap files; HEP version 3 | |
+//! | [`proxy_protocol`] | who connects through a balancer of connections | |
+//! | `identity` | the SIP domains that a certificate proves (feature `tls`) | 5922 |
+//! | `websocket` | frames and the upgrade (feature `ws`) | 6455, 7118 |
 //! | `tokio` | the driver over sockets (feature `tokio`, on by default; NAPTR and SRV with feature `dns`) | 3261 §18.3, §18.4 |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod capture;
 pub mod core;
+pub mod hep;
 #[cfg(feature = "tls")]
 pub mod identity;
 pub mod ingress;

@@ -141,6 +141,24 @@ async fn an_accepted_connection_serves_the_advertised_address_of_who_has_proven_
     assert_eq!(frank.handle.connections(), 2, "nobody asked for a certificate, so none was shown");
 }
 
+/// A phone without a certificate writes the address that it connects from into Contact: only its connection leads there.
+#[tokio::test]
+async fn the_address_that_a_connection_came_from_is_reached_over_it() {
+    let authority = Authority::new("Test CA");
+    let (alice, mut bob) = (start(authority.tls(&["a.example"])), start(authority.tls(&["b.example"])));
+    alice.send(to(&alice, &bob, "b.example", 1));
+    let (_, path) = bob.request().await;
+    for (number, domain) in [(2, None), (3, Some("127.0.0.1"))] {
+        let back = options(Transport::Tls, bob.at(Transport::Tls), path.remote, number);
+        bob.send(Transmit { domain: domain.map(Arc::from), ..back });
+        assert_eq!(bob.response().await.0, number);
+    }
+    assert_eq!(bob.handle.connections(), 1);
+    let back = options(Transport::Tls, bob.at(Transport::Tls), path.remote, 4);
+    bob.send(Transmit { domain: Some("a.example".into()), ..back });
+    assert_eq!(bob.failure().await.0, Token(4), "who has proven no domain is not sent what is for one");
+}
+
 #[tokio::test]
 async fn a_certificate_can_be_demanded() {
     let authority = Authority::new("Test CA");

@@ -1,7 +1,7 @@
 //! Addresses: `name-addr` and `addr-spec` with parameters, and the fields made of one.
 
 use crate::headers::Header;
-use crate::params::Params;
+use crate::params::{Params, is_canonical};
 use crate::parts::{Part, Parts, params_part, uri_parts};
 use crate::syntax::{find_outside, is_lws, is_token, number, push_quoted, trim, unquote};
 use crate::{HeaderName, Uri, ValueError};
@@ -141,6 +141,16 @@ impl core::str::FromStr for NameAddr {
         let params = Params::behind([&display, ""], text.get(after..).unwrap_or_default(), after)?;
         Ok(Self { uri, params })
     }
+}
+
+/// The parameters of a `name-addr` in its usual shape: a display name of tokens if any, brackets, canonical parameters.
+/// `None`: ask the full type.
+pub(super) fn plain_address(text: &str) -> Option<&str> {
+    let tokens = text.bytes().take_while(|&byte| is_display(byte)).count();
+    let rest = text.get(tokens..)?.strip_prefix('<')?;
+    let end = Uri::bracketed(rest)?;
+    let params = rest.get(end.saturating_add(1)..)?;
+    is_canonical(params.as_bytes()).then_some(params)
 }
 
 /// What a display name without quotes is made of. RFC 3261 §25.1 wants tokens; raw UTF-8 and dots come from many

@@ -15,7 +15,6 @@ use crate::path::{CloseReason, FlowEvent, FlowId, Path, SendError, Transport};
 use crate::tokio::connection::{self, Task};
 use crate::tokio::driver::{Shared, State, add, close};
 use crate::tokio::establish::{Established, Role};
-use crate::tokio::framing::Inbound;
 use crate::tokio::listen::Listener;
 use crate::tokio::proxied;
 use crate::tokio::socket::Socket;
@@ -88,9 +87,9 @@ fn admit<C: Core + Send + 'static>(
             Some((path, wake, now))
         });
         if let Some((path, wake, now)) = admitted {
-            let inbound = Inbound::of(path.transport, true, shared.limits.message);
             let first_message_by = now.checked_add(shared.limits.first_message);
-            let task = Task { socket, path, wake, inbound, whole_by: first_message_by };
+            let task = Task { socket, path, wake, accepted: true, inbound: None, whole_by: first_message_by };
+            let task = Box::new(task);
             shared.spawn(task.run(shared.clone()));
         }
         return;
@@ -116,6 +115,9 @@ fn enter_table<C: Core + Send + 'static>(
     socket: Option<Arc<Socket>>,
     now: Instant,
 ) -> Option<(Path, Arc<Notify>)> {
+    if state.wire.closed {
+        return None;
+    }
     if let Err(full) = state.wire.table.has_room(&shared.limits, source) {
         refuse(state, full, path.remote);
         return None;
@@ -194,7 +196,9 @@ async fn shake_hands<C: Core + Send + 'static>(
     if let Some(now) = opened {
         let whole_by = now.checked_add(shared.limits.first_message);
         // A task of its own: what the handshake needed is not kept while the connection is served.
-        shared.spawn(Task { socket, path, wake, inbound, whole_by }.run(shared.clone()));
+        let inbound = Some(Box::new(inbound));
+        let task = Box::new(Task { socket, path, wake, accepted: true, inbound, whole_by });
+        shared.spawn(task.run(shared.clone()));
     }
 }
 

@@ -60,7 +60,7 @@ async fn opened<C: Core + Send + 'static>(
     path: Path,
     domain: Option<Arc<str>>,
     wake: Arc<Notify>,
-) -> Option<Task> {
+) -> Option<Box<Task>> {
     let mut life = shared.life();
     let connecting = async {
         let stream = connect(path).await.map_err(|error| SendError::from(&error))?;
@@ -100,7 +100,8 @@ async fn opened<C: Core + Send + 'static>(
         state.events.extend(awaited_by.into_iter().map(|token| FlowEvent::Ready { token, path }));
         Some(())
     })?;
-    Some(Task { socket, path, wake, inbound, whole_by: None })
+    let inbound = Some(Box::new(inbound));
+    Some(Box::new(Task { socket, path, wake, accepted: false, inbound, whole_by: None }))
 }
 
 async fn connect(path: Path) -> io::Result<TcpStream> {
@@ -145,16 +146,20 @@ pub(super) struct Task {
     pub(super) socket: Arc<Socket>,
     pub(super) path: Path,
     pub(super) wake: Arc<Notify>,
-    pub(super) inbound: Inbound,
+    pub(super) accepted: bool,
+    /// Only while something has come in part.
+    pub(super) inbound: Option<Box<Inbound>>,
     /// A message that has begun must be whole in time, the first one from the moment of accepting.
     pub(super) whole_by: Option<Instant>,
 }
 
 impl Task {
     /// Serves the connection until it is closed by either side.
-    pub(super) async fn run<C: Core + Send + 'static>(mut self, shared: Arc<Shared<C>>) {
+    ///
+    /// It learns that the driver is closing by being out of the table. On the heap, since a future holds what is moved into
+    /// it twice.
+    pub(super) async fn run<C: Core + Send + 'static>(mut self: Box<Self>, shared: Arc<Shared<C>>) {
         let Some(flow) = self.path.flow else { return };
-        let mut life = shared.life();
         // What came along with the end of a handshake was read with it.
         let mut more = true;
         loop {
@@ -196,49 +201,51 @@ impl Task {
                 () = self.socket.writable(), if write => {}
                 () = self.wake.notified() => {}
                 () = idle => {}
-                () = Shared::<C>::closing(&mut life) => {
-                    // What waits was written above as far as the kernel took it; the rest of the goodbye is the FIN.
-                    shared.enter(|state, _| close(state, flow, CloseReason::Shutdown));
-                    return;
-                }
             }
         }
     }
 
     /// Reads what is there and hands the messages in it to the core.
     fn turn<C: Core + Send + 'static>(&mut self, shared: &Arc<Shared<C>>, flow: FlowId) -> Turn {
-        let before = self.inbound.buffered();
-        let (ended, read) = self.fill();
+        let path = self.path;
+        let fresh = self.inbound.is_none();
+        let mut inbound = self
+            .inbound
+            .take()
+            .unwrap_or_else(|| Box::new(Inbound::of(path.transport, self.accepted, shared.limits.message)));
+        let (ended, read) = self.fill(&mut inbound);
+        if fresh && !read && matches!(ended, Ended::Empty) {
+            return Turn::Open { more: false };
+        }
         let mut items = Vec::new();
         let broken = loop {
-            match self.inbound.next_item() {
+            match inbound.next_item() {
                 Ok(Some(item)) => items.push(item),
                 Ok(None) => break None,
                 Err(error) => break Some(error),
             }
         };
-        if matches!(ended, Ended::Empty) && !read && before == 0 && items.is_empty() && broken.is_none() {
-            return Turn::Open { more: false };
-        }
+        let buffered = inbound.buffered();
+        self.inbound = Some(inbound).filter(|inbound| !inbound.is_idle());
         shared.enter(|state, now| {
             let Some(connection) = state.wire.table.get_mut(flow) else { return Turn::Closed };
             connection.last_activity = now;
             let had_message = items.iter().any(|item| matches!(item, Item::Message(_)));
-            if self.inbound.buffered() == 0 && (had_message || self.whole_by.is_none()) {
+            if buffered == 0 && (had_message || self.whole_by.is_none()) {
                 self.whole_by = None;
             } else if had_message || self.whole_by.is_none() {
                 self.whole_by = now.checked_add(shared.limits.first_message);
             }
             for item in items {
-                if !deliver(state, flow, self.path, item, now, &shared.limits) {
+                if !deliver(state, flow, path, item, now, &shared.limits) {
                     close(state, flow, CloseReason::Peer);
                     return Turn::Closed;
                 }
             }
             if let Some(error) = broken {
-                tracing::debug!(path = %self.path, %error, "malformed stream");
+                tracing::debug!(%path, %error, "malformed stream");
                 add(&mut state.wire.counters.malformed_streams);
-                answer_malformed(state, flow, self.path, error, now, &shared.limits);
+                answer_malformed(state, flow, path, error, now, &shared.limits);
                 close(state, flow, CloseReason::Malformed);
                 return Turn::Malformed;
             }
@@ -254,7 +261,7 @@ impl Task {
     }
 
     /// Reads some of what there is. Tells how it ended, and whether anything came.
-    fn fill(&mut self) -> (Ended, bool) {
+    fn fill(&self, inbound: &mut Inbound) -> (Ended, bool) {
         let mut buffer = [0_u8; READ];
         let mut any = false;
         for _ in 0..READS_PER_TURN {
@@ -262,7 +269,7 @@ impl Task {
                 Ok(0) => return (Ended::Gone(CloseReason::Peer), any),
                 Ok(length) => {
                     any = true;
-                    self.inbound.push(buffer.get(..length).unwrap_or_default());
+                    inbound.push(buffer.get(..length).unwrap_or_default());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (Ended::Empty, any),
                 Err(error) => return (Ended::Gone(CloseReason::Error(broken(&error))), any),

@@ -83,6 +83,15 @@ impl Inbound {
         }
     }
 
+    /// Whether a new one would do as well: nothing has come in part.
+    pub(super) fn is_idle(&self) -> bool {
+        match self {
+            Inbound::Stream(decoder) => decoder.is_idle(),
+            #[cfg(feature = "ws")]
+            Inbound::WebSocket(decoder, _) => decoder.buffered() == 0,
+        }
+    }
+
     pub(super) fn next_item(&mut self) -> Result<Option<Item>, Broken> {
         match self {
             Inbound::Stream(decoder) => Ok(decoder.next_frame()?.map(|frame| match frame {

@@ -11,12 +11,14 @@
 //! sockets only. Transactions over UDP notice by their timers.
 
 mod accept;
+mod batch;
 mod connection;
 mod datagram;
 mod dns;
 mod driver;
 mod establish;
 mod framing;
+mod hep;
 #[cfg(feature = "dns")]
 mod hickory;
 mod listen;
@@ -30,6 +32,7 @@ pub mod tls;
 
 pub use dns::{Resolve, Resolving, SystemResolver, default_resolver};
 pub use driver::{Driver, Handle, Options};
+pub use hep::HepTap;
 #[cfg(feature = "dns")]
 pub use hickory::{DnsResolver, NoNameServers};
 pub use listen::{BindError, Listen, ListenError, Sockets};

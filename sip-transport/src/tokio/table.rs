@@ -11,7 +11,7 @@ use bytes::Bytes;
 #[cfg(feature = "tls")]
 use crate::identity::Identities;
 use crate::limits::Limits;
-use crate::locals::host_text;
+use crate::locals::{host_text, parse_ip};
 use crate::path::{CloseReason, FlowId, Path, Token, Transport};
 use crate::tokio::framing::Outbound;
 use crate::tokio::socket::Socket;
@@ -179,9 +179,12 @@ impl Connection {
         socket.shut_down();
     }
 
-    /// Whether a message for `domain` may go over it: over TLS only if the peer has proven that domain, or the connection is
-    /// being opened to have it proven (RFC 5922 §7.3, RFC 5923 §9.1).
-    fn serves(&self, domain: Option<&str>) -> bool {
+    /// Whether a message for `domain` at `remote` may go over it: over TLS only if the peer has proven that domain, or the
+    /// connection is being opened to have it proven (RFC 5922 §7.3, RFC 5923 §9.1).
+    ///
+    /// A host that is an address names nobody but who is there: the very address and port that a connection came from can
+    /// be reached over that connection alone. Phones without certificates write it into Contact.
+    fn serves(&self, domain: Option<&str>, remote: SocketAddr) -> bool {
         if matches!(self.proof, Proof::NotAsked) {
             return true;
         }
@@ -189,6 +192,10 @@ impl Connection {
             let asked = self.asked.as_deref();
             let same = asked.zip(domain).map(|(asked, domain)| asked.eq_ignore_ascii_case(domain));
             return !self.accepted && same.unwrap_or(asked == domain);
+        }
+        let address = domain.map_or(Some(remote.ip()), parse_ip).map(|ip| ip.to_canonical());
+        if self.accepted && self.path.remote == remote && address == Some(remote.ip().to_canonical()) {
+            return true;
         }
         match domain {
             Some(domain) => self.proof.proves(domain),
@@ -206,7 +213,8 @@ pub(super) enum Full {
 
 #[derive(Default)]
 pub(super) struct Table {
-    by_flow: HashMap<FlowId, Connection>,
+    /// Boxed: a table grows by doubling, and is half empty then.
+    by_flow: HashMap<FlowId, Box<Connection>>,
     by_remote: BTreeSet<(Transport, SocketAddr, FlowId)>,
     accepted_from: HashMap<IpAddr, usize>,
 }
@@ -248,11 +256,11 @@ impl Table {
             aliases: Vec::new(),
         };
         self.by_remote.insert((path.transport, path.remote, flow));
-        self.by_flow.insert(flow, connection);
+        self.by_flow.insert(flow, Box::new(connection));
         wake
     }
 
-    pub(super) fn remove(&mut self, flow: FlowId) -> Option<Connection> {
+    pub(super) fn remove(&mut self, flow: FlowId) -> Option<Box<Connection>> {
         let connection = self.by_flow.remove(&flow)?;
         let transport = connection.path.transport;
         self.by_remote.remove(&(transport, connection.path.remote, flow));
@@ -267,7 +275,12 @@ impl Table {
     }
 
     pub(super) fn get_mut(&mut self, flow: FlowId) -> Option<&mut Connection> {
-        self.by_flow.get_mut(&flow)
+        self.by_flow.get_mut(&flow).map(|connection| &mut **connection)
+    }
+
+    /// All of them.
+    pub(super) fn flows(&self) -> Vec<FlowId> {
+        self.by_flow.keys().copied().collect()
     }
 
     /// The newest connection that leads to `remote` and may be used for `domain`.
@@ -279,7 +292,7 @@ impl Table {
     ) -> Option<FlowId> {
         let all = (transport, remote, FlowId(0))..=(transport, remote, FlowId(u64::MAX));
         let mut flows = self.by_remote.range(all).rev().map(|(_, _, flow)| *flow);
-        flows.find(|flow| self.by_flow.get(flow).is_some_and(|connection| connection.serves(domain)))
+        flows.find(|flow| self.by_flow.get(flow).is_some_and(|connection| connection.serves(domain, remote)))
     }
 
     /// RFC 5923 §5: an accepted connection leads to this address too, since its peer says so and has proven who it is.
