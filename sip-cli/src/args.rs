@@ -125,7 +125,7 @@ pub(crate) struct ServerArgs {
     #[arg(long)]
     pub(crate) no_record_route: bool,
 
-    /// Over WebSocket, take connections from web pages of this origin only (https://phone.example.com); several times if
+    /// Over WebSocket, take connections from web pages of this origin only (<https://phone.example.com>); several times if
     /// needed. Programs that are no browsers are not bound by it.
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) ws_origin: Vec<String>,

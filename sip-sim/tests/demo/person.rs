@@ -21,6 +21,9 @@ pub(crate) enum Act {
     Unregister,
 }
 
+/// How long somebody lets it ring.
+const PATIENCE: Duration = Duration::from_secs(180);
+
 pub(crate) struct Person {
     phone: PhoneCore,
     callee: Option<Uri>,
@@ -90,6 +93,9 @@ impl Person {
             Act::Call => {
                 let callee = self.callee.clone().unwrap();
                 self.call = Some(phone.call(now, &callee, media.clone()).unwrap());
+                // An INVITE that was answered 100 waits as long as its caller does (RFC 3261 §17.1.1.2): where every
+                // 200 is lost and the callee has given up, nobody else ends it.
+                self.plan(now + PATIENCE, Act::HangUp);
             }
             // The caller may have given up, the peer may have hung up: a person's phone says so, and nothing happens.
             Act::Answer(call) => drop(phone.answer(now, call, media.clone())),

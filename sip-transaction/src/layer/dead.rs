@@ -161,4 +161,41 @@ mod tests {
         dead.failed(now + Duration::from_secs(60), &place(1).path);
         assert_eq!(dead.len(), 1, "those whose time is over go first");
     }
+
+    proptest::proptest! {
+        /// Against the plainest model: a list of what happened to whom and when.
+        #[test]
+        fn any_history_is_judged_as_by_a_list(
+            history in proptest::collection::vec((0_u64..20, 0_u8..4, 1_u16..8), 0..200)
+        ) {
+            let usual = Duration::from_secs(30);
+            let mut dead = DeadTargets::new(100, usual);
+            let mut model: Vec<(u16, Instant)> = Vec::new();
+            let mut now = Instant::now();
+            for (pause, what, port) in history {
+                now += Duration::from_secs(pause);
+                let path = place(port).path;
+                model.retain(|(other, _)| *other != port || what == 3);
+                match what {
+                    0 => {
+                        dead.failed(now, &path);
+                        model.push((port, now + usual));
+                    }
+                    1 => {
+                        dead.was_slow(now, &path);
+                        model.push((port, now + SLOW_FOR));
+                    }
+                    2 => dead.answered(&path),
+                    _ => {}
+                }
+                let mut places: VecDeque<Place> = (1..8).map(place).collect();
+                dead.last(now, &mut places);
+                let is_dead = |port: u16| model.iter().any(|(other, until)| *other == port && *until > now);
+                let mut expected: Vec<u16> = (1..8).collect();
+                expected.sort_by_key(|port| is_dead(*port));
+                let order: Vec<u16> = places.iter().map(|place| place.path.remote.port()).collect();
+                proptest::prop_assert_eq!(order, expected);
+            }
+        }
+    }
 }
