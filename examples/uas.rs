@@ -3,7 +3,8 @@
 //! It speaks with transactions alone, so it does by hand the one thing that a dialog would do for it: repeating the 2xx
 //! until its ACK comes (RFC 3261 §13.3.1.4). There is no media behind the description.
 //!
-//! `cargo run -p examples --example uas -- --listen udp:127.0.0.1:5060`
+//! `cargo run -p examples --example uas -- --listen udp:127.0.0.1:5060`; with `--cert FILE --key FILE` also
+//! `--listen tls:127.0.0.1:5061`.
 #![allow(clippy::print_stdout)] // output is all there is to see
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use sip_message::headers::{CallId, Contact};
 use sip_message::{Method, Request, Response, StatusCode};
 use sip_transaction::tokio::{Endpoint, Incoming, ServerTransaction};
 use sip_transport::Transport;
+use sip_transport::tokio::tls::{Identity, Tls, TlsOptions};
 
 // An allocator of choice: a call is some dozens of small allocations.
 #[global_allocator]
@@ -36,12 +38,23 @@ const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS";
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut builder = Endpoint::builder();
+    let (mut certificate, mut key) = (None, None);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match (argument.as_str(), arguments.next()) {
             ("--listen", Some(listen)) => builder = builder.listen(&listen)?,
-            _ => return Err("usage: uas --listen udp:ADDRESS:PORT [--listen tcp:ADDRESS:PORT]".into()),
+            ("--cert", Some(file)) => certificate = Some(file),
+            ("--key", Some(file)) => key = Some(file),
+            _ => {
+                return Err(
+                    "usage: uas --listen udp:ADDRESS:PORT [--listen ...] [--cert FILE --key FILE]".into()
+                );
+            }
         }
+    }
+    if let (Some(certificate), Some(key)) = (certificate, key) {
+        builder =
+            builder.tls(Tls::new(TlsOptions::new().identity(Identity::from_pem_files(certificate, key)?))?);
     }
     let endpoint = builder.bind().await?;
     let mut faces = Vec::new();

@@ -3,6 +3,8 @@
 use super::core::EndpointCore;
 use super::{Endpoint, Shared};
 use crate::{Config, Limits, Timing};
+#[cfg(feature = "tls")]
+use sip_transport::tokio::tls::Tls;
 use sip_transport::tokio::{BindError, Driver, Listen, ListenError, Options, Sockets};
 use std::sync::Arc;
 
@@ -19,6 +21,8 @@ pub struct Builder {
     refuse_merged: bool,
     accept_queue: usize,
     options: Options,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
 }
 
 impl Default for Builder {
@@ -30,6 +34,8 @@ impl Default for Builder {
             refuse_merged: false,
             accept_queue: ACCEPT_QUEUE,
             options: Options::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }
@@ -47,7 +53,8 @@ pub enum StartError {
 }
 
 impl Builder {
-    /// Adds a listener: `udp:127.0.0.1:5060`, `tcp:[::]:0`. Port 0 takes a free one.
+    /// Adds a listener: `udp:127.0.0.1:5060`, `tcp:[::]:0`, and `tls:`, `ws:`, `wss:` alike with the features of these
+    /// names. Port 0 takes a free one.
     ///
     /// # Errors
     /// If the text names no transport and address.
@@ -98,14 +105,35 @@ impl Builder {
         self
     }
 
+    /// The certificates for `tls:` and `wss:`, and the authorities to trust. A clone of it reloads them.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    #[cfg(feature = "tls")]
+    fn sockets(&mut self) -> Result<Sockets, BindError> {
+        match self.tls.take() {
+            Some(tls) => Sockets::bind_with_tls(&self.listen, tls),
+            None => Sockets::bind(&self.listen),
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn sockets(&mut self) -> Result<Sockets, BindError> {
+        Sockets::bind(&self.listen)
+    }
+
     /// Binds the listeners and starts.
     ///
     /// # Errors
     /// If a listener cannot be bound, or the operating system gives no randomness.
-    pub async fn bind(self) -> Result<Endpoint, StartError> {
+    pub async fn bind(mut self) -> Result<Endpoint, StartError> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(StartError::Random)?;
-        let sockets = Sockets::bind(&self.listen)?;
+        let sockets = self.sockets()?;
         let mut config = Config::new(seed, sockets.locals().clone());
         config.timing = self.timing;
         config.limits = self.limits;
