@@ -331,3 +331,6 @@ impl Table {
         }
     }
 }
+
+#[cfg(all(test, feature = "tls"))]
+mod tests;
