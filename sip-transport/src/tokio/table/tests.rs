@@ -1,4 +1,5 @@
 //! Sequences of operations, against a model that is a list and nothing else.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
