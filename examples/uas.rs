@@ -16,6 +16,10 @@ use sip_message::{Method, Request, Response, StatusCode};
 use sip_transaction::tokio::{Endpoint, Incoming, ServerTransaction};
 use sip_transport::Transport;
 
+// An allocator of choice: a call is some dozens of small allocations.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Timers T1 and T2 of RFC 3261 §17.1.1.1, and how long a 2xx is repeated.
 const T1: Duration = Duration::from_millis(500);
 const T2: Duration = Duration::from_secs(4);

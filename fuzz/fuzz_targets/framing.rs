@@ -32,4 +32,8 @@ fuzz_target!(|input: &[u8]| {
         (!chunk.is_empty()).then_some(chunk)
     });
     assert_eq!(read(chunks), read(std::iter::once(stream)));
+    // The same octets as one WebSocket message: at most one message, and never more than there is.
+    if let Ok(Frame::Message(message)) = sip_message::websocket::read(stream.to_vec().into(), &Limits::default()) {
+        assert!(message.body().len() <= stream.len());
+    }
 });

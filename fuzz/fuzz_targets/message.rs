@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use sip_message::headers::*;
-use sip_message::{HeaderName, Limits, Message, StatusCode};
+use sip_message::{HeaderName, Layout, Limits, Message, StatusCode};
 
 fn all<H: Header + PartialEq + std::fmt::Debug>(headers: &Headers) {
     for header in headers.all::<H>().flatten() {
@@ -35,6 +35,21 @@ fuzz_target!(|octets: &[u8]| {
     all::<Authorization>(headers);
     all::<AuthenticationInfo>(headers);
 
+    // One pass and the typed fields say the same.
+    let short = headers.essentials();
+    if let Ok(via) = headers.require::<Via>() {
+        assert_eq!(short.via.and_then(|via| via.branch), via.branch());
+    }
+    if let (Ok(from), Ok(to)) = (headers.require::<From>(), headers.require::<To>()) {
+        assert_eq!((short.from_tag, short.to_tag), (from.tag(), to.tag()));
+    }
+    assert_eq!(short.call_id, headers.get::<CallId>().ok().flatten().as_ref().map(CallId::as_str));
+    // Into memory that is too small by one, and that is large enough.
+    let length = message.to_bytes().len();
+    let mut memory = vec![0; length + 4];
+    assert_eq!(message.write_into(&mut memory), Ok(length));
+    assert!(message.write_into(&mut memory[..length.saturating_sub(1)]).is_err());
+
     let wire = message.to_bytes();
     let again = Message::parse(wire.clone(), &limits);
     if wire.len() <= limits.message {
@@ -43,14 +58,24 @@ fuzz_target!(|octets: &[u8]| {
         assert_eq!(again.to_bytes(), wire);
     }
     match message {
-        Message::Response(response) => {
-            let _ = response.check();
+        Message::Response(mut response) => {
+            let valid = response.check().is_ok();
+            response.headers.set(&Server::new("fuzz"));
+            for layout in [Layout::Canonical, Layout::Compact] {
+                let again = Message::parse(response.print(layout), &limits);
+                assert!(!valid || again.is_ok_and(|read| matches!(read, Message::Response(read) if read.check().is_ok())));
+            }
         }
         Message::Request(mut request) => {
             let valid = request.check().is_ok();
             let reply = request.reply(StatusCode::BAD_REQUEST).to_tag("t").build().expect("a reply");
             if let Ok(read) = Message::parse(reply.to_bytes(), &limits) {
                 assert_eq!(read, Message::Response(reply));
+            }
+            let _ = request.check_for_user_agent();
+            for layout in [Layout::Canonical, Layout::Compact] {
+                let again = Message::parse(request.print(layout), &limits);
+                assert!(!valid || again.is_ok_and(|read| matches!(read, Message::Request(read) if read.check().is_ok())));
             }
             let vias = request.headers.count(HeaderName::VIA);
             let own = Via::new("UDP", "192.0.2.1", None).with_param("branch", Some("z9hG4bKown"));

@@ -23,7 +23,7 @@ pub struct Kamailio {
 impl Kamailio {
     /// Starts it on a free port.
     pub fn start(dir: &Dir) -> Self {
-        Self::with(dir, include_str!("../configs/kamailio.cfg"))
+        Self::with_config(dir, include_str!("../configs/kamailio.cfg"))
     }
 
     /// Starts it with TLS and WebSocket.
@@ -32,10 +32,11 @@ impl Kamailio {
             .replace("@KEY@", &certificates.key.display().to_string())
             .replace("@CERTIFICATE@", &certificates.certificate.display().to_string())
             .replace("@CA@", &certificates.ca.display().to_string());
-        Self::with(dir, &config)
+        Self::with_config(dir, &config)
     }
 
-    fn with(dir: &Dir, config: &str) -> Self {
+    /// Starts it on free ports, which stand for `@PORT@`, `@TLS@` and `@WS@` in the configuration.
+    pub fn with_config(dir: &Dir, config: &str) -> Self {
         let [port, tls, ws] = [(); 3].map(|()| free_tcp_and_udp_port());
         let run = dir.file("kamailio");
         std::fs::create_dir_all(&run).expect("Kamailio's folder");

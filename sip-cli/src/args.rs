@@ -12,7 +12,7 @@ use crate::tls::TlsArgs;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  answered and ended well (server, phone, demo: everything went well)
-  1  wrong usage, or a fault of this program or machine
+  1  wrong usage, or a fault of this program or machine (inspect: or a message is invalid)
   2  busy or declined (486, 600, 603)
   3  no answer: not answered in time, or cancelled
   4  unreachable: no such host, no connection, no reaction, 408, 503, 504
@@ -54,6 +54,10 @@ pub(crate) enum Command {
     Phone(PhoneArgs),
     /// Make one call; the exit code tells what became of it.
     Call(CallArgs),
+    /// Look at messages in files and captures: valid or not, what is wrong and where, every field in its parts.
+    Inspect(InspectArgs),
+    /// Explain where a request to a URI goes: which names are asked for, what they lead to, what is tried first.
+    Resolve(ResolveArgs),
 }
 
 const DEMO_EXAMPLES: &str = "\
@@ -267,6 +271,94 @@ pub(crate) struct CallArgs {
     pub(crate) ring: Duration,
 }
 
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  sip inspect invite.sip             the verdict, every field in its parts, the kind of body
+  sip inspect --brief *.sip          a line for each message
+  sip inspect --json - < stream      an object for each message, from standard input
+  sip inspect calls.pcap             every message, then each call as a ladder
+  sip inspect --ladder calls.pcapng  the ladders alone
+
+A file holds messages one after the other, each as long as its Content-Length says, or a capture: pcap or pcapng, UDP
+and TCP, IPv4 and IPv6. The exit code is 1 if a message is invalid or a file cannot be read, else 0.";
+
+/// `sip inspect`.
+#[derive(Debug, Args)]
+#[command(after_help = INSPECT_EXAMPLES)]
+pub(crate) struct InspectArgs {
+    /// Files with messages, or captures; standard input for `-`, or if there is none.
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Take each file for one UDP datagram: what follows the body is left out, and no other message.
+    #[arg(long)]
+    pub(crate) datagram: bool,
+
+    /// One line for each message.
+    #[arg(long)]
+    pub(crate) brief: bool,
+
+    /// Of captures, show the ladders alone.
+    #[arg(long, conflicts_with = "brief")]
+    pub(crate) ladder: bool,
+}
+
+const RESOLVE_EXAMPLES: &str = "\
+Examples:
+  sip resolve sip:bob@example.com
+  sip resolve sips:example.com --dns 192.0.2.53
+  sip resolve 'sip:example.com;transport=tcp' --over udp,tcp --ipv4
+  sip resolve sip:example.com --size 2000 --json | jq .remote
+
+Each question is shown with its answer, in the order in which answers come; the places follow, the first to be tried
+first. The exit code is 0 if there is a place, 4 if there is none.";
+
+/// `sip resolve`.
+#[derive(Debug, Args)]
+#[command(after_help = RESOLVE_EXAMPLES)]
+pub(crate) struct ResolveArgs {
+    /// The URI, such as sip:bob@example.com.
+    #[arg(value_name = "URI")]
+    pub(crate) uri: String,
+
+    /// Ask this name server, port 53 unless it is given, and not those of the system.
+    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = name_server)]
+    pub(crate) dns: Option<SocketAddr>,
+
+    /// Size of the request in bytes: above 1300 it goes over a connection where that is possible.
+    #[arg(long, value_name = "BYTES", default_value_t = 800)]
+    pub(crate) size: usize,
+
+    /// The transports that can be used.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = transport, default_value = "udp,tcp,tls")]
+    pub(crate) over: Vec<sip_transport::Transport>,
+
+    /// Use IPv4 alone.
+    #[arg(long, conflicts_with = "ipv6")]
+    pub(crate) ipv4: bool,
+
+    /// Use IPv6 alone.
+    #[arg(long)]
+    pub(crate) ipv6: bool,
+
+    /// The number that stands for chance where servers share the load by weight.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) chance: Option<u64>,
+}
+
+/// A name server's address, at the port of DNS if none is told.
+fn name_server(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    text.parse()
+        .or_else(|_| bare.parse().map(|ip| SocketAddr::new(ip, 53)))
+        .map_err(|_| format!("{text:?} is no address such as 192.0.2.53 or [2001:db8::53]:53"))
+}
+
+fn transport(name: &str) -> Result<sip_transport::Transport, String> {
+    sip_transport::Transport::from_uri_param(name)
+        .ok_or_else(|| format!("{name:?} is no transport; there are udp, tcp, tls, ws, wss"))
+}
+
 /// Who we are to servers, and which one we ask.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Account {
@@ -314,7 +406,7 @@ mod tests {
 
     #[test]
     fn every_subcommand_has_help_with_examples() {
-        for name in ["demo", "server", "phone", "call"] {
+        for name in ["demo", "server", "phone", "call", "inspect", "resolve"] {
             let mut command = Cli::command();
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
             assert!(help.contains(&format!("  sip {name}")), "{help}");
@@ -361,6 +453,8 @@ mod tests {
             (&["sip", "call", "sip:b@c", "--for=-1"], "cannot be waited"),
             (&["sip", "phone", "--echo", "--play", "a.wav"], "cannot be used with"),
             (&["sip", "server", "--domain", "example.com"], "--users"),
+            (&["sip", "resolve", "sip:a", "--over", "sctp"], "is no transport"),
+            (&["sip", "resolve", "sip:a", "--dns", "ns.example.com"], "is no address"),
         ] {
             let error = Cli::try_parse_from(line).unwrap_err().to_string();
             assert!(error.contains(reason), "{line:?}: {error}");

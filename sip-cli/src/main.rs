@@ -1,4 +1,4 @@
-//! The `sip` program: phone, call, server and demonstration on the command line.
+//! The `sip` program: phone, call, server, messages and next hops explained, and a demonstration on the command line.
 //!
 //! Each subcommand is a module. They share the exit codes ([`exit`]), what is said on standard output ([`output`])
 //! and the reaction to Ctrl-C ([`interrupt`]).
@@ -8,11 +8,14 @@ mod args;
 mod call;
 mod demo;
 mod exit;
+mod inspect;
 mod interrupt;
 mod keys;
+mod ladder;
 mod media;
 mod output;
 mod phone;
+mod resolve;
 mod server;
 mod tls;
 
@@ -25,6 +28,10 @@ use args::{Cli, Command};
 use exit::{Code, Failure};
 use interrupt::Interrupt;
 use output::Output;
+
+/// A message is some dozens of small allocations, and this allocator makes them cheaper than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -53,6 +60,8 @@ async fn run(cli: Cli) -> Result<Code, Failure> {
         Command::Server(args) => server::run(args, output, interrupt).await,
         Command::Phone(args) => phone::run(args, output, interrupt).await,
         Command::Call(args) => call::run(args, output, interrupt).await,
+        Command::Inspect(args) => inspect::run(&args, output),
+        Command::Resolve(args) => resolve::run(args, output, interrupt).await,
     }
 }
 

@@ -353,6 +353,12 @@ impl Dialogs {
             let builder = request.reply(StatusCode::METHOD_NOT_ALLOWED).to_tag(&tag).headers(&methods);
             return self.answer_built(now, tx, builder);
         }
+        // §8.2.2: what its method asks of a request; the layer below has checked all the rest.
+        if let Err(error) = request.check_method() {
+            let tag = self.token();
+            let builder = request.reply(error.status).reason(&error.reason).to_tag(&tag);
+            return self.answer_built(now, tx, builder);
+        }
         let unsupported: Vec<Unsupported> = request
             .headers
             .all::<Require>()

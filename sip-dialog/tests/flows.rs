@@ -312,6 +312,26 @@ fn what_is_refused_and_how() {
     pair.nothing_is_left();
 }
 
+/// RFC 3261 §8.1.1.8, §8.2.2, RFC 3515 §2.4.1, RFC 6665 §8.2.1: what a method asks for and a request lacks.
+#[test]
+fn what_a_method_asks_for() {
+    let mut pair = Pair::new();
+    let cases = [
+        ("INVITE", "Contact: <sip:b@h>\r\n", 400, "Exactly one Contact with a URI is needed"),
+        ("INVITE", "Require: a b\r\n", 400, "Malformed Require"),
+        ("INVITE", "Replaces: x\r\n", 400, "Malformed Replaces"),
+        ("INFO", "Target-Dialog: x;local-tag=1\r\n", 400, "Malformed Target-Dialog"),
+    ];
+    for (cseq, (method, fields, status, reason)) in (1..).zip(cases) {
+        let answers = to_bob(&mut pair, &request(method, "", cseq, fields));
+        assert_eq!(answers[0].status().code(), status, "{fields}");
+        assert!(answers[0].reason().starts_with(reason), "{}", answers[0].reason());
+        assert!(answers[0].headers.require::<sip_message::headers::To>().unwrap().tag().is_some());
+    }
+    assert!(pair.bob.poll_event().is_none(), "nothing of this concerns the application");
+    pair.nothing_is_left();
+}
+
 /// RFC 3261 §12.2.2: a request with a lower CSeq than one before is refused with 500 and changes nothing.
 #[test]
 fn out_of_order_in_a_dialog() {

@@ -1,6 +1,7 @@
 //! Is a message fit to be worked on, and if not: which status does the RFC name?
 
 use crate::build::Phrase;
+use crate::fields::plain::{ReadableCallId, ReadableFrom, ReadableTo, ReadableVia};
 use crate::headers::*;
 use crate::syntax::{elements, find_outside};
 use crate::{
@@ -86,22 +87,45 @@ fn check_common(headers: &Headers, limits: &Limits) -> Result<CSeq, CheckError> 
         }
     }
     check_sizes(headers, limits)?;
-    for via in headers.all::<Via>() {
-        via.map_err(|error| of_header(&error))?;
+    let mut vias = 0usize;
+    for via in headers.all::<ReadableVia>() {
+        let via = via.map_err(|error| of_header(&error))?;
+        // Which of two counts is a matter of taste: one element would see another dialog or transaction than the next.
+        if vias == 0 {
+            once(HeaderName::VIA, via.twice, "branch")?;
+        }
+        vias = vias.saturating_add(1);
     }
-    require::<Via>(headers)?;
-    require::<From>(headers)?;
-    require::<To>(headers)?;
-    require::<CallId>(headers)?;
+    if vias == 0 {
+        return Err(of_header(&HeaderError::Missing(HeaderName::VIA)));
+    }
+    once(HeaderName::FROM, require::<ReadableFrom>(headers)?.twice, "tag")?;
+    once(HeaderName::TO, require::<ReadableTo>(headers)?.twice, "tag")?;
+    require::<ReadableCallId>(headers)?;
     let cseq = require::<CSeq>(headers)?;
     optional::<ContentLength>(headers)?;
     Ok(cseq)
 }
 
+/// RFC 3261 §7.3.1: "any given parameter-name MUST NOT appear more than once".
+fn once(field: HeaderName, twice: bool, name: &str) -> Result<(), CheckError> {
+    if twice {
+        let reason = format!("More than one {name} in {field}");
+        return Err(refuse(StatusCode::BAD_REQUEST, "RFC 3261 §7.3.1", Some(field), reason));
+    }
+    Ok(())
+}
+
 /// Lists and parameters within their limits. One pass that counts commas and semicolons lets nearly every
 /// message through; only what has many of them is looked at again.
 fn check_sizes(headers: &Headers, limits: &Limits) -> Result<(), CheckError> {
-    let count = |value: &[u8], wanted: u8| value.iter().filter(|&&octet| octet == wanted).count();
+    let count = |value: &[u8], wanted: u8| memchr::memchr_iter(wanted, value).count();
+    if let Some(head) = headers.as_received()
+        && count(head, b',').saturating_add(headers.len()) <= limits.elements
+        && count(head, b';') <= limits.parameters
+    {
+        return Ok(());
+    }
     let mut commas = headers.len();
     for (name, value) in headers.iter() {
         commas = commas.saturating_add(count(value, b','));
@@ -229,6 +253,14 @@ impl Request {
     /// The status to answer with, and a reason phrase for a person.
     pub fn check_for_user_agent(&self) -> Result<(), CheckError> {
         self.check()?;
+        self.check_method()
+    }
+
+    /// What [`Request::check_for_user_agent`] asks beyond [`Request::check`], for those who have done that.
+    ///
+    /// # Errors
+    /// As [`Request::check_for_user_agent`].
+    pub fn check_method(&self) -> Result<(), CheckError> {
         let headers = &self.headers;
         for tag in headers.all::<Require>() {
             tag.map_err(|error| of_header(&error))?;
@@ -332,6 +364,19 @@ impl ParseErrorKind {
             Self::MessageTooLong(_) => StatusCode::MESSAGE_TOO_LARGE, // RFC 3261 §21.5.14
             Self::StartLineTooLong(_) => StatusCode::REQUEST_URI_TOO_LONG, // RFC 3261 §21.4.15
             _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The rule that was broken: RFC and section.
+    pub fn section(self) -> &'static str {
+        match self {
+            Self::Empty => "RFC 3261 §7",
+            Self::StartLine => "RFC 3261 §7.1",
+            Self::StatusCode => "RFC 3261 §7.2",
+            Self::MessageTooLong(_) => "RFC 3261 §21.5.14",
+            Self::StartLineTooLong(_) => "RFC 3261 §21.4.15",
+            Self::FieldTooLong(_) | Self::TooManyFields(_) => "RFC 3261 §7.3",
+            Self::PartField => "RFC 2046 §5.1",
         }
     }
 }

@@ -116,3 +116,11 @@ pub enum BuildError {
     #[error("a multipart without a part; add one before build()")]
     NoPart,
 }
+
+/// Memory into which a message was to be written, and into which it does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the message does not fit: {needed} octets are needed")]
+pub struct BufferTooSmall {
+    /// Octets that are enough.
+    pub needed: usize,
+}

@@ -91,6 +91,10 @@ impl Headers {
         let mut seen = 0u128; // one bit per known name: the first line of a name counts
         for (name, value) in self.known_texts() {
             let bit = 1u128.wrapping_shl(u32::from(name));
+            let Some(value) = value else {
+                seen |= bit; // the field is there, and cannot be read
+                continue;
+            };
             let value = if is_list(name) { first_element(value) } else { value };
             // A list of commas alone has no element; the next line of the name might.
             if seen & bit != 0 || (value.is_empty() && is_list(name)) {
@@ -285,6 +289,10 @@ mod tests {
             b"OPTIONS sip:h SIP/2.0\r\nVia: ,\r\nRoute: , ,\r\nVia: SIP/2.0/UDP h\r\nRoute: <sip:h>\r\n\r\n",
         );
         agree(b"OPTIONS sip:h SIP/2.0\r\n\r\n");
+        // The first of a field counts, also if it cannot be read.
+        let twice = b"OPTIONS sip:h SIP/2.0\r\nCall-ID: \xff\r\nVia: \xff\r\nCall-ID: x\r\nVia: SIP/2.0/UDP h\r\n\r\n";
+        let message = Message::parse(bytes::Bytes::from_static(twice), &Limits::default()).unwrap();
+        assert_eq!(message.headers().essentials(), Essentials::default());
     }
 
     #[test]

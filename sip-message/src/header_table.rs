@@ -1,6 +1,7 @@
 //! The header fields of a message: a table of lines over the octets as they arrived.
 
 use crate::essentials::is_essential;
+use crate::parts::Parts;
 use crate::scan::{has_control, next_control};
 use crate::syntax::{TOKEN, decimal, span, split_element, token, trim};
 use crate::{
@@ -24,6 +25,11 @@ pub trait Header: Sized {
 
     /// Appends the value as it stands on the wire.
     fn write(&self, out: &mut String);
+
+    /// The parts of the value, by name; one text named `value` where it has none.
+    fn parts(&self) -> Parts {
+        crate::parts::printed(self)
+    }
 }
 
 /// One header field: which octets of which arena are it, and where its value stands.
@@ -138,6 +144,12 @@ impl Headers {
         (flags & (EDIT | UNENDED) == 0).then_some((first.start as usize, end))
     }
 
+    /// All lines together, if they stand in the received octets as they leave.
+    pub(crate) fn as_received(&self) -> Option<&[u8]> {
+        let (from, to) = self.untouched()?;
+        self.received.get(from..to)
+    }
+
     // ---- reading -------------------------------------------------------------------------------------------
 
     fn line(&self, line: &Line) -> &[u8] {
@@ -162,15 +174,14 @@ impl Headers {
         Ok(if line.flags & FOLDED == 0 { Cow::Borrowed(text) } else { Cow::Owned(unfold(text)) })
     }
 
-    /// The essential known names in wire order with their values, folds included; values that are no UTF-8 are left
-    /// out.
-    pub(crate) fn known_texts(&self) -> impl Iterator<Item = (u8, &str)> {
+    /// The essential known names in wire order with their values, folds included; none for values that are no UTF-8.
+    pub(crate) fn known_texts(&self) -> impl Iterator<Item = (u8, Option<&str>)> {
         // All lines are looked at for UTF-8 at once, which is cheaper than line by line, if none stands against it.
         let from =
             self.lines.iter().find(|line| line.flags & EDIT == 0).map_or(0, |line| line.start as usize);
         let to = self.lines.iter().rfind(|line| line.flags & EDIT == 0).map_or(0, Line::end);
         let together = core::str::from_utf8(self.received.get(from..to).unwrap_or_default()).ok();
-        self.lines.iter().filter(|line| is_essential(line.name)).filter_map(move |line| {
+        self.lines.iter().filter(|line| is_essential(line.name)).map(move |line| {
             let start = (line.start as usize).saturating_add(usize::from(line.value));
             let end = start.saturating_add(usize::from(line.value_len));
             let text = if line.flags & EDIT != 0 {
@@ -183,7 +194,7 @@ impl Headers {
             } else {
                 core::str::from_utf8(self.value_of(line)).ok()
             };
-            Some((line.name, text?))
+            (line.name, text)
         })
     }
 
@@ -315,7 +326,7 @@ impl Headers {
     }
 
     /// The first line that is no `name: value`, as it arrived.
-    pub(crate) fn malformed_line(&self) -> Option<&[u8]> {
+    pub fn malformed_line(&self) -> Option<&[u8]> {
         self.lines.iter().find(|line| line.flags & MALFORMED != 0).map(|line| self.line(line))
     }
 
@@ -375,6 +386,34 @@ impl Headers {
         });
         self.put(at, line);
         Ok(true)
+    }
+
+    /// Puts a value in the place of the first element of a field, which is not looked at: for those who have just read it.
+    /// `false` if the field is absent.
+    pub fn replace_first<H: Header>(&mut self, header: &H) -> bool {
+        // The place of the first element and what follows it on its line; a line of commas alone carries none.
+        let found = self.lines.iter().enumerate().filter(|(_, line)| line.name == H::NAME.id()).find_map(
+            |(at, line)| {
+                let Some(text) = self.text_of(line).ok().filter(|_| H::NAME.is_list()) else {
+                    return Some((at, None));
+                };
+                let (mut element, mut rest) = split_element(&text);
+                while trim(element).is_empty() {
+                    (element, rest) = split_element(rest?);
+                }
+                Some((at, rest.map(trim).filter(|rest| !rest.is_empty()).map(String::from)))
+            },
+        );
+        let Some((at, rest)) = found else { return false };
+        let line = self.append(H::NAME.as_str(), H::NAME.id(), |out| {
+            header.write(out);
+            if let Some(rest) = &rest {
+                out.push_str(", ");
+                out.push_str(rest);
+            }
+        });
+        self.put(at, line);
+        true
     }
 
     fn put(&mut self, at: usize, line: Line) {
@@ -555,7 +594,9 @@ impl Headers {
 
     /// Octets that [`Headers::write_to`] hands out.
     pub(crate) fn wire_len(&self) -> usize {
-        self.lines.iter().fold(0usize, |sum, line| sum.saturating_add(line.len as usize)).saturating_add(2)
+        let octets =
+            |line: &Line| (line.len as usize).saturating_add(if line.flags & UNENDED == 0 { 0 } else { 2 });
+        self.lines.iter().fold(2usize, |sum, line| sum.saturating_add(octets(line)))
     }
 
     /// Hands the octets in wire order to `sink`; neighbouring lines that were received come as one slice.
@@ -653,10 +694,14 @@ fn read_lines(
         }
         let (line, len) = match Line::plain(rest, at, end) {
             Some(line) => (line, line.len as usize),
-            None => {
-                let (len, folded) = line_length(rest);
-                (Line::read(rest.get(..len).unwrap_or_default(), at, folded), len)
-            }
+            None => match folded_length(rest, end) {
+                Some((len, flags)) => (Line::read(rest.get(..len).unwrap_or_default(), at, flags), len),
+                None => {
+                    let (len, folded) = line_length(rest);
+                    let line = rest.get(..len).unwrap_or_default();
+                    (Line::odd(line, at, if folded { FOLDED } else { 0 }), len)
+                }
+            },
         };
         if len > field_limit {
             return Err(ParseError { kind: ParseErrorKind::FieldTooLong(field_limit), at });
@@ -689,7 +734,32 @@ fn unfold(text: &str) -> String {
     }
 }
 
-/// Octets up to and including the line's end, continuation lines included, and whether there were any.
+/// Octets up to and including the line's end, continuation lines included, and [`FOLDED`] if there were any; `end` is
+/// where the first control character is. `None` if there are others than tabs and line ends, or no end.
+fn folded_length(rest: &[u8], end: usize) -> Option<(usize, u8)> {
+    let (mut at, mut flags) = (end, 0);
+    loop {
+        let behind = rest.get(at..)?;
+        let passed = match behind {
+            [b'\r', b'\n', b' ' | b'\t', ..] => {
+                flags = FOLDED;
+                3
+            }
+            [b'\n', b' ' | b'\t', ..] => {
+                flags = FOLDED;
+                2
+            }
+            [b'\t', ..] => 1,
+            [b'\r', b'\n', ..] => return Some((at.wrapping_add(2), flags)),
+            [b'\n', ..] => return Some((at.wrapping_add(1), flags)),
+            _ => return None,
+        };
+        // Sums of lengths of parts of `rest` do not overflow.
+        at = at.wrapping_add(passed).wrapping_add(next_control(behind.get(passed..)?));
+    }
+}
+
+/// The same for lines with any octets.
 fn line_length(rest: &[u8]) -> (usize, bool) {
     let mut len = 0usize;
     let mut folded = false;
@@ -744,37 +814,57 @@ impl Line {
         })
     }
 
-    /// Finds name and value in a line that starts at `start` of its arena and is at most 64 KiB plus a name long.
-    fn read(line: &[u8], start: usize, folded: bool) -> Self {
-        let mut flags = if folded { FOLDED } else { 0 };
+    /// Finds name and value in a line that starts at `start` of its arena and is at most 64 KiB plus a name long. Of
+    /// control characters it has tabs and folds alone.
+    fn read(line: &[u8], start: usize, flags: u8) -> Self {
+        let (known, colon) = match HeaderName::and_colon(line) {
+            Some((known, colon)) => (known, Some(colon)),
+            None => (None, memchr::memchr(b':', line)),
+        };
+        let (name, after) = match colon {
+            Some(colon) => (line.get(..colon), line.get(colon.saturating_add(1)..)),
+            None => (None, Some(line)),
+        };
+        let (whole, after) = (name.unwrap_or_default(), after.unwrap_or_default());
+        let name = whole.trim_ascii_end(); // RFC 3261 §25.1: HCOLON = *( SP / HTAB ) ":" SWS
+        let known = match known {
+            Some(known) => Some(known).filter(|_| !has_control(name)),
+            None if name.len() < whole.len() => HeaderName::find(name),
+            None => None,
+        };
+        let lead = after.trim_ascii_start();
+        let value = lead.trim_ascii_end();
+        let fits = u8::try_from(name.len()).ok();
+        let is_name = || fits.is_some() && !name.is_empty() && span(name, TOKEN) == name.len();
+        let malformed = known.is_none() && !is_name();
+        Self {
+            start: u32::try_from(start).unwrap_or(u32::MAX),
+            len: u32::try_from(line.len()).unwrap_or(u32::MAX),
+            value: u16::try_from(line.len().saturating_sub(lead.len())).unwrap_or(u16::MAX),
+            value_len: u16::try_from(value.len()).unwrap_or(u16::MAX),
+            name_len: fits.unwrap_or(u8::MAX),
+            name: known.map_or(UNKNOWN, HeaderName::id),
+            flags: if malformed { flags | MALFORMED } else { flags },
+        }
+    }
+
+    /// The same for a line with any octets, or without an end.
+    #[cold]
+    fn odd(line: &[u8], start: usize, flags: u8) -> Self {
+        let mut flags = flags;
         let mut line = line;
         if !line.ends_with(b"\n") {
             flags |= UNENDED;
             line = line.strip_suffix(b"\r").unwrap_or(line);
         }
-        let colon = memchr::memchr(b':', line);
-        let name = line.get(..colon.unwrap_or(0)).unwrap_or_default();
-        let name = name.trim_ascii_end(); // RFC 3261 §25.1: HCOLON = *( SP / HTAB ) ":" SWS
-        let after = line.get(colon.map_or(0, |colon| colon.saturating_add(1))..).unwrap_or_default();
-        let value = after.trim_ascii();
-        let value_at = line.len().saturating_sub(after.trim_ascii_start().len());
-        let fits = u8::try_from(name.len()).ok();
-        let known = HeaderName::find(name);
-        let named =
-            known.is_some() || (fits.is_some() && !name.is_empty() && span(name, TOKEN) == name.len());
-        if !named || !clean(value) {
-            flags |= MALFORMED;
+        let mut read = Self::read(line, start, flags);
+        let value =
+            usize::from(read.value)..usize::from(read.value).saturating_add(usize::from(read.value_len));
+        if !clean(line.get(value).unwrap_or_default()) {
+            read.flags |= MALFORMED;
+            read.name = UNKNOWN;
         }
-        let known = known.filter(|_| flags & MALFORMED == 0);
-        Self {
-            start: u32::try_from(start).unwrap_or(u32::MAX),
-            len: u32::try_from(line.len()).unwrap_or(u32::MAX),
-            value: u16::try_from(value_at).unwrap_or(u16::MAX),
-            value_len: u16::try_from(value.len()).unwrap_or(u16::MAX),
-            name_len: fits.unwrap_or(u8::MAX),
-            name: known.map_or(UNKNOWN, HeaderName::id),
-            flags,
-        }
+        read
     }
 }
 

@@ -60,6 +60,7 @@ mod message;
 mod method;
 mod name;
 mod params;
+mod parts;
 mod print;
 mod scan;
 mod status;
@@ -79,7 +80,9 @@ pub mod headers {
 }
 
 pub use build::{Identity, RequestBuilder, ResponseBuilder};
-pub use error::{BuildError, CheckError, HeaderError, ParseError, ParseErrorKind, ValueError};
+pub use error::{
+    BufferTooSmall, BuildError, CheckError, HeaderError, ParseError, ParseErrorKind, ValueError,
+};
 pub use essentials::{Essentials, TopVia, UriParts};
 pub use headers::{Header, Headers};
 pub use limits::Limits;
@@ -87,7 +90,8 @@ pub use message::{Message, Request, Response};
 pub use method::Method;
 pub use name::{AsHeaderName, HeaderName};
 pub use params::Params;
+pub use parts::{Element, Part, Parts};
 pub use print::Layout;
 pub use status::StatusCode;
 pub use tel::Tel;
-pub use uri::Uri;
+pub use uri::{ImPres, ServiceUrn, Uri};

@@ -4,7 +4,10 @@ use crate::header_table::Head;
 use crate::headers::{ContentLength, ContentType, Headers};
 use crate::scan::next_control;
 use crate::syntax::{TOKEN, span};
-use crate::{Header, HeaderName, Limits, Method, ParseError, ParseErrorKind, StatusCode, Uri, ValueError};
+use crate::{
+    BufferTooSmall, Header, HeaderName, Limits, Method, ParseError, ParseErrorKind, StatusCode, Uri,
+    ValueError,
+};
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -178,6 +181,17 @@ impl Message {
         }
     }
 
+    /// Writes the message as it goes on the wire into memory that is there already, and tells how many octets it took.
+    ///
+    /// # Errors
+    /// If it does not fit; the error tells how many octets would do.
+    pub fn write_into(&self, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
+        match self {
+            Self::Request(request) => request.write_into(out),
+            Self::Response(response) => response.write_into(out),
+        }
+    }
+
     /// Appends the message as it goes on the wire.
     pub fn write_to(&self, out: &mut Vec<u8>) {
         match self {
@@ -347,6 +361,33 @@ macro_rules! common {
                 self.append_to(out);
             }
 
+            /// Writes the message as it goes on the wire into memory that is there already, and tells how many octets
+            /// it took.
+            ///
+            /// # Errors
+            /// If it does not fit; `out` holds nothing of use then.
+            pub fn write_into(&self, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
+                let needed = self.wire_len();
+                let mut rest = out.get_mut(..needed).ok_or(BufferTooSmall { needed })?;
+                let mut put = |octets: &[u8]| {
+                    if let Some((place, behind)) =
+                        core::mem::take(&mut rest).split_at_mut_checked(octets.len())
+                    {
+                        place.copy_from_slice(octets);
+                        rest = behind;
+                    }
+                };
+                put(&self.start);
+                if !self.start.ends_with(b"\n") {
+                    put(b"\r\n");
+                }
+                self.headers.write_to(&mut put);
+                put(b"\r\n");
+                put(&self.body.octets);
+                let left = rest.len();
+                Ok(needed.saturating_sub(left))
+            }
+
             fn append_to(&self, out: &mut Vec<u8>) {
                 out.extend_from_slice(&self.start);
                 if !self.start.ends_with(b"\n") {
@@ -357,7 +398,7 @@ macro_rules! common {
                 out.extend_from_slice(&self.body.octets);
             }
 
-            /// Octets of the message on the wire; two more for each line that was cut off.
+            /// Octets of the message on the wire.
             fn wire_len(&self) -> usize {
                 self.start
                     .len()

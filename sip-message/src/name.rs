@@ -255,17 +255,33 @@ impl HeaderName {
     /// before the colon.
     #[inline]
     pub(crate) fn before_colon(line: &[u8]) -> Option<(Self, usize)> {
+        let (key, last, len) = Self::key_before_colon(line)?;
+        Some((Self::look_up(&key, last, len)?, len))
+    }
+
+    /// Where the first colon of `line` is, unless that is further than any known name is long, and the known name
+    /// that is all that stands before it. Somebody has to see that it has no control characters: some of those pass
+    /// for '-' and digits.
+    pub(crate) fn and_colon(line: &[u8]) -> Option<(Option<Self>, usize)> {
+        let (key, last, len) = Self::key_before_colon(line)?;
+        Some((Self::look_up(&key, last, len), len))
+    }
+
+    /// What stands before the first colon, its last word, and its octets.
+    #[inline(always)]
+    fn key_before_colon(line: &[u8]) -> Option<(Key, u64, usize)> {
         let mut key = [0; 4];
         let mut at = 0usize;
-        for slot in &mut key {
+        for index in 0..key.len() {
             let octets = word(line, at);
             let folded = octets | LOWER;
+            let slot = key.get_mut(index)?;
             if let Some(colon) = position(octets, b':') {
                 // Cut the octets behind the name. Of a name that fills its words the last one was the one before.
                 *slot = folded & !u64::MAX.wrapping_shl((colon as u32).wrapping_mul(8));
                 let len = at.saturating_add(colon);
                 let last = if colon == 0 { word(line, at.saturating_sub(8)) | LOWER } else { *slot };
-                return Some((Self::look_up(&key, last, len)?, len));
+                return Some((key, last, len));
             }
             *slot = folded;
             at = at.saturating_add(8);
@@ -412,9 +428,13 @@ mod tests {
             if let Some(letter) = name.compact() {
                 assert_eq!(HeaderName::before_colon(format!("{letter}: 1").as_bytes()), Some((name, 1)));
             }
-            assert_eq!(HeaderName::before_colon(format!("{name} : 1").as_bytes()), None);
+            let spaced = format!("{name} : 1");
+            assert_eq!(HeaderName::before_colon(spaced.as_bytes()), None);
+            assert!(HeaderName::and_colon(spaced.as_bytes()).is_none_or(|(found, _)| found.is_none()));
             assert_eq!(HeaderName::before_colon(format!("{name}").as_bytes()), None);
         }
+        assert_eq!(HeaderName::and_colon(b"X-Trace: value"), Some((None, 7)));
+        assert_eq!(HeaderName::and_colon(b": value"), Some((None, 0)));
         assert_eq!(HeaderName::before_colon(b": value"), None);
         assert_eq!(HeaderName::before_colon(b""), None);
         assert_eq!(HeaderName::before_colon(&[b'a'; 100]), None);

@@ -230,7 +230,7 @@ fn split_first(text: &str) -> Option<(&str, Option<&str>, &str)> {
 }
 
 /// Whether `text` is `*( ";" name [ "=" value ] )` as it is kept, without white space.
-fn is_canonical(text: &[u8]) -> bool {
+pub(crate) fn is_canonical(text: &[u8]) -> bool {
     let mut rest = text;
     while let Some((&semicolon, after)) = rest.split_first() {
         let name = span(after, TOKEN);
@@ -251,6 +251,18 @@ fn is_canonical(text: &[u8]) -> bool {
         rest = value.get(end..).unwrap_or_default();
     }
     true
+}
+
+/// How often a parameter stands among canonical ones.
+pub(crate) fn count_param(text: &str, name: &str) -> usize {
+    let (mut rest, mut count) = (text, 0usize);
+    while let Some((known, _, behind)) = split_first(rest) {
+        if known.eq_ignore_ascii_case(name) {
+            count = count.saturating_add(1);
+        }
+        rest = behind;
+    }
+    count
 }
 
 fn push_param(text: &mut String, name: &str, value: Option<&str>) {

@@ -226,6 +226,13 @@ fn every_field_reads_its_example_and_prints_it() {
         let read = message.headers().reprint(known);
         assert_eq!(read.len(), 1 + usize::from(known.is_list()), "{name}");
         assert!(read.iter().all(|one| one.as_deref() == Ok(*printed)), "{name}: {read:?}");
+        // The parts of each element, and its place in the folded line.
+        let elements = known.elements(twice.as_bytes());
+        assert_eq!(elements.len(), read.len(), "{name}");
+        for element in elements {
+            assert!(element.parts.is_ok_and(|parts| !parts.is_empty()), "{name}");
+            assert!(twice[element.at..].starts_with(value), "{name}: {}", element.at);
+        }
         assert_eq!(message.to_bytes(), text, "{name} leaves as it came");
         for bad in bad.split('|').filter(|_| !bad.is_empty()) {
             assert!(known.reprint(bad).is_err(), "{name}: {bad:?} passed");

@@ -217,6 +217,11 @@ fn the_worst_shapes_take_time_in_proportion_to_their_size() {
         }
         let _ = (value.parse::<Uri>(), format!("tel:+1{value}").parse::<Tel>());
     }
+    // URIs of many parameters and headers, compared with the same in another order
+    let params = |from: u32| (0..10_000).map(|n| format!(";p{}=v", (n + from) % 10_000)).collect::<String>();
+    let (one, other): (Uri, Uri) =
+        (format!("sip:h{}", params(0)).parse().unwrap(), format!("sip:h{}", params(7)).parse().unwrap());
+    assert!(one.equivalent(&other));
     // many lines of one name, many folds, and bodies of many boundaries
     let lines = format!("{HEAD}{}\r\n", "Via: SIP/2.0/UDP h\r\n".repeat(50_000));
     assert_eq!(Message::parse(lines.into(), &limits).unwrap().headers().all::<Via>().count(), 50_001);

@@ -162,6 +162,39 @@ proptest! {
     }
 
     /// What a proxy pushes and the next hop's response pops leaves nothing behind (RFC 3261 §16.6, §16.7).
+    /// Into memory of any size: the whole message, or how much would be needed and no panic.
+    #[test]
+    fn a_message_is_written_into_what_it_fits(octets in mutated(), request in request(), edit in any::<bool>()) {
+        for mut message in Message::parse(octets.into(), &Limits::default()).into_iter().chain([request.into()]) {
+            if edit {
+                message.headers_mut().push_front(&Via::new("UDP", "h", None));
+            }
+            let whole = message.to_bytes();
+            let mut memory = vec![0; whole.len() + 8];
+            for size in (0..=memory.len()).rev() {
+                match message.write_into(&mut memory[..size]) {
+                    Ok(length) => {
+                        prop_assert!(size >= length);
+                        prop_assert_eq!(&memory[..length], &whole[..]);
+                    }
+                    Err(error) => prop_assert!(size < error.needed && error.needed >= whole.len()),
+                }
+            }
+        }
+    }
+
+    /// A message that stops within a line gets that line's end.
+    #[test]
+    fn a_message_that_was_cut_off_is_written_whole(cut in any::<prop::sample::Index>()) {
+        let octets = &INVITE.as_bytes()[..1 + cut.index(INVITE.len())];
+        if let Ok(message) = Message::parse(octets.to_vec().into(), &Limits::default()) {
+            let whole = message.to_bytes();
+            let mut memory = vec![0; whole.len()];
+            prop_assert_eq!(message.write_into(&mut memory), Ok(whole.len()));
+            prop_assert_eq!(&memory[..], &whole[..]);
+        }
+    }
+
     #[test]
     fn push_and_pop_are_inverse(request in request(), via in via(), route in name_addr()) {
         let wire = request.to_bytes();
@@ -195,6 +228,22 @@ proptest! {
             prop_assert_eq!(popped.as_ref(), Some(via));
         }
         prop_assert_eq!(headers.count("Via"), 0);
+    }
+
+    /// Replacing the first element does what changing it to that does.
+    #[test]
+    fn a_replaced_element_is_an_updated_one(request in request(), new in via(), joined in any::<bool>()) {
+        let mut one = request;
+        if joined {
+            let all: Vec<String> = one.headers.all::<Via>().map(|via| printed(&via.unwrap())).collect();
+            one.headers.remove("Via");
+            one.headers.push_front_raw("Via", &all.join(" ,")).unwrap();
+            one.headers.push_front_raw("Via", ",").unwrap();
+        }
+        let mut other = one.clone();
+        prop_assert_eq!(one.headers.update_first::<Via>(|via| *via = new.clone()), Ok(true));
+        prop_assert!(other.headers.replace_first(&new));
+        prop_assert_eq!(one.to_bytes(), other.to_bytes());
     }
 
     #[test]

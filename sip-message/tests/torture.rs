@@ -123,6 +123,8 @@ fn one_bad_field_and_its_status() {
         ("CSeq: 20411 INVITE\r\n", "CSeq: 20411 INVITE\r\nCSeq: 20411 INVITE\r\n", 400, "More than one CSeq"),
         ("Call-ID: 9b1f7f3e-2fb1-4d@192.0.2.55\r\n", "", 400, "Missing Call-ID"),
         ("To: Bob <sip:bob@biloxi.example>", "To: \"Bob <sip:bob@biloxi.example>", 400, "Malformed To"),
+        ("To: Bob <sip:bob@biloxi.example>", "To: <sip:b@h>;tag=1;TAG=2", 400, "More than one tag in To"),
+        ("branch=", "branch=z9hG4bKx;branch=", 400, "More than one branch in Via"),
         ("Max-Forwards: 69", "Max-Forwards: 300", 400, "Max-Forwards"),
         ("Via: SIP/2.0/UDP 192", "Via: SIP/2.0/UDP ;,192", 400, "Via"),
         ("Content-Type: application/sdp\r\n", "", 400, "Content-Type"),

@@ -236,7 +236,9 @@ fn answer_names(world: &mut World) -> Vec<world::Sent> {
     let mut sent = Vec::new();
     while let Some(query) = world.core.poll_query() {
         let records = Err(sip_transport::ResolveError::NotFound);
-        world.core.resolved(world.now, sip_transport::Answer { key: query.key, records });
+        world
+            .core
+            .resolved(world.now, sip_transport::Answer { key: query.key, question: query.question, records });
         sent.extend(world.sent());
     }
     sent

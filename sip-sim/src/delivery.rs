@@ -8,8 +8,10 @@ use bytes::Bytes;
 use sip_message::framing::{Frame, StreamDecoder};
 use sip_transport::{CloseReason, FlowEvent, Path, SendError, Token, Transmit, Transport, ingress};
 
+use crate::agenda::{Happening, later};
 use crate::conditions::Conditions;
-use crate::sim::{Happening, Sim, later};
+use crate::nat::Route;
+use crate::sim::Sim;
 use crate::streams::{Connection, End};
 use crate::trace::{Fate, What};
 
@@ -48,7 +50,7 @@ impl Sim {
     }
 
     fn cannot_send(&mut self, node: usize, path: Path, payload: Bytes, token: Token, error: SendError) {
-        self.record(node, |_| What::Sent { path, payload, fate: Fate::Failed });
+        self.record(node, |_| What::Sent { path, to: None, payload, fate: Fate::Failed });
         self.fail(node, token, path, error, Duration::ZERO);
     }
 
@@ -60,29 +62,33 @@ impl Sim {
         if payload.len() > MAX_DATAGRAM {
             return self.cannot_send(node, path, payload, token, SendError::TooLarge);
         }
-        let listener = self.listeners.get(&(Transport::Udp, path.remote)).copied();
+        let Route::To { at, seen_from } = self.route_datagram(node, local, path.remote) else {
+            self.counters.swallowed = self.counters.swallowed.saturating_add(1);
+            return self.record(node, |_| What::Sent { path, to: None, payload, fate: Fate::Swallowed });
+        };
+        let listener = self.listeners.get(&(Transport::Udp, at)).copied();
         let listener = listener.filter(|(to, _)| self.hosts.get(*to).is_some_and(|host| host.core.is_some()));
         let Some((to, flow)) = listener else {
-            return self.record(node, |_| What::Sent { path, payload, fate: Fate::NobodyThere });
+            return self.record(node, |_| What::Sent { path, to: None, payload, fate: Fate::NobodyThere });
         };
-        let conditions = self.links.of(node, to);
         if self.links.is_cut(node, to) {
-            return self.record(node, |_| What::Sent { path, payload, fate: Fate::Cut });
+            return self.record(node, |_| What::Sent { path, to: Some(to), payload, fate: Fate::Cut });
         }
-        if self.random.chance(conditions.loss) {
+        if self.links.loses(node, to, &mut self.random) {
             self.counters.lost = self.counters.lost.saturating_add(1);
-            return self.record(node, |_| What::Sent { path, payload, fate: Fate::Lost });
+            return self.record(node, |_| What::Sent { path, to: Some(to), payload, fate: Fate::Lost });
         }
+        let conditions = self.links.of(node, to);
         let twice = self.random.chance(conditions.duplicate);
         let first = self.arrival_of_datagram(node, to, &conditions);
         let second = twice.then(|| self.arrival_of_datagram(node, to, &conditions));
-        let theirs = Path { transport: Transport::Udp, local: path.remote, remote: local, flow: Some(flow) };
+        let theirs = Path { transport: Transport::Udp, local: at, remote: seen_from, flow: Some(flow) };
         self.record(node, |sim| {
             let fate = match second {
                 Some(second) => Fate::ArrivesTwice(sim.since_start(first), sim.since_start(second)),
                 None => Fate::Arrives(sim.since_start(first)),
             };
-            What::Sent { path, payload: payload.clone(), fate }
+            What::Sent { path, to: Some(to), payload: payload.clone(), fate }
         });
         if let Some(second) = second {
             self.counters.duplicated = self.counters.duplicated.saturating_add(1);
@@ -122,33 +128,35 @@ impl Sim {
         };
         let port = self.ephemeral_port(node);
         let path = Path { local: SocketAddr::new(local.ip(), port), ..path };
-        let listener = self.listeners.get(&(path.transport, path.remote)).copied();
+        let route = self.route_connection(node, path.transport, path.local, path.remote);
+        let Route::To { at, seen_from } = route else {
+            self.record(node, |_| What::Sent { path, to: None, payload, fate: Fate::Swallowed });
+            return self.fail(node, token, path, SendError::TimedOut, CONNECT_TIMEOUT);
+        };
+        let listener = self.listeners.get(&(path.transport, at)).copied();
         let Some((to, _)) = listener else {
-            self.record(node, |_| What::Sent { path, payload, fate: Fate::NobodyThere });
+            self.record(node, |_| What::Sent { path, to: None, payload, fate: Fate::NobodyThere });
             return self.fail(node, token, path, SendError::Refused, self.links.general.delay.1);
         };
         if self.links.is_cut(node, to) || self.links.is_cut(to, node) {
-            self.record(node, |_| What::Sent { path, payload, fate: Fate::Cut });
+            self.record(node, |_| What::Sent { path, to: Some(to), payload, fate: Fate::Cut });
             return self.fail(node, token, path, SendError::TimedOut, CONNECT_TIMEOUT);
         }
         let there = self.segment_delay(node, to);
         let back = self.segment_delay(to, node);
         if self.hosts.get(to).is_none_or(|host| host.core.is_none()) {
-            self.record(node, |_| What::Sent { path, payload, fate: Fate::NobodyThere });
+            self.record(node, |_| What::Sent { path, to: Some(to), payload, fate: Fate::NobodyThere });
             return self.fail(node, token, path, SendError::Refused, there.saturating_add(back));
         }
 
         let ours = Path { flow: Some(self.new_flow()), ..path };
-        let theirs = Path {
-            transport: path.transport,
-            local: path.remote,
-            remote: path.local,
-            flow: Some(self.new_flow()),
-        };
+        let theirs =
+            Path { transport: path.transport, local: at, remote: seen_from, flow: Some(self.new_flow()) };
         let accepted = later(self.now, there);
         let opened = later(accepted, back);
         let end = |node, path, last_arrival| End {
             node,
+            gone: false,
             path,
             decoder: StreamDecoder::new(self.limits),
             last_arrival,
@@ -156,7 +164,7 @@ impl Sim {
         };
         // The first bytes of the opener follow the handshake.
         let ends = [end(node, ours, later(opened, there)), end(to, theirs, opened)];
-        let connection = self.streams.insert(Connection { ends });
+        let connection = self.streams.insert(Connection { opened, ends });
         let event = FlowEvent::Opened { path: theirs };
         self.schedule(accepted, Happening::Flow { node: to, event });
         self.schedule(opened, Happening::Flow { node, event: FlowEvent::Opened { path: ours } });
@@ -166,13 +174,19 @@ impl Sim {
     fn send_segment(&mut self, id: u64, side: usize, payload: Bytes, token: Token) {
         let now = self.now;
         let Some(connection) = self.streams.get_mut(id) else { return };
+        if payload.is_empty() {
+            let End { node, path, .. } = *connection.end(side);
+            let at = connection.opened.max(now);
+            let event = FlowEvent::Ready { token, path };
+            return self.schedule(at, Happening::Flow { node, event });
+        }
         let (from, to) = (connection.end(side).node, connection.end(1 - side).node);
         let end = connection.end_mut(side);
         let path = end.path;
         let last_arrival = end.last_arrival;
         if self.links.is_cut(from, to) || !end.stalled.is_empty() {
             end.stalled.push_back((now, payload.clone(), token));
-            self.record(from, |_| What::Sent { path, payload, fate: Fate::Cut });
+            self.record(from, |_| What::Sent { path, to: Some(to), payload, fate: Fate::Cut });
             return self.schedule(later(now, STALL_TIMEOUT), Happening::Stalled { connection: id, side });
         }
         let delay = self.segment_delay(from, to);
@@ -182,10 +196,16 @@ impl Sim {
         }
         self.record(from, |sim| What::Sent {
             path,
+            to: Some(to),
             payload: payload.clone(),
             fate: Fate::Arrives(sim.since_start(arrival)),
         });
+        let torn = self.links.torn(from, to);
+        let payload = payload.slice(..torn.unwrap_or(payload.len()).min(payload.len()));
         self.schedule(arrival, Happening::Segment { connection: id, side: 1 - side, payload });
+        if torn.is_some() {
+            self.schedule(arrival, Happening::Break { connection: id, error: SendError::Closed });
+        }
     }
 
     /// The time a segment takes, with the retransmissions that losses cost.
@@ -205,8 +225,12 @@ impl Sim {
 
     pub(crate) fn segment(&mut self, id: u64, side: usize, payload: &Bytes) {
         let Some(connection) = self.streams.get_mut(id) else { return };
+        let other = connection.end(1 - side).node;
         let end = connection.end_mut(side);
         let (node, path) = (end.node, end.path);
+        if end.gone {
+            return self.segment_to_nobody(id, node, other);
+        }
         end.decoder.push(payload);
         loop {
             // A core may close the connection while it handles a message: look it up again each time.
@@ -216,7 +240,11 @@ impl Sim {
                     let received = ingress::message(message, path);
                     self.arrive(node, path, payload.clone(), received);
                 }
-                Ok(Some(Frame::Ping | Frame::Pong)) => {}
+                Ok(Some(Frame::Ping)) => {
+                    self.counters.keep_alives = self.counters.keep_alives.saturating_add(1);
+                    self.send_segment(id, side, Bytes::from_static(b"\r\n"), Token::NONE);
+                }
+                Ok(Some(Frame::Pong)) => {}
                 Ok(None) => return,
                 Err(error) => {
                     self.counters.rejected = self.counters.rejected.saturating_add(1);
@@ -227,6 +255,18 @@ impl Sim {
         }
     }
 
+    /// Something came over a connection that this end knows nothing of: a reset goes back, or nothing from a node that
+    /// is switched off.
+    fn segment_to_nobody(&mut self, id: u64, node: usize, other: usize) {
+        let is_up = self.hosts.get(node).is_some_and(|host| host.core.is_some());
+        let (after, error) = if is_up {
+            (self.segment_delay(node, other), SendError::Closed)
+        } else {
+            (STALL_TIMEOUT, SendError::TimedOut)
+        };
+        self.schedule(later(self.now, after), Happening::Break { connection: id, error });
+    }
+
     /// Breaks a connection for both ends.
     pub(crate) fn break_connection(&mut self, id: u64, error: SendError) {
         self.close(id, CloseReason::Error(error), CloseReason::Error(error), 0);
@@ -234,7 +274,7 @@ impl Sim {
 
     fn close(&mut self, id: u64, reason: CloseReason, reason_there: CloseReason, side: usize) {
         let Some(connection) = self.streams.remove(id) else { return };
-        for (at, end) in connection.ends.into_iter().enumerate() {
+        for (at, end) in connection.ends.into_iter().enumerate().filter(|(_, end)| !end.gone) {
             for (_, _, token) in end.stalled {
                 self.fail(end.node, token, end.path, SendError::Closed, Duration::ZERO);
             }

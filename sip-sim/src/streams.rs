@@ -12,6 +12,8 @@ use sip_transport::{FlowId, Path, Token, Transport};
 #[derive(Debug)]
 pub(crate) struct End {
     pub(crate) node: usize,
+    /// The node knows nothing of it any more: it was switched off, or has closed it and the other was not told.
+    pub(crate) gone: bool,
     pub(crate) path: Path,
     pub(crate) decoder: StreamDecoder,
     /// When what was sent last from this end arrives at the other: nothing sent later arrives earlier.
@@ -22,6 +24,8 @@ pub(crate) struct End {
 
 #[derive(Debug)]
 pub(crate) struct Connection {
+    /// When the opener knows that it stands.
+    pub(crate) opened: Instant,
     /// The end that opened it, and the one that accepted.
     pub(crate) ends: [End; 2],
 }
@@ -73,6 +77,32 @@ impl Streams {
             }
         }
         Some(connection)
+    }
+
+    /// Lets a node forget its end of a connection. Gives what was its path.
+    pub(crate) fn forget_end(&mut self, id: u64, node: usize) -> Option<Path> {
+        let connection = self.open.get_mut(&id)?;
+        let (side, end) =
+            connection.ends.iter_mut().enumerate().find(|(_, end)| end.node == node && !end.gone)?;
+        end.gone = true;
+        let path = end.path;
+        if let Some(flow) = path.flow {
+            self.by_flow.remove(&flow);
+        }
+        let key = (node, path.transport, path.remote);
+        if self.by_remote.get(&key) == Some(&(id, side)) {
+            self.by_remote.remove(&key);
+        }
+        Some(path)
+    }
+
+    pub(crate) fn forget_ends_of(&mut self, node: usize) {
+        for id in self.select(|connection| connection.ends.iter().any(|end| end.node == node)) {
+            self.forget_end(id, node);
+            if self.open.get(&id).is_some_and(|connection| connection.ends.iter().all(|end| end.gone)) {
+                self.open.remove(&id);
+            }
+        }
     }
 
     pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut Connection> {

@@ -26,6 +26,8 @@ pub enum What {
     Sent {
         /// The way it took, as the sender sees it.
         path: Path,
+        /// The node it was for; an index into [`Trace::nodes`]. `None`: it came to nobody.
+        to: Option<usize>,
         /// The message.
         payload: Bytes,
         /// What became of it.
@@ -66,6 +68,8 @@ pub enum Fate {
     Lost,
     /// The link is cut: a datagram is lost, bytes of a connection wait.
     Cut,
+    /// A NAT or a black hole swallowed it.
+    Swallowed,
     /// Nobody listens at the address.
     NobodyThere,
     /// It could not be sent at all; the node is told.
@@ -89,7 +93,7 @@ impl Trace {
     pub fn pcap<W: Write>(&self, out: W) -> io::Result<W> {
         let mut capture = Capture::new(out)?;
         for entry in &self.entries {
-            if let What::Sent { path, payload, fate } = &entry.what
+            if let What::Sent { path, payload, fate, .. } = &entry.what
                 && *fate != Fate::Failed
             {
                 capture.message(entry.at, false, path, payload)?;
@@ -108,13 +112,14 @@ impl fmt::Display for Trace {
         for entry in &self.entries {
             write!(f, "{:>12.6} {:<10} ", entry.at.as_secs_f64(), self.name(entry.node))?;
             match &entry.what {
-                What::Sent { path, payload, fate } => {
+                What::Sent { path, payload, fate, .. } => {
                     write!(f, "-> {:<5}{} {}", path.transport.as_str(), path.remote, first_line(payload))?;
                     match fate {
                         Fate::Arrives(_) => {}
                         Fate::ArrivesTwice(..) => f.write_str(" (twice)")?,
                         Fate::Lost => f.write_str(" (lost)")?,
                         Fate::Cut => f.write_str(" (link cut)")?,
+                        Fate::Swallowed => f.write_str(" (swallowed)")?,
                         Fate::NobodyThere => f.write_str(" (nobody there)")?,
                         Fate::Failed => f.write_str(" (failed)")?,
                     }
@@ -135,7 +140,12 @@ impl fmt::Display for Trace {
 }
 
 /// The start line with the CSeq, which tells most about a message in one line.
-fn first_line(payload: &[u8]) -> String {
+pub(crate) fn first_line(payload: &[u8]) -> String {
+    match payload {
+        [] => return "(nothing)".to_owned(),
+        [b'\r' | b'\n', ..] => return "(keep-alive)".to_owned(),
+        _ => {}
+    }
     let text = String::from_utf8_lossy(payload);
     let mut lines = text.lines();
     let first = lines.next().unwrap_or_default();

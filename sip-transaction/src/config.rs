@@ -46,6 +46,10 @@ pub struct Limits {
     pub stateless_pending: usize,
     /// Places tried for one request, one after the other (RFC 3263 §4.3).
     pub attempts: usize,
+    /// Places remembered because they failed, so that the next request passes them over.
+    pub dead_targets: usize,
+    /// For how long. Zero: not at all.
+    pub dead_for: Duration,
     /// Least value of Retry-After in a 503 of ours; up to as much again is added by chance.
     pub retry_after: Duration,
 }
@@ -60,6 +64,10 @@ impl Limits {
     pub const STATELESS_PENDING: usize = 10_000;
     /// A zone under a peer's control can name any number of dead hosts; each costs 32 s.
     pub const ATTEMPTS: usize = 8;
+    /// A zone under a peer's control can name any number of dead hosts; some 100 octets each.
+    pub const DEAD_TARGETS: usize = 1_000;
+    /// About as long as it takes to find out again: 64·T1.
+    pub const DEAD_FOR: Duration = Duration::from_secs(32);
     /// Clients that were refused shall not come back while the burst lasts.
     pub const RETRY_AFTER: Duration = Duration::from_secs(5);
 }
@@ -88,6 +96,8 @@ impl Default for Limits {
             client_transactions: Self::CLIENT_TRANSACTIONS,
             stateless_pending: Self::STATELESS_PENDING,
             attempts: Self::ATTEMPTS,
+            dead_targets: Self::DEAD_TARGETS,
+            dead_for: Self::DEAD_FOR,
             retry_after: Self::RETRY_AFTER,
         }
     }

@@ -36,6 +36,10 @@ pub struct Counters {
     pub retransmitted: u64,
     /// Attempts at another place after the first failed (RFC 3263 §4.3).
     pub failovers: u64,
+    /// Requests that went past a place because it had just failed.
+    pub passed_over: u64,
+    /// Races of connections of both address families (RFC 8305).
+    pub races: u64,
     /// Large requests moved from UDP to TCP (RFC 3261 §18.1.1).
     pub moved_to_tcp: u64,
     /// Client transactions that failed: nobody answered, or nothing could be sent.

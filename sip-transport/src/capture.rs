@@ -3,6 +3,13 @@
 //! The packets are synthesized: raw IPv4 or IPv6 without a link layer (`LINKTYPE_RAW`), UDP, or TCP with running
 //! sequence numbers and no handshake. Checksums are right, so no dissector complains.
 
+#[cfg(feature = "capture-read")]
+mod container;
+#[cfg(feature = "capture-read")]
+pub mod read;
+#[cfg(feature = "capture-read")]
+mod streams;
+
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};

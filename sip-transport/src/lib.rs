@@ -64,14 +64,14 @@
 //! | [`core`] | the seam: [`Core`], [`Outbox`], questions and answers | |
 //! | [`ingress`] | bytes to messages, `received` and `rport` | 3261 §18.2.1, 3581 |
 //! | [`response`] | where a response goes | 3261 §18.2.2, 3581 |
-//! | [`resolve`] | where a request goes | 3263, 2782, 3261 §18.1.1 |
+//! | [`resolve`] | where a request goes | 3263, 2782, 3403, 7984, 3261 §18.1.1 |
 //! | [`locals`] | listeners, Via and Contact | 3261 §18.1.1 |
 //! | [`limits`] | what peers may make a driver hold, and counters | |
 //! | [`capture`], [`hep`] | pcap files; HEP version 3 | |
 //! | [`proxy_protocol`] | who connects through a balancer of connections | |
 //! | `identity` | the SIP domains that a certificate proves (feature `tls`) | 5922 |
 //! | `websocket` | frames and the upgrade (feature `ws`) | 6455, 7118 |
-//! | `tokio` | the driver over sockets (feature `tokio`, on by default; SRV with feature `dns`) | 3261 §18.3, §18.4 |
+//! | `tokio` | the driver over sockets (feature `tokio`, on by default; NAPTR and SRV with feature `dns`) | 3261 §18.3, §18.4 |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -92,7 +92,9 @@ pub mod tokio;
 #[cfg(feature = "ws")]
 pub mod websocket;
 
-pub use crate::core::{Answer, Core, Outbox, Query, QueryKey, Question, Queues, Records, ResolveError, Srv};
+pub use crate::core::{
+    Answer, Core, Naptr, Outbox, Query, QueryKey, Question, Queues, Records, ResolveError, Srv,
+};
 pub use crate::locals::{Local, Locals, Supported};
 pub use crate::path::{
     CloseReason, FlowEvent, FlowId, Path, Received, SendError, TlsFailure, Token, Transmit, Transport,

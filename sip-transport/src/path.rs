@@ -189,6 +189,9 @@ pub struct Transmit {
     /// Where to.
     pub path: Path,
     /// The bytes of the message. A retransmission is a clone: it costs a reference count.
+    ///
+    /// Empty on a path of a connection: make it stand, and say so with [`FlowEvent::Ready`], or with
+    /// [`FlowEvent::SendFailed`] that it cannot be (RFC 8305 §5).
     pub payload: Bytes,
     /// Where to connect instead when the flow of `path` is gone (RFC 3261 §18.2.2). `None`: fail then.
     pub reopen: Option<SocketAddr>,
@@ -214,6 +217,13 @@ pub enum FlowEvent {
         path: Path,
         /// Why.
         reason: CloseReason,
+    },
+    /// A connection that was asked for stands, be it a new one or one that was there already.
+    Ready {
+        /// The token of the [`Transmit`] without a payload.
+        token: Token,
+        /// The connection; its `flow` is set.
+        path: Path,
     },
     /// A message could not be sent. On a connection, messages handed to the kernel before it broke count as sent.
     SendFailed {

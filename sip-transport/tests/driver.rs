@@ -7,13 +7,14 @@ mod peer;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use peer::{PATIENCE, Peer, Seen, options, text};
 use sip_transport::capture::Capture;
 use sip_transport::limits::Limits;
 use sip_transport::tokio::{Listen, Options, Resolve, Resolving, Sockets};
 use sip_transport::{
-    CloseReason, FlowEvent, Query, QueryKey, Question, Records, ResolveError, SendError, Token, Transmit,
-    Transport,
+    CloseReason, FlowEvent, Path, Query, QueryKey, Question, Records, ResolveError, SendError, Token,
+    Transmit, Transport,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -363,7 +364,7 @@ async fn questions_are_answered_once_each_in_time_and_within_the_limit() {
         for (key, name) in
             ["known.example", "silent.example", "other.example", "fourth.example"].iter().enumerate()
         {
-            let question = Question::Addresses((*name).to_owned());
+            let question = Question::A((*name).to_owned());
             core.queries.push_back(Query { key: QueryKey(key as u64), question });
         }
     });
@@ -382,9 +383,9 @@ async fn questions_are_answered_once_each_in_time_and_within_the_limit() {
 #[tokio::test]
 async fn the_system_finds_localhost_and_knows_no_srv() {
     let system = sip_transport::tokio::SystemResolver;
-    let found = system.resolve(Question::Addresses("localhost".into())).await.unwrap();
+    let found = system.resolve(Question::A("localhost".into())).await.unwrap();
     let Records::Addresses(addresses) = found else { panic!() };
-    assert!(addresses.iter().all(|ip| ip.is_loopback()), "{addresses:?}");
+    assert!(addresses.iter().all(|ip| ip.is_loopback() && ip.is_ipv4()), "{addresses:?}");
     let srv = system.resolve(Question::Srv("_sip._udp.localhost".into())).await;
     assert_eq!(srv, Err(ResolveError::Unsupported));
 }
@@ -445,4 +446,45 @@ async fn hostile_datagrams_change_nothing() {
     let counters = bob.handle.counters();
     assert!(counters.rejected_datagrams > 50, "{counters:?}");
     assert_eq!(counters.received + counters.rejected_datagrams + counters.keep_alives, sent);
+}
+
+/// RFC 8305 §5: a connection is made to stand before anything is sent over it.
+#[tokio::test]
+async fn an_empty_message_opens_a_connection_and_tells_when_it_stands() {
+    let bob = Peer::new(&["tcp:127.0.0.1:0"]);
+    let mut alice = Peer::new(&["tcp:127.0.0.1:0"]);
+    let wanted = |token, remote| Transmit {
+        path: Path::to(Transport::Tcp, remote),
+        payload: Bytes::new(),
+        reopen: None,
+        domain: None,
+        token: Token(token),
+    };
+    let at = bob.at(Transport::Tcp);
+    alice.send(wanted(1, at));
+    alice.send(wanted(2, at));
+    let (mut opened, mut ready) = (None, Vec::new());
+    while ready.len() < 2 {
+        match alice.next().await {
+            Seen::Flow(FlowEvent::Opened { path }) => opened = Some(path),
+            Seen::Flow(FlowEvent::Ready { token, path }) => ready.push((token.0, path)),
+            other => panic!("{other:?}"),
+        }
+    }
+    let path = opened.expect("opened before it is ready");
+    assert_eq!(ready, [(1, path), (2, path)]);
+    assert!(path.flow.is_some() && path.local.port() != 0);
+    assert_eq!((alice.handle.connections(), alice.handle.counters().sent), (1, 0));
+    // One that stands already.
+    alice.send(wanted(3, at));
+    let Seen::Flow(FlowEvent::Ready { token: Token(3), path: again }) = alice.next().await else { panic!() };
+    assert_eq!(again, path);
+
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    alice.send(wanted(4, nobody));
+    let failed = alice.next().await;
+    assert!(matches!(
+        failed,
+        Seen::Flow(FlowEvent::SendFailed { token: Token(4), error: SendError::Refused, .. })
+    ));
 }

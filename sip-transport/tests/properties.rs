@@ -7,8 +7,10 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use sip_message::headers::Via;
 use sip_message::{Limits, Message};
-use sip_transport::resolve::{MAX_CANDIDATES, MAX_TARGETS, Need, Resolution, Step};
-use sip_transport::{Path, Question, Records, ResolveError, Srv, Supported, Transport, ingress, response};
+use sip_transport::resolve::{MAX_CANDIDATES, MAX_SERVICES, MAX_TARGETS, Need, Progress, Resolution};
+use sip_transport::{
+    Naptr, Path, Question, Records, ResolveError, Srv, Supported, Transport, ingress, response,
+};
 
 fn address() -> impl Strategy<Value = SocketAddr> {
     (any::<IpAddr>(), 1_u16..).prop_map(SocketAddr::from)
@@ -23,6 +25,38 @@ fn via_parameters() -> impl Strategy<Value = String> {
         Just(";extension=\"a;b\"".to_owned()),
     ];
     proptest::collection::vec(one, 0..3).prop_map(|list| list.concat())
+}
+
+/// What a name server may say to anything.
+fn records() -> impl Strategy<Value = Result<Records, ResolveError>> {
+    let service = prop_oneof![
+        Just("SIP+D2U"),
+        Just("SIP+D2T"),
+        Just("SIPS+D2T"),
+        Just("SIP+D2W"),
+        Just("SIPS+D2W"),
+        Just("E2U+sip"),
+    ];
+    let naptr =
+        (0_u16..3, 0_u16..3, prop_oneof![Just("s"), Just("S"), Just("a"), Just("")], service, "[a-z.]{0,9}");
+    let naptr = naptr.prop_map(|(order, preference, flags, service, replacement)| Naptr {
+        order,
+        preference,
+        flags: flags.into(),
+        service: service.into(),
+        regexp: String::new(),
+        replacement,
+    });
+    prop_oneof![
+        proptest::collection::vec(naptr, 0..40).prop_map(|list| Ok(Records::Naptr(list))),
+        proptest::collection::vec((any::<u16>(), any::<u16>(), "[a-z.]{0,9}"), 0..40).prop_map(|list| {
+            let srv = |(priority, weight, target)| Srv { priority, weight, port: 5060, target };
+            Ok(Records::Srv(list.into_iter().map(srv).collect()))
+        }),
+        proptest::collection::vec(any::<IpAddr>(), 0..10).prop_map(|list| Ok(Records::Addresses(list))),
+        Just(Err(ResolveError::NotFound)),
+        Just(Err(ResolveError::TimedOut)),
+    ]
 }
 
 proptest! {
@@ -64,40 +98,48 @@ proptest! {
         }
     }
 
-    /// However a zone looks, a resolution ends after a bounded number of questions, with candidates or a reason.
+    /// However a zone looks, and whatever answers come in whatever order or never, a resolution ends after a bounded
+    /// number of questions, with candidates or a reason.
     #[test]
     fn a_resolution_always_ends(
-        uri in prop_oneof![Just("sip:example.com"), Just("sips:example.com"), Just("sip:example.com;transport=tcp")],
+        uri in prop_oneof![
+            Just("sip:example.com"), Just("sips:example.com"), Just("sip:example.com;transport=tcp"),
+            Just("sip:example.com:5070"), Just("sip:example.com;transport=ws"),
+        ],
         size in 0_usize..4000,
         random: u64,
-        zone in proptest::collection::vec(
-            prop_oneof![
-                proptest::collection::vec((any::<u16>(), any::<u16>(), "[a-z.]{0,9}"), 0..40).prop_map(|list| {
-                    Ok(Records::Srv(
-                        list.into_iter()
-                            .map(|(priority, weight, target)| Srv { priority, weight, port: 5060, target })
-                            .collect(),
-                    ))
-                }),
-                proptest::collection::vec(any::<IpAddr>(), 0..10).prop_map(|list| Ok(Records::Addresses(list))),
-                Just(Err(ResolveError::NotFound)),
-                Just(Err(ResolveError::TimedOut)),
-            ],
-            1..30
-        ),
+        zone in proptest::collection::vec(records(), 1..30),
+        turns in proptest::collection::vec(any::<u8>(), 1..40),
     ) {
         let supported = Transport::ALL.iter().fold(Supported::NONE, |set, t| set.with(*t, true).with(*t, false));
         let mut resolution = Resolution::new(&uri.parse().unwrap(), Need { size, supported, random });
-        let mut answers = zone.iter().cycle();
-        let mut asked = 0;
-        while let Step::Ask(question) = resolution.step() {
-            asked += 1;
-            prop_assert!(asked <= MAX_TARGETS + 2, "asks {question:?} after {asked} questions");
-            prop_assert!(matches!(question, Question::Srv(_) | Question::Addresses(_)));
-            resolution.answer(answers.next().unwrap().clone());
+        let (mut answers, mut turns) = (zone.iter().cycle(), turns.iter().cycle());
+        let (mut flying, mut asked) = (Vec::new(), 0);
+        loop {
+            let fresh = resolution.ask();
+            asked += fresh.len();
+            // NAPTR, what it names in groups or our own three, and A and AAAA of each target.
+            prop_assert!(asked <= 1 + MAX_SERVICES.max(3) + 2 * MAX_TARGETS, "{asked} questions");
+            flying.extend(fresh);
+            prop_assert!(resolution.ask().is_empty(), "each question is given once");
+            if !matches!(resolution.progress(), Progress::Waiting(_)) {
+                break;
+            }
+            let turn = usize::from(*turns.next().unwrap());
+            if turn % 16 == 0 {
+                resolution.settle();
+                flying.clear();
+            } else {
+                prop_assert!(!flying.is_empty(), "it waits for nothing");
+                let question: Question = flying.swap_remove(turn % flying.len());
+                resolution.answer(&question, answers.next().unwrap().clone());
+                resolution.answer(&question, answers.next().unwrap().clone());
+            }
         }
-        if let Step::Done(candidates) = resolution.step() {
+        if let Progress::Done(candidates) = resolution.progress() {
             prop_assert!(!candidates.is_empty() && candidates.len() <= MAX_CANDIDATES);
+            prop_assert!(candidates.iter().all(|to| to.transport.is_secure() || !uri.starts_with("sips")));
+            prop_assert!(candidates.windows(2).all(|two| two[0].host <= two[1].host), "hosts are not mixed");
         }
     }
 

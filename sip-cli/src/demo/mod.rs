@@ -1,7 +1,6 @@
 //! `sip demo`: a whole call on this machine, drawn, measured and verified.
 
 mod checks;
-mod ladder;
 mod script;
 mod watch;
 
@@ -153,7 +152,7 @@ fn draw(sent: &[Sent], seats: Seats) -> String {
             })
         })
     };
-    ladder::draw(&["alice", "server", "bob"], &watch::arrows(sent, column_of))
+    crate::ladder::draw(&["alice", "server", "bob"], &watch::arrows(sent, column_of))
 }
 
 fn address_of(locals: &sip_transport::Locals) -> Result<SocketAddr, Failure> {

@@ -16,7 +16,7 @@ use sip_transport::capture::Capture;
 use sip_transport::tokio::Tap;
 use sip_ua::{MediaPacket, MediaTap};
 
-use super::ladder::{Arrow, Line};
+use crate::ladder::{Arrow, Line};
 
 /// A pause between two messages in which media is worth an arrow of its own: 200 ms of packets one way.
 const WORTH_SHOWING: u32 = 10;

@@ -1,7 +1,8 @@
 //! Addresses: `name-addr` and `addr-spec` with parameters, and the fields made of one.
 
 use crate::headers::Header;
-use crate::params::Params;
+use crate::params::{Params, is_canonical};
+use crate::parts::{Part, Parts, params_part, uri_parts};
 use crate::syntax::{find_outside, is_lws, is_token, number, push_quoted, trim, unquote};
 use crate::{HeaderName, Uri, ValueError};
 use alloc::borrow::Cow;
@@ -82,6 +83,17 @@ impl NameAddr {
         self.params.remove(name)
     }
 
+    /// Display name, URI and parameters, as far as they are there.
+    pub(super) fn parts(&self) -> Parts {
+        let mut parts = Parts::new();
+        if let Some(display) = self.display_name() {
+            parts.push(("display_name", display.into()));
+        }
+        uri_parts(&self.uri, &mut parts);
+        params_part(&self.params, &mut parts);
+        parts
+    }
+
     fn write(&self, out: &mut String) {
         if let Some(display) = self.display_name() {
             push_quoted(out, display);
@@ -129,6 +141,16 @@ impl core::str::FromStr for NameAddr {
         let params = Params::behind([&display, ""], text.get(after..).unwrap_or_default(), after)?;
         Ok(Self { uri, params })
     }
+}
+
+/// The parameters of a `name-addr` in its usual shape: a display name of tokens if any, brackets, canonical parameters.
+/// `None`: ask the full type.
+pub(super) fn plain_address(text: &str) -> Option<&str> {
+    let tokens = text.bytes().take_while(|&byte| is_display(byte)).count();
+    let rest = text.get(tokens..)?.strip_prefix('<')?;
+    let end = Uri::bracketed(rest)?;
+    let params = rest.get(end.saturating_add(1)..)?;
+    is_canonical(params.as_bytes()).then_some(params)
 }
 
 /// What a display name without quotes is made of. RFC 3261 §25.1 wants tokens; raw UTF-8 and dots come from many
@@ -202,6 +224,10 @@ macro_rules! address_fields {
 
             fn write(&self, out: &mut String) {
                 self.0.write(out);
+            }
+
+            fn parts(&self) -> Parts {
+                self.0.parts()
             }
         }
 
@@ -364,6 +390,13 @@ impl Header for Contact {
         match self {
             Self::Star => out.push('*'),
             Self::Address(address) => address.write(out),
+        }
+    }
+
+    fn parts(&self) -> Parts {
+        match self {
+            Self::Star => Parts::from([("star", Part::Flag)]),
+            Self::Address(address) => address.parts(),
         }
     }
 }

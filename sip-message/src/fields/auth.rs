@@ -1,6 +1,7 @@
 //! Challenges and credentials of any scheme; what Digest makes of them is `sip-auth`'s business.
 
 use crate::headers::Header;
+use crate::parts::Parts;
 use crate::syntax::{elements, push_quoted, token, trim, unquote};
 use crate::{HeaderName, ValueError};
 use alloc::borrow::Cow;
@@ -189,6 +190,10 @@ macro_rules! auth_fields {
                 out.push(' ');
                 self.0.params.write(out);
             }
+
+            fn parts(&self) -> Parts {
+                Parts::from([("scheme", self.0.scheme().into()), ("params", self.0.params().into())])
+            }
         }
     )*};
 }
@@ -234,6 +239,10 @@ impl Header for AuthenticationInfo {
 
     fn write(&self, out: &mut String) {
         self.0.write(out);
+    }
+
+    fn parts(&self) -> Parts {
+        Parts::from([("params", (&self.0).into())])
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::headers::Header;
 use crate::params::Params;
+use crate::parts::{Parts, params_part};
 use crate::syntax::{token, trim};
 use crate::{HeaderName, ValueError};
 use alloc::string::String;
@@ -62,6 +63,13 @@ impl Header for ContentType {
         out.push_str(&self.subtype);
         out.push_str(self.params.as_str());
     }
+
+    fn parts(&self) -> Parts {
+        let mut parts =
+            Parts::from([("type", self.kind.as_str().into()), ("subtype", self.subtype.as_str().into())]);
+        params_part(&self.params, &mut parts);
+        parts
+    }
 }
 
 /// `Content-Disposition`: what to do with a body (RFC 3261 §20.11).
@@ -89,6 +97,12 @@ impl Header for ContentDisposition {
     fn write(&self, out: &mut String) {
         out.push_str(&self.kind);
         out.push_str(self.params.as_str());
+    }
+
+    fn parts(&self) -> Parts {
+        let mut parts = Parts::from([("type", self.kind.as_str().into())]);
+        params_part(&self.params, &mut parts);
+        parts
     }
 }
 
@@ -162,6 +176,10 @@ impl Header for ContentId {
         out.push('<');
         out.push_str(&self.0);
         out.push('>');
+    }
+
+    fn parts(&self) -> Parts {
+        Parts::from([("id", self.0.as_str().into())])
     }
 }
 

@@ -3,6 +3,7 @@
 use super::shapes::{call_id, split_head};
 use crate::headers::Header;
 use crate::params::Params;
+use crate::parts::Parts;
 use crate::{HeaderName, ValueError};
 use alloc::string::String;
 
@@ -68,6 +69,10 @@ macro_rules! dialog_references {
             fn write(&self, out: &mut String) {
                 out.push_str(&self.call_id);
                 out.push_str(self.params.as_str());
+            }
+
+            fn parts(&self) -> Parts {
+                Parts::from([("call_id", self.call_id.as_str().into()), ("params", (&self.params).into())])
             }
         }
     )*};

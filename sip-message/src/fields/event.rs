@@ -3,6 +3,7 @@
 use super::address::delta_seconds;
 use crate::headers::Header;
 use crate::params::Params;
+use crate::parts::{Parts, params_part};
 use crate::syntax::{token, trim};
 use crate::{HeaderName, ValueError};
 use alloc::string::String;
@@ -53,6 +54,12 @@ macro_rules! token_with_params {
             fn write(&self, out: &mut String) {
                 out.push_str(&self.token);
                 out.push_str(self.params.as_str());
+            }
+
+            fn parts(&self) -> Parts {
+                let mut parts = Parts::from([("value", self.token.as_str().into())]);
+                params_part(&self.params, &mut parts);
+                parts
             }
         }
     )*};

@@ -4,6 +4,7 @@ use super::address::NameAddr;
 use super::shapes::{address_views, bare_uri_fields, split_head};
 use crate::headers::Header;
 use crate::params::Params;
+use crate::parts::{Parts, params_part};
 use crate::{HeaderName, Uri, ValueError};
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -175,6 +176,15 @@ impl Header for Identity {
         }
         out.push_str(self.params.as_str());
     }
+
+    fn parts(&self) -> Parts {
+        let mut parts = Parts::from([("digest", self.digest.as_str().into())]);
+        if let Some(info) = &self.info {
+            parts.push(("info", info.as_str().into()));
+        }
+        params_part(&self.params, &mut parts);
+        parts
+    }
 }
 
 /// `Session-ID`: one identifier of a session for all who carry it (RFC 7989 §5).
@@ -235,6 +245,12 @@ impl Header for SessionId {
     fn write(&self, out: &mut String) {
         out.push_str(&self.local);
         out.push_str(self.params.as_str());
+    }
+
+    fn parts(&self) -> Parts {
+        let mut parts = Parts::from([("local", self.local.as_str().into())]);
+        params_part(&self.params, &mut parts);
+        parts
     }
 }
 

@@ -7,6 +7,7 @@ mod dialog_reference;
 mod event;
 mod links;
 mod network;
+pub(crate) mod plain;
 mod session;
 mod shapes;
 mod simple;

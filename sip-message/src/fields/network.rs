@@ -3,6 +3,7 @@
 use super::shapes::{hexadecimal, host_port, split_head, word, word_fields, word_param_fields};
 use crate::headers::Header;
 use crate::params::Params;
+use crate::parts::Parts;
 use crate::syntax::{token, unquote};
 use crate::{HeaderName, Uri, ValueError};
 use alloc::borrow::Cow;
@@ -80,6 +81,10 @@ macro_rules! parameter_fields {
 
             fn write(&self, out: &mut String) {
                 out.push_str(self.params.as_str().trim_start_matches(';'));
+            }
+
+            fn parts(&self) -> Parts {
+                Parts::from([("params", (&self.params).into())])
             }
         }
     )*};

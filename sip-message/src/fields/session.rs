@@ -5,6 +5,7 @@ use super::shapes::{number_fields, short_number, split_head, word, word_param_fi
 use super::simple::CSeq;
 use crate::headers::Header;
 use crate::params::Params;
+use crate::parts::{Parts, params_part};
 use crate::syntax::{is_lws, number, token, trim};
 use crate::{HeaderName, Method, ValueError};
 use alloc::string::String;
@@ -48,6 +49,12 @@ impl Header for RAck {
         let _ = write!(out, "{} ", self.rseq);
         self.cseq.write(out);
     }
+
+    fn parts(&self) -> Parts {
+        let mut parts = Parts::from([("rseq", self.rseq.into())]);
+        parts.extend(self.cseq.parts());
+        parts
+    }
 }
 
 macro_rules! intervals {
@@ -79,6 +86,12 @@ macro_rules! intervals {
 
             fn write(&self, out: &mut String) {
                 let _ = write!(out, "{}{}", self.seconds, self.params);
+            }
+
+            fn parts(&self) -> Parts {
+                let mut parts = Parts::from([("seconds", self.seconds.into())]);
+                params_part(&self.params, &mut parts);
+                parts
             }
         }
     )*};
@@ -185,6 +198,14 @@ impl Header for Timestamp {
             out.push_str(delay);
         }
     }
+
+    fn parts(&self) -> Parts {
+        let mut parts = Parts::from([("sent", self.sent.as_str().into())]);
+        if let Some(delay) = &self.delay {
+            parts.push(("delay", delay.as_str().into()));
+        }
+        parts
+    }
 }
 
 /// `MIME-Version` (RFC 3261 §20.24).
@@ -207,6 +228,10 @@ impl Header for MimeVersion {
 
     fn write(&self, out: &mut String) {
         let _ = write!(out, "{}.{}", self.major, self.minor);
+    }
+
+    fn parts(&self) -> Parts {
+        Parts::from([("major", self.major.into()), ("minor", self.minor.into())])
     }
 }
 

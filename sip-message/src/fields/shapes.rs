@@ -156,6 +156,12 @@ macro_rules! word_param_fields {
                 out.push_str(&self.value);
                 out.push_str(self.params.as_str());
             }
+
+            fn parts(&self) -> crate::parts::Parts {
+                let mut parts = alloc::vec::Vec::from([("value", self.value.as_str().into())]);
+                crate::parts::params_part(&self.params, &mut parts);
+                parts
+            }
         }
     )*};
 }
@@ -176,6 +182,10 @@ macro_rules! number_fields {
 
             fn write(&self, out: &mut String) {
                 let _ = write!(out, "{}", self.0);
+            }
+
+            fn parts(&self) -> crate::parts::Parts {
+                alloc::vec::Vec::from([("value", self.0.into())])
             }
         }
     )*};
@@ -218,6 +228,10 @@ macro_rules! address_views {
 
             fn write(&self, out: &mut String) {
                 let _ = write!(out, "{}", self.0);
+            }
+
+            fn parts(&self) -> crate::parts::Parts {
+                self.0.parts()
             }
         }
 
@@ -294,6 +308,13 @@ macro_rules! bare_uri_fields {
 
             fn write(&self, out: &mut String) {
                 let _ = write!(out, "{}{}", self.uri, self.params);
+            }
+
+            fn parts(&self) -> crate::parts::Parts {
+                let mut parts = crate::parts::Parts::new();
+                crate::parts::uri_parts(&self.uri, &mut parts);
+                crate::parts::params_part(&self.params, &mut parts);
+                parts
             }
         }
     )*};

@@ -2,6 +2,7 @@
 
 use super::address::delta_seconds;
 use crate::headers::Header;
+use crate::parts::Parts;
 use crate::syntax::{VISIBLE, is_lws, long_span, number, push_number, token, trim};
 use crate::{HeaderName, Method, ValueError};
 use alloc::string::String;
@@ -44,6 +45,10 @@ impl Header for CSeq {
         out.push(' ');
         out.push_str(self.method.as_str());
     }
+
+    fn parts(&self) -> Parts {
+        Parts::from([("number", self.number.into()), ("method", self.method.as_str().into())])
+    }
 }
 
 /// `Max-Forwards`: how many hops are left (RFC 3261 §20.22).
@@ -67,6 +72,10 @@ impl Header for MaxForwards {
     fn write(&self, out: &mut String) {
         push_number(out, u64::from(self.0));
     }
+
+    fn parts(&self) -> Parts {
+        Parts::from([("value", self.0.into())])
+    }
 }
 
 /// `Content-Length`: octets of the body (RFC 3261 §20.14).
@@ -82,6 +91,10 @@ impl Header for ContentLength {
 
     fn write(&self, out: &mut String) {
         push_number(out, self.0 as u64);
+    }
+
+    fn parts(&self) -> Parts {
+        Parts::from([("value", self.0.into())])
     }
 }
 
@@ -100,6 +113,10 @@ macro_rules! seconds {
 
             fn write(&self, out: &mut String) {
                 push_number(out, u64::from(self.0));
+            }
+
+            fn parts(&self) -> Parts {
+                Parts::from([("value", self.0.into())])
             }
         }
     )*};
@@ -190,6 +207,10 @@ impl Header for Allow {
 
     fn write(&self, out: &mut String) {
         out.push_str(self.0.as_str());
+    }
+
+    fn parts(&self) -> Parts {
+        Parts::from([("method", self.0.as_str().into())])
     }
 }
 

@@ -1,9 +1,10 @@
 //! `Via`: the path of a request, which its responses take back.
 
 use crate::headers::Header;
-use crate::params::Params;
+use crate::params::{Params, is_canonical};
+use crate::parts::{Parts, params_part};
 use crate::scan::contains;
-use crate::syntax::{find_outside, number, push_number, token, trim};
+use crate::syntax::{TOKEN, find_outside, number, push_number, span, token, trim};
 use crate::uri::host_length;
 use crate::{HeaderName, ValueError};
 use alloc::string::String;
@@ -153,6 +154,35 @@ impl Header for Via {
         }
         out.push_str(self.params.as_str());
     }
+
+    fn parts(&self) -> Parts {
+        let mut parts = Parts::from([
+            ("protocol", "SIP/2.0".into()),
+            ("transport", self.transport().into()),
+            ("host", self.host().into()),
+        ]);
+        if let Some(port) = self.port {
+            parts.push(("port", port.into()));
+        }
+        params_part(&self.params, &mut parts);
+        parts
+    }
+}
+
+/// The parameters of a `Via` in its usual shape: nothing but single spaces, canonical parameters, no comment. `None`: ask
+/// [`Via::parse`].
+pub(super) fn plain_via(text: &str) -> Option<&str> {
+    let rest = text.strip_prefix("SIP/2.0/")?;
+    let (transport, rest) = rest.split_at_checked(span(rest.as_bytes(), TOKEN))?;
+    let sent_by = rest.strip_prefix(' ').filter(|_| !transport.is_empty())?;
+    let (_, mut rest) = sent_by.split_at_checked(host_length(sent_by, 0).ok()?)?;
+    if let Some(after) = rest.strip_prefix(':') {
+        let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+        let (digits, behind) = after.split_at_checked(digits)?;
+        number::<u16>(digits)?;
+        rest = behind;
+    }
+    is_canonical(rest.as_bytes()).then_some(rest)
 }
 
 /// What follows `SIP/2.0/` when white space or other letters are in it.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::headers::{Header, Headers};
+use crate::parts::{Element, Parts};
 use crate::{HeaderError, HeaderName, ValueError};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -19,6 +20,10 @@ impl Header for ProxyAuthenticationInfo {
 
     fn write(&self, out: &mut String) {
         self.0.write(out);
+    }
+
+    fn parts(&self) -> Parts {
+        self.0.parts()
     }
 }
 
@@ -64,6 +69,13 @@ macro_rules! views {
                 $(if self == <$view as Header>::NAME { return reprint::<$view>(element); })*
                 $(if self == <$text as Header>::NAME { return reprint::<$text>(element); })*
                 Err(ValueError::new("a field with a type", 0))
+            }
+
+            /// The elements of a value, read by the field's type.
+            pub(crate) fn read_elements(self, value: &[u8]) -> Vec<Element> {
+                $(if self == <$view as Header>::NAME { return crate::parts::read::<$view>(value); })*
+                $(if self == <$text as Header>::NAME { return crate::parts::read::<$text>(value); })*
+                Vec::new()
             }
         }
 

@@ -7,6 +7,7 @@ use super::simple::{Accept, ContentEncoding};
 use super::{ContentType, Event};
 use crate::headers::Header;
 use crate::params::Params;
+use crate::parts::{Part, Parts, params_part};
 use crate::syntax::{push_quoted, token, trim, unquote};
 use crate::{HeaderName, StatusCode, ValueError};
 use alloc::string::String;
@@ -194,6 +195,11 @@ impl Header for Privacy {
             out.push_str(value);
         }
     }
+
+    fn parts(&self) -> Parts {
+        let values = self.values.iter().map(|value| value.as_str().into()).collect();
+        Parts::from([("values", Part::List(values))])
+    }
 }
 
 /// One `Warning`: a code from 300 to 399, who warns, and a text for a person (RFC 3261 §20.43).
@@ -234,6 +240,14 @@ impl Header for Warning {
     fn write(&self, out: &mut String) {
         let _ = write!(out, "{:03} {} ", self.code, self.agent);
         push_quoted(out, &self.text);
+    }
+
+    fn parts(&self) -> Parts {
+        Parts::from([
+            ("code", self.code.into()),
+            ("agent", self.agent.as_str().into()),
+            ("text", self.text.as_str().into()),
+        ])
     }
 }
 
@@ -293,6 +307,13 @@ impl Header for UserToUser {
     fn write(&self, out: &mut String) {
         out.push_str(&self.data);
         out.push_str(self.params.as_str());
+    }
+
+    fn parts(&self) -> Parts {
+        let data = unquote(&self.data).map_or_else(|| self.data.as_str().into(), |data| Part::from(&*data));
+        let mut parts = Parts::from([("data", data)]);
+        params_part(&self.params, &mut parts);
+        parts
     }
 }
 

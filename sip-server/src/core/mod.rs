@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use sip_auth::{Role, Verifier, VerifierConfig};
 use sip_transaction::timers::{TimerId, Timers};
 use sip_transaction::{Event, ServerTx, Target, Transactions};
-use sip_transport::resolve::{Need, Resolution, Step};
+use sip_transport::resolve::{Need, Progress, Resolution};
 use sip_transport::{Answer, Core, FlowEvent, Locals, Path, Query, Queues, Received, Transmit};
 
 use crate::config::{Config, ConfigError, Counters, Limits, count};
@@ -295,8 +295,8 @@ fn next_hop(uri: sip_message::Uri, locals: &Locals) -> Result<Target, ConfigErro
         return Err(ConfigError::NextHop(uri));
     }
     let need = Need { size: 0, supported: locals.supported(), random: 0 };
-    Ok(match Resolution::new(&uri, need).step() {
-        Step::Done(candidates) => match candidates.as_slice() {
+    Ok(match Resolution::new(&uri, need).progress() {
+        Progress::Done(candidates) => match candidates.as_slice() {
             [only] => Target::Path(Path::to(only.transport, only.remote)),
             _ => Target::Uri(uri),
         },

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sdp::{Direction, LocalMedia, Negotiated};
 use sip_dialog::{CallKey, Cause};
 use sip_message::{StatusCode, Uri};
-use sip_transport::{Answer, Core, FlowEvent, Query, Received, Transmit};
+use sip_transport::{Answer, Core, FlowEvent, Path, Query, Received, Token, Transmit};
 use sip_ua::core::{PhoneCore, PhoneEvent};
 
 /// What somebody does next, once the phone is ready for it.
@@ -29,6 +29,9 @@ pub(crate) struct Person {
     plan: VecDeque<(Instant, Act)>,
     call: Option<CallKey>,
     story: Story,
+    /// What goes out again and again to keep a NAT's mapping: when next, how often, and where to.
+    keep_alive: Option<(Instant, Duration, Path)>,
+    now: Option<Instant>,
 }
 
 /// What came of it.
@@ -55,7 +58,14 @@ impl Person {
             plan: VecDeque::new(),
             call: None,
             story: Story::default(),
+            keep_alive: None,
+            now: None,
         }
+    }
+
+    /// Sends a double CRLF this often, from now on.
+    pub(crate) fn keep_alive(&mut self, now: Instant, every: Duration, path: Path) {
+        self.keep_alive = Some((now + every, every, path));
     }
 
     pub(crate) fn story(&mut self) -> Story {
@@ -159,6 +169,7 @@ impl Core for Person {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
+        self.now = Some(now);
         while let Some((at, act)) = self.plan.front().copied() {
             if at > now {
                 break;
@@ -172,10 +183,19 @@ impl Core for Person {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        [self.plan.front().map(|(at, _)| *at), self.phone.poll_timeout()].into_iter().flatten().min()
+        let keep_alive = self.keep_alive.map(|(at, ..)| at);
+        let planned = self.plan.front().map(|(at, _)| *at);
+        [planned, keep_alive, self.phone.poll_timeout()].into_iter().flatten().min()
     }
 
     fn poll_transmit(&mut self) -> Option<Transmit> {
+        if let Some((at, _, path)) = &self.keep_alive
+            && *at <= self.now?
+        {
+            let (path, payload) = (*path, "\r\n\r\n".into());
+            self.keep_alive = self.keep_alive.map(|(at, every, path)| (at + every, every, path));
+            return Some(Transmit { path, payload, reopen: None, domain: None, token: Token::NONE });
+        }
         self.phone.poll_transmit()
     }
 

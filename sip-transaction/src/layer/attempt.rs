@@ -2,21 +2,48 @@
 
 use super::cancel::Cancel;
 use super::client::{ClientEntry, Input, Machine, Previous, ack};
-use super::{Named, Transactions};
+use super::{Due, Named, Transactions};
 use crate::branch;
 use crate::error::Failure;
 use crate::event::{Event, Target};
 use crate::slab::Key;
-use sip_message::headers::Via;
+use sip_message::headers::{RetryAfter, Via};
 use sip_message::{Method, Request, Response};
-use sip_transport::resolve::{MAX_DATAGRAM_REQUEST, Need, Resolution, Step};
-use sip_transport::{Local, Outbox, Path, Query, Records, ResolveError, Token, Transmit, Transport};
+use sip_transport::resolve::{Candidate, MAX_DATAGRAM_REQUEST, Need, Progress, Resolution};
+use sip_transport::{Answer, Local, Locals, Outbox, Path, Query, Token, Transmit, Transport};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What our Via adds to a request, at most: needed before it is known which listener will stand in it.
 const VIA_ROOM: usize = 160;
+
+/// One place to try.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) path: Path,
+    /// Which of the hosts of its domain it belongs to.
+    pub(super) host: u16,
+}
+
+impl Place {
+    /// Whether the path leads there.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        (self.path.transport, self.path.remote) == (path.transport, path.remote)
+    }
+}
+
+impl From<Path> for Place {
+    fn from(path: Path) -> Self {
+        Self { path, host: 0 }
+    }
+}
+
+impl From<Candidate> for Place {
+    fn from(candidate: Candidate) -> Self {
+        Self { path: Path::to(candidate.transport, candidate.remote), host: candidate.host }
+    }
+}
 
 impl Transactions {
     /// The host that has to be proven where the way to a target is secure (RFC 5922 §7.3). Only hosts that can speak over
@@ -33,7 +60,7 @@ impl Transactions {
         &mut self,
         request: &Request,
         target: Target,
-    ) -> (VecDeque<Path>, Option<Box<Resolution>>) {
+    ) -> (VecDeque<Place>, Option<Box<Resolution>>) {
         let size = request.to_bytes().len().saturating_add(VIA_ROOM);
         match target {
             Target::Uri(uri) => {
@@ -46,10 +73,10 @@ impl Transactions {
                 if path.transport == Transport::Udp && path.flow.is_none() && size > MAX_DATAGRAM_REQUEST {
                     let tcp = Path::to(Transport::Tcp, path.remote);
                     if self.locals.for_path(Transport::Tcp, path.remote).is_some() {
-                        places.push_back(tcp);
+                        places.push_back(tcp.into());
                     }
                 }
-                places.push_back(path);
+                places.push_back(path.into());
                 (places, None)
             }
         }
@@ -58,20 +85,17 @@ impl Transactions {
     /// Goes on with a transaction that was just made or got an answer: asks the next question, or sends.
     pub(super) fn resolve_or_start(&mut self, now: Instant, key: Key, out: &mut impl Outbox<Event>) {
         let Some(entry) = self.clients.get_mut(key) else { return };
-        if let Some(resolution) = &entry.waiting {
-            match resolution.step() {
-                Step::Ask(question) => {
-                    out.query(Query { key: Named::Client(key).query(), question });
-                    return;
-                }
-                Step::Done(candidates) => {
-                    entry.places = candidates
-                        .into_iter()
-                        .map(|candidate| Path::to(candidate.transport, candidate.remote))
-                        .collect();
+        if let Some(resolution) = &mut entry.waiting {
+            for question in resolution.ask() {
+                out.query(Query { key: Named::Client(key).query(), question });
+            }
+            match resolution.progress() {
+                Progress::Waiting(patience) => return self.wait(now, key, patience),
+                Progress::Done(candidates) => {
+                    entry.places = candidates.into_iter().map(Place::from).collect();
                     entry.waiting = None;
                 }
-                Step::Failed(reason) => {
+                Progress::Failed(reason) => {
                     self.report(key, Failure::Resolve(reason), out);
                     self.end_client(key, out);
                     return;
@@ -79,6 +103,9 @@ impl Transactions {
             }
         }
         if let Some(entry) = self.clients.get_mut(key) {
+            if self.dead.last(now, &mut entry.places) {
+                self.counters.passed_over = self.counters.passed_over.saturating_add(1);
+            }
             entry.places.truncate(self.limits.attempts);
         }
         if !self.start(now, key, out) {
@@ -91,36 +118,67 @@ impl Transactions {
         &mut self,
         now: Instant,
         key: Key,
-        records: Result<Records, ResolveError>,
+        answer: Answer,
         out: &mut impl Outbox<Event>,
     ) {
         if let Some(resolution) = self.clients.get_mut(key).and_then(|entry| entry.waiting.as_mut()) {
-            resolution.answer(records);
+            resolution.answer(&answer.question, answer.records);
             self.resolve_or_start(now, key, out);
         }
     }
 
+    /// Waits for answers; with a time, no longer than that for the next one.
+    fn wait(&mut self, now: Instant, key: Key, patience: Option<Duration>) {
+        if let Some(id) = self.clients.get_mut(key).and_then(|entry| entry.running.pace.take()) {
+            self.timers.cancel(id);
+        }
+        if let Some(patience) = patience {
+            self.arm(now, Due::Settle(Named::Client(key)), patience);
+        }
+    }
+
+    /// Goes on without the answers that have not come.
+    pub(super) fn settle(&mut self, now: Instant, waiting: Named, out: &mut impl Outbox<Event>) {
+        match waiting {
+            Named::Client(key) => {
+                let Some(entry) = self.clients.get_mut(key) else { return };
+                entry.running.pace = None;
+                if let Some(resolution) = &mut entry.waiting {
+                    resolution.settle();
+                    self.resolve_or_start(now, key, out);
+                }
+            }
+            Named::Pending(key) => self.settle_pending(now, key, out),
+            Named::Server(_) => {}
+        }
+    }
+
     /// Sends the request to the next place that can be reached from here; `false` if there is none left.
-    fn start(&mut self, now: Instant, key: Key, out: &mut impl Outbox<Event>) -> bool {
-        let nonce = self.rng.number();
+    pub(super) fn start(&mut self, now: Instant, key: Key, out: &mut impl Outbox<Event>) -> bool {
         let Some(entry) = self.clients.get_mut(key) else { return false };
-        let (path, local) = loop {
-            let Some(path) = entry.places.pop_front() else { return false };
-            // A path with a flow names its listener, any other takes the one that reaches the remote.
-            let local = match path.flow {
-                Some(_) => self.locals.at(&path),
-                None => self.locals.for_path(path.transport, path.remote),
-            };
-            if let Some(local) = local {
-                break (path, local);
+        let place = loop {
+            let Some(place) = entry.places.pop_front() else { return false };
+            if listener(&self.locals, &place.path).is_some() {
+                break place;
             }
         };
-        let Some(request) = &mut entry.request else { return false };
+        if !self.begin_race(now, key, place, out) {
+            self.launch(now, key, place.path, out);
+        }
+        true
+    }
+
+    /// Sends the request on this path.
+    pub(super) fn launch(&mut self, now: Instant, key: Key, path: Path, out: &mut impl Outbox<Event>) {
+        let nonce = self.rng.number();
+        let Some(local) = listener(&self.locals, &path) else { return };
+        let Some(entry) = self.clients.get_mut(key) else { return };
+        let Some(request) = &mut entry.request else { return };
         if !entry.payload.is_empty() {
             // There was an attempt before: take its Via off. It is our own and can be read.
             let _ = request.headers.pop_front::<Via>();
         } else if path.transport == Transport::Tcp
-            && entry.places.front().is_some_and(|next| is_udp_twin(&path, next))
+            && entry.places.iter().any(|next| is_udp_twin(&path, &next.path))
         {
             self.counters.moved_to_tcp = self.counters.moved_to_tcp.saturating_add(1);
         }
@@ -136,7 +194,6 @@ impl Transactions {
         self.counters.sent = self.counters.sent.saturating_add(1);
         self.transmit_request(key, out);
         self.client_step(now, key, Input::Sent, None, out);
-        true
     }
 
     /// Starts the next attempt, if there is one to make. After a timeout the same server is not asked again over
@@ -154,7 +211,7 @@ impl Transactions {
         }
         if was_reached {
             let remote = entry.path.remote;
-            entry.places.retain(|place| place.remote != remote);
+            entry.places.retain(|place| place.path.remote != remote);
         }
         let started = self.start(now, key, out);
         if started {
@@ -176,6 +233,11 @@ impl Transactions {
         if !entry.machine.is_early() {
             return false;
         }
+        // §21.5.4: for the time of Retry-After the client SHOULD NOT forward other requests to it.
+        if let Ok(Some(retry_after)) = response.headers.get::<RetryAfter>() {
+            let time = Duration::from_secs(retry_after.seconds.into());
+            self.dead.asked_for_peace(now, &entry.path, time);
+        }
         let invite = entry.request.as_ref().filter(|_| entry.method == Method::Invite);
         let previous = invite.and_then(|request| ack(request, response)).map(|ack| Previous {
             nonce: entry.nonce,
@@ -194,6 +256,15 @@ impl Transactions {
             out.transmit(Transmit { path, payload, reopen: None, domain, token: Token::NONE });
         }
         true
+    }
+}
+
+/// The listener whose name stands in the Via: a path with a flow names it, any other takes the one that reaches the
+/// remote.
+pub(super) fn listener<'a>(locals: &'a Locals, path: &Path) -> Option<&'a Local> {
+    match path.flow {
+        Some(_) => locals.at(path),
+        None => locals.for_path(path.transport, path.remote),
     }
 }
 

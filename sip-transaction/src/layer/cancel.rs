@@ -30,7 +30,7 @@ impl Transactions {
     /// ends as usual, by a 487 or, when the answer crossed the CANCEL, by a 2xx; if neither comes within 64·T1, by
     /// [`Event::Failed`]. `extra` are fields to add to the CANCEL, such as Reason (RFC 3326).
     ///
-    /// A request that still waits for DNS is not sent at all: [`Failure::Cancelled`]. Cancelling twice does nothing.
+    /// A request that still waits for DNS or a connection is not sent at all: [`Failure::Cancelled`]. Cancelling twice does nothing.
     ///
     /// # Errors
     /// If the transaction is over, has its final response, or is not that of an INVITE, or if a field of `extra`
@@ -52,7 +52,7 @@ impl Transactions {
         if !matches!(entry.cancel, Cancel::No) {
             return Ok(());
         }
-        if entry.waiting.is_some() {
+        if entry.waiting.is_some() || entry.race.is_some() {
             self.report(tx.0, Failure::Cancelled, out);
             self.end_client(tx.0, out);
             return Ok(());

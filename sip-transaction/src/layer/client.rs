@@ -1,6 +1,9 @@
 //! Client transactions: RFC 3261 §17.1.
 
+use super::attempt::Place;
 use super::cancel::Cancel;
+use super::dead::is_its_fault;
+use super::race::Race;
 use super::{Due, Named, Running, Transactions};
 use crate::error::{Failure, SendError, Unsendable};
 use crate::event::{ClientTx, Event, Target};
@@ -25,6 +28,11 @@ pub(super) enum Machine {
 impl Machine {
     pub(super) fn new(method: &Method) -> Self {
         if *method == Method::Invite { Self::Invite(InviteClient::new()) } else { Self::Other(Client::new()) }
+    }
+
+    /// A provisional response, and no final one yet.
+    pub(super) const fn is_proceeding(self) -> bool {
+        matches!(self, Self::Invite(InviteClient::Proceeding) | Self::Other(Client::Proceeding))
     }
 
     /// No final response yet.
@@ -67,7 +75,9 @@ pub(super) struct ClientEntry {
     /// While the answer of the DNS is awaited.
     pub(super) waiting: Option<Box<Resolution>>,
     /// Places not tried yet.
-    pub(super) places: VecDeque<Path>,
+    pub(super) places: VecDeque<Place>,
+    /// While connections are being opened for it.
+    pub(super) race: Option<Box<Race>>,
     /// INVITEs of earlier attempts that were answered 503: the response may come again and wants its ACK.
     pub(super) previous: Vec<Previous>,
     pub(super) cancel: Cancel,
@@ -99,6 +109,7 @@ impl ClientEntry {
             running: Running::default(),
             waiting: None,
             places: VecDeque::new(),
+            race: None,
             previous: Vec::new(),
             cancel: Cancel::No,
             ack: None,
@@ -134,7 +145,7 @@ impl Transactions {
         add_max_forwards(&mut request);
         let domain = self.domain_of(&target);
         let (places, waiting) = self.places(&request, target);
-        let path = places.front().copied().unwrap_or_else(nowhere);
+        let path = places.front().map_or_else(nowhere, |place| place.path);
         let key = self.clients.insert(ClientEntry::new(request, path));
         if let Some(entry) = self.clients.get_mut(key) {
             entry.places = places;
@@ -199,11 +210,17 @@ impl Transactions {
         error: sip_transport::SendError,
         out: &mut impl Outbox<Event>,
     ) {
+        if self.runner_failed(now, key, path, error, out) {
+            return;
+        }
         // The word about an earlier attempt may come late.
         if let Some(entry) = self.clients.get_mut(key)
             && (entry.path.transport, entry.path.remote) == (path.transport, path.remote)
         {
             entry.error = Some(error);
+            if is_its_fault(error) {
+                self.dead.failed(now, path);
+            }
             self.client_step(now, key, Input::TransportError, None, out);
         }
     }
@@ -218,7 +235,10 @@ impl Transactions {
         out: &mut impl Outbox<Event>,
     ) {
         let Some(entry) = self.clients.get_mut(key) else { return };
-        let early = entry.machine.is_early();
+        let (early, heard) = (entry.machine.is_early(), entry.machine.is_proceeding());
+        if matches!(input, Input::Status(status) if status != StatusCode::SERVICE_UNAVAILABLE) {
+            self.dead.answered(&entry.path);
+        }
         let actions = step(&mut entry.machine, input, &self.timing, entry.path.transport.is_reliable());
         for action in actions.iter() {
             match action {
@@ -236,7 +256,15 @@ impl Transactions {
                 Action::Disarm(slot) => self.disarm_client(key, slot),
                 Action::Fail(failing) => {
                     if early {
-                        if self.try_elsewhere(now, key, failing == Failing::Timeout, out) {
+                        let timeout = failing == Failing::Timeout;
+                        if timeout
+                            && !heard
+                            && let Some(entry) = self.clients.get(key)
+                        {
+                            self.dead.failed(now, &entry.path);
+                        }
+                        // RFC 3263 §4.3: who sent a provisional response has the request.
+                        if !(timeout && heard) && self.try_elsewhere(now, key, timeout, out) {
                             return;
                         }
                         self.fail(key, failing, out);

@@ -5,11 +5,15 @@ mod ack_cancel;
 mod attempt;
 mod cancel;
 mod client;
+mod dead;
+mod fallback;
+mod race;
 mod response;
 mod server;
 mod stateless;
 
 use self::client::ClientEntry;
+use self::dead::DeadTargets;
 use self::server::ServerEntry;
 use self::stateless::Pending;
 use crate::config::{Config, Limits};
@@ -47,6 +51,7 @@ pub struct Transactions {
     /// Server transactions by the key of RFC 3261 §8.2.2.2, if merged requests are refused.
     merged: HashMap<Box<str>, Key>,
     timers: Timers<Due>,
+    dead: DeadTargets,
     /// Keys are written here for looking up, so that a retransmission costs no allocation.
     scratch: String,
     counters: Counters,
@@ -59,6 +64,10 @@ pub struct Transactions {
 enum Due {
     Client(Key, Timer),
     Server(Key, Timer),
+    /// Name servers were waited for long enough.
+    Settle(Named),
+    /// The next connection of a race may start.
+    Race(Key),
 }
 
 /// What a token or a query key names, in its two highest bits. The fourth value is [`Token::NONE`].
@@ -129,6 +138,7 @@ impl Transactions {
             timers: Timers::new(timing.lengths()),
             timing,
             locals,
+            dead: DeadTargets::new(limits.dead_targets, limits.dead_for),
             limits,
             refuse_merged,
             rng,
@@ -156,21 +166,28 @@ impl Transactions {
     pub fn flow_event(&mut self, now: Instant, event: FlowEvent, out: &mut impl Outbox<Event>) {
         // A connection that opens or closes is of no interest: the answer to a request may come on another one
         // (RFC 3261 §18.2.2), and what cannot be sent is told as such.
-        if let FlowEvent::SendFailed { token, path, error } = event {
-            match Named::of(token.0) {
+        match event {
+            FlowEvent::SendFailed { token, path, error } => match Named::of(token.0) {
                 Some(Named::Client(key)) => self.client_send_failed(now, key, &path, error, out),
-                Some(Named::Server(key)) => self.server_send_failed(now, key, error, out),
+                Some(Named::Server(key)) => self.server_send_failed(now, key, &path, error, out),
                 Some(Named::Pending(_)) | None => {}
+            },
+            FlowEvent::Ready { token, path } => {
+                if let Some(Named::Client(key)) = Named::of(token.0) {
+                    self.ready(now, key, path, out);
+                }
             }
+            FlowEvent::Opened { .. } | FlowEvent::Closed { .. } => {}
         }
     }
 
     /// The answer to a query came.
     pub fn resolved(&mut self, now: Instant, answer: Answer, out: &mut impl Outbox<Event>) {
         match Named::of(answer.key.0) {
-            Some(Named::Client(key)) => self.client_resolved(now, key, answer.records, out),
-            Some(Named::Pending(key)) => self.pending_resolved(key, answer.records, out),
-            Some(Named::Server(_)) | None => {}
+            Some(Named::Client(key)) => self.client_resolved(now, key, answer, out),
+            Some(Named::Pending(key)) => self.pending_resolved(now, key, answer, out),
+            Some(Named::Server(key)) => self.server_resolved(now, key, answer, out),
+            None => {}
         }
     }
 
@@ -188,6 +205,8 @@ impl Transactions {
             match due {
                 Due::Client(key, timer) => self.client_fired(now, key, timer, out),
                 Due::Server(key, timer) => self.server_fired(now, key, timer, out),
+                Due::Settle(waiting) => self.settle(now, waiting, out),
+                Due::Race(key) => self.next_runner(now, key, out),
             }
         }
     }
@@ -262,26 +281,38 @@ impl Transactions {
         self.servers.get(tx.0).map(|entry| entry.path)
     }
 
-    /// The way on which a client transaction's request was sent last; `None` while it waits for DNS.
+    /// The way on which a client transaction's request was sent last; `None` while it waits for DNS
+    /// or a connection.
     #[must_use]
     pub fn client_path(&self, tx: ClientTx) -> Option<Path> {
-        self.clients.get(tx.0).filter(|entry| entry.waiting.is_none()).map(|entry| entry.path)
+        self.clients
+            .get(tx.0)
+            .filter(|entry| entry.waiting.is_none() && entry.race.is_none())
+            .map(|entry| entry.path)
     }
 
     fn arm(&mut self, now: Instant, due: Due, after: Duration) {
-        let timer = match due {
-            Due::Client(_, timer) | Due::Server(_, timer) => timer,
-        };
         let id = self.timers.arm(now, after, due);
         let running = match due {
-            Due::Client(key, _) => self.clients.get_mut(key).map(|entry| &mut entry.running),
-            Due::Server(key, _) => self.servers.get_mut(key).map(|entry| &mut entry.running),
+            Due::Client(key, timer) => {
+                self.clients.get_mut(key).map(|entry| (&mut entry.running, timer.slot()))
+            }
+            Due::Server(key, timer) => {
+                self.servers.get_mut(key).map(|entry| (&mut entry.running, timer.slot()))
+            }
+            Due::Settle(Named::Client(key)) | Due::Race(key) => {
+                self.clients.get_mut(key).map(|entry| (&mut entry.running, Slot::Pace))
+            }
+            Due::Settle(Named::Pending(key)) => {
+                self.pending.get_mut(key).map(|entry| (&mut entry.running, Slot::Pace))
+            }
+            Due::Settle(Named::Server(_)) => None,
         };
-        let Some(running) = running else {
+        let Some((running, slot)) = running else {
             self.timers.cancel(id);
             return;
         };
-        if let Some(old) = running.slot(timer.slot()).replace(id) {
+        if let Some(old) = running.slot(slot).replace(id) {
             self.timers.cancel(old);
         }
     }

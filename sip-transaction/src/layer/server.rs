@@ -1,5 +1,6 @@
 //! Server transactions: RFC 3261 §17.2, and the CANCELs and ACKs that belong to them.
 
+use super::fallback::Fallback;
 use super::{Due, Named, Running, Transactions};
 use crate::error::{RespondError, Unrespondable};
 use crate::event::{Event, ServerTx};
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use sip_message::headers::{To, Via};
 use sip_message::{Method, Request, Response, StatusCode};
 use sip_transport::response::{Way, way};
-use sip_transport::{Outbox, Path, SendError, Transmit};
+use sip_transport::{Outbox, Path, Transmit};
 use std::time::Instant;
 
 /// The machine of one server transaction.
@@ -55,9 +56,11 @@ pub(super) struct ServerEntry {
     /// Until the final response.
     pub(super) request: Option<Request>,
     pub(super) path: Path,
-    way: Way,
+    pub(super) way: Way,
     /// The response sent last, for retransmission.
-    last: Option<Bytes>,
+    pub(super) last: Option<Bytes>,
+    /// Where it goes when its way is gone.
+    pub(super) fallback: Option<Box<Fallback>>,
     pub(super) running: Running,
     /// Under which it is found in `matching` and `merged`.
     matching: Box<str>,
@@ -157,6 +160,7 @@ impl Transactions {
             path,
             way: way(via, &path),
             last: None,
+            fallback: None,
             running: Running::default(),
             matching: matching.clone(),
             merged: merged.clone(),
@@ -251,19 +255,6 @@ impl Transactions {
         self.server_step(now, key, Input::Fired(timer), About::Nothing, out);
     }
 
-    pub(super) fn server_send_failed(
-        &mut self,
-        now: Instant,
-        key: Key,
-        error: SendError,
-        out: &mut impl Outbox<Event>,
-    ) {
-        if self.servers.get(key).is_some() {
-            out.event(Event::Undelivered { tx: ServerTx(key), error });
-            self.server_step(now, key, Input::TransportError, About::Nothing, out);
-        }
-    }
-
     pub(super) fn server_step(
         &mut self,
         now: Instant,
@@ -339,7 +330,7 @@ impl Transactions {
         }
     }
 
-    fn transmit_last(&self, key: Key, out: &mut impl Outbox<Event>) {
+    pub(super) fn transmit_last(&self, key: Key, out: &mut impl Outbox<Event>) {
         if let Some(entry) = self.servers.get(key)
             && let Some(payload) = entry.last.clone()
         {

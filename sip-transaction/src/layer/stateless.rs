@@ -1,18 +1,20 @@
 //! What has no transaction: ACK for 2xx, answers to what we refuse to remember (RFC 3261 §8.2.7, §16.11, §17.1.1.3).
 
-use super::attempt::via;
+use super::attempt::{Place, listener, via};
 use super::client::add_max_forwards;
-use super::{Named, Transactions};
+use super::{Due, Named, Running, Transactions};
 use crate::branch;
 use crate::error::{SendError, Unsendable};
 use crate::event::{Event, Target};
 use crate::slab::Key;
 use sip_message::headers::Via;
 use sip_message::{Request, Response, StatusCode};
-use sip_transport::resolve::{Resolution, Step};
+use sip_transport::resolve::{Progress, Resolution};
 use sip_transport::response::{NoWay, path_of, way};
-use sip_transport::{Outbox, Path, Query, Records, ResolveError, Token, Transmit};
+use sip_transport::{Answer, Outbox, Path, Query, Token, Transmit};
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A request that waits for DNS.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub(super) struct Pending {
     request: Request,
     resolution: Box<Resolution>,
     domain: Option<Arc<str>>,
+    /// The time for which the last answers are waited for.
+    pub(super) running: Running,
 }
 
 impl Transactions {
@@ -37,66 +41,81 @@ impl Transactions {
     ) -> Result<(), SendError> {
         add_max_forwards(&mut request);
         let domain = self.domain_of(&target);
-        let (mut places, waiting) = self.places(&request, target);
-        let Some(resolution) = waiting else {
-            self.send_to_first(request, places.make_contiguous(), domain, out);
+        let (places, waiting) = self.places(&request, target);
+        let Some(mut resolution) = waiting else {
+            self.send_to_first(request, places, domain, out);
             return Ok(());
         };
-        match resolution.step() {
-            Step::Done(_) | Step::Failed(_) => self.finish(Pending { request, resolution, domain }, out),
-            Step::Ask(question) => {
-                if self.pending.len() >= self.limits.stateless_pending {
-                    let reason = Unsendable::TooMany(self.limits.stateless_pending);
-                    return Err(SendError { request: Box::new(request), reason });
-                }
-                let key = self.pending.insert(Pending { request, resolution, domain });
-                out.query(Query { key: Named::Pending(key).query(), question });
-            }
+        if !matches!(resolution.progress(), Progress::Waiting(_)) {
+            self.send_to_first(request, places_of(resolution.progress()), domain, out);
+            return Ok(());
+        }
+        if self.pending.len() >= self.limits.stateless_pending {
+            let reason = Unsendable::TooMany(self.limits.stateless_pending);
+            return Err(SendError { request: Box::new(request), reason });
+        }
+        // There is no answer yet that could be waited for a limited time.
+        let questions = resolution.ask();
+        let key = self.pending.insert(Pending { request, resolution, domain, running: Running::default() });
+        for question in questions {
+            out.query(Query { key: Named::Pending(key).query(), question });
         }
         Ok(())
     }
 
     pub(super) fn pending_resolved(
         &mut self,
+        now: Instant,
         key: Key,
-        records: Result<Records, ResolveError>,
+        answer: Answer,
         out: &mut impl Outbox<Event>,
     ) {
-        let Some(pending) = self.pending.get_mut(key) else { return };
-        pending.resolution.answer(records);
-        if let Step::Ask(question) = pending.resolution.step() {
-            out.query(Query { key: Named::Pending(key).query(), question });
-        } else if let Some(pending) = self.pending.remove(key) {
-            self.finish(pending, out);
+        if let Some(pending) = self.pending.get_mut(key) {
+            pending.resolution.answer(&answer.question, answer.records);
+            self.go_on(now, key, out);
         }
     }
 
-    fn finish(&mut self, pending: Pending, out: &mut impl Outbox<Event>) {
-        let Pending { request, resolution, domain } = pending;
-        if let Step::Done(candidates) = resolution.step() {
-            let places: Vec<Path> =
-                candidates.into_iter().map(|place| Path::to(place.transport, place.remote)).collect();
-            self.send_to_first(request, &places, domain, out);
-        } else {
-            self.counters.failed = self.counters.failed.saturating_add(1);
+    pub(super) fn settle_pending(&mut self, now: Instant, key: Key, out: &mut impl Outbox<Event>) {
+        if let Some(pending) = self.pending.get_mut(key) {
+            pending.resolution.settle();
+            self.go_on(now, key, out);
+        }
+    }
+
+    /// Asks what is to be asked next, or sends.
+    fn go_on(&mut self, now: Instant, key: Key, out: &mut impl Outbox<Event>) {
+        let Some(pending) = self.pending.get_mut(key) else { return };
+        for question in pending.resolution.ask() {
+            out.query(Query { key: Named::Pending(key).query(), question });
+        }
+        let running = std::mem::take(&mut pending.running);
+        let progress = pending.resolution.progress();
+        self.stop(running);
+        match progress {
+            Progress::Waiting(None) => {}
+            Progress::Waiting(Some(patience)) => self.arm(now, Due::Settle(Named::Pending(key)), patience),
+            Progress::Done(_) | Progress::Failed(_) => {
+                if let Some(pending) = self.pending.remove(key) {
+                    let mut places = places_of(progress);
+                    self.dead.last(now, &mut places);
+                    self.send_to_first(pending.request, places, pending.domain, out);
+                }
+            }
         }
     }
 
     fn send_to_first(
         &mut self,
         mut request: Request,
-        places: &[Path],
+        places: VecDeque<Place>,
         domain: Option<Arc<str>>,
         out: &mut impl Outbox<Event>,
     ) {
         let nonce = self.rng.number();
-        let usable = places.iter().find_map(|path| {
-            let local = match path.flow {
-                Some(_) => self.locals.at(path),
-                None => self.locals.for_path(path.transport, path.remote),
-            };
-            local.map(|local| (*path, local))
-        });
+        let usable = places
+            .iter()
+            .find_map(|Place { path, .. }| listener(&self.locals, path).map(|local| (*path, local)));
         let Some((path, local)) = usable else {
             self.counters.failed = self.counters.failed.saturating_add(1);
             return;
@@ -161,5 +180,13 @@ impl Transactions {
             domain: None,
             token: Token::NONE,
         });
+    }
+}
+
+/// What was found; nothing if that failed.
+fn places_of(progress: Progress) -> VecDeque<Place> {
+    match progress {
+        Progress::Done(candidates) => candidates.into_iter().map(Place::from).collect(),
+        Progress::Waiting(_) | Progress::Failed(_) => VecDeque::new(),
     }
 }

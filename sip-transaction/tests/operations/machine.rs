@@ -31,8 +31,9 @@ struct Machine<'a> {
 
 /// Runs the operations, then lets everything end. Panics if the layer breaks a promise.
 pub fn run(octets: &[u8]) -> Counters {
-    let us: SocketAddr = "192.0.2.1:5060".parse().unwrap();
-    let locals = Locals::new([Transport::Udp, Transport::Tcp].map(|t| Local::new(t, us)).to_vec());
+    let us: [SocketAddr; 2] = ["192.0.2.1:5060", "[2001:db8::1]:5060"].map(|at| at.parse().unwrap());
+    let both = |at| [Transport::Udp, Transport::Tcp].map(|transport| Local::new(transport, at));
+    let locals: Locals = us.into_iter().flat_map(both).collect();
     let mut config = Config::new([1; 32], locals);
     config.refuse_merged = true;
     config.limits.server_transactions = 12;
@@ -87,11 +88,13 @@ impl Machine<'_> {
                 }
             }
             11 => {
+                let stands = self.octet() % 4 < 3;
                 if let Some(sent) = self.recent(&self.sent.clone()) {
-                    let event = FlowEvent::SendFailed {
-                        token: sent.token,
-                        path: sent.path,
-                        error: SendError::Refused,
+                    let (token, path) = (sent.token, Path { flow: Some(FlowId(2)), ..sent.path });
+                    let event = if stands && sent.payload.is_empty() {
+                        FlowEvent::Ready { token, path }
+                    } else {
+                        FlowEvent::SendFailed { token, path: sent.path, error: SendError::Refused }
                     };
                     self.layer.flow_event(self.now, event, &mut self.out);
                 }
@@ -173,10 +176,11 @@ impl Machine<'_> {
     }
 
     fn target(&mut self) -> Target {
-        match self.octet() % 4 {
+        match self.octet() % 6 {
             0 => Path::to(Transport::Tcp, "192.0.2.2:5060".parse().unwrap()).into(),
             1 => "sip:example.com".parse::<Uri>().unwrap().into(),
             2 => "sip:example.com:5070".parse::<Uri>().unwrap().into(),
+            3 | 4 => "sip:example.com:5060;transport=tcp".parse::<Uri>().unwrap().into(),
             _ => Path::to(Transport::Udp, "192.0.2.2:5060".parse().unwrap()).into(),
         }
     }
@@ -208,7 +212,10 @@ impl Machine<'_> {
     fn resolved(&mut self) {
         let kind = self.octet();
         let Some(query) = self.queries.pop() else { return };
-        let ip = |last: u8| std::net::IpAddr::from([192, 0, 2, last]);
+        let v6 = query.question.kind() == "AAAA";
+        let ip = |last: u8| -> std::net::IpAddr {
+            if v6 { format!("2001:db8::{last}").parse().unwrap() } else { [192, 0, 2, last].into() }
+        };
         let srv = Srv { priority: 1, weight: 1, port: 5060, target: "x.example.com".into() };
         let records = match kind % 4 {
             0 => Err(ResolveError::NotFound),
@@ -216,7 +223,11 @@ impl Machine<'_> {
             2 => Ok(Records::Addresses(vec![ip(2), ip(3), ip(4)])),
             _ => Ok(Records::Addresses(vec![ip(2)])),
         };
-        self.layer.resolved(self.now, Answer { key: query.key, records }, &mut self.out);
+        self.layer.resolved(
+            self.now,
+            Answer { key: query.key, question: query.question, records },
+            &mut self.out,
+        );
     }
 
     /// Something that was sent comes back with one octet changed.
@@ -262,7 +273,7 @@ impl Machine<'_> {
         let (clients, servers) = (self.layer.live_client(), self.layer.live_server());
         assert!((self.clients.len()..=self.clients.len() * 2).contains(&clients), "{clients} live clients");
         assert_eq!(servers, self.servers.len());
-        assert!(self.layer.armed_timers() <= (clients + servers) * 2);
+        assert!(self.layer.armed_timers() <= (clients + servers) * 2 + self.layer.live_stateless());
         assert_eq!(self.layer.poll_timeout().is_some(), self.layer.armed_timers() > 0);
         // The limits set above; BYE gets twice as far.
         assert!(servers <= 24 && self.clients.len() <= 24 && self.layer.live_stateless() <= 3);
@@ -276,7 +287,8 @@ impl Machine<'_> {
         }
         while !self.queries.is_empty() {
             let query = self.queries.remove(0);
-            let answer = Answer { key: query.key, records: Err(ResolveError::TimedOut) };
+            let answer =
+                Answer { key: query.key, question: query.question, records: Err(ResolveError::TimedOut) };
             self.layer.resolved(self.now, answer, &mut self.out);
             self.settle();
         }

@@ -37,7 +37,7 @@ fn the_operations_reach_what_they_are_for() {
         macro_rules! add { ($($field:ident)*) => { $(sum.$field += counters.$field;)* } }
         add!(requests acks absorbed cancels cancels_unmatched bad_requests refused merged responses);
         add!(responses_absorbed strays responses_dropped sent retransmitted failovers failed unacknowledged);
-        add!(unanswered);
+        add!(unanswered races passed_over);
     }
     let reached = [
         sum.requests,
@@ -58,6 +58,8 @@ fn the_operations_reach_what_they_are_for() {
         sum.failed,
         sum.unacknowledged,
         sum.unanswered,
+        sum.races,
+        sum.passed_over,
     ];
     assert!(reached.iter().all(|&count| count > 0), "{sum:?}");
 }

@@ -11,7 +11,7 @@ fn records(list: &[&str]) -> Records {
 fn resolved(party: &mut Party, request: Request, addresses: &[&str]) -> ClientTx {
     let tx = party.send(request, "sip:example.com:5060".parse::<Uri>().unwrap());
     let query = party.out.queries.pop_front().unwrap();
-    assert_eq!(query.question, Question::Addresses("example.com".into()));
+    assert_eq!(query.question, Question::A("example.com".into()));
     party.quiet();
     party.resolve(&query, records(addresses));
     tx
@@ -22,9 +22,14 @@ fn rfc_3263_4_2_srv_then_addresses_then_the_request() {
     let mut party = Party::new();
     party.send(outgoing(Method::Options), "sip:example.com".parse::<Uri>().unwrap());
     let query = party.out.queries.pop_front().unwrap();
-    assert_eq!(query.question, Question::Srv("_sip._udp.example.com".into()));
+    assert_eq!(query.question, Question::Naptr("example.com".into()));
+    party.unresolved(&query, ResolveError::NotFound);
+    let queries = std::mem::take(&mut party.out.queries);
     let srv = Srv { priority: 0, weight: 0, port: 5070, target: "one.example.com".into() };
-    party.resolve(&query, Records::Srv(vec![srv]));
+    assert_eq!(queries[0].question, Question::Srv("_sip._udp.example.com".into()));
+    assert_eq!(queries[1].question, Question::Srv("_sip._tcp.example.com".into()));
+    party.unresolved(&queries[1], ResolveError::NotFound);
+    party.resolve(&queries[0], Records::Srv(vec![srv]));
     let query = party.out.queries.pop_front().unwrap();
     party.resolve(&query, records(&["192.0.2.9"]));
     assert_eq!(party.sent().path.remote.to_string(), "192.0.2.9:5070");
@@ -116,8 +121,7 @@ fn a_name_that_does_not_exist_fails_the_request() {
     let mut party = Party::new();
     let tx = party.send(outgoing(Method::Options), "sip:example.com:5060".parse::<Uri>().unwrap());
     let query = party.out.queries.pop_front().unwrap();
-    let answer = Answer { key: query.key, records: Err(ResolveError::NotFound) };
-    party.layer.resolved(party.now, answer, &mut party.out);
+    party.unresolved(&query, ResolveError::NotFound);
     assert!(matches!(party.failed(tx), Failure::Resolve(_)));
     party.client_ends(tx);
     party.empty();

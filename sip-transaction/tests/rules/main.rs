@@ -13,15 +13,18 @@
 mod cancel;
 mod client;
 mod failover;
+mod forged;
+mod race;
 mod refused;
+mod sent_by;
 mod server;
 
 use sip_message::headers::{CSeq, CallId, From, To};
 use sip_message::{HeaderName, Limits, Method, Request, Response, StatusCode, Uri};
 use sip_transaction::{ClientTx, Config, Event, Failure, ServerTx, Target, Transactions};
 use sip_transport::{
-    Answer, FlowEvent, FlowId, Local, Locals, Outbox, Path, Query, Queues, Records, SendError, Transmit,
-    Transport, ingress,
+    Answer, FlowEvent, FlowId, Local, Locals, Outbox, Path, Query, Queues, Records, ResolveError, SendError,
+    Transmit, Transport, ingress,
 };
 use std::time::{Duration, Instant};
 
@@ -130,7 +133,16 @@ impl Party {
     }
 
     pub fn resolve(&mut self, query: &Query, records: Records) {
-        self.layer.resolved(self.now, Answer { key: query.key, records: Ok(records) }, &mut self.out);
+        self.answered(query, Ok(records));
+    }
+
+    pub fn unresolved(&mut self, query: &Query, error: ResolveError) {
+        self.answered(query, Err(error));
+    }
+
+    fn answered(&mut self, query: &Query, records: Result<Records, ResolveError>) {
+        let answer = Answer { key: query.key, question: query.question.clone(), records };
+        self.layer.resolved(self.now, answer, &mut self.out);
     }
 
     /// A new request came in.

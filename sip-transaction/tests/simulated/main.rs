@@ -1,4 +1,4 @@
-//! Transactions over a network that loses, doubles and reorders, in virtual time: ten thousand runs of INVITE and
+//! Transactions over a network that loses, doubles and reorders, in virtual time: twenty thousand runs of INVITE and
 //! other requests between two elements at 0 to 40 % loss. Every transaction ends, in the state and within the time
 //! that RFC 3261 §17 and RFC 6026 demand, both ends agree as far as they can, and nothing is left over.
 //!
@@ -13,27 +13,18 @@
 )]
 
 mod element;
+mod scenario;
 
 use element::{Element, Fact, Plan};
+use scenario::{CALLEE, CALLER, SIZE, TIMEOUT, add, check, conditions, play};
 use sip_message::Method;
-use sip_sim::{Conditions, NodeId, Sim, for_each_seed, replayed_seed};
+use sip_sim::{Conditions, DnsConditions, NodeId, Runs, Sim, for_each_seed, replayed_seed};
 use sip_transaction::Failure;
 use sip_transport::Transport;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-const SEEDS: u64 = 10_000;
-const CALLER: &str = "192.0.2.1:5060";
-const CALLEE: &str = "192.0.2.2:5060";
-
-/// 64·T1: Timers B, F, H, J, L and M.
-const TIMEOUT: Duration = Duration::from_secs(32);
-/// T4: Timers I and K.
-const T4: Duration = Duration::from_secs(5);
-/// Timer D over UDP.
-const D: Duration = Duration::from_secs(32);
-/// Longest way there or back: the network's delay, twice for what was duplicated late.
-const WAY: Duration = Duration::from_millis(250);
+const SEEDS: u64 = 20_000;
 
 /// How often each outcome was seen: a run in which nothing ever times out would prove nothing.
 #[derive(Default)]
@@ -49,21 +40,8 @@ struct Seen {
 #[test]
 fn every_transaction_ends_as_the_rfc_demands() {
     let seen = Seen::default();
-    for_each_seed(SEEDS, |seed| {
-        // 0, 5, ... 40 %.
-        let loss = f64::from(u8::try_from(seed % 9).unwrap()) * 0.05;
-        let mut sim = Sim::new(seed, Conditions::rough(loss));
-        sim.set_tracing(replayed_seed().is_some());
-        let (caller, callee) = (add(&mut sim, "caller", CALLER), add(&mut sim, "callee", CALLEE));
-        for number in 0..3 {
-            let plan = draw(&mut sim);
-            let start = Duration::from_millis(sim.random() % 500);
-            sim.after(start, move |sim| {
-                sim.with(caller, |caller, now| caller.start(now, number, plan, CALLEE.parse().unwrap()));
-            });
-        }
-        assert!(sim.run_until_idle(Duration::from_secs(600)), "still busy after ten minutes");
-        check(&mut sim, caller, callee, loss);
+    Runs::new(SEEDS).conditions(conditions).size(SIZE).each(|run| {
+        let (mut sim, caller, callee) = play(run);
         seen.caller(sim.node(caller));
         seen.callee(sim.node(callee));
     });
@@ -112,136 +90,6 @@ impl Seen {
 
 fn add_to(counter: &AtomicU64, count: usize) {
     counter.fetch_add(count as u64, Ordering::Relaxed);
-}
-
-fn add(sim: &mut Sim, name: &str, address: &str) -> NodeId<Element> {
-    let locals = Sim::locals(address.parse().unwrap(), &[Transport::Udp, Transport::Tcp]);
-    let seed = sim.core_seed();
-    sim.add(name, locals.clone(), Element::new(seed, locals))
-}
-
-fn draw(sim: &mut Sim) -> Plan {
-    let ms = |range: u64, sim: &mut Sim| Duration::from_millis(sim.random() % range);
-    let method = if sim.random().is_multiple_of(2) { Method::Invite } else { Method::Options };
-    let statuses: &[u16] = if method == Method::Invite { &[200, 200, 486, 603] } else { &[200, 404] };
-    let status = statuses[usize::try_from(sim.random() % statuses.len() as u64).unwrap()];
-    let transport = if sim.random().is_multiple_of(5) { Transport::Tcp } else { Transport::Udp };
-    let ring = (method == Method::Invite && sim.random().is_multiple_of(2)).then(|| ms(1_000, sim));
-    // One in eight is answered late: after the 100, or never before the client gives up.
-    let slow = sim.random().is_multiple_of(8);
-    let answer = ring.unwrap_or_default() + ms(if slow { 40_000 } else { 2_000 }, sim);
-    let cancel = (method == Method::Invite && sim.random().is_multiple_of(3)).then(|| ms(4_000, sim));
-    Plan { method, transport, ring, answer, status, cancel }
-}
-
-fn check(sim: &mut Sim, caller: NodeId<Element>, callee: NodeId<Element>, loss: f64) {
-    for id in [caller, callee] {
-        let layer = &sim.node(id).layer;
-        let left = (layer.live_client(), layer.live_server(), layer.live_stateless(), layer.armed_timers());
-        assert_eq!(left, (0, 0, 0, 0), "left over: client, server, stateless, timers");
-    }
-    let heard = sim.node(callee).servers.clone();
-    let asked = sim.node(caller).clients.clone();
-    for server in &heard {
-        let same = heard.iter().filter(|other| other.call == server.call).count();
-        assert_eq!(same, 1, "{}: a retransmission was taken for a new request", server.call);
-        check_server(server);
-    }
-    for client in &asked {
-        let server = heard.iter().find(|server| server.call == client.call);
-        check_client(client, server, loss);
-    }
-}
-
-/// A client transaction: one outcome, at the right time, and an end at the right time after it.
-fn check_client(client: &element::Client, server: Option<&element::Server>, loss: f64) {
-    let Plan { method, transport, .. } = &client.plan;
-    let (invite, reliable) = (*method == Method::Invite, *transport == Transport::Tcp);
-    let what = format!("{method} {} over {transport}: {:?}", client.call, client.facts);
-    let ended: Vec<_> = client.facts.iter().filter(|(_, fact)| *fact == Fact::Terminated).collect();
-    assert_eq!(ended.len(), 1, "ends once: {what}");
-    assert_eq!(client.facts.last().unwrap().1, Fact::Terminated, "and then nothing: {what}");
-    let ended = ended[0].0;
-    let provisional =
-        client.facts.iter().find(|(_, fact)| matches!(fact, Fact::Status(100..200))).map(|(at, _)| *at);
-    let outcomes: Vec<_> = client
-        .facts
-        .iter()
-        .filter(|(_, fact)| matches!(fact, Fact::Status(200..) | Fact::Failed(_)))
-        .collect();
-    let (at, outcome) = outcomes.first().unwrap_or_else(|| panic!("no outcome: {what}"));
-    match outcome {
-        Fact::Status(status) => {
-            let linger = match (invite, status / 100, reliable) {
-                (true, 2, _) => TIMEOUT,        // Timer M, RFC 6026 §7.2
-                (_, _, true) => Duration::ZERO, // Timers D and K are zero
-                (true, _, false) => D,
-                (false, _, false) => T4, // Timer K
-            };
-            assert_eq!(ended - *at, linger, "linger: {what}");
-            // Only the 2xx to INVITE comes more than once.
-            assert!(outcomes.len() == 1 || (invite && status / 100 == 2), "one final response: {what}");
-            assert!(outcomes.iter().all(|(_, fact)| fact == outcome), "one answer: {what}");
-            let server = server.unwrap_or_else(|| panic!("an answer that nobody gave: {what}"));
-            assert_eq!(server.answered.map(|(_, status)| status), Some(*status), "the answer given: {what}");
-            if !invite {
-                assert!(*at - client.sent <= TIMEOUT, "Timer F: {what}");
-            }
-            // §13.2.2.4: each 2xx is acknowledged, by the user.
-            if invite && status / 100 == 2 {
-                assert_eq!(client.acks, outcomes.len(), "an ACK for each 2xx: {what}");
-            }
-        }
-        Fact::Failed(failure) => {
-            assert_eq!(*failure, Failure::Timeout, "{what}");
-            assert_eq!(ended, *at, "over when failed: {what}");
-            let from = match (invite, provisional, client.cancelled) {
-                // Timer B or F from the first request.
-                (true, None, _) | (false, _, _) => client.sent,
-                // §9.1: 64*T1 from the CANCEL, which waits for the first provisional response.
-                (true, Some(provisional), Some(cancelled)) => provisional.max(cancelled),
-                (true, Some(_), None) => panic!("a ringing INVITE does not time out: {what}"),
-            };
-            assert_eq!(*at - from, TIMEOUT, "64*T1: {what}");
-            if loss == 0.0 {
-                // Nothing gets lost: only who answered too late is not heard.
-                assert!(!invite && client.plan.answer + WAY > TIMEOUT, "lost without loss: {what}");
-            }
-        }
-        _ => unreachable!(),
-    }
-}
-
-fn check_server(server: &element::Server) {
-    let (invite, reliable) = (server.method == Method::Invite, server.transport == Transport::Tcp);
-    let what = format!("{} {} over {}: {server:?}", server.method, server.call, server.transport);
-    assert_eq!(server.ended.len(), 1, "ends once: {what}");
-    let ended = server.ended[0];
-    match server.answered {
-        None => {
-            // RFC 4320 §4.2: nobody waits any more.
-            assert!(!invite, "an INVITE gets its answer: {what}");
-            assert_eq!(ended - server.received, TIMEOUT, "{what}");
-        }
-        Some((at, 200..300)) if invite => {
-            assert_eq!(ended - at, TIMEOUT, "Timer L, RFC 6026 §7.1: {what}");
-            assert!(server.unacknowledged.is_none(), "{what}");
-        }
-        Some((at, _)) if invite => match server.unacknowledged {
-            Some(timer_h) => {
-                assert_eq!((timer_h - at, ended), (TIMEOUT, timer_h), "Timer H: {what}");
-                assert!(!reliable, "an ACK lost over TCP: {what}");
-            }
-            // A loss on a connection costs time only: the ACK is sure to come.
-            None if reliable => assert!(ended - at < TIMEOUT, "ends with the ACK: {what}"),
-            None => assert!(ended - at >= T4 && ended - at <= TIMEOUT + T4, "Timer I after the ACK: {what}"),
-        },
-        Some((at, _)) => {
-            assert_eq!(ended - at, if reliable { Duration::ZERO } else { TIMEOUT }, "Timer J: {what}");
-        }
-    }
-    // An ACK goes up only for a 2xx.
-    assert!(server.acks == 0 || matches!(server.answered, Some((_, 200..300))), "{what}");
 }
 
 #[test]
@@ -303,4 +151,88 @@ fn a_dead_server_is_replaced_by_the_next_of_its_domain() {
         assert!(client.facts[0].0 - client.sent <= TIMEOUT * 2);
         assert_eq!(sim.node(caller).layer.armed_timers() + sim.node(callee).layer.armed_timers(), 0);
     });
+}
+
+const CALLER6: &str = "[2001:db8::1]:5060";
+const CALLEE6: &str = "[2001:db8::2]:5060";
+
+/// An element with addresses of both families.
+fn add_dual(sim: &mut Sim, name: &str, v4: &str, v6: &str) -> NodeId<Element> {
+    let transports = [Transport::Udp, Transport::Tcp];
+    let listeners = [v4, v6]
+        .into_iter()
+        .flat_map(|at| transports.map(|transport| sip_transport::Local::new(transport, at.parse().unwrap())));
+    let locals: sip_transport::Locals = listeners.collect();
+    let seed = sim.core_seed();
+    sim.add(name, locals.clone(), Element::new(seed, locals))
+}
+
+/// A network with two dual-stack elements and the names of the second.
+fn dual(seed: u64, conditions: Conditions) -> (Sim, NodeId<Element>, NodeId<Element>) {
+    let mut sim = Sim::new(seed, conditions);
+    let caller = add_dual(&mut sim, "caller", CALLER, CALLER6);
+    let callee = add_dual(&mut sim, "callee", CALLEE, CALLEE6);
+    sim.zone()
+        .naptr("example.com", 10, 10, "SIP+D2T", "_sip._tcp.example.com")
+        .naptr("example.com", 20, 10, "SIP+D2U", "_sip._udp.example.com")
+        .srv("_sip._tcp.example.com", 1, 0, 5060, "one.example.com")
+        .srv("_sip._udp.example.com", 1, 0, 5060, "one.example.com")
+        .address("one.example.com", "192.0.2.2".parse().unwrap())
+        .address("one.example.com", "2001:db8::2".parse().unwrap());
+    (sim, caller, callee)
+}
+
+/// RFC 8305: what a black-holed IPv6 address costs is the delay of one attempt, for the first request; the next goes
+/// over the connection that is there.
+#[test]
+fn rfc_8305_a_black_holed_ipv6_address_costs_less_than_300_ms_and_the_second_request_nothing() {
+    let (mut sim, caller, _) = dual(1, Conditions::PERFECT);
+    sim.black_hole("2001:db8::2".parse().unwrap());
+    for expected in
+        [Duration::from_millis(250)..Duration::from_millis(300), Duration::ZERO..Duration::from_millis(30)]
+    {
+        sim.with(caller, |caller, now| caller.options(now, "sip:example.com"));
+        sim.run_for(Duration::from_secs(60));
+        let client = sim.node(caller).clients.pop().unwrap();
+        let (at, fact) = &client.facts[0];
+        assert_eq!(*fact, Fact::Status(404));
+        // The element takes 10 ms to answer, each way 1 ms, DNS 3 ms.
+        assert!(expected.contains(&(*at - client.sent)), "{:?}", *at - client.sent);
+    }
+    assert!(sim.run_until_idle(Duration::from_secs(60)));
+}
+
+/// Name servers that are late, silent, failing or answer something else: each request ends, with an answer or a reason,
+/// and nothing is left.
+#[test]
+fn whatever_the_name_servers_do_every_request_comes_to_an_end() {
+    let answered = AtomicU64::new(0);
+    for_each_seed(1_000, |seed| {
+        let (mut sim, caller, callee) = dual(seed, Conditions::rough(0.05));
+        let share = |sim: &mut Sim| (sim.random() % 50) as f64 / 100.0;
+        let (loss, fail, wrong) = (share(&mut sim), share(&mut sim), share(&mut sim));
+        let delay = (Duration::from_millis(1), Duration::from_millis(sim.random() % 2_000 + 1));
+        sim.set_dns(DnsConditions { delay, loss, fail, wrong });
+        for _ in 0..3 {
+            sim.with(caller, |caller, now| caller.options(now, "sip:example.com"));
+            sim.run_for(Duration::from_secs(1));
+        }
+        assert!(sim.run_until_idle(Duration::from_secs(600)), "still busy after ten minutes");
+        for id in [caller, callee] {
+            let layer = &sim.node(id).layer;
+            let left =
+                (layer.live_client(), layer.live_server(), layer.live_stateless(), layer.armed_timers());
+            assert_eq!(left, (0, 0, 0, 0));
+        }
+        for client in &sim.node(caller).clients {
+            let outcomes = client.facts.iter().filter(|(_, fact)| *fact != Fact::Terminated).count();
+            assert_eq!((outcomes, client.facts.len()), (1, 2), "{:?}", client.facts);
+            add_to(&answered, usize::from(client.facts[0].1 == Fact::Status(404)));
+        }
+    });
+    let answered = answered.into_inner();
+    assert!(
+        replayed_seed().is_some() || (500..2_900).contains(&answered),
+        "{answered} of 3000 were answered"
+    );
 }

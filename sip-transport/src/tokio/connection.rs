@@ -94,8 +94,10 @@ async fn opened<C: Core + Send + 'static>(
         connection.socket = Some(socket.clone());
         connection.proof = proof;
         connection.last_activity = now;
+        let awaited_by = std::mem::take(&mut connection.awaited_by);
         add(&mut state.wire.counters.opened);
         state.events.push_back(FlowEvent::Opened { path });
+        state.events.extend(awaited_by.into_iter().map(|token| FlowEvent::Ready { token, path }));
         Some(())
     })?;
     let inbound = Some(Box::new(inbound));

@@ -17,6 +17,7 @@ use crate::core::{Answer, Core, Query, ResolveError};
 use crate::limits::{Counters, Limits};
 use crate::locals::Locals;
 use crate::path::{CloseReason, FlowEvent, FlowId, Path, SendError, Token, Transmit, Transport};
+use crate::tokio::batch::{BATCH, Sender};
 use crate::tokio::dns::{Resolve, default_resolver};
 use crate::tokio::establish::Security;
 use crate::tokio::listen::Sockets;
@@ -74,11 +75,11 @@ impl Driver {
         for (socket, bound) in udp {
             let flow = FlowId(next_flow);
             next_flow = next_flow.wrapping_add(1);
-            listeners.push(Udp { bound, flow, waiting: AtomicBool::new(false), wake: Notify::new() });
+            listeners.push(Udp { bound, flow, full: AtomicBool::new(false), wake: Notify::new() });
             datagrams.push(Arc::new(socket));
         }
         let wire = Wire {
-            udp: datagrams.iter().map(|socket| (Some(socket.clone()), VecDeque::new())).collect(),
+            udp: datagrams.iter().map(Outgoing::new).collect(),
             table: Table::default(),
             tap: options.tap,
             counters: Counters::default(),
@@ -131,8 +132,10 @@ impl<C: Core + Send + 'static> Handle<C> {
     /// Locks the core, runs `f`, and sends what the core then wants to send.
     ///
     /// `f` must not wait for anything: while it runs no message is handled. Calling `with` within `f` deadlocks.
+    ///
+    /// Datagrams are left to the task of their socket, which sends in one go what several calls in a row have left.
     pub fn with<R>(&self, f: impl FnOnce(&mut C, Instant) -> R) -> R {
-        self.shared.enter(|state, now| f(&mut state.core, now))
+        self.shared.enter_for(Datagrams::Left, |state, now| f(&mut state.core, now))
     }
 
     /// The listeners with their real ports.
@@ -182,12 +185,22 @@ pub(super) struct Life {
     tasks: usize,
 }
 
+/// What becomes of the datagrams that a core gives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Datagrams {
+    /// They are sent before the lock is let go.
+    Sent,
+    /// Unless they are many, they are left to the task of the socket: more may follow in a moment.
+    Left,
+}
+
 /// One UDP socket.
 pub(super) struct Udp {
     pub(super) bound: SocketAddr,
     pub(super) flow: FlowId,
     /// Whether datagrams wait for room in the kernel's buffer.
-    pub(super) waiting: AtomicBool,
+    pub(super) full: AtomicBool,
+    /// Wakes the task of the socket: datagrams wait to be sent.
     pub(super) wake: Notify,
 }
 
@@ -219,14 +232,28 @@ pub(super) struct State<C> {
 
 /// Everything on the way out.
 pub(super) struct Wire {
-    /// The UDP sockets, until the driver is closed, and what waits for room in the kernel's buffer of each.
-    pub(super) udp: Vec<(Option<Arc<UdpSocket>>, VecDeque<Transmit>)>,
+    udp: Vec<Outgoing>,
     pub(super) table: Table,
     tap: Option<Box<dyn Tap>>,
     pub(super) counters: Counters,
     next_flow: u64,
     queries: usize,
     pub(super) closed: bool,
+}
+
+/// The way out of a UDP socket.
+struct Outgoing {
+    /// `None` when the driver is closed.
+    socket: Option<Arc<UdpSocket>>,
+    /// What waits to be sent.
+    queue: VecDeque<Transmit>,
+    sender: Sender,
+}
+
+impl Outgoing {
+    fn new(socket: &Arc<UdpSocket>) -> Outgoing {
+        Outgoing { socket: Some(socket.clone()), queue: VecDeque::new(), sender: Sender::new() }
+    }
 }
 
 impl Wire {
@@ -269,11 +296,19 @@ impl<C: Core + Send + 'static> Shared<C> {
 
     /// Locks the core for `f`, then sends what it produced. All input goes through here.
     pub(super) fn enter<R>(self: &Arc<Self>, f: impl FnOnce(&mut State<C>, Instant) -> R) -> R {
+        self.enter_for(Datagrams::Sent, f)
+    }
+
+    fn enter_for<R>(
+        self: &Arc<Self>,
+        datagrams: Datagrams,
+        f: impl FnOnce(&mut State<C>, Instant) -> R,
+    ) -> R {
         let mut state = self.lock();
         // Read under the lock: time never goes backwards from one call of the core to the next.
         let now = ::tokio::time::Instant::now().into_std();
         let result = f(&mut state, now);
-        self.flush(&mut state, now);
+        self.flush(&mut state, now, datagrams);
         result
     }
 
@@ -306,7 +341,7 @@ impl<C: Core + Send + 'static> Shared<C> {
         self.life.subscribe()
     }
 
-    fn flush(self: &Arc<Self>, state: &mut State<C>, now: Instant) {
+    fn flush(self: &Arc<Self>, state: &mut State<C>, now: Instant, datagrams: Datagrams) {
         let mut told = 0_usize;
         loop {
             while let Some(transmit) = state.core.poll_transmit() {
@@ -315,6 +350,7 @@ impl<C: Core + Send + 'static> Shared<C> {
             while let Some(query) = state.core.poll_query() {
                 self.ask(state, query);
             }
+            self.send_datagrams(state, datagrams);
             if told >= EVENTS_PER_FLUSH {
                 if !(state.events.is_empty() && state.answers.is_empty()) {
                     self.timer.notify_one();
@@ -346,20 +382,21 @@ impl<C: Core + Send + 'static> Shared<C> {
         let Query { key, question } = query;
         if state.wire.queries >= self.limits.queries {
             add(&mut state.wire.counters.queries_refused);
-            return state.answers.push_back(Answer { key, records: Err(ResolveError::TooMany) });
+            return state.answers.push_back(Answer { key, question, records: Err(ResolveError::TooMany) });
         }
         state.wire.queries = state.wire.queries.saturating_add(1);
         let shared = self.clone();
         let mut life = self.life();
         self.spawn(async move {
-            let asked = ::tokio::time::timeout(shared.limits.query, shared.resolver.resolve(question));
+            let asked =
+                ::tokio::time::timeout(shared.limits.query, shared.resolver.resolve(question.clone()));
             let records = ::tokio::select! {
                 records = asked => records.unwrap_or(Err(ResolveError::TimedOut)),
                 () = Self::closing(&mut life) => return,
             };
             shared.enter(|state, now| {
                 state.wire.queries = state.wire.queries.saturating_sub(1);
-                state.core.resolved(now, Answer { key, records });
+                state.core.resolved(now, Answer { key, question, records });
             });
         });
     }
@@ -374,59 +411,88 @@ impl<C: Core + Send + 'static> Shared<C> {
         }
     }
 
+    /// Sends what the core gave for the UDP sockets, or leaves it to their tasks.
+    fn send_datagrams(&self, state: &mut State<C>, datagrams: Datagrams) {
+        for (index, udp) in self.udp.iter().enumerate() {
+            let waiting = state.wire.udp.get(index).map_or(0, |outgoing| outgoing.queue.len());
+            if waiting == 0 || udp.full.load(Ordering::Relaxed) {
+                continue;
+            }
+            match datagrams {
+                Datagrams::Left if waiting < BATCH => udp.wake.notify_one(),
+                _ => self.send_queue(state, index),
+            }
+        }
+    }
+
+    /// Puts a datagram behind those that wait; whoever holds the lock sends them in batches before it lets go, or leaves
+    /// them to the task of the socket.
     fn send_datagram(&self, state: &mut State<C>, mut transmit: Transmit) {
         let Some((index, udp)) = self.udp_for(&transmit.path) else {
             return fail(state, transmit, SendError::NoLocal);
         };
         transmit.path.local = udp.bound;
         transmit.path.flow = Some(udp.flow);
-        let at = state.wire.tap_time();
-        let Some((Some(socket), queue)) = state.wire.udp.get_mut(index) else { return };
-        // What waits goes first.
-        if queue.is_empty() {
-            match socket.try_send_to(&transmit.payload, transmit.path.remote) {
-                Ok(_) => return sent(&mut state.wire, at, &transmit.path, &transmit.payload),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(error) => return fail(state, transmit, SendError::from(&error)),
-            }
+        let Some(outgoing) = state.wire.udp.get_mut(index) else { return };
+        if outgoing.queue.len() >= self.limits.datagram_queue {
+            // A burst of our own, before the kernel was asked at all.
+            self.send_queue(state, index);
         }
-        if queue.len() >= self.limits.datagram_queue {
+        let Some(outgoing) = state.wire.udp.get_mut(index) else { return };
+        if outgoing.queue.len() >= self.limits.datagram_queue {
             add(&mut state.wire.counters.datagrams_dropped);
             return fail(state, transmit, SendError::QueueFull);
         }
-        queue.push_back(transmit);
-        udp.waiting.store(true, Ordering::Relaxed);
-        udp.wake.notify_one();
+        outgoing.queue.push_back(transmit);
     }
 
-    /// Sends what waited for room in the kernel's buffer.
+    /// Sends what waits for a socket.
     pub(super) fn send_waiting(self: &Arc<Self>, index: usize) {
-        self.enter(|state, _| {
-            loop {
-                let at = state.wire.tap_time();
-                let Some((Some(socket), queue)) = state.wire.udp.get_mut(index) else { return };
-                let Some(transmit) = queue.front() else { break };
-                let result = socket.try_send_to(&transmit.payload, transmit.path.remote);
-                if matches!(&result, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock) {
+        self.enter(|state, _| self.send_queue(state, index));
+    }
+
+    /// Sends the datagrams that wait, as far as the kernel takes them.
+    fn send_queue(&self, state: &mut State<C>, index: usize) {
+        let Some(udp) = self.udp.get(index) else { return };
+        loop {
+            let at = state.wire.tap_time();
+            let Some(Outgoing { socket: Some(socket), queue, sender }) = state.wire.udp.get_mut(index) else {
+                return;
+            };
+            if queue.is_empty() {
+                udp.full.store(false, Ordering::Relaxed);
+                return;
+            }
+            let datagrams = queue.iter().map(|transmit| (&transmit.payload, transmit.path.remote));
+            let result = sender.send(socket, datagrams);
+            let done = match &result {
+                Ok(count) => *count,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    udp.full.store(true, Ordering::Relaxed);
+                    udp.wake.notify_one(); // its task waits for room from now on
                     return;
                 }
-                let Some(transmit) = queue.pop_front() else { break };
-                match result {
+                Err(_) => 1,
+            };
+            for _ in 0..done {
+                let Some(transmit) =
+                    state.wire.udp.get_mut(index).and_then(|outgoing| outgoing.queue.pop_front())
+                else {
+                    return;
+                };
+                match &result {
                     Ok(_) => sent(&mut state.wire, at, &transmit.path, &transmit.payload),
-                    Err(error) => fail(state, transmit, SendError::from(&error)),
+                    Err(error) => fail(state, transmit, SendError::from(error)),
                 }
             }
-            if let Some(udp) = self.udp.get(index) {
-                udp.waiting.store(false, Ordering::Relaxed);
-            }
-        });
+        }
     }
 
     /// Lets go of a UDP socket: its port is free when its task ends.
     pub(super) fn drop_socket(&self, index: usize) {
-        if let Some((socket, queue)) = self.lock().wire.udp.get_mut(index) {
-            *socket = None;
-            queue.clear();
+        if let Some(outgoing) = self.lock().wire.udp.get_mut(index) {
+            outgoing.socket = None;
+            outgoing.queue.clear();
         }
     }
 
@@ -481,6 +547,17 @@ impl<C: Core + Send + 'static> Shared<C> {
         let at = state.wire.tap_time();
         let Some(connection) = state.wire.table.get_mut(flow) else { return };
         let path = connection.path;
+        if payload.is_empty() {
+            // Nothing to send: somebody wants to know when it stands (RFC 8305 §5).
+            let event = match &connection.socket {
+                Some(_) => FlowEvent::Ready { token, path },
+                None if connection.awaited_by.len() < self.limits.send_queue => {
+                    return connection.awaited_by.push(token);
+                }
+                None => FlowEvent::SendFailed { token, path, error: SendError::QueueFull },
+            };
+            return state.events.push_back(event);
+        }
         let framed = connection.outbound.message(payload.clone());
         if !connection.send(framed, token, &self.limits, now) {
             let is_open = connection.socket.is_some();
@@ -514,8 +591,9 @@ pub(super) fn close<C>(state: &mut State<C>, flow: FlowId, reason: CloseReason) 
         CloseReason::Error(error) => error,
         _ => SendError::Closed,
     };
-    for waiting in connection.queue {
-        state.events.push_back(FlowEvent::SendFailed { token: waiting.token, path, error });
+    let waiting = connection.queue.into_iter().map(|waiting| waiting.token);
+    for token in waiting.chain(connection.awaited_by) {
+        state.events.push_back(FlowEvent::SendFailed { token, path, error });
     }
     if connection.socket.is_some() {
         tracing::debug!(%path, %reason, "connection closed");

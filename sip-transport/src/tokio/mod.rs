@@ -11,6 +11,7 @@
 //! sockets only. Transactions over UDP notice by their timers.
 
 mod accept;
+mod batch;
 mod connection;
 mod datagram;
 mod dns;
@@ -18,7 +19,10 @@ mod driver;
 mod establish;
 mod framing;
 mod hep;
+#[cfg(feature = "dns")]
+mod hickory;
 mod listen;
+mod locate;
 mod proxied;
 mod socket;
 mod table;
@@ -26,10 +30,11 @@ mod tap;
 #[cfg(feature = "tls")]
 pub mod tls;
 
-#[cfg(feature = "dns")]
-pub use dns::{DnsResolver, NoNameServers};
 pub use dns::{Resolve, Resolving, SystemResolver, default_resolver};
 pub use driver::{Driver, Handle, Options};
 pub use hep::HepTap;
+#[cfg(feature = "dns")]
+pub use hickory::{DnsResolver, NoNameServers};
 pub use listen::{BindError, Listen, ListenError, Sockets};
+pub use locate::locate;
 pub use tap::Tap;

@@ -81,6 +81,8 @@ pub(super) struct Connection {
     /// Wakes the task of the connection: something waits to be written, or the connection left the table.
     pub(super) wake: Arc<Notify>,
     pub(super) last_activity: Instant,
+    /// Who wants to know when it stands.
+    pub(super) awaited_by: Vec<Token>,
     pub(super) accepted: bool,
     aliases: Vec<SocketAddr>,
 }
@@ -249,6 +251,7 @@ impl Table {
             queued_bytes: 0,
             wake: wake.clone(),
             last_activity: now,
+            awaited_by: Vec::new(),
             accepted,
             aliases: Vec::new(),
         };

@@ -50,7 +50,7 @@ pub(crate) fn draw(columns: &[&str], arrows: &[Arrow]) -> String {
         .filter(|arrow| arrow.from != arrow.to && arrow.from.max(arrow.to) < columns.len())
         .collect();
     arrows.sort_by_key(|arrow| arrow.at);
-    let width = width_for(&arrows);
+    let width = width_for(columns, &arrows);
 
     let mut text = format!("{:>TIME_WIDTH$}  ", "time");
     let mut heading = String::new();
@@ -84,11 +84,19 @@ pub(crate) fn draw(columns: &[&str], arrows: &[Arrow]) -> String {
     text
 }
 
-/// The distance between columns in which every label finds room.
-fn width_for(arrows: &[&Arrow]) -> usize {
+/// The distance between columns in which every label and every name finds room.
+fn width_for(columns: &[&str], arrows: &[&Arrow]) -> usize {
+    let length = |name: &str| name.chars().count();
+    let names = columns.windows(2).enumerate().map(|(index, pair)| match pair {
+        // The first name starts at the margin, the others are centred.
+        [left, right] if index == 0 => length(left) + length(right).div_ceil(2),
+        [left, right] => (length(left) + length(right)).div_ceil(2) + 2,
+        _ => 0,
+    });
     arrows
         .iter()
         .map(|arrow| (arrow.label.chars().count() + AROUND_LABEL).div_ceil(arrow.from.abs_diff(arrow.to)))
+        .chain(names)
         .fold(LEAST_WIDTH, usize::max)
 }
 
@@ -160,6 +168,14 @@ mod tests {
         assert!(text.contains(long));
         let rows: Vec<usize> = text.lines().skip(1).map(|line| line.chars().count()).collect();
         assert_eq!(rows[0], rows[1]);
+    }
+
+    #[test]
+    fn long_names_keep_apart() {
+        let names = ["192.0.2.100:50600", "198.51.100.200:5060", "[2001:db8::1234]:5060"];
+        let text = draw(&names, &[arrow(0, 0, 1, "BYE 1")]);
+        let heading: Vec<&str> = text.lines().next().unwrap().split_whitespace().collect();
+        assert_eq!(heading[1..], names);
     }
 
     #[test]

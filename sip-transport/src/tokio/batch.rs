@@ -1,0 +1,234 @@
+//! Datagrams by the dozen: one system call reads or sends up to [`BATCH`] of them where the kernel has `recvmmsg` and
+//! `sendmmsg` (Linux), one each elsewhere.
+
+use std::io;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+/// Datagrams in one go: enough to spread the cost of a system call, of the lock and of a wake-up, few enough that nobody
+/// waits long for them.
+pub(super) const BATCH: usize = 32;
+
+/// No datagram is larger.
+#[cfg(not(target_os = "linux"))]
+const DATAGRAM: usize = 65_536;
+
+#[cfg(target_os = "linux")]
+pub(super) use linux::{Receiver, Sender};
+#[cfg(not(target_os = "linux"))]
+pub(super) use portable::{Receiver, Sender};
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::cell::RefCell;
+    use std::io::{IoSlice, IoSliceMut};
+    use std::os::fd::AsRawFd;
+
+    use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrLike, SockaddrStorage, recvmmsg, sendmmsg};
+    use tokio::io::Interest;
+    use tokio::net::UdpSocket;
+
+    use super::{BATCH, Bytes, SocketAddr, io};
+
+    /// Room for each datagram. The kernel says when one was longer, which none of SIP's may be.
+    const DATAGRAM: usize = 65_536;
+
+    type Headers = RefCell<MultiHeaders<SockaddrStorage>>;
+
+    thread_local! {
+        // What the system calls fill in. It holds pointers, so each thread has its own; the calls do not nest. For reading
+        // one of each family: the kernel leaves the length of an address there, and takes it for the room of the next.
+        static READ_4: Headers = RefCell::new(MultiHeaders::preallocate(BATCH, None));
+        static READ_6: Headers = RefCell::new(MultiHeaders::preallocate(BATCH, None));
+        static WRITTEN: Headers = RefCell::new(MultiHeaders::preallocate(BATCH, None));
+    }
+
+    /// Reads datagrams of one socket.
+    pub(in super::super) struct Receiver {
+        ipv4: bool,
+        /// The kernel touches only what a datagram fills, so that pages nobody needs cost no memory.
+        buffer: Vec<u8>,
+    }
+
+    impl Receiver {
+        /// For a socket of one family.
+        pub(in super::super) fn new(ipv4: bool) -> Receiver {
+            Receiver { ipv4, buffer: vec![0; BATCH * DATAGRAM] }
+        }
+
+        /// Appends what is there, up to a batch, each datagram in memory of its own: one that is kept for long keeps no
+        /// more than itself. [`io::ErrorKind::WouldBlock`] if nothing is.
+        pub(in super::super) fn receive(
+            &mut self,
+            socket: &UdpSocket,
+            batch: &mut Vec<(SocketAddr, Bytes)>,
+        ) -> io::Result<()> {
+            let read = |headers: &mut MultiHeaders<SockaddrStorage>| {
+                let mut pieces = self.buffer.chunks_exact_mut(DATAGRAM);
+                let mut slices: [[IoSliceMut<'_>; 1]; BATCH] =
+                    std::array::from_fn(|_| [IoSliceMut::new(pieces.next().unwrap_or_default())]);
+                let flags = MsgFlags::MSG_DONTWAIT;
+                let results = recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), flags, None)?;
+                for message in results {
+                    let Some(source) = message.address.as_ref().and_then(address) else { continue };
+                    // One datagram is one piece; a truncated one is no message.
+                    let octets = message.iovs().next().unwrap_or_default();
+                    if !message.flags.contains(MsgFlags::MSG_TRUNC) {
+                        batch.push((source, Bytes::copy_from_slice(octets)));
+                    }
+                }
+                Ok(())
+            };
+            let headers = if self.ipv4 { &READ_4 } else { &READ_6 };
+            socket.try_io(Interest::READABLE, || headers.with_borrow_mut(read))
+        }
+    }
+
+    /// Sends datagrams over one socket.
+    pub(in super::super) struct Sender {
+        addresses: Vec<Option<SockaddrStorage>>,
+    }
+
+    impl Sender {
+        pub(in super::super) fn new() -> Sender {
+            Sender { addresses: Vec::with_capacity(BATCH) }
+        }
+
+        /// Sends the first of these, up to a batch, and tells how many; the error is that of the very first.
+        pub(in super::super) fn send<'a>(
+            &mut self,
+            socket: &UdpSocket,
+            datagrams: impl Iterator<Item = (&'a Bytes, SocketAddr)>,
+        ) -> io::Result<usize> {
+            self.addresses.clear();
+            let mut slices: [[IoSlice<'_>; 1]; BATCH] = [[IoSlice::new(&[])]; BATCH];
+            for (slice, (octets, to)) in slices.iter_mut().zip(datagrams) {
+                *slice = [IoSlice::new(octets)];
+                self.addresses.push(Some(to.into()));
+            }
+            let write = |headers: &mut MultiHeaders<SockaddrStorage>| {
+                let used = slices.get(..self.addresses.len()).unwrap_or_default();
+                let flags = MsgFlags::MSG_DONTWAIT;
+                let sent = sendmmsg(socket.as_raw_fd(), headers, used.iter(), &self.addresses, [], flags)?;
+                Ok(sent.count())
+            };
+            socket.try_io(Interest::WRITABLE, || WRITTEN.with_borrow_mut(write))
+        }
+    }
+
+    fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
+        let four = storage.as_sockaddr_in().map(|&four| SocketAddr::V4(four.into()));
+        four.or_else(|| storage.as_sockaddr_in6().map(|&six| SocketAddr::V6(six.into())))
+            .filter(|_| storage.len() > 0)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod portable {
+    use tokio::net::UdpSocket;
+
+    use super::{BATCH, Bytes, DATAGRAM, SocketAddr, io};
+
+    /// Reads datagrams of one socket.
+    pub(in super::super) struct Receiver {
+        buffer: Vec<u8>,
+    }
+
+    impl Receiver {
+        /// For a socket of any family.
+        pub(in super::super) fn new(_ipv4: bool) -> Receiver {
+            Receiver { buffer: vec![0; DATAGRAM] }
+        }
+
+        /// Appends what is there, up to a batch, each datagram in memory of its own.
+        pub(in super::super) fn receive(
+            &mut self,
+            socket: &UdpSocket,
+            batch: &mut Vec<(SocketAddr, Bytes)>,
+        ) -> io::Result<()> {
+            while batch.len() < BATCH {
+                match socket.try_recv_from(&mut self.buffer) {
+                    Ok((length, source)) => {
+                        let octets = self.buffer.get(..length).unwrap_or_default();
+                        batch.push((source, Bytes::copy_from_slice(octets)));
+                    }
+                    Err(_) if !batch.is_empty() => return Ok(()),
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        }
+    }
+
+    /// Sends datagrams over one socket.
+    pub(in super::super) struct Sender;
+
+    impl Sender {
+        pub(in super::super) fn new() -> Sender {
+            Sender
+        }
+
+        /// Sends the first of these, up to a batch, and tells how many; the error is that of the very first.
+        pub(in super::super) fn send<'a>(
+            &mut self,
+            socket: &UdpSocket,
+            datagrams: impl Iterator<Item = (&'a Bytes, SocketAddr)>,
+        ) -> io::Result<usize> {
+            let mut sent = 0_usize;
+            for (octets, to) in datagrams.take(BATCH) {
+                match socket.try_send_to(octets, to) {
+                    Ok(_) => sent = sent.saturating_add(1),
+                    Err(error) if sent == 0 => return Err(error),
+                    Err(_) => break,
+                }
+            }
+            Ok(sent)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::UdpSocket;
+
+    #[tokio::test]
+    async fn batches_arrive_whole_and_in_order_over_both_families() {
+        for any in ["127.0.0.1:0", "[::1]:0"] {
+            let (one, other) = (UdpSocket::bind(any).await.unwrap(), UdpSocket::bind(any).await.unwrap());
+            let (from, to) = (one.local_addr().unwrap(), other.local_addr().unwrap());
+            let datagrams: Vec<Bytes> =
+                (0..BATCH + 8).map(|n| Bytes::from(vec![n as u8; 1 + n * 100])).collect();
+            let (mut sender, mut receiver) = (Sender::new(), Receiver::new(from.is_ipv4()));
+            let (mut sent, mut got) = (0, Vec::new());
+            while got.len() < datagrams.len() {
+                if sent < datagrams.len() {
+                    one.writable().await.unwrap();
+                    let count =
+                        sender.send(&one, datagrams[sent..].iter().map(|octets| (octets, to))).unwrap();
+                    assert!((1..=BATCH).contains(&count));
+                    sent += count;
+                }
+                other.readable().await.unwrap();
+                let _ = receiver.receive(&other, &mut got);
+            }
+            let expected: Vec<(SocketAddr, Bytes)> =
+                datagrams.into_iter().map(|octets| (from, octets)).collect();
+            assert_eq!(got, expected);
+            assert_eq!(receiver.receive(&other, &mut got).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_be_sent_does_not_stop_those_before_it() {
+        let one = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let to = one.local_addr().unwrap();
+        let datagrams = [Bytes::from_static(b"a"), Bytes::from(vec![0; 70_000]), Bytes::from_static(b"b")];
+        let mut sender = Sender::new();
+        one.writable().await.unwrap();
+        assert_eq!(sender.send(&one, datagrams.iter().map(|octets| (octets, to))).unwrap(), 1);
+        let error = sender.send(&one, datagrams[1..].iter().map(|octets| (octets, to))).unwrap_err();
+        assert_eq!(crate::path::SendError::from(&error), crate::path::SendError::TooLarge);
+    }
+}
