@@ -182,7 +182,16 @@ impl Dialogs {
     /// # Errors
     /// Without a listener of the hop's transport, and for a `sips` hop without a secure one.
     pub fn contact_for(&self, user: Option<&str>, hop: &Uri) -> Result<Contact, Error> {
-        let uri = uri_of(self.local_for(hop)?, user, hop.is_sips())?;
+        self.contact_as(user, hop, hop.is_sips())
+    }
+
+    /// The same with the scheme that the caller chooses: a REGISTER may have a `sips` Contact only if its Request-URI is
+    /// `sips` too (RFC 5630 §5.2), whatever its Route.
+    ///
+    /// # Errors
+    /// As for [`contact_for`](Dialogs::contact_for).
+    pub fn contact_as(&self, user: Option<&str>, hop: &Uri, sips: bool) -> Result<Contact, Error> {
+        let uri = uri_of(self.local_for(hop)?, user, sips)?;
         Ok(Contact::new(&uri))
     }
 

@@ -530,3 +530,42 @@ fn a_wrong_password_is_tried_once() {
     assert_eq!(response.status(), StatusCode::PROXY_AUTHENTICATION_REQUIRED);
     by_hand.pair.nothing_is_left();
 }
+
+/// RFC 3261 §8.1.1.8, §12.1.1, RFC 5630 §5.1: and `sip` ones where the call is `sip`, over TLS as well.
+#[test]
+fn a_call_to_a_sips_uri_has_sips_contacts_on_both_sides() {
+    for (uri, scheme) in
+        [("sips:bob@192.0.2.2:5061", "sips:"), ("sip:bob@192.0.2.2:5061;transport=tls", "sip:")]
+    {
+        let phone = |address: &str, seed| {
+            let local = sip_transport::Local::new(Transport::Tls, address.parse().unwrap());
+            let locals = sip_transport::Locals::new(vec![local]);
+            sip_dialog::Dialogs::new(sip_dialog::Config::new(sip_transaction::Config::new(
+                [seed; 32], locals,
+            )))
+        };
+        let mut pair =
+            Pair { alice: phone("192.0.2.1:5061", 1), bob: phone("192.0.2.2:5061", 2), ..Pair::new() };
+        let to = uri.parse().unwrap();
+        pair.alice.invite(pair.now, sip_dialog::Invite { to, ..invite(Some("offer")) }).unwrap();
+        let sent = pair.alice.poll_transmit().unwrap();
+        assert_eq!(sent.path.transport, Transport::Tls);
+        let request = Request::parse(sent.payload.clone(), &Limits::default()).unwrap();
+        assert!(
+            request.headers.text("Contact").unwrap().starts_with(&format!("<{scheme}alice@192.0.2.1:5061"))
+        );
+        let mut path = Path::to(Transport::Tls, "192.0.2.1:40000".parse().unwrap());
+        path.local = "192.0.2.2:5061".parse().unwrap();
+        let received = ingress::datagram(sent.payload, path, &Limits::default()).unwrap();
+        pair.bob.receive(pair.now, received);
+        let incoming = pair.bob_is_called();
+        pair.bob.accept(pair.now, incoming, Some(Body::sdp("answer"))).unwrap();
+        let answer = std::iter::from_fn(|| pair.bob.poll_transmit()).last().unwrap();
+        let answer = sip_message::Response::parse(answer.payload, &Limits::default()).unwrap();
+        assert!(answer.headers.text("Contact").unwrap().starts_with(&format!("<{scheme}bob@192.0.2.2:5061")));
+    }
+    let mut pair = Pair::new();
+    let to = "sips:bob@192.0.2.2".parse().unwrap();
+    let refused = pair.alice.invite(pair.now, sip_dialog::Invite { to, ..invite(None) });
+    assert!(matches!(refused, Err(sip_dialog::Error::NoListener)), "no Contact that is sips, no call");
+}

@@ -1,5 +1,6 @@
 //! What every message is asked by a proxy or a transaction layer, read in one pass and without a copy.
 
+use crate::fields::without_comment;
 use crate::headers::Headers;
 use crate::syntax::{TOKEN, VALUE, VISIBLE, closing_quote, decimal, is_lws, long_span, span, trim};
 use crate::uri::{Uri, host_length};
@@ -170,7 +171,7 @@ fn via(text: &str) -> Option<TopVia<'_>> {
         port = Some(u16::try_from(decimal(digits.as_bytes())?).ok()?);
         rest = behind;
     }
-    Some(TopVia { transport, host, port, branch: param(rest, "branch") })
+    Some(TopVia { transport, host, port, branch: param(without_comment(rest), "branch") })
 }
 
 /// The value of the parameter `name` among those that `text` starts with.
@@ -289,6 +290,10 @@ mod tests {
             b"OPTIONS sip:h SIP/2.0\r\nVia: ,\r\nRoute: , ,\r\nVia: SIP/2.0/UDP h\r\nRoute: <sip:h>\r\n\r\n",
         );
         agree(b"OPTIONS sip:h SIP/2.0\r\n\r\n");
+        agree(b"OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch= (a comment of RFC 2543)\r\n\r\n");
+        agree(
+            b"OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z (c);branch=y, SIP/2.0/UDP i (d)\r\n\r\n",
+        );
         // The first of a field counts, also if it cannot be read.
         let twice = b"OPTIONS sip:h SIP/2.0\r\nCall-ID: \xff\r\nVia: \xff\r\nCall-ID: x\r\nVia: SIP/2.0/UDP h\r\n\r\n";
         let message = Message::parse(bytes::Bytes::from_static(twice), &Limits::default()).unwrap();

@@ -47,6 +47,7 @@ pub use simple::{
 };
 pub use tags::{EventPackage, OptionTag};
 pub use via::Via;
+pub(crate) use via::without_comment;
 pub use views::ProxyAuthenticationInfo;
 pub use words::{
     AcceptContact, AcceptEncoding, AcceptLanguage, AcceptResourcePriority, AllowEvents, ContentLanguage,

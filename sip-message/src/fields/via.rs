@@ -198,7 +198,7 @@ fn sent_protocol(text: &str) -> Result<&str, ValueError> {
 
 /// RFC 2543 allowed a comment at the end of a Via; RFC 3261 §25.1 does not. It is passed over. It stands after
 /// white space: a '(' within a parameter's value is the value's.
-fn without_comment(rest: &str) -> &str {
+pub(crate) fn without_comment(rest: &str) -> &str {
     if !contains(rest.as_bytes(), b'(') {
         return rest;
     }

@@ -3,8 +3,8 @@
 use std::task::Waker;
 use std::time::Instant;
 
-use sip_message::StatusCode;
-use sip_message::headers::RetryAfter;
+use sip_message::headers::{RetryAfter, Warning};
+use sip_message::{Request, StatusCode};
 use sip_transaction::ServerTx;
 
 use super::{ServerCore, Waiting};
@@ -87,7 +87,8 @@ impl ServerCore {
             }
             Waiting::Ack(request) => {
                 if let Answer::Found(bindings) = answer
-                    && let Some(hop) = groups_of(&bindings.list, now, 1).into_iter().flatten().next()
+                    && let Some(hop) =
+                        groups_of(&bindings.list, now, 1, is_sips(&request)).into_iter().flatten().next()
                 {
                     self.forward_ack(*request, hop);
                 } else {
@@ -138,8 +139,12 @@ impl ServerCore {
         aor: &AddressOfRecord,
         answer: Answer,
     ) {
-        let groups = match answer {
-            Answer::Found(bindings) => groups_of(&bindings.list, now, self.limits.branches),
+        let sips = is_sips(&template.request);
+        let (groups, has_others) = match answer {
+            Answer::Found(bindings) => {
+                let others = bindings.list.iter().any(|binding| binding.expires_at > now);
+                (groups_of(&bindings.list, now, self.limits.branches, sips), others)
+            }
             _ => {
                 count(&mut self.layer.counters.overloaded);
                 let reply = template.request.reply(StatusCode::SERVICE_UNAVAILABLE);
@@ -147,6 +152,14 @@ impl ServerCore {
                 return self.layer.reply(now, tx, reply);
             }
         };
+        if groups.is_empty() && has_others && sips {
+            // RFC 5630 §5.3: there is somebody, who did not register with `sips`.
+            count(&mut self.layer.counters.refused);
+            let agent = self.layer.transactions.locals().iter().next().map_or("sip", |local| &local.host);
+            let warning = Warning { code: 380, agent: agent.into(), text: "SIPS Not Allowed".into() };
+            let reply = template.request.reply(StatusCode::TEMPORARILY_UNAVAILABLE).header(&warning);
+            return self.layer.reply(now, tx, reply);
+        }
         if groups.is_empty() {
             // Known, but nowhere: 480. Without a list of users nobody is known.
             let known = self.users.as_ref().is_some_and(|users| users.knows(aor));
@@ -166,4 +179,8 @@ impl ServerCore {
         let jitter = self.layer.transactions.random() % base.saturating_add(1);
         RetryAfter::new(u32::try_from(base.saturating_add(jitter)).unwrap_or(u32::MAX))
     }
+}
+
+fn is_sips(request: &Request) -> bool {
+    request.uri().is_ok_and(|uri| uri.is_sips())
 }

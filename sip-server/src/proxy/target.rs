@@ -63,23 +63,36 @@ impl Hop {
         }
     }
 
-    fn to(binding: &Binding) -> Self {
+    /// To a binding, for a request whose Request-URI was `sips` or not. RFC 5630 §5.3: the scheme of the request stays, and
+    /// who registered with `sips` is reached by TLS for `sip` too.
+    fn to(binding: &Binding, sips: bool) -> Self {
         let mut uri = binding.uri().clone();
         uri.remove_headers(); // RFC 3261 §19.1.1, table 1: not in a Request-URI
-        Self { uri: Some(uri), routes: binding.path.clone(), target: binding.flow.map(Target::Path) }
+        let mut target = binding.flow.map(Target::Path);
+        if uri.is_sips() && !sips {
+            if target.is_none() && binding.path.is_empty() {
+                target = Some(Target::Uri(uri.clone()));
+            }
+            // "leaving the rest of the URI as is"
+            let plain = uri.to_string().get(4..).and_then(|rest| format!("sip{rest}").parse().ok());
+            uri = plain.unwrap_or(uri);
+        }
+        Self { uri: Some(uri), routes: binding.path.clone(), target }
     }
 }
 
-/// The live bindings as targets: those of equal preference together, the most preferred first. At most `limit`.
-pub(crate) fn groups_of(bindings: &[Binding], now: Instant, limit: usize) -> Vec<Group> {
+/// The live bindings as targets: those of equal preference together, the most preferred first. At most `limit`. For a `sips`
+/// request those that were registered with `sips` alone (RFC 5630 §5.3).
+pub(crate) fn groups_of(bindings: &[Binding], now: Instant, limit: usize, sips: bool) -> Vec<Group> {
     let usable = |binding: &&Binding| {
         binding.expires_at > now
+            && (!sips || binding.uri().is_sips())
             && (binding.uri().is_sip() || binding.uri().is_sips() || !binding.path.is_empty())
     };
     let mut live: Vec<&Binding> = bindings.iter().filter(usable).collect();
     live.sort_by_key(|binding| Reverse(binding.q));
     live.truncate(limit);
     live.chunk_by(|one, next| one.q == next.q)
-        .map(|group| group.iter().map(|one| Hop::to(one)).collect())
+        .map(|group| group.iter().map(|one| Hop::to(one, sips)).collect())
         .collect()
 }

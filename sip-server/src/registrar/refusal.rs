@@ -22,6 +22,9 @@ pub enum Refusal {
     /// `*` beside other contacts, or without `Expires: 0`: 400 (§10.3 step 6).
     #[error("`Contact: *` must stand alone and with `Expires: 0`")]
     Star,
+    /// A `sips` Contact in a REGISTER that is not `sips` throughout: 400 (RFC 5630 §5.2).
+    #[error("a sips Contact needs a sips Request-URI, and sips URIs in Path and every other Contact")]
+    SipsMixed,
     /// More contacts than are read: 400.
     #[error("more than {0} contacts in one REGISTER")]
     TooManyContacts(usize),
@@ -62,7 +65,9 @@ impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Unsupported(_) | Self::PathNotSupported => StatusCode::BAD_EXTENSION,
-            Self::Malformed(_) | Self::Star | Self::TooManyContacts(_) => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::Star | Self::SipsMixed | Self::TooManyContacts(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::NoSuchAddress => StatusCode::NOT_FOUND,
             Self::NotOwner { .. } | Self::TooManyBindings(_) => StatusCode::FORBIDDEN,
             Self::TooBrief { .. } => StatusCode::INTERVAL_TOO_BRIEF,
@@ -82,6 +87,7 @@ impl Refusal {
             Self::TooBrief { minimum } => reply.header(&MinExpires(*minimum)),
             Self::Malformed(error) => reply.reason(&error.to_string()),
             Self::Star => reply.reason("Contact: * needs Expires: 0 and no other Contact"),
+            Self::SipsMixed => reply.reason("SIPS Contact Without SIPS Throughout"),
             Self::OutOfOrder => reply.reason("Out of Order CSeq"),
             Self::TooManyContacts(_) => reply.reason("Too Many Contacts"),
             Self::TooManyBindings(_) => reply.reason("Too Many Bindings"),

@@ -92,6 +92,7 @@ impl Registration {
         let cseq: CSeq = request.headers.require()?;
         let vector = path_vector(request)?;
         let change = read_contacts(request, config, now)?;
+        all_or_nothing_sips(request, &vector)?;
         let direct = vector.is_empty();
         let template = Binding {
             contact: NameAddr::new(to.uri()),
@@ -217,6 +218,20 @@ fn path_vector(request: &Request) -> Result<Arc<[NameAddr]>, Refusal> {
         return Err(Refusal::PathNotSupported);
     }
     Ok(vector.into())
+}
+
+/// RFC 5630 §5.2: a binding to a `sips` Contact is made only if Request-URI, Path and all Contacts are `sips` as well, or a
+/// secure address would lead over ways that are not.
+fn all_or_nothing_sips(request: &Request, path: &[NameAddr]) -> Result<(), Refusal> {
+    let contacts = request.headers.all::<Contact>().filter_map(Result::ok);
+    let (mut any, mut all) = (false, true);
+    for contact in contacts {
+        let sips = contact.uri().is_some_and(|uri| uri.is_sips());
+        (any, all) = (any || sips, all && sips);
+    }
+    let addressed = request.uri().is_ok_and(|uri| uri.is_sips());
+    let throughout = all && addressed && path.iter().all(|one| one.uri().is_sips());
+    if any && !throughout { Err(Refusal::SipsMixed) } else { Ok(()) }
 }
 
 fn read_contacts(request: &Request, config: &Config, now: Instant) -> Result<Change, Refusal> {

@@ -114,7 +114,7 @@ impl World {
         self.arrives(Transport::Tcp, source, flow, text)
     }
 
-    fn arrives(
+    pub fn arrives(
         &mut self,
         transport: Transport,
         source: &str,

@@ -1,7 +1,7 @@
 //! Places that just failed, remembered for a while: the next request goes to another one first (RFC 3263 §4.3).
 
 use super::attempt::Place;
-use sip_transport::{Path, SendError, Transport};
+use sip_transport::{Path, SendError, TlsFailure, Transport};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -90,16 +90,17 @@ impl DeadTargets {
     }
 }
 
-/// Whether the place is to blame for what could not be sent, and not we.
+/// Whether the place is to blame for what could not be sent, and not we, nor the domain that it was asked to prove: anybody
+/// can have a domain of his own lead to a good server, which must not be passed over for others then.
 pub(super) const fn is_its_fault(error: SendError) -> bool {
     match error {
         SendError::Refused
         | SendError::Unreachable
         | SendError::TimedOut
         | SendError::Closed
-        | SendError::Tls(_)
         | SendError::WebSocket(_)
         | SendError::Io(_) => true,
+        SendError::Tls(failure) => !matches!(failure, TlsFailure::OtherDomain | TlsFailure::BadDomain),
         SendError::QueueFull | SendError::TooLarge | SendError::NoLocal | SendError::TooManyConnections => {
             false
         }
@@ -135,6 +136,13 @@ mod tests {
             dead.failed(now, &place(last).path);
         }
         assert_eq!(ports(&dead, now), (vec![1, 2, 3], false), "all of them: as if none");
+    }
+
+    /// A domain of a stranger that leads to a good server must not make that one be passed over.
+    #[test]
+    fn a_certificate_for_others_says_nothing_against_the_server() {
+        assert!(!is_its_fault(SendError::Tls(TlsFailure::OtherDomain)));
+        assert!(is_its_fault(SendError::Tls(TlsFailure::Expired)) && is_its_fault(SendError::Refused));
     }
 
     #[test]

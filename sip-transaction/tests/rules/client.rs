@@ -255,3 +255,48 @@ fn the_same_seed_gives_the_same_octets() {
     };
     assert_eq!(run(), run());
 }
+
+/// The host of the URI that was resolved, for the request, its CANCEL and its ACK; and `alias` where we have a certificate
+/// (RFC 5923 §5).
+#[test]
+fn rfc_5922_7_3_everything_of_a_request_says_which_domain_has_to_be_proven() {
+    let mut party = Party::with(|config| {
+        let mut tls = Local::new(Transport::Tls, "192.0.2.1:5061".parse().unwrap());
+        tls.alias = true;
+        config.locals = Locals::new(vec![tls]);
+    });
+    let tx = party.send(outgoing(Method::Invite), "sips:example.com:5061".parse::<Uri>().unwrap());
+    let query = party.out.queries.pop_front().unwrap();
+    party.resolve(&query, Records::Addresses(vec!["192.0.2.9".parse().unwrap()]));
+    let mut proven = Vec::new();
+    let mut next = |party: &mut Party| {
+        let sent = party.sent();
+        assert_eq!(
+            (sent.path.transport, sent.path.remote.to_string().as_str()),
+            (Transport::Tls, "192.0.2.9:5061")
+        );
+        proven.push(sent.domain.as_deref().map(str::to_owned));
+        request(&sent)
+    };
+    let invite = next(&mut party);
+    assert!(invite.headers.require::<Via>().unwrap().param("alias").is_some());
+    party.answer(&invite, 180);
+    party.status();
+    party.layer.cancel(party.now, tx, &sip_message::Headers::new(), &mut party.out).unwrap();
+    assert_eq!(next(&mut party).method(), &Method::Cancel);
+    party.answer(&invite, 487);
+    assert_eq!(next(&mut party).method(), &Method::Ack);
+    party
+        .layer
+        .send_stateless(
+            outgoing(Method::Ack),
+            "sips:192.0.2.9".parse::<Uri>().unwrap().into(),
+            &mut party.out,
+        )
+        .unwrap();
+    next(&mut party);
+    assert_eq!(
+        proven,
+        ["example.com", "example.com", "example.com", "192.0.2.9"].map(|host| Some(host.to_owned()))
+    );
+}

@@ -334,3 +334,6 @@ impl Table {
         }
     }
 }
+
+#[cfg(all(test, feature = "tls"))]
+mod tests;

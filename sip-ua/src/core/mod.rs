@@ -201,7 +201,7 @@ impl PhoneCore {
 
     fn contact(&self) -> Result<Contact, PhoneError> {
         let user = self.config.identity.uri().user();
-        Ok(self.dialogs.contact_for(user, &self.registration.hop())?)
+        Ok(self.dialogs.contact_as(user, &self.registration.hop(), self.registration.is_sips())?)
     }
 
     /// Registers, and keeps the registration until [`PhoneCore::unregister`].

@@ -97,6 +97,11 @@ impl Registration {
         self.route.first().map_or(&self.registrar, |route| route.uri()).clone()
     }
 
+    /// Whether the Request-URI is `sips`, and the Contact has to be (RFC 5630 §5.2).
+    pub(super) fn is_sips(&self) -> bool {
+        self.registrar.is_sips()
+    }
+
     /// The next REGISTER; `expires` 0 removes the binding.
     fn build(&mut self, contact: &Contact, expires: u32) -> Result<RequestBuilder, BuildError> {
         self.cseq = self.cseq.saturating_add(1);
