@@ -128,6 +128,11 @@ pub(crate) fn printed<H: Header>(header: &H) -> Parts {
     Vec::from([("value", Part::Text(text))])
 }
 
+/// Where a part of a text starts in it.
+fn within(text: &str, part: &str) -> usize {
+    part.as_ptr().addr().saturating_sub(text.as_ptr().addr())
+}
+
 /// The value with its folds undone, and where each piece of it came from: (place in the text, place in the value).
 fn unfold(value: &str) -> (String, Vec<(usize, usize)>) {
     let mut flat = String::with_capacity(value.len());
@@ -135,7 +140,7 @@ fn unfold(value: &str) -> (String, Vec<(usize, usize)>) {
     let mut from = 0usize;
     for line in value.split_inclusive('\n') {
         let piece = trim(line);
-        let blank = line.len().saturating_sub(line.trim_start().len());
+        let blank = within(line, piece);
         if !piece.is_empty() {
             if !flat.is_empty() {
                 flat.push(' ');
@@ -175,10 +180,9 @@ pub(crate) fn read<H: Header>(value: &[u8]) -> Vec<Element> {
     while let Some(text) = rest {
         let at = flat.len().saturating_sub(text.len());
         let (one, behind) = split_element(text);
-        let blank = one.len().saturating_sub(one.trim_start().len());
-        let one = trim(one);
-        if !one.is_empty() {
-            elements.push(element(one, at.saturating_add(blank)));
+        let trimmed = trim(one);
+        if !trimmed.is_empty() {
+            elements.push(element(trimmed, at.saturating_add(within(one, trimmed))));
         }
         rest = behind;
     }
@@ -228,6 +232,8 @@ mod tests {
         assert_eq!(params[..], [("x".to_string(), Part::Text("y z".into()))]);
         let wrong = elements[2].parts.as_ref().unwrap_err();
         assert_eq!(&value[wrong.at..], b"sip:e@f", "the URI that no '>' ends");
+        // A control character is no white space of SIP.
+        assert_eq!(HeaderName::REJECT_CONTACT.elements(b" \x0b")[0].at, 1);
         assert_eq!(HeaderName::VIA.elements(b"\xff")[0].parts.as_ref().unwrap_err().at, 0);
     }
 
