@@ -58,7 +58,7 @@ mod linux {
         }
 
         /// Appends what is there, up to a batch, each datagram in memory of its own: one that is kept for long keeps no
-        /// more than itself. [`io::ErrorKind::WouldBlock`] if nothing is.
+        /// more than itself. [`io::ErrorKind::WouldBlock`] when nothing is left.
         pub(in super::super) fn receive(
             &mut self,
             socket: &UdpSocket,
@@ -69,8 +69,9 @@ mod linux {
                 let mut slices: [[IoSliceMut<'_>; 1]; BATCH] =
                     std::array::from_fn(|_| [IoSliceMut::new(pieces.next().unwrap_or_default())]);
                 let flags = MsgFlags::MSG_DONTWAIT;
-                let results = recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), flags, None)?;
-                for message in results {
+                let mut count = 0_usize;
+                for message in recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), flags, None)? {
+                    count = count.saturating_add(1);
                     let Some(source) = message.address.as_ref().and_then(address) else { continue };
                     // One datagram is one piece; a truncated one is no message.
                     let octets = message.iovs().next().unwrap_or_default();
@@ -78,7 +79,9 @@ mod linux {
                         batch.push((source, Bytes::copy_from_slice(octets)));
                     }
                 }
-                Ok(())
+                // Fewer than there was room for: nothing is left, and saying so spares the call that would find out.
+                // The kernel tells of each datagram that comes later.
+                if count < BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
             };
             let headers = if self.ipv4 { &READ_4 } else { &READ_6 };
             socket.try_io(Interest::READABLE, || headers.with_borrow_mut(read))
@@ -153,7 +156,6 @@ mod portable {
                         let octets = self.buffer.get(..length).unwrap_or_default();
                         batch.push((source, Bytes::copy_from_slice(octets)));
                     }
-                    Err(_) if !batch.is_empty() => return Ok(()),
                     Err(error) => return Err(error),
                 }
             }

@@ -55,7 +55,7 @@ fn read<C: Core + Send + 'static>(
 ) {
     match receiver.receive(socket, batch) {
         Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
         // Some systems report here that an earlier datagram of ours reached nobody.
         Err(error) => tracing::debug!(%error, bound = %udp.bound, "receive error"),
     }
