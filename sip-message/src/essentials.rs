@@ -181,7 +181,12 @@ fn param<'m>(text: &'m str, name: &str) -> Option<&'m str> {
         let after = skip(rest.strip_prefix(';')?, 0);
         let (known, behind) = after.split_at_checked(span(after.as_bytes(), TOKEN))?;
         rest = skip(behind, 0);
-        let Some(value) = rest.strip_prefix('=') else { continue };
+        let Some(value) = rest.strip_prefix('=') else {
+            if known.eq_ignore_ascii_case(name) {
+                return None; // it stands there without a value, and the first counts
+            }
+            continue;
+        };
         let value = skip(value, 0);
         let length = match value.strip_prefix('"') {
             Some(inner) => closing_quote(inner.as_bytes())?.saturating_add(2),
@@ -293,6 +298,9 @@ mod tests {
         agree(b"OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch= (a comment of RFC 2543)\r\n\r\n");
         agree(
             b"OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z (c);branch=y, SIP/2.0/UDP i (d)\r\n\r\n",
+        );
+        agree(
+            b"OPTIONS sip:h SIP/2.0\r\nTo: <sip:a@b>;tag;tag=1\r\nVia: SIP/2.0/UDP h;branch;branch=1\r\n\r\n",
         );
         // The first of a field counts, also if it cannot be read.
         let twice = b"OPTIONS sip:h SIP/2.0\r\nCall-ID: \xff\r\nVia: \xff\r\nCall-ID: x\r\nVia: SIP/2.0/UDP h\r\n\r\n";
