@@ -8,6 +8,7 @@ use std::net::Shutdown;
 #[cfg(feature = "tls")]
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use ::tokio::io::Interest;
 use ::tokio::net::TcpStream;
 #[cfg(feature = "tls")]
 use rustls::{Connection, Error};
@@ -82,7 +83,7 @@ impl Socket {
                 self.pull(&mut tls)?;
             }
         }
-        self.stream.try_read(buffer)
+        read_all(&self.stream, buffer)
     }
 
     /// Waits until there may be something to read.
@@ -112,6 +113,23 @@ impl Socket {
     /// The connection below, for what is read and thrown away after the end.
     pub(super) fn stream(&self) -> &TcpStream {
         &self.stream
+    }
+}
+
+/// Reads what the kernel has. A piece that does not fill the buffer was all there is: the stream counts as empty from then
+/// on, which spares the call that would find out. The kernel tells of whatever comes later, the end included, and an end
+/// that it has told of already is never forgotten.
+fn read_all(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut read = None;
+    let result = stream.try_io(Interest::READABLE, || {
+        let length = io::Read::read(&mut &*socket2::SockRef::from(stream), buffer)?;
+        read = Some(length);
+        if length > 0 && length < buffer.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    match (read, result) {
+        (Some(length), _) => Ok(length),
+        (None, Err(error)) => Err(error),
+        (None, Ok(())) => Ok(0), // a success has a length
     }
 }
 
@@ -185,7 +203,7 @@ struct Wire<'s>(&'s TcpStream);
 #[cfg(feature = "tls")]
 impl io::Read for Wire<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buffer)
+        read_all(self.0, buffer)
     }
 }
 
