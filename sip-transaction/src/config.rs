@@ -1,6 +1,7 @@
 //! What the layer is told once, and the bounds on what peers may make it hold.
 
 use crate::Timing;
+use crate::overload::Thresholds;
 use sip_message::Method;
 use sip_transport::Locals;
 use std::time::Duration;
@@ -21,13 +22,23 @@ pub struct Config {
     /// Answers 482 to a request that came before on another way (RFC 3261 §8.2.2.2). For user agents: a proxy
     /// must not, it forwards both.
     pub refuse_merged: bool,
+    /// Tells next hops that we heed their reports of overload, and keeps to ourselves the share of new requests that they
+    /// ask to be spared (RFC 7339, loss-based). For proxies and gateways; phones have too few requests.
+    pub heed_overload: bool,
 }
 
 impl Config {
     /// The values of the RFC over these listeners.
     #[must_use]
     pub fn new(rng_seed: [u8; 32], locals: Locals) -> Self {
-        Self { rng_seed, locals, timing: Timing::default(), limits: Limits::default(), refuse_merged: false }
+        Self {
+            rng_seed,
+            locals,
+            timing: Timing::default(),
+            limits: Limits::default(),
+            refuse_merged: false,
+            heed_overload: false,
+        }
     }
 }
 
@@ -39,6 +50,8 @@ pub struct Limits {
     /// and responses pass always, BYE up to twice this number: refusing it would keep alive what it ends, but a
     /// flood of it must end somewhere too.
     pub server_transactions: usize,
+    /// From which share of them on new dialogs, then all that is not essential, then all that is new is refused.
+    pub overload: Thresholds,
     /// Client transactions. Above, sending is refused; BYE passes up to twice this number, CANCEL always (there is
     /// at most one for each INVITE).
     pub client_transactions: usize,
@@ -93,6 +106,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             server_transactions: Self::SERVER_TRANSACTIONS,
+            overload: Thresholds::default(),
             client_transactions: Self::CLIENT_TRANSACTIONS,
             stateless_pending: Self::STATELESS_PENDING,
             attempts: Self::ATTEMPTS,

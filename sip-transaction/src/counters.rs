@@ -20,8 +20,12 @@ pub struct Counters {
     pub unanswerable: u64,
     /// Requests answered 482 because they had come on another way before.
     pub merged: u64,
-    /// Requests answered 503 because a limit was reached.
+    /// Requests answered 503 because a limit was reached, or because of overload.
     pub refused: u64,
+    /// Those among them that began a dialog (see [`Tier`](crate::Tier)).
+    pub refused_dialogs: u64,
+    /// Requests not sent because the next hop had asked to be spared (RFC 7339).
+    pub spared: u64,
     /// Responses passed up.
     pub responses: u64,
     /// Responses absorbed as retransmissions.

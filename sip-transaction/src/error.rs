@@ -16,6 +16,9 @@ pub enum Failure {
     /// There is no place to send it to.
     #[error("the destination cannot be reached: {0}")]
     Resolve(Unreachable),
+    /// Whoever it could be sent to has asked to be spared (RFC 7339 §5.8): to be answered 503 without Retry-After.
+    #[error("the next hop is overloaded and asked to be spared")]
+    Overloaded,
     /// It was cancelled before it was sent.
     #[error("cancelled before it was sent")]
     Cancelled,
@@ -31,7 +34,9 @@ impl Failure {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
-            Self::Transport(_) | Self::Resolve(_) | Self::Closed => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Transport(_) | Self::Resolve(_) | Self::Overloaded | Self::Closed => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Cancelled => StatusCode::REQUEST_TERMINATED,
         }
     }

@@ -96,7 +96,7 @@ impl Transactions {
                     entry.waiting = None;
                 }
                 Progress::Failed(reason) => {
-                    self.report(key, Failure::Resolve(reason), out);
+                    self.report_failure(key, Failure::Resolve(reason), out);
                     self.end_client(key, out);
                     return;
                 }
@@ -109,7 +109,9 @@ impl Transactions {
             entry.places.truncate(self.limits.attempts);
         }
         if !self.start(now, key, out) {
-            self.report(key, Failure::Transport(sip_transport::SendError::NoLocal), out);
+            let spared = self.clients.get(key).is_some_and(|entry| entry.spared);
+            let nowhere = Failure::Transport(sip_transport::SendError::NoLocal);
+            self.report_failure(key, if spared { Failure::Overloaded } else { nowhere }, out);
             self.end_client(key, out);
         }
     }
@@ -155,12 +157,25 @@ impl Transactions {
 
     /// Sends the request to the next place that can be reached from here; `false` if there is none left.
     pub(super) fn start(&mut self, now: Instant, key: Key, out: &mut impl Outbox<Event>) -> bool {
+        let chance = self.rng.number();
         let Some(entry) = self.clients.get_mut(key) else { return false };
         let place = loop {
             let Some(place) = entry.places.pop_front() else { return false };
-            if listener(&self.locals, &place.path).is_some() {
-                break place;
+            if listener(&self.locals, &place.path).is_none() {
+                continue;
             }
+            // RFC 7339 §5.8: those who asked for it are spared; another server may have room.
+            if !self.reports.is_empty()
+                && entry
+                    .request
+                    .as_ref()
+                    .is_some_and(|request| self.reports.spare(now, &place.path, request, chance))
+            {
+                self.counters.spared = self.counters.spared.saturating_add(1);
+                entry.spared = true;
+                continue;
+            }
+            break place;
         };
         if !self.begin_race(now, key, place, out) {
             self.launch(now, key, place.path, out);
@@ -182,7 +197,11 @@ impl Transactions {
         {
             self.counters.moved_to_tcp = self.counters.moved_to_tcp.saturating_add(1);
         }
-        request.headers.push_front(&via(local, path.transport, &branch::mint(key, nonce)));
+        let mut own = via(local, path.transport, &branch::mint(key, nonce));
+        if self.heed_overload {
+            own = own.with_param("oc", None).with_param("oc-algo", Some("\"loss\""));
+        }
+        request.headers.push_front(&own);
         entry.path = if path.flow.is_some() { path } else { Path { local: local.bound, ..path } };
         entry.nonce = nonce;
         entry.payload = request.to_bytes();

@@ -53,7 +53,7 @@ impl Transactions {
             return Ok(());
         }
         if entry.waiting.is_some() || entry.race.is_some() {
-            self.report(tx.0, Failure::Cancelled, out);
+            self.report_failure(tx.0, Failure::Cancelled, out);
             self.end_client(tx.0, out);
             return Ok(());
         }

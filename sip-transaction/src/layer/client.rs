@@ -69,6 +69,8 @@ pub(super) struct ClientEntry {
     pub(super) path: Path,
     /// What the next hop has to prove over TLS: the host that it was found by (RFC 5922 §7.3).
     pub(super) domain: Option<Arc<str>>,
+    /// A place was passed over because it asked to be spared (RFC 7339).
+    pub(super) spared: bool,
     /// The random part of the branch of this attempt.
     pub(super) nonce: u64,
     pub(super) running: Running,
@@ -105,6 +107,7 @@ impl ClientEntry {
             payload: Bytes::new(),
             path,
             domain: None,
+            spared: false,
             nonce: 0,
             running: Running::default(),
             waiting: None,
@@ -319,11 +322,11 @@ impl Transactions {
             (Failing::Transport, Some(error)) => Failure::Transport(error),
             _ => Failure::Timeout,
         };
-        self.report(key, failure, out);
+        self.report_failure(key, failure, out);
     }
 
     /// Tells the user of a failure, unless the transaction is one that the user does not know.
-    pub(super) fn report(&mut self, key: Key, failure: Failure, out: &mut impl Outbox<Event>) {
+    pub(super) fn report_failure(&mut self, key: Key, failure: Failure, out: &mut impl Outbox<Event>) {
         if self.clients.get(key).is_some_and(|entry| entry.cancels.is_none()) {
             self.counters.failed = self.counters.failed.saturating_add(1);
             out.event(Event::Failed { tx: ClientTx(key), failure });

@@ -20,6 +20,7 @@ use crate::config::{Config, Limits};
 use crate::counters::Counters;
 use crate::event::{ClientTx, Event, ServerTx};
 use crate::fsm::{Slot, Timer};
+use crate::overload::{Load, Reports, Tier};
 use crate::random::Random;
 use crate::slab::{Key, Slab};
 use crate::timers::{TimerId, Timers};
@@ -41,6 +42,12 @@ pub struct Transactions {
     locals: Locals,
     limits: Limits,
     refuse_merged: bool,
+    heed_overload: bool,
+    /// Our own load, and what next hops have said of theirs.
+    load: Load,
+    reports: Reports,
+    /// Counts our reports (RFC 7339 §4.4).
+    report_sequence: u64,
     rng: Random,
     clients: Slab<ClientEntry>,
     servers: Slab<ServerEntry>,
@@ -129,7 +136,7 @@ impl Transactions {
     /// A layer without transactions.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let Config { rng_seed, locals, mut timing, limits, refuse_merged } = config;
+        let Config { rng_seed, locals, mut timing, limits, refuse_merged, heed_overload } = config;
         timing.t1 = timing.t1.max(LEAST_INTERVAL);
         timing.t2 = timing.t2.max(LEAST_INTERVAL);
         let mut rng = Random::new(rng_seed);
@@ -141,6 +148,10 @@ impl Transactions {
             dead: DeadTargets::new(limits.dead_targets, limits.dead_for),
             limits,
             refuse_merged,
+            heed_overload,
+            load: Load::new(limits.overload),
+            reports: Reports::default(),
+            report_sequence: 0,
             rng,
             clients: Slab::new(),
             servers: Slab::new(),
@@ -243,6 +254,17 @@ impl Transactions {
     #[must_use]
     pub const fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// How much is refused now, by how full the table of server transactions is and by what the application says.
+    pub fn tier(&mut self) -> Tier {
+        self.load.tier(self.servers.len(), self.limits.server_transactions)
+    }
+
+    /// Says how loaded the application is by its own measure: its queues, its processors. At least this tier holds until
+    /// another is told.
+    pub fn set_least_tier(&mut self, tier: Tier) {
+        self.load.tell(tier);
     }
 
     /// Client transactions that are not over, those of CANCEL included.

@@ -151,7 +151,7 @@ impl Transactions {
         if self.start(now, key, out) {
             self.counters.failovers = self.counters.failovers.saturating_add(1);
         } else {
-            self.report(key, Failure::Transport(error), out);
+            self.report_failure(key, Failure::Transport(error), out);
             self.end_client(key, out);
         }
     }

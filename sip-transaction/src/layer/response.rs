@@ -5,6 +5,7 @@ use super::cancel::Cancel;
 use super::client::Input;
 use crate::branch;
 use crate::event::Event;
+use crate::overload::Report;
 use crate::slab::Key;
 use sip_message::headers::{CSeq, Via};
 use sip_message::{Method, Response, StatusCode};
@@ -45,6 +46,14 @@ impl Transactions {
             self.answer_to_an_earlier_attempt(key, nonce, response, &cseq.method, path, out);
             return;
         }
+        // RFC 7339 §5.4: only the next hop itself speaks in our Via of its load.
+        if self.heed_overload
+            && (path.transport, path.remote) == (entry.path.transport, entry.path.remote)
+            && let Some(report) = Report::read(&via)
+        {
+            self.reports.came(now, &path, report);
+        }
+        let Some(entry) = self.clients.get(key) else { return };
         // A CANCEL has the branch of its INVITE (§9.1), so the method decides (§17.1.3).
         let key = match &entry.cancel {
             _ if entry.method == cseq.method => key,

@@ -6,6 +6,7 @@ use crate::error::{RespondError, Unrespondable};
 use crate::event::{Event, ServerTx};
 use crate::fsm::{Action, Actions, InviteServer, Server, Slot, Timer, invite_server, server};
 use crate::key;
+use crate::overload::Report;
 use crate::slab::Key;
 use bytes::Bytes;
 use sip_message::headers::{To, Via};
@@ -70,6 +71,8 @@ pub(super) struct ServerEntry {
     pub(super) cancelled: bool,
     /// The user gave 408 to a request other than INVITE: nothing is sent (RFC 4320 §4.2).
     silent: bool,
+    /// Its client heeds reports of overload (RFC 7339).
+    wants_reports: bool,
 }
 
 impl Transactions {
@@ -112,6 +115,15 @@ impl Transactions {
         }
         if self.servers.len() >= self.limits.servers_for(request.method()) {
             self.counters.refused = self.counters.refused.saturating_add(1);
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            self.refuse(&request, via, &path, status, status.reason(), out);
+            return;
+        }
+        if self.tier().refuses(&request) {
+            self.counters.refused = self.counters.refused.saturating_add(1);
+            if matches!(request.method(), Method::Invite | Method::Subscribe | Method::Refer) {
+                self.counters.refused_dialogs = self.counters.refused_dialogs.saturating_add(1);
+            }
             let status = StatusCode::SERVICE_UNAVAILABLE;
             self.refuse(&request, via, &path, status, status.reason(), out);
             return;
@@ -167,6 +179,7 @@ impl Transactions {
             to_tag: None,
             cancelled: false,
             silent: false,
+            wants_reports: Report::is_wanted(via),
         });
         self.matching.insert(matching, key);
         if let Some(merged) = merged {
@@ -224,8 +237,28 @@ impl Transactions {
         if status.is_final() {
             entry.request = None;
         }
-        self.server_step(now, tx.0, Input::Status(status), About::Response(response.to_bytes()), out);
+        let payload = if entry.wants_reports { self.reported(response) } else { response.to_bytes() };
+        self.server_step(now, tx.0, Input::Status(status), About::Response(payload), out);
         Ok(())
+    }
+
+    /// What the response is with our report in its top Via (RFC 7339 §5.2).
+    fn reported(&mut self, response: &Response) -> Bytes {
+        let mut response = response.clone();
+        let report = self.report();
+        // The Via is the client's; if it cannot be read the response goes without.
+        let _ = response.headers.update_first::<Via>(|via| report.write(via));
+        response.to_bytes()
+    }
+
+    /// Our load as told to those who send to us.
+    pub(super) fn report(&mut self) -> Report {
+        self.report_sequence = self.report_sequence.saturating_add(1);
+        Report {
+            reduction: self.load.reduction(self.servers.len(), self.limits.server_transactions),
+            validity: Report::VALIDITY,
+            sequence: self.report_sequence,
+        }
     }
 
     fn respondable(&self, key: Key, status: StatusCode) -> Result<(), Unrespondable> {

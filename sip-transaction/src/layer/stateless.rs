@@ -6,6 +6,7 @@ use super::{Due, Named, Running, Transactions};
 use crate::branch;
 use crate::error::{SendError, Unsendable};
 use crate::event::{Event, Target};
+use crate::overload::Report;
 use crate::slab::Key;
 use sip_message::headers::Via;
 use sip_message::{Request, Response, StatusCode};
@@ -170,7 +171,11 @@ impl Transactions {
             let seconds = self.rng.jittered_seconds(self.limits.retry_after);
             builder = builder.raw("Retry-After", &seconds.to_string());
         }
-        let Ok(response) = builder.build() else { return };
+        let Ok(mut response) = builder.build() else { return };
+        if Report::is_wanted(via) {
+            let report = self.report();
+            let _ = response.headers.update_first::<Via>(|via| report.write(via));
+        }
         let way = way(via, path);
         let payload = response.to_bytes();
         out.transmit(Transmit {

@@ -14,6 +14,7 @@ mod cancel;
 mod client;
 mod failover;
 mod forged;
+mod overload;
 mod race;
 mod refused;
 mod sent_by;
@@ -143,6 +144,14 @@ impl Party {
     fn answered(&mut self, query: &Query, records: Result<Records, ResolveError>) {
         let answer = Answer { key: query.key, question: query.question.clone(), records };
         self.layer.resolved(self.now, answer, &mut self.out);
+    }
+
+    /// The request that was passed up, if the last one was.
+    pub fn taken(&mut self) -> Result<(ServerTx, Request), ()> {
+        match self.out.events.pop_front() {
+            Some(Event::Request { tx, request, .. }) => Ok((tx, request)),
+            _ => Err(()),
+        }
     }
 
     /// A new request came in.
