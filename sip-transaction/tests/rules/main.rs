@@ -147,10 +147,10 @@ impl Party {
     }
 
     /// The request that was passed up, if the last one was.
-    pub fn taken(&mut self) -> Result<(ServerTx, Request), ()> {
+    pub fn taken(&mut self) -> Option<(ServerTx, Request)> {
         match self.out.events.pop_front() {
-            Some(Event::Request { tx, request, .. }) => Ok((tx, request)),
-            _ => Err(()),
+            Some(Event::Request { tx, request, .. }) => Some((tx, request)),
+            _ => None,
         }
     }
 

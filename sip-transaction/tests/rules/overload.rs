@@ -166,7 +166,7 @@ fn rfc_7339_goodput_stays_where_neighbours_heed_reports() {
                 // The application is loaded when what waits is more than it can do in this time.
                 server.layer.set_least_tier(if backlog > 100 { Tier::Essential } else { Tier::Open });
                 server.receive(transmit.payload, Transport::Udp);
-                if let Ok((tx, request)) = server.taken() {
+                if let Some((tx, request)) = server.taken() {
                     backlog += 10;
                     if room >= 10 {
                         room -= 10;
