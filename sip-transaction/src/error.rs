@@ -16,7 +16,7 @@ pub enum Failure {
     /// There is no place to send it to.
     #[error("the destination cannot be reached: {0}")]
     Resolve(Unreachable),
-    /// Whoever it could be sent to has asked to be spared (RFC 7339 §5.8): to be answered 503 without Retry-After.
+    /// Whoever it could be sent to has asked to be spared (RFC 7339 §5.5): to be answered 503 without Retry-After.
     #[error("the next hop is overloaded and asked to be spared")]
     Overloaded,
     /// It was cancelled before it was sent.

@@ -171,21 +171,40 @@ impl Report {
         via.set_param("oc", Some(&self.reduction.to_string()));
         via.set_param("oc-algo", Some("\"loss\""));
         via.set_param("oc-validity", Some(&self.validity.as_millis().to_string()));
-        via.set_param("oc-seq", Some(&format!("{}.0", self.sequence)));
+        let (whole, fraction) = (self.sequence / FRACTIONS, self.sequence % FRACTIONS);
+        via.set_param("oc-seq", Some(&format!("{whole}.{fraction:05}")));
     }
 
     pub(crate) fn read(via: &Via) -> Option<Self> {
         let number = |name: &str| via.params().value(name).and_then(|text| text.parse::<u64>().ok());
-        // §5.4: only the algorithm that we have offered counts.
-        if via.params().unquoted("oc-algo").is_some_and(|algorithm| algorithm != "loss") {
+        // §5.1: only the algorithm that we have offered counts.
+        if via.params().unquoted("oc-algo").is_none_or(|algorithm| algorithm != "loss") {
             return None;
         }
         let reduction = u8::try_from(number("oc")?.min(100)).ok()?;
         let validity = number("oc-validity").map_or(Self::VALIDITY, Duration::from_millis);
-        let sequence = via.params().value("oc-seq").and_then(|text| text.split('.').next()?.parse().ok());
-        Some(Self { reduction, validity, sequence: sequence.unwrap_or(0) })
+        Some(Self {
+            reduction,
+            validity,
+            sequence: via.params().value("oc-seq").and_then(sequence).unwrap_or(0),
+        })
     }
 }
+
+/// `oc-seq` in hundred-thousandths: twelve digits, a point, and five that order reports within one second (§9).
+fn sequence(text: &str) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    if !(1..=12).contains(&whole.len()) || !(1..=5).contains(&fraction.len()) {
+        return None;
+    }
+    let number =
+        |digits: &str| digits.bytes().all(|digit| digit.is_ascii_digit()).then(|| digits.parse::<u64>());
+    let fraction = number(&format!("{fraction:0<5}"))?.ok()?;
+    number(whole)?.ok()?.checked_mul(FRACTIONS)?.checked_add(fraction)
+}
+
+/// How many steps of `oc-seq` there are between two whole numbers.
+const FRACTIONS: u64 = 100_000;
 
 /// Next hops whose reports are kept. A proxy has some dozens; more would be a peer's doing, by names that lead to ever
 /// new addresses.
@@ -203,14 +222,16 @@ impl Reports {
     /// A report came with a response from this hop (RFC 7339 §5.4).
     pub(crate) fn came(&mut self, now: Instant, hop: &Path, report: Report) {
         let key = (hop.transport, hop.remote);
-        if let Some((known, until)) = self.hops.get(&key)
-            && *until > now
-            && report.sequence < known.sequence
-        {
-            return; // overtaken by a newer one
+        let known = self.hops.get(&key);
+        if known.is_some_and(|(known, until)| *until > now && report.sequence <= known.sequence) {
+            return; // the same again, or overtaken by a newer one
         }
-        if report.reduction == 0 || report.validity.is_zero() {
-            self.hops.remove(&key);
+        // §5.7: a validity of zero ends it, whatever `oc` says. The end is kept for a while, for what comes late.
+        let report = match report.validity.is_zero() {
+            true => Report { reduction: 0, validity: Report::VALIDITY, ..report },
+            false => report,
+        };
+        if report.reduction == 0 && known.is_none() {
             return;
         }
         if self.hops.len() >= HOPS && !self.hops.contains_key(&key) {
@@ -224,7 +245,7 @@ impl Reports {
         }
     }
 
-    /// Whether a request to this hop is one of those that it asked to be spared; `chance` is any number (RFC 7339 §6.3).
+    /// Whether a request to this hop is one of those that it asked to be spared; `chance` is any number (RFC 7339 §7.2).
     pub(crate) fn spare(&self, now: Instant, hop: &Path, request: &Request, chance: u64) -> bool {
         let Some((report, until)) = self.hops.get(&(hop.transport, hop.remote)) else { return false };
         *until > now
@@ -348,6 +369,8 @@ mod tests {
         report.write(&mut via);
         assert_eq!(Report::read(&via), Some(report));
         assert_eq!(Report::read(&via.clone().with_param("oc-algo", Some("\"rate\""))), None);
+        let plain = Via::new("UDP", "h", None).with_param("oc", Some("40")).with_param("oc-seq", Some("7.0"));
+        assert_eq!(Report::read(&plain), None);
         assert!(!Report::is_wanted(&Via::new("UDP", "h", None)));
 
         let mut reports = Reports::default();
@@ -362,9 +385,19 @@ mod tests {
         assert_eq!(spared(&reports, now, &request("INVITE", "urn:service:sos", OUT)), 0);
         reports.came(now, &hop, Report { reduction: 90, sequence: 6, ..report });
         assert_eq!(spared(&reports, now, &invite), 40, "an older one came late");
+        reports.came(now + Duration::from_secs(1), &hop, report);
         assert_eq!(spared(&reports, now + Duration::from_secs(2), &invite), 0, "its time is over");
-        reports.came(now, &hop, Report { reduction: 0, sequence: 8, ..report });
-        assert!(reports.is_empty());
+        reports.came(now, &hop, Report { reduction: 90, validity: Duration::ZERO, sequence: 8 });
+        assert_eq!(spared(&reports, now, &invite), 0, "it was ended");
+        reports.came(now, &hop, report);
+        assert_eq!(spared(&reports, now, &invite), 0, "what came before the end came late");
+        reports.came(now, &hop, Report { sequence: 9, ..report });
+        assert_eq!(spared(&reports, now, &invite), 40);
+        assert!(sequence("5.1") > sequence("5.02") && sequence("5.10") == sequence("5.1"));
+        assert_eq!(sequence("1282321615.782"), Some(128_232_161_578_200));
+        for no in ["", ".", "1.", ".1", "+1.0", "1.-5", "1234567890123.0", "1.123456"] {
+            assert_eq!(sequence(no), None, "{no}");
+        }
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl Transactions {
             if listener(&self.locals, &place.path).is_none() {
                 continue;
             }
-            // RFC 7339 §5.8: those who asked for it are spared; another server may have room.
+            // RFC 7339 §5.5: those who asked for it are spared; another server may have room.
             if !self.reports.is_empty()
                 && entry
                     .request

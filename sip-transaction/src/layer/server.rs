@@ -352,11 +352,13 @@ impl Transactions {
     fn trying(&mut self, key: Key, about: &mut About, out: &mut impl Outbox<Event>) {
         let payload = match std::mem::replace(about, About::Nothing) {
             About::Response(payload) => Some(payload),
-            _ => self
-                .servers
-                .get(key)
-                .and_then(|entry| entry.request.as_ref()?.reply(StatusCode::TRYING).build().ok())
-                .map(|response| response.to_bytes()),
+            _ => {
+                let entry = self.servers.get(key);
+                let wanted = entry.is_some_and(|entry| entry.wants_reports);
+                entry
+                    .and_then(|entry| entry.request.as_ref()?.reply(StatusCode::TRYING).build().ok())
+                    .map(|response| if wanted { self.reported(&response) } else { response.to_bytes() })
+            }
         };
         if let Some(payload) = payload {
             self.reply(key, payload, out);

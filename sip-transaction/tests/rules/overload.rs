@@ -94,13 +94,21 @@ fn rfc_7339_5_2_a_server_reports_its_load_to_those_who_heed_it() {
     assert_eq!(told.param("oc"), Some(Some("50")));
     assert!(sequence(&told) > first, "a client tells the newer report by it");
 
+    // The layer's own 100 as well (§5.11).
+    party.layer.set_least_tier(Tier::Open);
+    party.incoming(&from_neighbour("INVITE", "z9hG4bK4", "", true));
+    party.pass(Duration::from_millis(200));
+    let trying = party.sent_response();
+    assert_eq!((trying.status(), via(&trying.headers).param("oc")), (StatusCode::TRYING, Some(Some("0"))));
+
+    party.layer.set_least_tier(Tier::Essential);
     party.receive(from_neighbour("MESSAGE", "z9hG4bK3", "", false), Transport::Udp);
     assert_eq!(via(&party.sent_response().headers).param("oc"), None);
 }
 
-/// RFC 7339 §5.1, §5.4, §5.8, §6: a client announces that it heeds reports, and keeps to itself what it is asked to.
+/// RFC 7339 §5.1, §5.4, §5.5, §7.2: a client announces that it heeds reports, and keeps to itself what it is asked to.
 #[test]
-fn rfc_7339_6_a_client_spares_the_next_hop_as_long_as_it_asks() {
+fn rfc_7339_7_2_a_client_spares_the_next_hop_as_long_as_it_asks() {
     let mut party = Party::with(|config| config.heed_overload = true);
     party.send(outgoing(Method::Options), udp());
     let sent = party.sent_request();
