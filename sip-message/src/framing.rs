@@ -66,12 +66,27 @@ pub struct StreamDecoder {
     head: Option<(Message, usize)>,
     /// The last frame was a CRLF that ended its chunk: another one makes a ping of the two.
     half_ping: bool,
+    /// Whether it can: over a connection that we opened, each CRLF answers a ping of ours.
+    joins_halves: bool,
 }
 
 impl StreamDecoder {
     /// A decoder at the start of a stream.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, buffer: BytesMut::new(), searched: 0, head: None, half_ping: false }
+        Self {
+            limits,
+            buffer: BytesMut::new(),
+            searched: 0,
+            head: None,
+            half_ping: false,
+            joins_halves: true,
+        }
+    }
+
+    /// A decoder for a connection that this side opened and pings: two CRLFs in chunks of their own are two answers, and no
+    /// [`Ping`](Frame::Ping) of the server in halves (RFC 5626 §4.4.1: the client pings).
+    pub fn of_opener(limits: Limits) -> Self {
+        Self { joins_halves: false, ..Self::new(limits) }
     }
 
     /// Adds octets that arrived. Take all frames before the next call: they are the only bound on the buffer.
@@ -126,7 +141,7 @@ impl StreamDecoder {
             [b'\r', b'\n', ..] if half => (2, Start::Ping),
             [b'\r', b'\n', b'\r', b'\n', ..] => (4, Start::Ping),
             [b'\r', b'\n'] | [b'\r', b'\n', b'\r'] => {
-                self.half_ping = true;
+                self.half_ping = self.joins_halves;
                 (2, Start::Pong)
             }
             [b'\r', b'\n', ..] => (2, Start::Pong),

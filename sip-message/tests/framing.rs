@@ -136,3 +136,20 @@ proptest! {
         }
     }
 }
+
+/// RFC 5626 §4.4.1: over a connection that a client opened, its pings are answered one by one.
+#[test]
+fn two_pongs_are_no_ping_for_who_opened_the_connection() {
+    for (mut decoder, second) in [
+        (StreamDecoder::of_opener(Limits::default()), Frame::Pong),
+        (StreamDecoder::new(Limits::default()), Frame::Ping),
+    ] {
+        decoder.push(b"\r\n");
+        assert_eq!(decoder.next_frame(), Ok(Some(Frame::Pong)));
+        assert_eq!(decoder.next_frame(), Ok(None));
+        decoder.push(b"\r\n");
+        assert_eq!(decoder.next_frame(), Ok(Some(second)));
+        decoder.push(b"\r\n\r\n");
+        assert_eq!(decoder.next_frame(), Ok(Some(Frame::Ping)), "a whole one is told by either");
+    }
+}

@@ -7,6 +7,7 @@ mod dialog_reference;
 mod event;
 mod links;
 mod network;
+mod outbound;
 pub(crate) mod plain;
 mod session;
 mod shapes;
@@ -37,6 +38,7 @@ pub use network::{
     PAccessNetworkInfo, PAnswerState, PChargingFunctionAddresses, PChargingVector, PDcsBillingInfo, PDcsLaes,
     PDcsOsps, PDcsRedirect, PEarlyMedia, PMediaAuthorization, PVisitedNetworkId,
 };
+pub use outbound::InstanceId;
 pub use session::{
     AnswerMode, Date, FlowTimer, GeolocationError, GeolocationRouting, MaxBreadth, MimeVersion, MinSe,
     PrivAnswerMode, RAck, RSeq, ReferSub, Refresher, SessionExpires, Timestamp,
