@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sip_message::framing::{Frame, StreamDecoder};
-use sip_transport::{CloseReason, FlowEvent, Path, SendError, Token, Transmit, Transport, ingress};
+use sip_transport::{
+    CloseReason, FlowEvent, KeepAliveAnswer, Path, SendError, Token, Transmit, Transport, ingress,
+};
 
 use crate::agenda::{Happening, later};
 use crate::conditions::Conditions;
@@ -154,16 +156,19 @@ impl Sim {
             Path { transport: path.transport, local: at, remote: seen_from, flow: Some(self.new_flow()) };
         let accepted = later(self.now, there);
         let opened = later(accepted, back);
-        let end = |node, path, last_arrival| End {
+        let end = |node, path, decoder, last_arrival| End {
             node,
             gone: false,
             path,
-            decoder: StreamDecoder::new(self.limits),
+            decoder,
             last_arrival,
             stalled: VecDeque::new(),
         };
         // The first bytes of the opener follow the handshake.
-        let ends = [end(node, ours, later(opened, there)), end(to, theirs, opened)];
+        let ends = [
+            end(node, ours, StreamDecoder::of_opener(self.limits), later(opened, there)),
+            end(to, theirs, StreamDecoder::new(self.limits), opened),
+        ];
         let connection = self.streams.insert(Connection { opened, ends });
         let event = FlowEvent::Opened { path: theirs };
         self.schedule(accepted, Happening::Flow { node: to, event });
@@ -244,7 +249,10 @@ impl Sim {
                     self.counters.keep_alives = self.counters.keep_alives.saturating_add(1);
                     self.send_segment(id, side, Bytes::from_static(b"\r\n"), Token::NONE);
                 }
-                Ok(Some(Frame::Pong)) => {}
+                Ok(Some(Frame::Pong)) => {
+                    let (now, answer) = (self.now, KeepAliveAnswer::Pong);
+                    self.touch(node, |core| core.flow_event(now, FlowEvent::KeptAlive { path, answer }));
+                }
                 Ok(None) => return,
                 Err(error) => {
                     self.counters.rejected = self.counters.rejected.saturating_add(1);

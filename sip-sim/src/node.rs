@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use sip_transport::{
-    Answer, Core, FlowId, Local, Locals, Path, Received, Records, ResolveError, SendError, Srv, Transport,
-    ingress,
+    Answer, Core, FlowEvent, FlowId, KeepAliveAnswer, Local, Locals, Path, Received, Records, ResolveError,
+    SendError, Srv, Transmit, Transport, ingress, stun,
 };
 
 use crate::agenda::{Happening, later};
@@ -190,6 +190,16 @@ impl Sim {
                 self.counters.keep_alives = self.counters.keep_alives.saturating_add(1);
                 let reason = "a keep-alive".to_owned();
                 self.record(node, |_| What::Rejected { path, reason });
+            }
+            // As the driver over sockets does (RFC 5626 §8).
+            Err(ingress::Rejected::Stun) => {
+                self.counters.keep_alives = self.counters.keep_alives.saturating_add(1);
+                if let Some(answer) = stun::answer(&payload, path.remote) {
+                    self.send(node, Transmit::own(path, answer));
+                } else if let Some(stun::Binding::Answer { id, outcome }) = stun::parse(&payload) {
+                    let answer = KeepAliveAnswer::Stun { id, outcome };
+                    self.touch(node, |core| core.flow_event(now, FlowEvent::KeptAlive { path, answer }));
+                }
             }
             Err(rejected) => {
                 self.counters.rejected = self.counters.rejected.saturating_add(1);

@@ -6,6 +6,7 @@ use sip_message::{HeaderError, Limits, Message, ParseError, Request};
 
 use crate::locals::parse_ip;
 use crate::path::{Path, Received};
+use crate::stun;
 
 /// Why bytes were not handed to the core. None of these can be answered: no Via says where to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,6 +14,9 @@ pub enum Rejected {
     /// An empty datagram, or one of only CR, LF and NUL: phones keep NAT bindings open with these.
     #[error("a keep-alive")]
     KeepAlive,
+    /// A STUN message: a keep-alive that wants an answer, or the answer to one (RFC 5626 §8).
+    #[error("a STUN message")]
+    Stun,
     /// No SIP message.
     #[error("not a SIP message: {0}")]
     Parse(#[from] ParseError),
@@ -32,6 +36,9 @@ pub enum Rejected {
 pub fn datagram(bytes: Bytes, path: Path, limits: &Limits) -> Result<Received, Rejected> {
     if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
         return Err(Rejected::KeepAlive);
+    }
+    if stun::is_stun(&bytes) {
+        return Err(Rejected::Stun);
     }
     message(Message::parse(bytes, limits)?, path)
 }

@@ -66,6 +66,7 @@
 //! | [`response`] | where a response goes | 3261 §18.2.2, 3581 |
 //! | [`resolve`] | where a request goes | 3263, 2782, 3403, 7984, 3261 §18.1.1 |
 //! | [`locals`] | listeners, Via and Contact | 3261 §18.1.1 |
+//! | [`outbound`], [`stun`] | keep-alives, dead flows and flow tokens | 5626, 6223, 8489 |
 //! | [`limits`] | what peers may make a driver hold, and counters | |
 //! | [`capture`], [`hep`] | pcap files; HEP version 3 | |
 //! | [`proxy_protocol`] | who connects through a balancer of connections | |
@@ -83,10 +84,12 @@ pub mod identity;
 pub mod ingress;
 pub mod limits;
 pub mod locals;
+pub mod outbound;
 pub mod path;
 pub mod proxy_protocol;
 pub mod resolve;
 pub mod response;
+pub mod stun;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 #[cfg(feature = "ws")]
@@ -97,6 +100,6 @@ pub use crate::core::{
 };
 pub use crate::locals::{Local, Locals, Supported};
 pub use crate::path::{
-    CloseReason, FlowEvent, FlowId, Path, Received, SendError, TlsFailure, Token, Transmit, Transport,
-    WsFailure,
+    CloseReason, FlowEvent, FlowId, KeepAliveAnswer, Path, Received, SendError, TlsFailure, Token, Transmit,
+    Transport, WsFailure,
 };

@@ -90,8 +90,10 @@ pub struct Counters {
     pub received: u64,
     /// Messages handed to the kernel.
     pub sent: u64,
-    /// Keep-alives (CRLF, RFC 5626 §4.4.1; empty datagrams) that came.
+    /// Keep-alives and answers to them (CRLF and STUN, RFC 5626 §4.4; empty datagrams) that came.
     pub keep_alives: u64,
+    /// Keep-alives that the core sent, and STUN answers.
+    pub keep_alives_sent: u64,
     /// Datagrams that are no SIP message we could route an answer for.
     pub rejected_datagrams: u64,
     /// Messages on connections without a Via that can be read.

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sip_message::{Message, Uri};
 
+use crate::stun::{Outcome, TransactionId};
+
 /// A transport protocol of SIP: RFC 3261 §18 (UDP, TCP, TLS) and RFC 7118 (WebSocket).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Transport {
@@ -203,6 +205,14 @@ pub struct Transmit {
     pub token: Token,
 }
 
+impl Transmit {
+    /// Bytes that go over this very flow or not at all, and whose loss is nobody's business: keep-alives and their answers.
+    #[must_use]
+    pub fn own(path: Path, payload: Bytes) -> Transmit {
+        Transmit { path, payload, reopen: None, domain: None, token: Token::NONE }
+    }
+}
+
 /// What happens to flows besides messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FlowEvent {
@@ -233,6 +243,27 @@ pub enum FlowEvent {
         path: Path,
         /// Why it did not.
         error: SendError,
+    },
+    /// The peer answered a keep-alive (RFC 5626 §4.4).
+    KeptAlive {
+        /// The way the answer came.
+        path: Path,
+        /// What it is.
+        answer: KeepAliveAnswer,
+    },
+}
+
+/// The answer to a keep-alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeepAliveAnswer {
+    /// A single CRLF on a connection (RFC 5626 §4.4.1), or a WebSocket pong.
+    Pong,
+    /// A STUN Binding response, or error response, over UDP (RFC 5626 §4.4.2).
+    Stun {
+        /// The request's transaction.
+        id: TransactionId,
+        /// What it says.
+        outcome: Outcome,
     },
 }
 

@@ -175,7 +175,7 @@ impl Transactions {
 
     /// Something happened to a connection or to something sent.
     pub fn flow_event(&mut self, now: Instant, event: FlowEvent, out: &mut impl Outbox<Event>) {
-        // A connection that opens or closes is of no interest: the answer to a request may come on another one
+        // A connection that opens, closes or answers a ping is of no interest: the answer to a request may come on another one
         // (RFC 3261 §18.2.2), and what cannot be sent is told as such.
         match event {
             FlowEvent::SendFailed { token, path, error } => match Named::of(token.0) {
@@ -188,7 +188,7 @@ impl Transactions {
                     self.ready(now, key, path, out);
                 }
             }
-            FlowEvent::Opened { .. } | FlowEvent::Closed { .. } => {}
+            FlowEvent::Opened { .. } | FlowEvent::Closed { .. } | FlowEvent::KeptAlive { .. } => {}
         }
     }
 

@@ -20,7 +20,7 @@ use sip_message::{Message, Method, Request, StatusCode};
 use crate::core::Core;
 use crate::ingress;
 use crate::limits::Limits;
-use crate::path::{CloseReason, FlowEvent, FlowId, Path, SendError, Token};
+use crate::path::{CloseReason, FlowEvent, FlowId, KeepAliveAnswer, Path, SendError, Token};
 use crate::tokio::driver::{Shared, State, add, close};
 use crate::tokio::establish::{Established, Role, broken};
 use crate::tokio::framing::{Broken, Inbound, Item};
@@ -316,7 +316,10 @@ fn deliver<C: Core>(
                 put(state, flow, pong, now, limits);
             }
         }
-        Item::KeepAlive => add(&mut state.wire.counters.keep_alives),
+        Item::KeepAlive => {
+            add(&mut state.wire.counters.keep_alives);
+            state.core.flow_event(now, FlowEvent::KeptAlive { path, answer: KeepAliveAnswer::Pong });
+        }
         #[cfg(feature = "ws")]
         Item::WsPing(payload) => {
             add(&mut state.wire.counters.keep_alives);

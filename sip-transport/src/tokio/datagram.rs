@@ -9,7 +9,8 @@ use bytes::Bytes;
 
 use crate::core::Core;
 use crate::ingress::{self, Rejected};
-use crate::path::{Path, Transport};
+use crate::path::{FlowEvent, KeepAliveAnswer, Path, Transmit, Transport};
+use crate::stun::{self, Binding};
 use crate::tokio::batch::{BATCH, Receiver};
 use crate::tokio::driver::{Shared, Udp, add};
 
@@ -73,13 +74,24 @@ fn read<C: Core + Send + 'static>(
         .collect();
     shared.enter(|state, now| {
         for (path, received, bytes) in parsed {
-            state.wire.tap(true, &path, &bytes);
+            if !matches!(received, Err(Rejected::KeepAlive | Rejected::Stun)) {
+                state.wire.tap(true, &path, &bytes);
+            }
             match received {
                 Ok(received) => {
                     add(&mut state.wire.counters.received);
                     state.core.receive(now, received);
                 }
                 Err(Rejected::KeepAlive) => add(&mut state.wire.counters.keep_alives),
+                Err(Rejected::Stun) => {
+                    add(&mut state.wire.counters.keep_alives);
+                    if let Some(answer) = stun::answer(&bytes, path.remote) {
+                        shared.send_datagram(state, Transmit::own(path, answer));
+                    } else if let Some(Binding::Answer { id, outcome }) = stun::parse(&bytes) {
+                        let answer = KeepAliveAnswer::Stun { id, outcome };
+                        state.core.flow_event(now, FlowEvent::KeptAlive { path, answer });
+                    }
+                }
                 Err(reason) => {
                     add(&mut state.wire.counters.rejected_datagrams);
                     tracing::debug!(%path, %reason, "datagram dropped");

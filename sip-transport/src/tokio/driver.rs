@@ -16,7 +16,9 @@ use sip_message::headers::Via;
 use crate::core::{Answer, Core, Query, ResolveError};
 use crate::limits::{Counters, Limits};
 use crate::locals::Locals;
+use crate::outbound::PING;
 use crate::path::{CloseReason, FlowEvent, FlowId, Path, SendError, Token, Transmit, Transport};
+use crate::stun;
 use crate::tokio::batch::{BATCH, Sender};
 use crate::tokio::dns::{Resolve, default_resolver};
 use crate::tokio::establish::Security;
@@ -427,7 +429,7 @@ impl<C: Core + Send + 'static> Shared<C> {
 
     /// Puts a datagram behind those that wait; whoever holds the lock sends them in batches before it lets go, or leaves
     /// them to the task of the socket.
-    fn send_datagram(&self, state: &mut State<C>, mut transmit: Transmit) {
+    pub(super) fn send_datagram(&self, state: &mut State<C>, mut transmit: Transmit) {
         let Some((index, udp)) = self.udp_for(&transmit.path) else {
             return fail(state, transmit, SendError::NoLocal);
         };
@@ -510,7 +512,8 @@ impl<C: Core + Send + 'static> Shared<C> {
     fn send_stream(self: &Arc<Self>, state: &mut State<C>, transmit: Transmit, now: Instant) {
         let Transmit { mut path, payload, reopen, mut domain, token } = transmit;
         if let Some(flow) = path.flow {
-            if state.wire.table.get_mut(flow).is_some() {
+            // A flow that was read from a token may be of another process.
+            if state.wire.table.get_mut(flow).is_some_and(|found| found.path.remote == path.remote) {
                 return self.write(state, flow, payload, token, now);
             }
             let Some(remote) = reopen else {
@@ -602,6 +605,9 @@ pub(super) fn close<C>(state: &mut State<C>, flow: FlowId, reason: CloseReason) 
 }
 
 fn sent(wire: &mut Wire, at: Option<SystemTime>, path: &Path, payload: &Bytes) {
+    if payload[..] == *PING || stun::is_stun(payload) {
+        return add(&mut wire.counters.keep_alives_sent);
+    }
     add(&mut wire.counters.sent);
     wire.tap_at(at, false, path, payload);
 }

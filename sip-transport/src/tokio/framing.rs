@@ -59,10 +59,8 @@ impl Inbound {
             Transport::Ws | Transport::Wss => {
                 Inbound::WebSocket(Decoder::new(side(accepted), limits.message), limits)
             }
-            _ => {
-                let _ = accepted;
-                Inbound::Stream(StreamDecoder::new(limits))
-            }
+            _ if accepted => Inbound::Stream(StreamDecoder::new(limits)),
+            _ => Inbound::Stream(StreamDecoder::of_opener(limits)),
         }
     }
 
