@@ -157,6 +157,10 @@ pub struct Counters {
     pub proxied: u64,
     /// Branches sent.
     pub branches: u64,
+    /// Branches that were sent over another flow of the same user agent, because one was dead or silent (RFC 5626 §7).
+    pub other_flows: u64,
+    /// Bindings removed because their connection was closed (RFC 5626 §7).
+    pub flows_closed: u64,
     /// Requests that the proxy answered itself instead of forwarding.
     pub refused: u64,
     /// Requests to foreign domains that were not forwarded.

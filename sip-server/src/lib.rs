@@ -75,6 +75,7 @@ mod config;
 mod core;
 mod date;
 mod domains;
+mod flow;
 pub mod location;
 mod proxy;
 pub mod registrar;

@@ -6,14 +6,19 @@ use std::time::Instant;
 use sip_message::headers::{RetryAfter, Warning};
 use sip_message::{Request, StatusCode};
 use sip_transaction::ServerTx;
+use sip_transport::FlowId;
 
 use super::{ServerCore, Waiting};
 use crate::AddressOfRecord;
 use crate::config::count;
 use crate::date::sip_date;
-use crate::location::{Answer, Question, QuestionKey, StoreError};
+use crate::location::{Answer, Binding, Question, QuestionKey, StoreError};
 use crate::proxy::{Template, groups_of};
 use crate::registrar::{Refusal, Registration, Step};
+
+/// Addresses-of-record remembered for one connection: a trunk has some, and more than these are found out one by one when
+/// they are called. Each costs a question to the store when the connection closes.
+const BOUND_TO_ONE: usize = 256;
 
 impl ServerCore {
     /// The next question for the external location store (RFC 3261 §10, §16.5). Give its answer to
@@ -85,6 +90,7 @@ impl ServerCore {
                 self.waiting_for.remove(&tx);
                 self.located(now, tx, *template, &aor, answer);
             }
+            Waiting::FlowGone(flow, aor) => self.unbind(now, flow, aor, answer),
             Waiting::Ack(request) => {
                 if let Answer::Found(bindings) = answer
                     && let Some(hop) =
@@ -105,6 +111,7 @@ impl ServerCore {
             }
             Step::Done(registration, bindings) => {
                 count(&mut self.layer.counters.registered);
+                self.note_connections(registration.aor(), &bindings);
                 let date = sip_date(self.unix_time(now));
                 self.layer.reply(now, tx, registration.accepted(now, &date, &bindings));
             }
@@ -112,6 +119,46 @@ impl ServerCore {
                 self.refuse_registration(now, tx, &registration, &refusal)
             }
         }
+    }
+
+    /// Remembers which connections an address-of-record is bound to.
+    fn note_connections(&mut self, aor: &AddressOfRecord, bindings: &[Binding]) {
+        let outbound = bindings.iter().filter(|binding| binding.outbound.is_some());
+        for flow in
+            outbound.filter_map(|binding| binding.flow.as_ref()?.flow.filter(|_| is_connection(binding)))
+        {
+            let bound = self.bound.entry(flow).or_default();
+            if bound.len() < BOUND_TO_ONE && !bound.contains(aor) {
+                bound.push(aor.clone());
+            }
+        }
+    }
+
+    /// RFC 5626 §7: "MUST invalidate all the bindings in the target set that use that flow".
+    pub(super) fn connection_closed(&mut self, now: Instant, flow: FlowId) {
+        for aor in self.bound.remove(&flow).unwrap_or_default() {
+            self.ask(now, Question::Lookup { aor: aor.clone() }, Waiting::FlowGone(flow, aor));
+        }
+    }
+
+    fn unbind(&mut self, now: Instant, flow: FlowId, aor: AddressOfRecord, answer: Answer) {
+        // The store says what there is until the update was not too late. After a failure the bindings stay until they end or
+        // a request finds the flow dead.
+        let (Answer::Found(current) | Answer::Conflict(current)) = answer else { return };
+        let is_gone = |binding: &Binding| {
+            binding.outbound.is_some()
+                && binding.flow.is_some_and(|path| path.flow == Some(flow))
+                && is_connection(binding)
+        };
+        let left: Vec<Binding> = current.list.iter().filter(|binding| !is_gone(binding)).cloned().collect();
+        let gone = current.list.len().saturating_sub(left.len());
+        if gone == 0 {
+            return;
+        }
+        self.layer.counters.flows_closed =
+            self.layer.counters.flows_closed.saturating_add(u64::try_from(gone).unwrap_or(u64::MAX));
+        let update = Question::Update { aor: aor.clone(), expected: current.version, bindings: left.into() };
+        self.ask(now, update, Waiting::FlowGone(flow, aor));
     }
 
     fn refuse_registration(
@@ -179,6 +226,10 @@ impl ServerCore {
         let jitter = self.layer.transactions.random() % base.saturating_add(1);
         RetryAfter::new(u32::try_from(base.saturating_add(jitter)).unwrap_or(u32::MAX))
     }
+}
+
+fn is_connection(binding: &Binding) -> bool {
+    binding.flow.is_some_and(|path| path.transport.is_reliable())
 }
 
 fn is_sips(request: &Request) -> bool {

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use sip_auth::{Role, Verifier, VerifierConfig};
 use sip_transaction::timers::{TimerId, Timers};
 use sip_transaction::{Event, ServerTx, Target, Transactions};
+use sip_transport::outbound::FlowTokens;
 use sip_transport::resolve::{Need, Progress, Resolution};
-use sip_transport::{Answer, Core, FlowEvent, Locals, Path, Query, Queues, Received, Transmit};
+use sip_transport::{Answer, Core, FlowEvent, FlowId, Locals, Path, Query, Queues, Received, Transmit};
 
 use crate::config::{Config, ConfigError, Counters, Limits, count};
 use crate::domains::Domains;
@@ -47,6 +48,8 @@ pub struct ServerCore {
     /// The question for which a request waits, to find it when it is cancelled.
     waiting_for: HashMap<ServerTx, QuestionKey>,
     timers: Timers<QuestionKey>,
+    /// Whose bindings are to connections, by connection.
+    bound: HashMap<FlowId, Vec<AddressOfRecord>>,
     asked: u64,
     waker: Option<Waker>,
     started: Instant,
@@ -69,6 +72,8 @@ enum Waiting {
     Registration(ServerTx, Box<Registration>),
     Request(ServerTx, Box<Template>, AddressOfRecord),
     Ack(Box<sip_message::Request>),
+    /// A connection is gone, and what is bound to it.
+    FlowGone(FlowId, AddressOfRecord),
 }
 
 impl ServerCore {
@@ -110,11 +115,12 @@ impl ServerCore {
         let calls = calls.map(|_| verifier(Role::Proxy)).transpose()?;
         let next_hop = config.next_hop.map(|uri| next_hop(uri, &locals)).transpose()?;
         let keys = (transactions.random(), transactions.random());
-        let recorded = config.record_route.then(|| RecordRoute::new(keys, &locals));
+        let own_routes = RecordRoute::new(keys, FlowTokens::new(&self::secret(&mut transactions)), &locals);
+        let recorded = config.record_route.then(|| own_routes.clone());
         Ok(Self {
             layer: Layer { transactions, out: Queues::new(), counters: Counters::default() },
             proxy: Proxy::new(config.timer_c, recorded),
-            own_routes: RecordRoute::new(keys, &locals),
+            own_routes,
             policy: Policy {
                 open_relay: config.open_relay,
                 next_hop,
@@ -129,6 +135,7 @@ impl ServerCore {
             questions: VecDeque::new(),
             waiting: HashMap::new(),
             waiting_for: HashMap::new(),
+            bound: HashMap::new(),
             timers: Timers::new([config.limits.question_timeout]),
             asked: 0,
             waker: None,
@@ -242,6 +249,9 @@ impl Core for ServerCore {
     }
 
     fn flow_event(&mut self, now: Instant, event: FlowEvent) {
+        if let FlowEvent::Closed { path: Path { flow: Some(flow), .. }, .. } = event {
+            self.connection_closed(now, flow);
+        }
         self.layer.transactions.flow_event(now, event, &mut self.layer.out);
         self.settle(now);
     }

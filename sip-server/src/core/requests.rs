@@ -4,7 +4,7 @@ use std::hash::Hasher;
 use std::time::Instant;
 
 use sip_auth::{ChallengeReason, Verdict, Verifier};
-use sip_message::headers::{Accept, Allow, From, ProxyAuthorization, Supported, To, Via};
+use sip_message::headers::{Accept, Allow, Contact, From, ProxyAuthorization, Supported, To, Via};
 use sip_message::{HeaderName, Method, Request, ResponseBuilder, StatusCode};
 use sip_transaction::{ServerTx, Target};
 use sip_transport::Path;
@@ -12,8 +12,9 @@ use sip_transport::Path;
 use super::{ServerCore, Waiting};
 use crate::AddressOfRecord;
 use crate::config::count;
+use crate::flow::is_direct;
 use crate::location::Question;
-use crate::proxy::{Group, Hop, Routed, Template, preprocess, validate};
+use crate::proxy::{Group, Hop, RouteError, Routed, Template, preprocess, validate};
 use crate::registrar::{self, Registration};
 use crate::users::owns;
 
@@ -31,14 +32,21 @@ enum Destination {
     Outside,
     /// To the configured next hop.
     NextHop(Target),
+    /// Over the flow to a phone that a Route of ours named (RFC 5626 §5.3.1).
+    Flow(Path),
 }
 
 impl ServerCore {
     pub(super) fn request(&mut self, now: Instant, tx: ServerTx, mut request: Request, path: Path) {
         let port = self.port_of(&path);
-        let routed = match preprocess(&mut request, port, &self.domains, &self.own_routes) {
+        let routed = match preprocess(&mut request, &path, port, &self.domains, &self.own_routes) {
             Ok(routed) => routed,
-            Err(error) => {
+            Err(RouteError::Token(_)) => {
+                count(&mut self.layer.counters.relays_denied);
+                let reply = request.reply(StatusCode::FORBIDDEN).reason("Not a Flow of Ours");
+                return self.refuse(now, tx, reply);
+            }
+            Err(RouteError::Malformed(error)) => {
                 let reply = request.reply(StatusCode::BAD_REQUEST).reason(&error.to_string());
                 return self.refuse(now, tx, reply);
             }
@@ -54,6 +62,9 @@ impl ServerCore {
     }
 
     fn destination(&self, request: &Request, routed: &Routed, in_dialog: bool) -> Destination {
+        if let Some(flow) = routed.flow {
+            return Destination::Flow(flow);
+        }
         if routed.more {
             return Destination::Outside;
         }
@@ -89,7 +100,7 @@ impl ServerCore {
                 // §11.2.
                 let reply = allow(request.reply(StatusCode::OK), self.policy.registrar.is_some())
                     .header(&Accept::new("*/*"))
-                    .header(&Supported::new("path"));
+                    .headers(&registrar::SUPPORTED.map(Supported::new));
                 self.layer.reply(now, tx, reply);
             }
             // §8.2.1.
@@ -159,6 +170,9 @@ impl ServerCore {
             Ok(authenticated) => authenticated,
             Err(reply) => return self.layer.reply(now, tx, *reply),
         };
+        if *template.request.method() == Method::Register {
+            self.hold_flow(&mut template);
+        }
         template.record_route =
             self.policy.record_route && !in_dialog && creates_dialog(template.request.method());
         let hop = match destination {
@@ -176,6 +190,8 @@ impl ServerCore {
                 return self.ask(now, question, Waiting::Request(tx, Box::new(template), aor));
             }
             Destination::NextHop(target) => Hop::fixed(target),
+            // Whoever holds the token has it from a registration or a dialog that went through here.
+            Destination::Flow(flow) => Hop::over(flow),
             Destination::Outside | Destination::Server => {
                 if !(proven || authenticated || self.may_relay()) {
                     count(&mut self.layer.counters.relays_denied);
@@ -188,6 +204,21 @@ impl ServerCore {
         self.trying(now, tx, &template.request);
         let groups = vec![Group::from([hop])];
         self.proxy.open(now, tx, template, groups, &mut self.layer);
+    }
+
+    /// RFC 5626 §5.1: the first proxy of a phone that registers a flow stays on the way back to it, and holds that flow.
+    fn hold_flow(&self, template: &mut Template) {
+        let request = &mut template.request;
+        let registers_flow =
+            request.headers.all::<Contact>().flatten().any(|contact| contact.reg_id().is_some());
+        if !registers_flow || !is_direct(request) {
+            return;
+        }
+        let local = self.layer.transactions.locals().at(&template.path);
+        let sips = request.uri().is_ok_and(|uri| uri.is_sips());
+        if let Err(error) = self.own_routes.write_path(&mut request.headers, local, &template.path, sips) {
+            tracing::warn!(%error, "Path could not be written");
+        }
     }
 
     /// §17.2.1: a proxy cannot know that a response will come within 200 ms, so the 100 is sent at once.
@@ -255,7 +286,7 @@ impl ServerCore {
     /// An ACK for a 2xx is forwarded without a transaction (§16: "treated as a request to be forwarded statelessly").
     pub(super) fn ack(&mut self, now: Instant, mut request: Request, path: Path) {
         let port = self.port_of(&path);
-        let Ok(routed) = preprocess(&mut request, port, &self.domains, &self.own_routes) else {
+        let Ok(routed) = preprocess(&mut request, &path, port, &self.domains, &self.own_routes) else {
             return count(&mut self.layer.counters.acks_dropped);
         };
         if validate(&request, &routed).is_err() {
@@ -269,6 +300,7 @@ impl ServerCore {
                 self.forward_ack(request, Hop::as_addressed());
             }
             Destination::NextHop(target) => self.forward_ack(request, Hop::fixed(target)),
+            Destination::Flow(flow) => self.forward_ack(request, Hop::over(flow)),
             Destination::User(aor) => {
                 self.ask(now, Question::Lookup { aor }, Waiting::Ack(Box::new(request)));
             }

@@ -132,6 +132,7 @@ mod tests {
             cseq: 1,
             path: Arc::new([]),
             flow: None,
+            outbound: None,
         }
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sip_message::Uri;
-use sip_message::headers::{Contact, NameAddr};
+use sip_message::headers::{Contact, InstanceId, NameAddr};
 use sip_transport::Path;
 
 pub use memory::MemoryLocation;
@@ -37,9 +37,28 @@ pub struct Binding {
     /// The way the REGISTER came, where requests to the contact must take it back: a connection that the phone opened, or
     /// a datagram's source behind a NAT. `None`: the contact's URI says where to send.
     pub flow: Option<Path>,
+    /// Which flow of which user agent this is, for a binding by the rules of RFC 5626 §6. `None`: a binding to the contact's
+    /// URI, as in RFC 3261.
+    pub outbound: Option<OutboundFlow>,
+}
+
+/// One of the flows of one user agent: with the address-of-record, the key of a binding (RFC 5626 §6).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OutboundFlow {
+    /// The user agent.
+    pub instance: InstanceId,
+    /// Its own number for the flow.
+    pub reg_id: u32,
 }
 
 impl Binding {
+    /// The user agent that this leads to, if it has named itself: no request is sent to one twice at the same time
+    /// (RFC 5626 §7).
+    #[must_use]
+    pub fn instance(&self) -> Option<InstanceId> {
+        self.outbound.as_ref().map(|outbound| outbound.instance.clone()).or_else(|| self.contact.instance())
+    }
+
     /// The contact's URI.
     #[must_use]
     pub fn uri(&self) -> &Uri {

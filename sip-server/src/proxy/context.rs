@@ -11,7 +11,7 @@ use sip_transport::{Local, Locals, Path, Transport};
 
 use super::best::Best;
 use super::target::{Group, Hop};
-use super::{Layer, Proxy, later};
+use super::{Layer, Proxy, Side, later};
 use crate::config::count;
 
 /// RFC 5393 §5.3.3: the breadth of a request that names none.
@@ -60,8 +60,19 @@ pub(crate) struct Branch {
     pub(super) rings_until: Instant,
     /// Timer C has fired.
     pub(super) expired: bool,
+    /// What to try if the way it was sent is dead.
+    pub(super) again: Option<Box<Again>>,
+}
+
+/// What a branch falls back on.
+#[derive(Debug)]
+pub(super) enum Again {
     /// The request as it was sent on a connection: sent to where its URI says, should that connection be gone.
-    pub(super) again: Option<Box<Request>>,
+    ByUri(Request),
+    /// The request as it came, and the other flows of the same user agent (RFC 5626 §7).
+    OtherFlows(Request, Vec<Hop>),
+    /// There is no other way: the flow has failed (RFC 5626 §5.3.1).
+    Nothing,
 }
 
 impl Context {
@@ -164,25 +175,35 @@ impl Proxy {
         tx: ServerTx,
         index: usize,
         mut request: Request,
-        hop: Hop,
+        mut hop: Hop,
         layer: &mut Layer,
     ) {
         let Some(context) = self.contexts.get(&tx) else { return };
         let (path, record) = (context.path, context.record_route);
-        let uses_flow = matches!(&hop.target, Some(Target::Path(path)) if path.flow.is_some());
+        let flow = hop.flow();
+        let others = std::mem::take(&mut hop.others);
+        let reserve = (!others.is_empty()).then(|| (request.clone(), others));
         let Ok(target) = hop.prepare(&mut request) else {
             return self.branch_failed(now, tx, index, StatusCode::BAD_REQUEST, layer);
         };
         // Step 4 comes last here: which listener the request leaves from decides what is written.
         if record {
-            let locals = layer.transactions.locals();
-            let leaves = leaving_from(locals, &target, &path);
+            let local = leaving_from(layer.transactions.locals(), &target, &path).cloned();
+            let leaves = Side { local: local.as_ref(), flow: flow.as_ref() };
             self.record(&mut request, &path, leaves, layer);
         }
-        let again = uses_flow.then(|| Box::new(request.clone()));
+        let again = match (reserve, flow) {
+            (Some((request, others)), _) => Some(Again::OtherFlows(request, others)),
+            (None, Some(_)) if hop.outbound => Some(Again::Nothing),
+            (None, Some(_)) => Some(Again::ByUri(request.clone())),
+            (None, None) => None,
+        };
         self.send(now, tx, index, request, target, layer);
         if let Some(branch) = self.contexts.get_mut(&tx).and_then(|context| context.branches.get_mut(index)) {
-            branch.again = again;
+            // It may have failed while it was sent, and gone on by itself.
+            if !branch.done && branch.again.is_none() {
+                branch.again = again.map(Box::new);
+            }
         }
     }
 
@@ -216,18 +237,41 @@ impl Proxy {
         }
     }
 
-    /// The connection of a binding is gone: the URI of the contact may still lead to the phone.
-    pub(super) fn send_again(&mut self, now: Instant, tx: ServerTx, index: usize, layer: &mut Layer) -> bool {
+    /// A branch came to nothing: goes on with what it falls back on, if there is something.
+    ///
+    /// `dead`: the way itself does not work, so that even the contact's URI may. Otherwise nobody answered there, or an edge proxy
+    /// said 430: another flow of the same user agent may reach it (RFC 5626 §7).
+    pub(super) fn try_again(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        index: usize,
+        dead: bool,
+        layer: &mut Layer,
+    ) -> bool {
         let Some(context) = self.contexts.get_mut(&tx) else { return false };
         if context.cancelled || context.answered {
             return false;
         }
-        let Some(request) = context.branches.get_mut(index).and_then(|branch| branch.again.take()) else {
-            return false;
-        };
-        let Ok(target) = Target::next_hop(&request) else { return false };
-        self.send(now, tx, index, *request, target, layer);
-        true
+        let Some(branch) = context.branches.get_mut(index) else { return false };
+        match branch.again.take().map(|again| *again) {
+            Some(Again::ByUri(request)) if dead => {
+                let Ok(target) = Target::next_hop(&request) else { return false };
+                self.send(now, tx, index, request, target, layer);
+                true
+            }
+            Some(Again::OtherFlows(request, mut others)) => {
+                let mut next = others.remove(0);
+                next.others = others;
+                count(&mut layer.counters.other_flows);
+                self.forward(now, tx, index, request, next, layer);
+                true
+            }
+            again => {
+                branch.again = again.map(Box::new);
+                false
+            }
+        }
     }
 }
 

@@ -27,12 +27,13 @@ use sip_transaction::{ClientTx, Event, ServerTx, Transactions};
 use sip_transport::{Path, Queues};
 
 pub(crate) use context::{Context, Template};
-pub(crate) use record_route::RecordRoute;
-pub(crate) use route::{Routed, preprocess};
+pub(crate) use record_route::{RecordRoute, Side};
+pub(crate) use route::{RouteError, Routed, preprocess};
 pub(crate) use target::{Group, Hop, groups_of};
 pub(crate) use validate::validate;
 
 use crate::config::{Counters, count};
+use crate::flow::leads_back;
 
 /// The transaction layer and what it produced: what the proxy works with.
 #[derive(Debug)]
@@ -212,17 +213,16 @@ impl Proxy {
         }
     }
 
-    /// Adds our Record-Route to a request that came on `path` and goes to where `leaves` says.
-    fn record(
-        &self,
-        request: &mut Request,
-        path: &Path,
-        leaves: Option<&sip_transport::Local>,
-        layer: &Layer,
-    ) {
+    /// Adds our Record-Route to a request that came on `path` and goes to `leaves`. Phones that can be reached over their own
+    /// flow alone stay on it for the whole dialog (RFC 5626 §5.3).
+    fn record(&self, request: &mut Request, path: &Path, leaves: Side<'_>, layer: &Layer) {
         let Some(own) = &self.record_route else { return };
         let call_id = request.headers.text(sip_message::HeaderName::CALL_ID).unwrap_or_default().to_owned();
-        let came = layer.transactions.locals().at(path);
+        let contact = request.headers.get::<sip_message::headers::Contact>().ok().flatten();
+        // Our own Via is not on it yet: what stands there is how it came.
+        let back = contact.as_ref().and_then(|contact| contact.uri());
+        let flow = back.is_some_and(|uri| leads_back(request, uri, path)).then_some(path);
+        let came = Side { local: layer.transactions.locals().at(path), flow };
         let next = request.headers.get::<sip_message::headers::Route>().ok().flatten();
         let sips =
             request.uri().is_ok_and(|uri| uri.is_sips()) || next.is_some_and(|route| route.uri().is_sips());

@@ -1,9 +1,11 @@
-//! Record-Route: how the proxy stays in the path of a dialog (RFC 3261 §16.6 step 4, RFC 5658).
+//! Record-Route: how the proxy stays in the path of a dialog (RFC 3261 §16.6 step 4, RFC 5658), and Path, with the flows that
+//! lead back to phones (RFC 5626 §5).
 
 use std::hash::Hasher;
 
 use sip_message::{BuildError, HeaderName, Headers, Uri};
-use sip_transport::{Local, Locals};
+use sip_transport::outbound::{BadToken, FlowTokens};
+use sip_transport::{Local, Locals, Path};
 
 /// The URI parameter that carries a ticket.
 const PARAMETER: &str = "tk";
@@ -13,29 +15,43 @@ const PARAMETER: &str = "tk";
 /// Each URI carries a ticket: a keyed hash of the Call-ID. A request with a Route of ours and the right ticket belongs to
 /// a dialog that was let through when it was set up; without that proof a To tag, which anybody can write, would open the
 /// way to everywhere.
-#[derive(Debug)]
+///
+/// A side whose phone can be reached over its own flow alone gets a URI with that flow as its user part.
+#[derive(Clone, Debug)]
 pub(crate) struct RecordRoute {
     keys: (u64, u64),
-    /// `<sip:host:port;transport=tcp;lr;tk=` for each listener, and the same with `sips` for secure ones.
+    tokens: FlowTokens,
     starts: Vec<Start>,
 }
 
-/// How our values begin, for one listener.
-#[derive(Debug)]
+/// How our values are written, for one listener.
+#[derive(Clone, Debug)]
 struct Start {
     local: Local,
+    /// What follows `<sip:` or `<sips:` and the token: `host:port;transport=tcp;lr;tk=`.
     sip: String,
     sips: Option<String>,
 }
 
+/// One side of a request: the listener, and the flow if the peer there can be reached over it alone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Side<'a> {
+    pub(crate) local: Option<&'a Local>,
+    pub(crate) flow: Option<&'a Path>,
+}
+
 impl RecordRoute {
-    pub(crate) fn new(keys: (u64, u64), locals: &Locals) -> Self {
-        let text = |uri| format!("<{uri};lr;{PARAMETER}=");
+    pub(crate) fn new(keys: (u64, u64), tokens: FlowTokens, locals: &Locals) -> Self {
+        let text = |uri: sip_message::Uri| {
+            let text = uri.to_string();
+            let behind = text.split_once(':').map_or("", |(_, behind)| behind);
+            format!("{behind};lr;{PARAMETER}=")
+        };
         let start = |local: &Local| {
             let sips = local.sips_uri(None).and_then(Result::ok).map(text);
             Some(Start { local: local.clone(), sip: text(local.uri(None).ok()?), sips })
         };
-        Self { keys, starts: locals.iter().filter_map(start).collect() }
+        Self { keys, tokens, starts: locals.iter().filter_map(start).collect() }
     }
 
     /// 64 bits that nobody can make up for a Call-ID.
@@ -52,35 +68,67 @@ impl RecordRoute {
         uri.param(PARAMETER).flatten().is_some_and(|ticket| ticket == self.ticket(call_id))
     }
 
-    /// Adds the values for a request that came in at one listener and leaves from another: two where they differ, so that
-    /// each side finds an address that it can reach over its own transport (RFC 5658). `sips`: the Request-URI or the next
-    /// Route is a `sips` one, and so are ours (RFC 3261 §16.6 step 4).
+    /// The flow in a Route of ours; `None` if it names none. A user part too short for a flow is somebody's name.
+    ///
+    /// # Errors
+    /// When it names one that we did not write, or not so.
+    pub(crate) fn flow(&self, uri: &Uri) -> Result<Option<Path>, BadToken> {
+        let token = uri.user().filter(|user| user.len() >= FlowTokens::SHORTEST);
+        token.map(|token| self.tokens.flow(token)).transpose()
+    }
+
+    /// Adds the values for a request that came in at one side and leaves from another: two where they differ, so that
+    /// each side finds an address that it can reach over its own transport (RFC 5658), and two where one of them is a flow, so
+    /// that the order tells which way a request goes. `sips`: the Request-URI or the next Route is a `sips` one, and so are
+    /// ours (RFC 3261 §16.6 step 4).
     pub(crate) fn write(
         &self,
         headers: &mut Headers,
-        came: Option<&Local>,
-        leaves: Option<&Local>,
+        came: Side<'_>,
+        leaves: Side<'_>,
         call_id: &str,
         sips: bool,
     ) -> Result<(), BuildError> {
         let ticket = self.ticket(call_id);
-        let find = |local: Option<&Local>| {
-            self.starts.iter().find(|start| Some(&start.local) == local).or(self.starts.first())
+        let (Some(first), Some(last)) = (self.find(came.local), self.find(leaves.local.or(came.local)))
+        else {
+            return Ok(());
         };
-        let text = |start: &Start| {
-            let begin = start.sips.as_ref().filter(|_| sips).unwrap_or(&start.sip);
-            format!("{begin}{ticket}>")
-        };
-        let (came, leaves) = (find(came), find(leaves.or(came)));
-        if let Some(came) = came {
-            headers.push_front_raw(HeaderName::RECORD_ROUTE, &text(came))?;
-            if let Some(leaves) = leaves
-                && leaves.local != came.local
-            {
-                headers.push_front_raw(HeaderName::RECORD_ROUTE, &text(leaves))?;
-            }
+        let text = |start, side: Side<'_>| format!("<{}{ticket}>", self.begin(start, side.flow, sips));
+        headers.push_front_raw(HeaderName::RECORD_ROUTE, &text(first, came))?;
+        if last.local != first.local || came.flow.or(leaves.flow).is_some() {
+            headers.push_front_raw(HeaderName::RECORD_ROUTE, &text(last, leaves))?;
         }
         Ok(())
+    }
+
+    /// Adds the Path of a REGISTER that came over this flow straight from a phone (RFC 5626 §5.1).
+    pub(crate) fn write_path(
+        &self,
+        headers: &mut Headers,
+        local: Option<&Local>,
+        flow: &Path,
+        sips: bool,
+    ) -> Result<(), BuildError> {
+        let Some(start) = self.find(local) else { return Ok(()) };
+        let uri = self.begin(start, Some(flow), sips);
+        let uri = uri.strip_suffix(&format!(";{PARAMETER}=")).unwrap_or(&uri);
+        headers.push_front_raw(HeaderName::PATH, &format!("<{uri};ob>"))
+    }
+
+    fn find(&self, local: Option<&Local>) -> Option<&Start> {
+        self.starts.iter().find(|start| Some(&start.local) == local).or(self.starts.first())
+    }
+
+    fn begin(&self, start: &Start, flow: Option<&Path>, sips: bool) -> String {
+        let (scheme, behind) = match &start.sips {
+            Some(behind) if sips => ("sips", behind),
+            _ => ("sip", &start.sip),
+        };
+        match flow {
+            Some(flow) => format!("{scheme}:{}@{behind}", self.tokens.token(flow)),
+            None => format!("{scheme}:{behind}"),
+        }
     }
 }
 
@@ -94,10 +142,12 @@ mod tests {
     fn one_value_for_one_listener_and_two_for_two() {
         let udp = Local::new(Transport::Udp, "192.0.2.1:5060".parse().unwrap());
         let tcp = Local::new(Transport::Tcp, "192.0.2.1:5070".parse().unwrap());
-        let routes = RecordRoute::new((1, 2), &Locals::new(vec![udp.clone(), tcp.clone()]));
+        let tokens = FlowTokens::new(&[1; 32]);
+        let routes = RecordRoute::new((1, 2), tokens.clone(), &Locals::new(vec![udp.clone(), tcp.clone()]));
         let written = |came, leaves| {
             let mut headers = Headers::new();
-            routes.write(&mut headers, Some(came), Some(leaves), "call-1", false).unwrap();
+            let side = |local| Side { local: Some(local), flow: None };
+            routes.write(&mut headers, side(came), side(leaves), "call-1", false).unwrap();
             headers.all::<Field>().map(|one| one.unwrap().uri().clone()).collect::<Vec<_>>()
         };
         let one = written(&udp, &udp);
@@ -110,7 +160,33 @@ mod tests {
         assert!(
             two.iter().all(|uri| routes.is_ticketed(uri, "call-1") && !routes.is_ticketed(uri, "call-2"))
         );
-        let others = RecordRoute::new((1, 3), &Locals::new(vec![udp]));
+        let others = RecordRoute::new((1, 3), tokens, &Locals::new(vec![udp]));
         assert!(!others.is_ticketed(&two[0], "call-1"), "another server's key");
+    }
+    /// RFC 5626 §5.2, §5.3: the flow comes back as it was written; what was changed is refused.
+    #[test]
+    fn a_side_that_is_a_flow_is_named_by_it() {
+        let local = Local::new(Transport::Tcp, "192.0.2.1:5060".parse().unwrap());
+        let routes = RecordRoute::new((1, 2), FlowTokens::new(&[1; 32]), &Locals::new(vec![local.clone()]));
+        let flow = Path {
+            flow: Some(sip_transport::FlowId(9)),
+            ..Path::to(Transport::Tcp, "203.0.113.9:40000".parse().unwrap())
+        };
+        let mut headers = Headers::new();
+        let came = Side { local: Some(&local), flow: Some(&flow) };
+        routes.write(&mut headers, came, Side { local: Some(&local), flow: None }, "c", false).unwrap();
+        let written: Vec<Uri> = headers.all::<Field>().map(|one| one.unwrap().uri().clone()).collect();
+        assert_eq!(written.len(), 2, "the order tells the direction");
+        assert_eq!(routes.flow(&written[0]), Ok(None));
+        assert_eq!(routes.flow(&written[1]), Ok(Some(flow)));
+        assert!(routes.is_ticketed(&written[1], "c"));
+        let forged = format!("sip:{}@192.0.2.1;lr", "A".repeat(42)).parse().unwrap();
+        assert!(routes.flow(&forged).is_err());
+        assert_eq!(routes.flow(&"sip:orig@192.0.2.1;lr".parse().unwrap()), Ok(None));
+        let mut headers = Headers::new();
+        routes.write_path(&mut headers, Some(&local), &flow, false).unwrap();
+        let path: sip_message::headers::Path = headers.require().unwrap();
+        assert!(path.uri().has_ob() && path.uri().has_lr() && path.uri().param("tk").is_none());
+        assert_eq!(routes.flow(path.uri()), Ok(Some(flow)));
     }
 }

@@ -7,6 +7,7 @@ use sip_message::{HeaderName, Headers, Response, StatusCode};
 use sip_transaction::{ClientTx, Failure, ServerTx};
 
 use super::best::Final;
+use super::context::Again;
 use super::{Layer, Proxy, later};
 use crate::config::count;
 
@@ -37,6 +38,10 @@ impl Proxy {
             self.branch_failed(now, tx, index, StatusCode::BAD_GATEWAY, layer);
         } else if status.is_success() {
             self.success(now, tx, index, response, layer);
+        } else if matches!(status, StatusCode::FLOW_FAILED | StatusCode::REQUEST_TIMEOUT)
+            && self.try_again(now, tx, index, false, layer)
+        {
+            // Another flow of the same user agent is tried in its stead.
         } else {
             let expired = self
                 .contexts
@@ -55,10 +60,14 @@ impl Proxy {
     /// A branch got no response: 408 or 503 stand for it (§16.9).
     pub(crate) fn failed(&mut self, now: Instant, client: ClientTx, failure: &Failure, layer: &mut Layer) {
         let Some(&(tx, index)) = self.branches.get(&client) else { return };
-        if matches!(failure, Failure::Transport(_)) && self.send_again(now, tx, index, layer) {
+        let dead = matches!(failure, Failure::Transport(_));
+        if (dead || matches!(failure, Failure::Timeout)) && self.try_again(now, tx, index, dead, layer) {
             return;
         }
-        self.branch_failed(now, tx, index, failure.status(), layer);
+        let branch = self.contexts.get(&tx).and_then(|context| context.branches.get(index));
+        let on_flow = branch.is_some_and(|branch| matches!(branch.again.as_deref(), Some(Again::Nothing)));
+        let status = if dead && on_flow { StatusCode::FLOW_FAILED } else { failure.status() };
+        self.branch_failed(now, tx, index, status, layer);
     }
 
     fn provisional(
@@ -161,7 +170,14 @@ impl Proxy {
         let Some(context) = self.contexts.get_mut(&tx) else { return };
         context.answered = true;
         context.close();
-        match context.best.take() {
+        let best = match context.best.take() {
+            // RFC 5626 §11.5: "Endpoints should never receive a 430": who looked the user up says that nobody is there.
+            best if context.fingerprint.is_some() && best.status() == StatusCode::FLOW_FAILED => {
+                Final::Local(StatusCode::TEMPORARILY_UNAVAILABLE)
+            }
+            best => best,
+        };
+        match best {
             Final::Received(response) => {
                 match layer.transactions.respond(now, tx, *response, &mut layer.out) {
                     Ok(()) => count(&mut layer.counters.responses_forwarded),

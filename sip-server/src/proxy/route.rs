@@ -3,8 +3,12 @@
 use sip_message::headers::Route;
 use sip_message::{HeaderError, HeaderName, Request, Uri, ValueError};
 
+use sip_transport::Path;
+use sip_transport::outbound::BadToken;
+
 use super::record_route::RecordRoute;
 use crate::domains::Domains;
+use crate::flow::is_same;
 
 /// Routes of ours taken off one request: two is what [`RecordRoute::write`] puts on. More of them send the request to
 /// ourselves once more, where Max-Forwards counts it.
@@ -19,31 +23,47 @@ pub(crate) struct Routed {
     pub(crate) ticketed: bool,
     /// Routes are left: they say where the request goes.
     pub(crate) more: bool,
+    /// A Route of ours named the flow over which it goes (RFC 5626 §5.3.1).
+    pub(crate) flow: Option<Path>,
+}
+
+/// Why a request cannot be routed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RouteError {
+    /// 400.
+    #[error(transparent)]
+    Malformed(#[from] HeaderError),
+    /// 403 (RFC 5626 §5.3.1).
+    #[error(transparent)]
+    Token(#[from] BadToken),
 }
 
 /// Takes off what has brought the request here.
 ///
 /// # Errors
-/// When a Route that has to be read cannot be.
+/// When a Route that has to be read cannot be, or names a flow that is none of ours.
 pub(crate) fn preprocess(
     request: &mut Request,
+    path: &Path,
     came_to_port: u16,
     domains: &Domains,
     own: &RecordRoute,
-) -> Result<Routed, HeaderError> {
+) -> Result<Routed, RouteError> {
     let mut ticketed = false;
     let malformed = |error| HeaderError::Malformed { name: HeaderName::ROUTE, error };
     let ticketed_by = |uri: &Uri, request: &Request| {
         own.is_ticketed(uri, request.headers.text(HeaderName::CALL_ID).unwrap_or_default())
     };
     let mut uri = request.uri().map_err(malformed)?;
+    let mut own_routes: Vec<Uri> = Vec::new();
     // A strict router put our Record-Route into the Request-URI and the Request-URI behind the Routes.
     if uri.has_lr()
-        && uri.user().is_none()
+        && (uri.user().is_none() || matches!(own.flow(&uri), Ok(Some(_))))
         && request.headers.contains(HeaderName::ROUTE)
         && domains.is_us(&uri)
     {
         ticketed |= ticketed_by(&uri, request);
+        own_routes.push(uri.clone());
         let mut routes: Vec<Route> = request.headers.all::<Route>().collect::<Result<_, _>>()?;
         if let Some(last) = routes.pop() {
             request.set_uri(last.uri());
@@ -58,16 +78,20 @@ pub(crate) fn preprocess(
         uri = without_maddr(&uri).map_err(malformed)?;
         request.set_uri(&uri);
     }
-    for _ in 0..OWN_ROUTES {
-        match request.headers.get::<Route>()? {
-            Some(route) if domains.of(route.uri()).is_some() => {
-                ticketed |= ticketed_by(route.uri(), request);
-                request.headers.pop_front::<Route>()?;
-            }
-            _ => break,
-        }
+    while own_routes.len() < OWN_ROUTES
+        && let Some(route) = request.headers.get::<Route>()?
+        && domains.of(route.uri()).is_some()
+    {
+        ticketed |= ticketed_by(route.uri(), request);
+        own_routes.push(route.uri().clone());
+        request.headers.pop_front::<Route>()?;
     }
-    Ok(Routed { uri, ticketed, more: request.headers.contains(HeaderName::ROUTE) })
+    // Of two, the first is the sender's side, which has brought it here, and the second says where it goes. One alone is
+    // from a registration, or of a dialog whose other side is no flow.
+    let flow = own_routes.last().map(|last| own.flow(last)).transpose()?.flatten();
+    let flow = flow.filter(|flow| own_routes.len() > 1 || !is_same(flow, path));
+    let more = request.headers.contains(HeaderName::ROUTE);
+    Ok(Routed { uri, ticketed, more, flow })
 }
 
 /// The URI "as if those parameters or ports were not present".
@@ -106,21 +130,34 @@ pub(crate) fn postprocess(request: &mut Request) -> Result<(), HeaderError> {
 mod tests {
     use super::*;
     use sip_message::Limits;
+    use sip_transport::outbound::FlowTokens;
     use sip_transport::{Local, Locals, Transport};
 
     fn world() -> (Domains, RecordRoute) {
         let locals = Locals::new(vec![Local::new(Transport::Udp, "192.0.2.1:5060".parse().unwrap())]);
-        (Domains::new(vec!["p1.example.com".into()], locals.clone()), RecordRoute::new((1, 2), &locals))
+        let own = RecordRoute::new((1, 2), FlowTokens::new(&[1; 32]), &locals);
+        (Domains::new(vec!["p1.example.com".into()], locals), own)
+    }
+
+    /// A UDP flow with a phone at this address.
+    fn path(remote: &str) -> Path {
+        Path { local: "192.0.2.1:5060".parse().unwrap(), ..Path::to(Transport::Udp, remote.parse().unwrap()) }
     }
 
     fn after(uri: &str, routes: &str) -> (Request, Routed) {
+        let (request, routed) = routed(uri, routes);
+        (request, routed.unwrap())
+    }
+
+    /// What becomes of a request from 203.0.113.1:1000.
+    fn routed(uri: &str, routes: &str) -> (Request, Result<Routed, RouteError>) {
         let text = format!(
             "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\n\
              Call-ID: c\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\n{routes}Content-Length: 0\r\n\r\n"
         );
         let mut request = Request::parse(text.into(), &Limits::default()).unwrap();
         let (domains, own) = world();
-        let routed = preprocess(&mut request, 5060, &domains, &own).unwrap();
+        let routed = preprocess(&mut request, &path("203.0.113.1:1000"), 5060, &domains, &own);
         (request, routed)
     }
 
@@ -175,5 +212,36 @@ mod tests {
         assert!(routes(&request).is_empty());
         let (_, routed) = after("sip:b@192.0.2.9", "Route: <sip:192.0.2.1;lr;tk=0000000000000000>\r\n");
         assert!(!routed.ticketed);
+    }
+    /// RFC 5626 §5.3: a request from a flow goes on as ever, one from elsewhere goes over the flow.
+    #[test]
+    fn a_flow_is_where_the_request_came_from_or_where_it_goes() {
+        let route = |remote| {
+            let token = FlowTokens::new(&[1; 32]).token(&path(remote));
+            format!("Route: <sip:{token}@192.0.2.1;lr;ob>\r\n")
+        };
+        let (sender, other) = (route("203.0.113.1:1000"), route("203.0.113.2:2000"));
+        let (_, outgoing) = after("sip:b@192.0.2.9", &sender);
+        assert_eq!(outgoing.flow, None);
+        let (request, incoming) = after("sip:b@192.0.2.9", &other);
+        assert_eq!(incoming.flow, Some(path("203.0.113.2:2000")));
+        assert!(routes(&request).is_empty());
+        // With both sides named the order decides: a NAT may have given the sender another port meanwhile.
+        let (_, both) = after("sip:b@192.0.2.9", &format!("{other}{sender}"));
+        assert_eq!(both.flow, Some(path("203.0.113.1:1000")));
+        let plain = "Route: <sip:192.0.2.1;lr>\r\n";
+        assert_eq!(after("sip:b@192.0.2.9", &format!("{other}{plain}")).1.flow, None);
+        assert_eq!(
+            after("sip:b@192.0.2.9", &format!("{plain}{other}")).1.flow,
+            Some(path("203.0.113.2:2000"))
+        );
+    }
+
+    /// RFC 5626 §5.3.1: 403 for what was tampered with.
+    #[test]
+    fn a_flow_of_somebody_elses_making_is_refused() {
+        let token = FlowTokens::new(&[2; 32]).token(&path("203.0.113.2:2000"));
+        let (_, refused) = routed("sip:b@192.0.2.9", &format!("Route: <sip:{token}@192.0.2.1;lr>\r\n"));
+        assert!(matches!(refused, Err(RouteError::Token(_))));
     }
 }

@@ -4,9 +4,10 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Instant;
 
-use sip_message::headers::{ContentLength, MaxForwards, NameAddr, Route};
+use sip_message::headers::{ContentLength, InstanceId, MaxForwards, NameAddr, Route};
 use sip_message::{HeaderError, HeaderName, Request, Uri};
 use sip_transaction::Target;
+use sip_transport::Path;
 
 use super::route::postprocess;
 use crate::location::Binding;
@@ -23,12 +24,16 @@ pub(crate) struct Hop {
     pub(crate) routes: Arc<[NameAddr]>,
     /// Where to send, if not to where Route or Request-URI say.
     pub(crate) target: Option<Target>,
+    /// The target is a flow of RFC 5626: there is no other way to the phone, and a dialog stays on it.
+    pub(crate) outbound: bool,
+    /// Other flows of the same user agent, tried if this one is dead (RFC 5626 §7).
+    pub(crate) others: Vec<Hop>,
 }
 
 impl Hop {
     /// To where the request itself says.
     pub(crate) fn as_addressed() -> Self {
-        Self { uri: None, routes: Arc::new([]), target: None }
+        Self { uri: None, routes: Arc::new([]), target: None, outbound: false, others: Vec::new() }
     }
 
     /// To a fixed next hop.
@@ -36,11 +41,24 @@ impl Hop {
         Self { target: Some(target), ..Self::as_addressed() }
     }
 
+    /// Over the flow that a Route of ours named.
+    pub(crate) fn over(flow: Path) -> Self {
+        Self { target: Some(Target::Path(flow)), outbound: true, ..Self::as_addressed() }
+    }
+
+    /// The flow that it goes over, if it goes over one.
+    pub(crate) fn flow(&self) -> Option<Path> {
+        match self.target {
+            Some(Target::Path(path)) if path.flow.is_some() || self.outbound => Some(path),
+            _ => None,
+        }
+    }
+
     /// RFC 3261 §16.6 steps 2, 3, 5, 6, 7 and 9: makes of the request what this target gets. Gives where to send it.
     ///
     /// # Errors
     /// When a Route or Max-Forwards that has to be read cannot be.
-    pub(crate) fn prepare(self, request: &mut Request) -> Result<Target, HeaderError> {
+    pub(crate) fn prepare(&self, request: &mut Request) -> Result<Target, HeaderError> {
         if let Some(uri) = &self.uri {
             request.set_uri(uri);
         }
@@ -54,8 +72,8 @@ impl Hop {
             let length = ContentLength(request.body().len());
             request.headers.push_back(&length);
         }
-        match self.target {
-            Some(target) => Ok(target),
+        match &self.target {
+            Some(target) => Ok(target.clone()),
             None => {
                 postprocess(request)?;
                 Target::next_hop(request)
@@ -77,12 +95,16 @@ impl Hop {
             let plain = uri.to_string().get(4..).and_then(|rest| format!("sip{rest}").parse().ok());
             uri = plain.unwrap_or(uri);
         }
-        Self { uri: Some(uri), routes: binding.path.clone(), target }
+        let outbound = binding.outbound.is_some() && binding.flow.is_some();
+        Self { uri: Some(uri), routes: binding.path.clone(), target, outbound, others: Vec::new() }
     }
 }
 
 /// The live bindings as targets: those of equal preference together, the most preferred first. At most `limit`. For a `sips`
 /// request those that were registered with `sips` alone (RFC 5630 §5.3).
+///
+/// A user agent with several flows is one target: the flow that was registered last, with the others in reserve
+/// (RFC 5626 §7: "MUST NOT populate the target set with more than one contact with the same AOR and instance-id at a time").
 pub(crate) fn groups_of(bindings: &[Binding], now: Instant, limit: usize, sips: bool) -> Vec<Group> {
     let usable = |binding: &&Binding| {
         binding.expires_at > now
@@ -90,9 +112,22 @@ pub(crate) fn groups_of(bindings: &[Binding], now: Instant, limit: usize, sips: 
             && (binding.uri().is_sip() || binding.uri().is_sips() || !binding.path.is_empty())
     };
     let mut live: Vec<&Binding> = bindings.iter().filter(usable).collect();
-    live.sort_by_key(|binding| Reverse(binding.q));
-    live.truncate(limit);
-    live.chunk_by(|one, next| one.q == next.q)
-        .map(|group| group.iter().map(|one| Hop::to(one, sips)).collect())
-        .collect()
+    live.sort_by_key(|binding| (Reverse(binding.q), Reverse(binding.expires_at)));
+    let mut agents: Vec<(Option<InstanceId>, u16, Hop)> = Vec::new();
+    for binding in live.into_iter().take(limit) {
+        let (instance, hop) = (binding.instance(), Hop::to(binding, sips));
+        let known = agents.iter_mut().find(|(known, _, _)| known.is_some() && *known == instance);
+        match known {
+            Some((_, _, first)) => first.others.push(hop),
+            None => agents.push((instance, binding.q, hop)),
+        }
+    }
+    let mut groups: Vec<(u16, Group)> = Vec::new();
+    for (_, q, hop) in agents {
+        match groups.last_mut() {
+            Some((of, group)) if *of == q => group.push(hop),
+            _ => groups.push((q, vec![hop])),
+        }
+    }
+    groups.into_iter().map(|(_, group)| group).collect()
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use sip_message::headers::NameAddr;
 
 use super::Refusal;
-use crate::location::Binding;
+use crate::location::{Binding, OutboundFlow};
 
 /// What a REGISTER asks for.
 #[derive(Clone, Debug)]
@@ -23,11 +23,29 @@ pub(super) enum Change {
 pub(super) struct Wanted {
     pub(super) contact: NameAddr,
     pub(super) q: u16,
+    /// Its key, by the rules of RFC 5626 §6.
+    pub(super) outbound: Option<OutboundFlow>,
     /// When it shall end; `None` removes it.
     pub(super) expires_at: Option<Instant>,
 }
 
+impl Wanted {
+    /// Whether this binding is the one meant. A user agent's flow is known by its number, whatever address it has now
+    /// (RFC 5626 §6); all others by the URI (RFC 3261 §10.3 step 7).
+    fn is_of(&self, binding: &Binding) -> bool {
+        match (&self.outbound, &binding.outbound) {
+            (None, None) => binding.uri().equivalent(self.contact.uri()),
+            (ours, theirs) => ours == theirs,
+        }
+    }
+}
+
 impl Change {
+    /// Whether it registers a flow by the rules of RFC 5626 §6.
+    pub(super) fn has_flows(&self) -> bool {
+        matches!(self, Self::Contacts(wanted) if wanted.iter().any(|one| one.outbound.is_some()))
+    }
+
     /// The bindings afterwards, or why nothing changes. `template` has everything about the request that each of its
     /// bindings records.
     pub(super) fn apply(
@@ -58,8 +76,7 @@ impl Change {
             }
             Self::Contacts(wanted) => {
                 for one in wanted {
-                    let uri = one.contact.uri();
-                    let at = list.iter().position(|(binding, _)| binding.uri().equivalent(uri));
+                    let at = list.iter().position(|(binding, _)| one.is_of(binding));
                     if let Some((binding, ours)) = at.and_then(|at| list.get(at))
                         && !ours
                     {
@@ -68,6 +85,7 @@ impl Change {
                     let new = one.expires_at.map(|expires_at| Binding {
                         contact: one.contact.clone(),
                         q: one.q,
+                        outbound: one.outbound.clone(),
                         expires_at,
                         ..template.clone()
                     });

@@ -1,4 +1,4 @@
-//! The registrar: RFC 3261 §10.3, with the path vectors of RFC 3327.
+//! The registrar: RFC 3261 §10.3, with the path vectors of RFC 3327 and the flows of RFC 5626 §6.
 //!
 //! It reads a REGISTER, asks the location store for the bindings there are, computes what they become, and asks the store
 //! to replace them: all or nothing. If somebody else was faster the computation starts again from what that one left.
@@ -22,8 +22,8 @@ pub use registration::{Registration, Step};
 use sip_message::Request;
 use sip_message::headers::Require;
 
-/// Extensions that a REGISTER may require: `path` (RFC 3327).
-const SUPPORTED: [&str; 1] = ["path"];
+/// Extensions that a REGISTER may require: `path` (RFC 3327), `outbound` (RFC 5626).
+pub(crate) const SUPPORTED: [&str; 2] = ["path", "outbound"];
 
 /// How the registrar works. Times are in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,11 @@ pub struct Config {
     pub max_bindings: usize,
     /// Contacts read in one REGISTER.
     pub max_contacts: usize,
+    /// How often phones that register their flow over UDP shall keep it alive: Flow-Timer (RFC 5626 §5.4) and `keep`
+    /// (RFC 6223 §5).
+    pub udp_keep_alive: u32,
+    /// The same over connections. Well below the time after which the driver closes idle ones.
+    pub connection_keep_alive: u32,
 }
 
 impl Config {
@@ -50,6 +55,10 @@ impl Config {
     pub const MAX_EXPIRES: u32 = 7200;
     /// Each binding makes every call to the user fork once more: a user must not make us flood others.
     pub const MAX_BINDINGS: usize = 10;
+    /// Many NATs forget a datagram's way after 30 seconds (RFC 5626 §4.4.2).
+    pub const UDP_KEEP_ALIVE: u32 = 29;
+    /// Failures are found within this time (RFC 5626 §4.4.1).
+    pub const CONNECTION_KEEP_ALIVE: u32 = 120;
     /// Each contact is compared with each binding.
     pub const MAX_CONTACTS: usize = 32;
 }
@@ -62,6 +71,8 @@ impl Default for Config {
             max_expires: Self::MAX_EXPIRES,
             max_bindings: Self::MAX_BINDINGS,
             max_contacts: Self::MAX_CONTACTS,
+            udp_keep_alive: Self::UDP_KEEP_ALIVE,
+            connection_keep_alive: Self::CONNECTION_KEEP_ALIVE,
         }
     }
 }

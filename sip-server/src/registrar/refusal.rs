@@ -28,6 +28,12 @@ pub enum Refusal {
     /// More contacts than are read: 400.
     #[error("more than {0} contacts in one REGISTER")]
     TooManyContacts(usize),
+    /// A flow is to be registered beside other contacts: 400 (RFC 5626 §6).
+    #[error("a Contact with reg-id must be the only one that is added")]
+    FlowAmongOthers,
+    /// The first proxy of the way here does not do outbound: 439 (RFC 5626 §6).
+    #[error("the first hop does not support outbound: Path has no URI with `ob`")]
+    FirstHopLacksOutbound,
     /// The To is no address-of-record of the domain: 404 (§10.3 step 5).
     #[error("the To is no address-of-record of this domain")]
     NoSuchAddress,
@@ -65,9 +71,12 @@ impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Unsupported(_) | Self::PathNotSupported => StatusCode::BAD_EXTENSION,
-            Self::Malformed(_) | Self::Star | Self::SipsMixed | Self::TooManyContacts(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Malformed(_)
+            | Self::Star
+            | Self::SipsMixed
+            | Self::TooManyContacts(_)
+            | Self::FlowAmongOthers => StatusCode::BAD_REQUEST,
+            Self::FirstHopLacksOutbound => StatusCode::FIRST_HOP_LACKS_OUTBOUND_SUPPORT,
             Self::NoSuchAddress => StatusCode::NOT_FOUND,
             Self::NotOwner { .. } | Self::TooManyBindings(_) => StatusCode::FORBIDDEN,
             Self::TooBrief { .. } => StatusCode::INTERVAL_TOO_BRIEF,
@@ -88,6 +97,7 @@ impl Refusal {
             Self::Malformed(error) => reply.reason(&error.to_string()),
             Self::Star => reply.reason("Contact: * needs Expires: 0 and no other Contact"),
             Self::SipsMixed => reply.reason("SIPS Contact Without SIPS Throughout"),
+            Self::FlowAmongOthers => reply.reason("A Contact With reg-id Must Be Alone"),
             Self::OutOfOrder => reply.reason("Out of Order CSeq"),
             Self::TooManyContacts(_) => reply.reason("Too Many Contacts"),
             Self::TooManyBindings(_) => reply.reason("Too Many Bindings"),

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sip_message::headers::{CSeq, CallId, Contact, Expires, NameAddr, Path as PathField, Supported, To, Via};
+use sip_message::headers::{
+    CSeq, CallId, Contact, Expires, FlowTimer, NameAddr, Path as PathField, Require, Supported, To, Via,
+};
 use sip_message::{HeaderName, Request, ResponseBuilder, StatusCode};
-use sip_transport::locals::parse_ip;
-use sip_transport::{Path, Transport};
+use sip_transport::Path;
 
 use super::change::{Change, Wanted};
 use super::{Config, Refusal};
 use crate::AddressOfRecord;
 use crate::domains::Domains;
-use crate::location::{Answer, Binding, Bindings, Question};
+use crate::flow::{is_direct, leads_back};
+use crate::location::{Answer, Binding, Bindings, OutboundFlow, Question};
 use crate::users::owns;
 
 /// How often a registration starts again because others changed the same bindings meanwhile.
@@ -30,6 +32,8 @@ pub struct Registration {
     /// What all bindings of this request have in common.
     template: Binding,
     limit: usize,
+    /// For Flow-Timer, in seconds.
+    keep_alive: u32,
     attempts: u32,
     /// The list that an update is asked for.
     proposed: Option<Arc<[Binding]>>,
@@ -60,8 +64,18 @@ impl Registration {
         now: Instant,
     ) -> Result<Self, Refusal> {
         let (aor, change, template) = Self::parts(request, path, user, domains, config, now)?;
-        let request = request.clone();
-        Ok(Self { request, aor, change, template, limit: config.max_bindings, attempts: 0, proposed: None })
+        let keep_alive =
+            if path.transport.is_reliable() { config.connection_keep_alive } else { config.udp_keep_alive };
+        Ok(Self {
+            request: request.clone(),
+            aor,
+            change,
+            template,
+            limit: config.max_bindings,
+            keep_alive,
+            attempts: 0,
+            proposed: None,
+        })
     }
 
     fn parts(
@@ -91,7 +105,8 @@ impl Registration {
         let call_id: CallId = request.headers.require()?;
         let cseq: CSeq = request.headers.require()?;
         let vector = path_vector(request)?;
-        let change = read_contacts(request, config, now)?;
+        let outbound = Outbound::of(request, &vector);
+        let change = read_contacts(request, config, now, outbound)?;
         all_or_nothing_sips(request, &vector)?;
         let direct = vector.is_empty();
         let template = Binding {
@@ -102,6 +117,7 @@ impl Registration {
             cseq: cseq.number,
             path: vector,
             flow: direct.then_some(*path),
+            outbound: None,
         };
         Ok((aor, change, template))
     }
@@ -159,34 +175,10 @@ impl Registration {
         Step::Ask(question, self)
     }
 
-    /// Keeps the way the REGISTER came only where it has to be taken back.
-    ///
-    /// A connection is the one way to a phone that opened it. Over UDP the contact's URI is to be followed, unless it
-    /// names the private address that a phone behind a NAT has written into its Via as well.
+    /// Keeps the way the REGISTER came only where it has to be taken back: always for a flow of RFC 5626 §6.
     fn with_flow(&self, mut binding: Binding) -> Binding {
         let Some(flow) = binding.flow.filter(|_| self.is_mine(&binding)) else { return binding };
-        let vias = || self.request.headers.all::<Via>().filter_map(Result::ok);
-        let top = vias().next();
-        // With a second Via the REGISTER came through a proxy: its flow leads there and not to the phone.
-        let direct = vias().nth(1).is_none();
-        let contact = binding.uri();
-        let host_is = |host: &str| {
-            contact.host().eq_ignore_ascii_case(host)
-                || (parse_ip(host).is_some() && parse_ip(host) == parse_ip(contact.host()))
-        };
-        let named = Transport::of_uri(contact);
-        let writes_itself = top.as_ref().is_some_and(|via| host_is(via.host()));
-        let keep = direct
-            && if flow.transport == Transport::Udp {
-                let behind_nat = top.as_ref().is_some_and(|via| {
-                    via.received().is_some_and(|received| !host_is(received))
-                        || via.rport().flatten().is_some_and(|port| port != via.port().unwrap_or(5060))
-                });
-                behind_nat && writes_itself && named.is_none_or(|named| named == Transport::Udp)
-            } else {
-                named.is_none_or(|named| flow.transport.serves(named))
-                    && (writes_itself || host_is(&flow.remote.ip().to_string()))
-            };
+        let keep = binding.outbound.is_some() || leads_back(&self.request, binding.uri(), &flow);
         if !keep {
             binding.flow = None;
         }
@@ -198,8 +190,25 @@ impl Registration {
     }
 
     /// The 200 (§10.3 step 8): all bindings with what is left of their time, the Path that came, the date.
+    ///
+    /// To a phone itself that offers to keep its flow alive it says how often (RFC 5626 §5.4, RFC 6223 §4.4).
     pub fn accepted(&self, now: Instant, date: &str, bindings: &[Binding]) -> ResponseBuilder {
-        let mut reply = self.request.reply(StatusCode::OK);
+        let mut request = self.request.clone();
+        let direct = is_direct(&request);
+        if direct
+            && let Ok(Some(mut via)) = request.headers.get::<Via>()
+            && via.keep() == Some(None)
+        {
+            via.set_param("keep", Some(&self.keep_alive.to_string()));
+            request.headers.replace_first(&via);
+        }
+        let mut reply = request.reply(StatusCode::OK);
+        if self.change.has_flows() && supports(&request, "outbound") {
+            reply = reply.header(&Require::new("outbound"));
+            if direct {
+                reply = reply.header(&FlowTimer(self.keep_alive));
+            }
+        }
         for binding in bindings {
             reply = reply.header(&binding.contact_field(now));
         }
@@ -211,10 +220,7 @@ impl Registration {
 fn path_vector(request: &Request) -> Result<Arc<[NameAddr]>, Refusal> {
     let vector: Vec<NameAddr> =
         request.headers.all::<PathField>().map(|one| one.map(|one| one.0)).collect::<Result<_, _>>()?;
-    let supported = || {
-        request.headers.all::<Supported>().flatten().any(|Supported(tag)| tag.eq_ignore_ascii_case("path"))
-    };
-    if !vector.is_empty() && !supported() {
+    if !vector.is_empty() && !supports(request, "path") {
         return Err(Refusal::PathNotSupported);
     }
     Ok(vector.into())
@@ -234,7 +240,49 @@ fn all_or_nothing_sips(request: &Request, path: &[NameAddr]) -> Result<(), Refus
     if any && !throughout { Err(Refusal::SipsMixed) } else { Ok(()) }
 }
 
-fn read_contacts(request: &Request, config: &Config, now: Instant) -> Result<Change, Refusal> {
+/// Whether the flows of RFC 5626 §6 are to be registered for a REGISTER that names one.
+#[derive(Clone, Copy)]
+enum Outbound {
+    /// It came straight from the phone, or its first proxy holds the flow.
+    Possible,
+    /// Its first proxy does not, and the phone has said that it relies on it.
+    Refused,
+    /// Likewise, but the phone does without.
+    Ignored,
+}
+
+impl Outbound {
+    fn of(request: &Request, path: &[NameAddr]) -> Self {
+        if is_direct(request) || path.iter().any(|proxy| proxy.uri().has_ob()) {
+            Self::Possible
+        } else if supports(request, "outbound") {
+            Self::Refused
+        } else {
+            Self::Ignored
+        }
+    }
+
+    /// The flow that a Contact names. One with `reg-id` and no instance names none.
+    fn flow(self, contact: &Contact) -> Result<Option<OutboundFlow>, Refusal> {
+        match (self, contact.instance().zip(contact.reg_id())) {
+            (_, None) | (Self::Ignored, _) => Ok(None),
+            (Self::Refused, Some(_)) => Err(Refusal::FirstHopLacksOutbound),
+            (Self::Possible, Some((instance, reg_id))) => Ok(Some(OutboundFlow { instance, reg_id })),
+        }
+    }
+}
+
+/// Whether Supported has this option tag.
+fn supports(request: &Request, tag: &str) -> bool {
+    request.headers.all::<Supported>().flatten().any(|Supported(known)| known.eq_ignore_ascii_case(tag))
+}
+
+fn read_contacts(
+    request: &Request,
+    config: &Config,
+    now: Instant,
+    outbound: Outbound,
+) -> Result<Change, Refusal> {
     if !request.headers.contains(HeaderName::CONTACT) {
         return Ok(Change::Query);
     }
@@ -263,11 +311,16 @@ fn read_contacts(request: &Request, config: &Config, now: Instant) -> Result<Cha
         }
         let granted = seconds.min(config.max_expires);
         let q = contact.q().unwrap_or(1000);
+        let outbound = outbound.flow(&contact)?;
         let Contact::Address(mut contact) = contact else { continue };
         contact.remove_param("expires");
         let expires_at =
             (granted > 0).then(|| now.checked_add(Duration::from_secs(granted.into())).unwrap_or(now));
-        wanted.push(Wanted { contact, q, expires_at });
+        wanted.push(Wanted { contact, q, outbound, expires_at });
+    }
+    let added = || wanted.iter().filter(|one| one.expires_at.is_some());
+    if added().count() > 1 && added().any(|one| one.outbound.is_some()) {
+        return Err(Refusal::FlowAmongOthers);
     }
     Ok(Change::Contacts(wanted))
 }

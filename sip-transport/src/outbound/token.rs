@@ -45,6 +45,9 @@ impl std::fmt::Debug for FlowTokens {
 pub struct BadToken;
 
 impl FlowTokens {
+    /// Letters of the shortest token: a UDP flow over IPv4.
+    pub const SHORTEST: usize = 34;
+
     /// With a key that only this server knows.
     #[must_use]
     pub fn new(key: &[u8; 32]) -> FlowTokens {
@@ -53,7 +56,7 @@ impl FlowTokens {
         FlowTokens { mac: Hmac::new(&block.into()) }
     }
 
-    /// The token of a flow: letters, digits, `-` and `_`, some 35 of them over IPv4.
+    /// The token of a flow: letters, digits, `-` and `_`, 34 to 45 of them over IPv4.
     #[must_use]
     pub fn token(&self, path: &Path) -> String {
         let mut octets = Vec::with_capacity(64);
@@ -171,6 +174,6 @@ mod tests {
         let path = Path::to(Transport::Udp, "192.0.2.7:5060".parse().unwrap());
         let on_socket = Path { flow: Some(FlowId(5)), ..path };
         assert_eq!(tokens.token(&on_socket), tokens.token(&path));
-        assert_eq!(tokens.token(&path).len(), 34);
+        assert_eq!(tokens.token(&path).len(), FlowTokens::SHORTEST);
     }
 }
