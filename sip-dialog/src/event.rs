@@ -154,6 +154,8 @@ pub enum Event {
         key: RequestKey,
         /// The response, or why there is none.
         result: Result<Response, Failure>,
+        /// The way the response came.
+        path: Option<Path>,
     },
     /// The call is over; its key is no longer valid.
     Ended {

@@ -26,6 +26,9 @@ pub struct Config {
     pub allow: Vec<Method>,
     /// Extensions that the application supports; a Require of others is answered 420 (RFC 3261 §8.2.2.3).
     pub supported: Vec<String>,
+    /// Puts `ob` into the Contact of calls that are made: what follows in them shall come over the flow that they took
+    /// (RFC 5626 §4.3).
+    pub outbound: bool,
     /// What User-Agent says; empty for none.
     pub user_agent: String,
     /// Calls at one time. A new one over it is answered 486: an INVITE flood must not fill the memory.
@@ -40,6 +43,7 @@ impl Config {
             allow: [Method::Invite, Method::Ack, Method::Cancel, Method::Bye, Method::Options, Method::Info]
                 .to_vec(),
             supported: Vec::new(),
+            outbound: false,
             user_agent: String::new(),
             max_calls: Self::MAX_CALLS,
         }
@@ -176,13 +180,17 @@ impl Dialogs {
         self.transactions.random()
     }
 
-    /// The Contact by which we can be reached from `hop`: a `sips` URI if the hop's is one (RFC 3261 §8.1.1.8), else a
+    /// The Contact of a call that takes `hop`, by which we can be reached from there: a `sips` URI if the hop's is one (RFC 3261 §8.1.1.8), else a
     /// `sip` one, over TLS too (RFC 5630 §5.1.1.2).
     ///
     /// # Errors
     /// Without a listener of the hop's transport, and for a `sips` hop without a secure one.
     pub fn contact_for(&self, user: Option<&str>, hop: &Uri) -> Result<Contact, Error> {
-        self.contact_as(user, hop, hop.is_sips())
+        let mut uri = uri_of(self.local_for(hop)?, user, hop.is_sips())?;
+        if self.config.outbound {
+            uri.set_param("ob", None);
+        }
+        Ok(Contact::new(&uri))
     }
 
     /// The same with the scheme that the caller chooses: a REGISTER may have a `sips` Contact only if its Request-URI is
@@ -338,7 +346,9 @@ impl Dialogs {
                 TransactionEvent::Request { tx, request, path } => self.request_came(now, tx, request, path),
                 TransactionEvent::Ack { request, .. } => self.ack_came(now, request),
                 TransactionEvent::Cancelled { tx, request } => self.cancel_came(now, tx, request),
-                TransactionEvent::Response { tx, response, .. } => self.response_came(now, tx, response),
+                TransactionEvent::Response { tx, response, path } => {
+                    self.response_came(now, tx, response, path)
+                }
                 TransactionEvent::Stray { response, .. } => self.success_came_again(now, &response),
                 TransactionEvent::Failed { tx, failure } => self.failed(now, tx, failure),
                 _ => {}
@@ -391,7 +401,7 @@ impl Dialogs {
         }
     }
 
-    fn response_came(&mut self, now: Instant, tx: ClientTx, response: Response) {
+    fn response_came(&mut self, now: Instant, tx: ClientTx, response: Response, path: Path) {
         let status = response.status();
         let Some(sent) = self.sent.get(&tx) else {
             return self.success_came_again(now, &response); // a further 2xx of a fork, or one repeated
@@ -422,12 +432,14 @@ impl Dialogs {
                     status,
                     StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST | StatusCode::REQUEST_TIMEOUT
                 );
-                self.events.push_back(Event::Response { key, result: Ok(response) });
+                self.events.push_back(Event::Response { key, result: Ok(response), path: Some(path) });
                 if lost {
                     self.end_with_bye(now, call, Cause::Lost(status)); // §12.2.1.2
                 }
             }
-            Purpose::Free(key) => self.events.push_back(Event::Response { key, result: Ok(response) }),
+            Purpose::Free(key) => {
+                self.events.push_back(Event::Response { key, result: Ok(response), path: Some(path) })
+            }
             Purpose::Surplus => {}
         }
     }
@@ -493,10 +505,12 @@ impl Dialogs {
             }
             Purpose::Bye(call) => self.bye_answered(call),
             Purpose::InCall(call, key) => {
-                self.events.push_back(Event::Response { key, result: Err(failure) });
+                self.events.push_back(Event::Response { key, result: Err(failure), path: None });
                 self.end_with_bye(now, call, Cause::Lost(StatusCode::REQUEST_TIMEOUT));
             }
-            Purpose::Free(key) => self.events.push_back(Event::Response { key, result: Err(failure) }),
+            Purpose::Free(key) => {
+                self.events.push_back(Event::Response { key, result: Err(failure), path: None })
+            }
             Purpose::Surplus => {}
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sip_message::framing::{Frame, StreamDecoder};
 use sip_transport::{
-    CloseReason, FlowEvent, KeepAliveAnswer, Path, SendError, Token, Transmit, Transport, ingress,
+    CloseReason, FlowEvent, FlowId, KeepAliveAnswer, Path, SendError, Token, Transmit, Transport, ingress,
 };
 
 use crate::agenda::{Happening, later};
@@ -278,6 +278,21 @@ impl Sim {
     /// Breaks a connection for both ends.
     pub(crate) fn break_connection(&mut self, id: u64, error: SendError) {
         self.close(id, CloseReason::Error(error), CloseReason::Error(error), 0);
+    }
+
+    /// A core wants a connection of its own closed.
+    pub(crate) fn close_flow(&mut self, flow: FlowId) {
+        let Some((id, side)) = self.streams.by_flow(flow) else { return };
+        let Some(connection) = self.streams.get_mut(id) else { return };
+        let (node, other) = (connection.end(side).node, connection.end(1 - side).node);
+        if !self.links.is_cut(node, other) {
+            return self.close(id, CloseReason::Local, CloseReason::Peer, side);
+        }
+        // The peer cannot be told: for it the connection stands until it is used.
+        if let Some(path) = self.streams.forget_end(id, node) {
+            let event = FlowEvent::Closed { path, reason: CloseReason::Local };
+            self.schedule(self.now, Happening::Flow { node, event });
+        }
     }
 
     fn close(&mut self, id: u64, reason: CloseReason, reason_there: CloseReason, side: usize) {

@@ -25,6 +25,9 @@ pub struct Config {
     /// Tells next hops that we heed their reports of overload, and keeps to ourselves the share of new requests that they
     /// ask to be spared (RFC 7339, loss-based). For proxies and gateways; phones have too few requests.
     pub heed_overload: bool,
+    /// Offers in the Via of each REGISTER to keep the flow alive that it takes (RFC 6223): who takes it up says so in the Via
+    /// of the response. For phones that then do.
+    pub offer_keep_alive: bool,
 }
 
 impl Config {
@@ -38,6 +41,7 @@ impl Config {
             limits: Limits::default(),
             refuse_merged: false,
             heed_overload: false,
+            offer_keep_alive: false,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use crate::path::{FlowEvent, Received, Transmit};
+use crate::path::{FlowEvent, FlowId, Received, Transmit};
 
 /// A protocol machine without I/O and without a clock.
 ///
@@ -29,6 +29,12 @@ pub trait Core {
     fn poll_transmit(&mut self) -> Option<Transmit>;
     /// The next question to ask the outside.
     fn poll_query(&mut self) -> Option<Query>;
+    /// The next connection that is to be closed: its peer is gone or does not behave. The driver asks before it asks for
+    /// messages, so that what is sent then takes another one. [`FlowEvent::Closed`] follows, with
+    /// [`CloseReason::Local`](crate::CloseReason::Local).
+    fn poll_close(&mut self) -> Option<FlowId> {
+        None
+    }
 }
 
 /// Where a layer inside a core puts what it produces: the next layer up sees it at once and nothing has to be drained.

@@ -272,6 +272,8 @@ pub enum KeepAliveAnswer {
 pub enum CloseReason {
     /// The peer closed it in good order.
     Peer,
+    /// We wanted it closed: [`Core::poll_close`](crate::Core::poll_close).
+    Local,
     /// Nothing was sent or received for the idle time of the limits.
     Idle,
     /// The peer sent what cannot be framed (RFC 3261 §18.3).
@@ -288,6 +290,7 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CloseReason::Peer => f.write_str("closed by the peer"),
+            CloseReason::Local => f.write_str("closed by us"),
             CloseReason::Idle => f.write_str("idle too long"),
             CloseReason::Malformed => f.write_str("the peer sent bytes that are no SIP messages"),
             CloseReason::SlowReader => f.write_str("the peer does not read what we send"),

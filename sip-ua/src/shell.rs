@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sdp::Negotiated;
 use sip_dialog::{CallKey, Cause};
 use sip_message::{Request, StatusCode};
-use sip_transport::{Answer, Core, FlowEvent, Path, Query, Received, Transmit};
+use sip_transport::{Answer, Core, FlowEvent, FlowId, Path, Query, Received, Transmit};
 use tokio::sync::Notify;
 
 use crate::core::{PhoneCore, PhoneEvent};
@@ -221,5 +221,9 @@ impl Core for Shell {
 
     fn poll_query(&mut self) -> Option<Query> {
         self.core.poll_query()
+    }
+
+    fn poll_close(&mut self) -> Option<FlowId> {
+        self.core.poll_close()
     }
 }

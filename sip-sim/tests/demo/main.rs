@@ -2,6 +2,7 @@
 //! repeats and reorders. `SIM_SEED=n` replays one run.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+mod flows;
 mod nat;
 mod person;
 mod world;

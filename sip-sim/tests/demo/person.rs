@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sdp::{Direction, LocalMedia, Negotiated};
 use sip_dialog::{CallKey, Cause};
 use sip_message::{StatusCode, Uri};
-use sip_transport::{Answer, Core, FlowEvent, Path, Query, Received, Token, Transmit};
+use sip_transport::{Answer, Core, FlowEvent, FlowId, Path, Query, Received, Token, Transmit};
 use sip_ua::core::{PhoneCore, PhoneEvent};
 
 /// What somebody does next, once the phone is ready for it.
@@ -207,5 +207,9 @@ impl Core for Person {
 
     fn poll_query(&mut self) -> Option<Query> {
         self.phone.poll_query()
+    }
+
+    fn poll_close(&mut self) -> Option<FlowId> {
+        self.phone.poll_close()
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::person::{Act, Person, Story};
 use sdp::Direction;
 use sip_dialog::Cause;
-use sip_message::headers::Route;
+use sip_message::headers::{InstanceId, Route};
 use sip_server::{ServerCore, Users};
 use sip_sim::{Invariants, NodeId, Run, Sim};
 use sip_transport::Transport;
@@ -68,10 +68,13 @@ pub(crate) fn customer(
     media: &str,
     callee: Option<&str>,
 ) -> NodeId<Person> {
+    let outbound = sim.seed().is_multiple_of(4) && user == "bob";
     let core = phone(sim, user, at, |config| {
         config.credentials = Some((user.into(), format!("{user}'s password")));
         config.route = vec![Route::new(&format!("sip:{SERVER};lr").parse().unwrap())];
         config.expires = 600;
+        // Every fourth world has a phone that registers its flow (RFC 5626).
+        config.instance = outbound.then(|| InstanceId::uuid([7; 16]));
     });
     let locals = Sim::locals(at.parse().unwrap(), &[Transport::Udp]);
     let node = sim.add(user, locals, Person::new(core, media, callee));

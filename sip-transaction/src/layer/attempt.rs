@@ -201,6 +201,9 @@ impl Transactions {
         if self.heed_overload {
             own = own.with_param("oc", None).with_param("oc-algo", Some("\"loss\""));
         }
+        if self.offer_keep_alive && *request.method() == Method::Register {
+            own = own.with_param("keep", None);
+        }
         request.headers.push_front(&own);
         entry.path = if path.flow.is_some() { path } else { Path { local: local.bound, ..path } };
         entry.nonce = nonce;

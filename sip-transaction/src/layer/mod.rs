@@ -43,6 +43,7 @@ pub struct Transactions {
     limits: Limits,
     refuse_merged: bool,
     heed_overload: bool,
+    offer_keep_alive: bool,
     /// Our own load, and what next hops have said of theirs.
     load: Load,
     reports: Reports,
@@ -136,7 +137,8 @@ impl Transactions {
     /// A layer without transactions.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let Config { rng_seed, locals, mut timing, limits, refuse_merged, heed_overload } = config;
+        let Config { rng_seed, locals, mut timing, limits, refuse_merged, heed_overload, offer_keep_alive } =
+            config;
         timing.t1 = timing.t1.max(LEAST_INTERVAL);
         timing.t2 = timing.t2.max(LEAST_INTERVAL);
         let mut rng = Random::new(rng_seed);
@@ -149,6 +151,7 @@ impl Transactions {
             limits,
             refuse_merged,
             heed_overload,
+            offer_keep_alive,
             load: Load::new(limits.overload),
             reports: Reports::default(),
             report_sequence: 0,

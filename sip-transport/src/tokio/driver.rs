@@ -346,6 +346,9 @@ impl<C: Core + Send + 'static> Shared<C> {
     fn flush(self: &Arc<Self>, state: &mut State<C>, now: Instant, datagrams: Datagrams) {
         let mut told = 0_usize;
         loop {
+            while let Some(flow) = state.core.poll_close() {
+                close(state, flow, CloseReason::Local);
+            }
             while let Some(transmit) = state.core.poll_transmit() {
                 self.send(state, transmit, now);
             }

@@ -165,7 +165,7 @@ impl Connection {
         let Some(socket) = &self.socket else { return };
         let code = match reason {
             CloseReason::Shutdown => Some(1001),
-            CloseReason::Idle => Some(1000),
+            CloseReason::Idle | CloseReason::Local => Some(1000),
             CloseReason::Peer | CloseReason::Malformed => None,
             // Nobody would read it.
             CloseReason::SlowReader | CloseReason::Error(_) => return,

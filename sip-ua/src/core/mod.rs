@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use sdp::{LocalMedia, Negotiated, OfferAnswer, SessionDescription};
 use sip_dialog::{Body, CallKey, Cause, Dialogs, Event as DialogEvent, Invite, RequestKey};
-use sip_message::headers::{Contact, ContentType, NameAddr, Route};
+use sip_message::headers::{Contact, ContentType, InstanceId, NameAddr, Route};
 use sip_message::{Request, Response, StatusCode, Uri};
-use sip_transport::{Answer, Core, FlowEvent, Path, Query, Received, Transmit};
+use sip_transport::outbound::{Failure, KeepAlive, News, Step};
+use sip_transport::{Answer, Core, FlowEvent, FlowId, Path, Query, Received, Transmit};
 
 use call::{Session, Wish};
 pub use registration::RegistrationState;
@@ -32,6 +33,11 @@ pub struct PhoneConfig {
     pub registrar: Option<Uri>,
     /// Seconds that a registration is asked for.
     pub expires: u32,
+    /// Who this phone is, whatever its address: it registers the flow itself then, and keeps it alive (RFC 5626). It has to be the
+    /// same after each start. `None`: it registers its address alone.
+    pub instance: Option<InstanceId>,
+    /// Offers the next hop of a registration to keep the way to it alive, and does so if it agrees (RFC 6223).
+    pub offer_keep_alive: bool,
 }
 
 impl PhoneConfig {
@@ -47,6 +53,8 @@ impl PhoneConfig {
             route: Vec::new(),
             registrar: None,
             expires: Self::EXPIRES,
+            instance: None,
+            offer_keep_alive: true,
         }
     }
 }
@@ -155,12 +163,21 @@ pub struct PhoneCore {
     registration: Registration,
     sessions: HashMap<CallKey, Session>,
     events: VecDeque<PhoneEvent>,
+    /// Keep-alives to send, and connections to close.
+    pings: VecDeque<Transmit>,
+    dead: VecDeque<FlowId>,
 }
 
 impl PhoneCore {
     /// A phone that is not registered and has no calls.
     pub fn new(config: PhoneConfig) -> Self {
-        let mut dialogs = Dialogs::new(config.dialogs.clone());
+        let mut below = config.dialogs.clone();
+        below.transaction.offer_keep_alive = config.offer_keep_alive;
+        if config.instance.is_some() {
+            below.outbound = true;
+            below.supported.push("outbound".into());
+        }
+        let mut dialogs = Dialogs::new(below);
         if let Some((user, password)) = &config.credentials {
             let user = if user.is_empty() { config.identity.uri().user().unwrap_or_default() } else { user };
             dialogs.authenticator().add_account(None, user, sip_auth::Secret::password(password));
@@ -171,10 +188,19 @@ impl PhoneCore {
             config.identity.clone(),
             config.route.clone(),
             config.expires,
+            config.instance.clone(),
             dialogs.token(),
             dialogs.token(),
         );
-        Self { config, dialogs, registration, sessions: HashMap::new(), events: VecDeque::new() }
+        Self {
+            config,
+            dialogs,
+            registration,
+            sessions: HashMap::new(),
+            events: VecDeque::new(),
+            pings: VecDeque::new(),
+            dead: VecDeque::new(),
+        }
     }
 
     /// What happened, oldest first.
@@ -250,10 +276,15 @@ impl PhoneCore {
         Ok(())
     }
 
-    fn register_answered(&mut self, now: Instant, result: Result<&Response, StatusCode>) {
+    fn register_answered(
+        &mut self,
+        now: Instant,
+        result: Result<&Response, StatusCode>,
+        path: Option<&Path>,
+    ) {
         let Ok(contact) = self.contact() else { return };
         let chance = self.dialogs.chance();
-        match self.registration.answered(now, result, &contact, chance) {
+        match self.registration.answered(now, result, path, &contact, chance) {
             Outcome::Registered(lifetime) => self.events.push_back(PhoneEvent::Registered(lifetime)),
             Outcome::Unregistered => self.events.push_back(PhoneEvent::Unregistered),
             Outcome::Failed(status) => self.events.push_back(PhoneEvent::RegistrationFailed(status)),
@@ -455,7 +486,7 @@ impl PhoneCore {
                 DialogEvent::ReinviteFailed { call, status } => self.reinvite_failed(now, call, status),
                 DialogEvent::ReinviteRetry { call } => self.grant_wish(now, call),
                 DialogEvent::Request { tx, call, request, .. } => self.request_came(now, tx, call, &request),
-                DialogEvent::Response { key, result } => self.response_came(now, key, result),
+                DialogEvent::Response { key, result, path } => self.response_came(now, key, result, path),
                 DialogEvent::Ended { call, cause } => {
                     let bad_media = self.sessions.remove(&call).is_some_and(|session| session.bad_media);
                     self.events.push_back(PhoneEvent::Ended { call, cause, bad_media });
@@ -470,11 +501,30 @@ impl PhoneCore {
         now: Instant,
         key: RequestKey,
         result: Result<Response, sip_transaction::Failure>,
+        path: Option<Path>,
     ) {
         if self.registration.request == Some(key) {
             let result = result.as_ref().map_err(sip_transaction::Failure::status);
-            self.register_answered(now, result);
+            self.register_answered(now, result, path.as_ref());
         }
+    }
+
+    /// Pings over the registered flow, or finds it dead (RFC 5626 §4.4).
+    fn keep_alive_due(&mut self, now: Instant) {
+        let Self { registration, dialogs, .. } = self;
+        let Some(keep_alive) = &mut registration.keep_alive else { return };
+        match keep_alive.handle_timeout(now, || dialogs.chance()) {
+            Some(Step::Send(ping)) => self.pings.push_back(ping),
+            Some(Step::Failed(failure)) => self.flow_failed(now, failure),
+            None => {}
+        }
+    }
+
+    fn flow_failed(&mut self, now: Instant, failure: Failure) {
+        tracing::info!(%failure, "the flow to the registrar is dead");
+        let chance = self.dialogs.chance();
+        self.dead.extend(self.registration.flow_failed(now, chance));
+        self.registration_due(now);
     }
 
     fn registration_due(&mut self, now: Instant) {
@@ -520,6 +570,11 @@ impl Core for PhoneCore {
     }
 
     fn flow_event(&mut self, now: Instant, event: FlowEvent) {
+        if let Some(keep_alive) = &mut self.registration.keep_alive
+            && let News::Failed(failure) = keep_alive.flow_event(now, &event, self.dialogs.chance())
+        {
+            self.flow_failed(now, failure);
+        }
         self.dialogs.flow_event(now, event);
         self.dispatch(now);
     }
@@ -531,16 +586,22 @@ impl Core for PhoneCore {
 
     fn handle_timeout(&mut self, now: Instant) {
         self.dialogs.handle_timeout(now);
+        self.keep_alive_due(now);
         self.registration_due(now);
         self.dispatch(now);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        [self.dialogs.poll_timeout(), self.registration.next].into_iter().flatten().min()
+        let keep_alive = self.registration.keep_alive.as_ref().and_then(KeepAlive::poll_timeout);
+        [self.dialogs.poll_timeout(), self.registration.next, keep_alive].into_iter().flatten().min()
     }
 
     fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.dialogs.poll_transmit()
+        self.pings.pop_front().or_else(|| self.dialogs.poll_transmit())
+    }
+
+    fn poll_close(&mut self) -> Option<FlowId> {
+        self.dead.pop_front()
     }
 
     fn poll_query(&mut self) -> Option<Query> {

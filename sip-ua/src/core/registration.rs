@@ -1,10 +1,15 @@
-//! Keeping a binding at a registrar (RFC 3261 §10.2).
+//! Keeping a binding at a registrar (RFC 3261 §10.2), and the flow to it (RFC 5626 §4).
 
 use std::time::{Duration, Instant};
 
 use sip_dialog::RequestKey;
-use sip_message::headers::{CSeq, CallId, Contact, Expires, From, MinExpires, NameAddr, Route, To};
+use sip_message::headers::{
+    CSeq, CallId, Contact, Expires, FlowTimer, From, InstanceId, MinExpires, NameAddr, Require, RetryAfter,
+    Route, Supported, To, Via,
+};
 use sip_message::{BuildError, Method, Request, RequestBuilder, Response, StatusCode, Uri};
+use sip_transport::outbound::{Every, KeepAlive, Recovery};
+use sip_transport::{FlowId, Path};
 
 /// Where a registration stands.
 ///
@@ -14,6 +19,7 @@ use sip_message::{BuildError, Method, Request, RequestBuilder, Response, StatusC
 ///                          |failure                                     |
 ///                          v                                            |
 ///                       Failed ------------- after a while -------------+
+///   Registered --the flow is dead--> Registering, or Failed if it never worked
 ///   any --unregister--> Unregistering --final--> Idle
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,7 +51,13 @@ pub(super) struct Registration {
     pub(super) request: Option<RequestKey>,
     /// When to refresh, or to try again.
     pub(super) next: Option<Instant>,
+    /// Tries in a row that brought no working flow (RFC 5626 §4.5).
     failures: u32,
+    recovery: Recovery,
+    /// Who we are, if we offer outbound (RFC 5626 §4.2).
+    instance: Option<InstanceId>,
+    /// Keeps the flow of the registration alive, if the other side has agreed to that.
+    pub(super) keep_alive: Option<KeepAlive>,
     /// Whether a binding may stand at the registrar, so that it must be removed at the end.
     bound: bool,
 }
@@ -62,10 +74,8 @@ pub(super) enum Outcome {
     Failed(StatusCode),
 }
 
-/// First wait after a failure; doubled with each further one (RFC 5626 §4.5 has the same shape).
-const FIRST_RETRY: Duration = Duration::from_secs(30);
-/// Longest wait after failures.
-const LONGEST_RETRY: Duration = Duration::from_secs(30 * 60);
+/// We register over one flow.
+const REG_ID: u32 = 1;
 
 impl Registration {
     pub(super) fn new(
@@ -73,6 +83,7 @@ impl Registration {
         address: NameAddr,
         route: Vec<Route>,
         expires: u32,
+        instance: Option<InstanceId>,
         call_id: String,
         tag: String,
     ) -> Self {
@@ -88,6 +99,9 @@ impl Registration {
             request: None,
             next: None,
             failures: 0,
+            recovery: Recovery::default(),
+            instance,
+            keep_alive: None,
             bound: false,
         }
     }
@@ -106,13 +120,19 @@ impl Registration {
     fn build(&mut self, contact: &Contact, expires: u32) -> Result<RequestBuilder, BuildError> {
         self.cseq = self.cseq.saturating_add(1);
         self.next = None;
+        let (mut contact, mut extensions) = (contact.clone(), Vec::new());
+        if let Some(instance) = &self.instance {
+            contact = contact.with_instance(instance).with_reg_id(REG_ID);
+            extensions.extend([Supported::new("path"), Supported::new("outbound")]);
+        }
         Ok(Request::builder(Method::Register, &self.registrar)
             .headers(&self.route)
             .header(&From(self.address.clone()).with_tag(&self.tag))
             .header(&To(self.address.clone()))
             .header(&CallId::new(&self.call_id))
             .header(&CSeq::new(self.cseq, Method::Register))
-            .header(contact)
+            .header(&contact)
+            .headers(&extensions)
             .header(&Expires(expires)))
     }
 
@@ -145,6 +165,7 @@ impl Registration {
         &mut self,
         now: Instant,
         result: Result<&Response, StatusCode>,
+        path: Option<&Path>,
         contact: &Contact,
         chance: u64,
     ) -> Outcome {
@@ -154,13 +175,15 @@ impl Registration {
         }
         if self.state == RegistrationState::Unregistering {
             self.state = RegistrationState::Idle;
+            self.keep_alive = None;
             return Outcome::Unregistered;
         }
         let status = match result {
             Ok(response) if response.status().is_success() => {
                 let granted = granted(response, contact).unwrap_or(self.expires);
                 self.state = RegistrationState::Registered;
-                self.failures = 0;
+                let every = keep_alive_wanted(response);
+                self.keep(now, every, path, chance);
                 let lifetime = Duration::from_secs(u64::from(granted));
                 self.next = Some(now + refresh_after(lifetime, chance));
                 return Outcome::Registered(lifetime);
@@ -173,15 +196,62 @@ impl Registration {
                 }
                 response.status()
             }
+            // RFC 5626 §4.2.1: the proxy before us cannot hold a flow; it may well carry an ordinary registration.
+            Ok(response)
+                if response.status() == StatusCode::FIRST_HOP_LACKS_OUTBOUND_SUPPORT
+                    && self.instance.take().is_some() =>
+            {
+                return Outcome::Again;
+            }
             Ok(response) => response.status(),
             Err(status) => status,
         };
-        self.state = RegistrationState::Failed;
-        let wait = FIRST_RETRY.saturating_mul(1 << self.failures.min(6)).min(LONGEST_RETRY);
-        self.failures = self.failures.saturating_add(1);
-        let jitter = wait.mul_f64((chance % 1000) as f64 / 2000.0);
-        self.next = Some(now + wait - jitter); // between half and whole
+        let asked = result.ok().and_then(|response| response.headers.get::<RetryAfter>().ok().flatten());
+        self.wait(now, asked.map(|asked| Duration::from_secs(u64::from(asked.seconds))), chance);
         Outcome::Failed(status)
+    }
+
+    /// The next try comes after a while: what RFC 5626 §4.5 says, or the registrar wants, whichever is longer; 0 seconds from the
+    /// registrar mean at once, the first time (§4.2.1).
+    fn wait(&mut self, now: Instant, asked: Option<Duration>, chance: u64) {
+        self.state = RegistrationState::Failed;
+        self.failures = self.failures.saturating_add(1);
+        let wait = self.recovery.wait(self.failures, false, chance);
+        self.next = Some(
+            now + match asked {
+                Some(asked) if asked.is_zero() && self.failures == 1 => asked,
+                asked => wait.max(asked.unwrap_or_default()),
+            },
+        );
+    }
+
+    /// Begins, goes on or stops keeping the flow alive, as a 2xx says.
+    fn keep(&mut self, now: Instant, every: Option<Every>, path: Option<&Path>, chance: u64) {
+        let Some((every, path)) = every.zip(path) else {
+            self.keep_alive = None;
+            self.failures = 0;
+            return;
+        };
+        match &mut self.keep_alive {
+            Some(keep_alive) if keep_alive.path() == path => keep_alive.set_every(every),
+            // It has to answer a ping before it counts as working (§4.5).
+            old => *old = Some(KeepAlive::new(now, *path, every, chance)),
+        }
+    }
+
+    /// The flow is dead: gives the connection to close. A new one is tried at once if this one has worked (§4.5).
+    pub(super) fn flow_failed(&mut self, now: Instant, chance: u64) -> Option<FlowId> {
+        let keep_alive = self.keep_alive.take()?;
+        let path = *keep_alive.path();
+        if self.state == RegistrationState::Registered {
+            if keep_alive.answers() > 0 {
+                self.failures = 0;
+                self.next = Some(now);
+            } else {
+                self.wait(now, None, chance);
+            }
+        }
+        path.flow.filter(|_| path.transport.is_reliable())
     }
 }
 
@@ -195,6 +265,23 @@ fn granted(response: &Response, ours: &Contact) -> Option<u32> {
         .find(|contact| contact.uri().is_some_and(|listed| listed.equivalent(uri)));
     own.and_then(|contact| contact.expires())
         .or_else(|| response.headers.get::<Expires>().ok().flatten().map(|expires| expires.0))
+}
+
+/// How often the flow of a 2xx is to be kept alive: if the registrar has registered the flow (RFC 5626 §4.4), or the next hop
+/// has agreed to it in our Via (RFC 6223 §4.3). `None`: nobody has said that it would answer.
+fn keep_alive_wanted(response: &Response) -> Option<Every> {
+    let at_most = |seconds: u32| match seconds {
+        0 => Every::Recommended,
+        seconds => Every::AtMost(Duration::from_secs(u64::from(seconds))),
+    };
+    let outbound =
+        response.headers.all::<Require>().flatten().any(|Require(tag)| tag.eq_ignore_ascii_case("outbound"));
+    if outbound {
+        let timer = response.headers.get::<FlowTimer>().ok().flatten();
+        return Some(timer.map_or(Every::Recommended, |FlowTimer(seconds)| at_most(seconds)));
+    }
+    let via = response.headers.get::<Via>().ok().flatten()?;
+    via.keep().flatten().map(at_most)
 }
 
 /// When to refresh: well before the end, at a moment of chance, so that phones restarted together do not stay
@@ -211,7 +298,7 @@ mod tests {
     fn registration() -> (Registration, Contact) {
         let uri: Uri = "sip:example.com".parse().unwrap();
         let address = "<sip:alice@example.com>".parse().unwrap();
-        let registration = Registration::new(uri, address, Vec::new(), 60, "c".into(), "t".into());
+        let registration = Registration::new(uri, address, Vec::new(), 60, None, "c".into(), "t".into());
         (registration, Contact::new(&"sip:alice@192.0.2.1:5070".parse().unwrap()))
     }
 
@@ -233,7 +320,7 @@ mod tests {
             "200 OK",
             "Contact: <sip:alice@192.0.2.9>;expires=9999, <sip:alice@192.0.2.1:5070>;expires=40\r\n",
         );
-        let Outcome::Registered(lifetime) = registration.answered(now, Ok(&ok), &contact, 999) else {
+        let Outcome::Registered(lifetime) = registration.answered(now, Ok(&ok), None, &contact, 999) else {
             panic!()
         };
         assert_eq!(lifetime, Duration::from_secs(40));
@@ -251,10 +338,10 @@ mod tests {
         let (mut registration, contact) = registration();
         registration.register(&contact).unwrap().build().unwrap();
         let brief = response("423 Interval Too Brief", "Min-Expires: 600\r\n");
-        assert!(matches!(registration.answered(now, Ok(&brief), &contact, 0), Outcome::Again));
+        assert!(matches!(registration.answered(now, Ok(&brief), None, &contact, 0), Outcome::Again));
         let longer = registration.register(&contact).unwrap().build().unwrap();
         assert_eq!(longer.headers.text("Expires"), Some("600"));
-        assert!(matches!(registration.answered(now, Ok(&brief), &contact, 0), Outcome::Failed(_)));
+        assert!(matches!(registration.answered(now, Ok(&brief), None, &contact, 0), Outcome::Failed(_)));
     }
 
     #[test]
@@ -264,13 +351,112 @@ mod tests {
         let mut last = Duration::ZERO;
         for _ in 0..5 {
             registration.register(&contact).unwrap().build().unwrap();
-            let failed = registration.answered(now, Err(StatusCode::REQUEST_TIMEOUT), &contact, 0);
+            let failed = registration.answered(now, Err(StatusCode::REQUEST_TIMEOUT), None, &contact, 0);
             assert!(matches!(failed, Outcome::Failed(StatusCode::REQUEST_TIMEOUT)));
             let wait = registration.next.unwrap() - now;
-            assert!(wait > last && wait <= LONGEST_RETRY);
+            assert!(wait > last && wait <= Recovery::default().max);
             last = wait;
         }
         assert!(registration.unregister(&contact).is_some());
         assert!(registration.unregister(&contact).is_none());
+    }
+
+    fn outbound() -> (Registration, Contact) {
+        let (registration, contact) = registration();
+        (Registration { instance: Some(InstanceId::uuid([7; 16])), ..registration }, contact)
+    }
+
+    fn path() -> Path {
+        let remote = "192.0.2.9:5060".parse().unwrap();
+        Path { flow: Some(FlowId(3)), ..Path::to(sip_transport::Transport::Tcp, remote) }
+    }
+
+    /// RFC 5626 §4.2.1: instance and reg-id, the same each time; `path` and `outbound` supported.
+    #[test]
+    fn a_flow_is_offered_by_the_same_names_each_time() {
+        let (mut registration, contact) = outbound();
+        for _ in 0..2 {
+            let register = registration.register(&contact).unwrap().build().unwrap();
+            let written: Contact = register.headers.require().unwrap();
+            assert_eq!((written.instance(), written.reg_id()), (Some(InstanceId::uuid([7; 16])), Some(1)));
+            let supported: Vec<_> = register.headers.all::<Supported>().flatten().map(|tag| tag.0).collect();
+            assert_eq!(supported, ["path", "outbound"]);
+        }
+    }
+
+    /// RFC 5626 §4.4, RFC 6223 §4.3: keep-alives only where somebody said that they are answered.
+    #[test]
+    fn who_agreed_is_pinged_and_nobody_else() {
+        let wanted = |fields: &str| keep_alive_wanted(&response("200 OK", fields));
+        assert_eq!(wanted(""), None);
+        assert_eq!(wanted("Supported: outbound\r\nFlow-Timer: 20\r\n"), None);
+        assert_eq!(wanted("Require: outbound\r\n"), Some(Every::Recommended));
+        let at_most = |seconds| Some(Every::AtMost(Duration::from_secs(seconds)));
+        assert_eq!(wanted("Require: outbound\r\nFlow-Timer: 20\r\n"), at_most(20));
+        let by_via = |keep: &str| {
+            let text = response("200 OK", "").to_string().replace(";branch", &format!(";{keep};branch"));
+            keep_alive_wanted(&Response::parse(text.into(), &Limits::default()).unwrap())
+        };
+        assert_eq!(
+            (by_via("keep"), by_via("keep=0"), by_via("keep=30")),
+            (None, Some(Every::Recommended), at_most(30))
+        );
+    }
+
+    /// RFC 5626 §4.2.1 and §11.6: 439 is answered by an ordinary registration, once.
+    #[test]
+    fn without_outbound_at_the_first_hop_the_registration_is_an_ordinary_one() {
+        let now = Instant::now();
+        let (mut registration, contact) = outbound();
+        registration.register(&contact).unwrap().build().unwrap();
+        let lacks = response("439 First Hop Lacks Outbound Support", "");
+        assert!(matches!(registration.answered(now, Ok(&lacks), None, &contact, 0), Outcome::Again));
+        let plain = registration.register(&contact).unwrap().build().unwrap();
+        assert_eq!(plain.headers.require::<Contact>().unwrap().reg_id(), None);
+        assert!(matches!(registration.answered(now, Ok(&lacks), None, &contact, 0), Outcome::Failed(_)));
+    }
+
+    /// RFC 5626 §4.5: a flow that has answered a ping is replaced at once, one that never did after a while that grows.
+    #[test]
+    fn dead_flows_are_replaced() {
+        let now = Instant::now();
+        let (mut registration, contact) = outbound();
+        let ok =
+            response("200 OK", "Require: outbound\r\nContact: <sip:alice@192.0.2.1:5070>;expires=600\r\n");
+        let mut waits = Vec::new();
+        for works in [false, false, true, false] {
+            registration.register(&contact).unwrap().build().unwrap();
+            assert!(matches!(
+                registration.answered(now, Ok(&ok), Some(&path()), &contact, 0),
+                Outcome::Registered(_)
+            ));
+            let keep_alive = registration.keep_alive.as_mut().unwrap();
+            if works {
+                let later = keep_alive.poll_timeout().unwrap();
+                keep_alive.handle_timeout(later, || 1).unwrap();
+                let answer = sip_transport::KeepAliveAnswer::Pong;
+                keep_alive.flow_event(
+                    later,
+                    &sip_transport::FlowEvent::KeptAlive { path: path(), answer },
+                    0,
+                );
+            }
+            assert_eq!(registration.flow_failed(now, 0), Some(FlowId(3)), "the dead connection is closed");
+            waits.push((registration.next.unwrap() - now).as_secs());
+        }
+        assert_eq!(waits, [30, 60, 0, 30]);
+    }
+
+    /// RFC 5626 §4.2.1: a Retry-After is kept, however long, and 0 means at once.
+    #[test]
+    fn the_registrar_says_when_to_come_back() {
+        let now = Instant::now();
+        for (field, seconds) in [("Retry-After: 900\r\n", 900), ("Retry-After: 0\r\n", 0), ("", 30)] {
+            let (mut registration, contact) = registration();
+            registration.register(&contact).unwrap().build().unwrap();
+            let busy = response("503 Service Unavailable", field);
+            assert!(matches!(registration.answered(now, Ok(&busy), None, &contact, 0), Outcome::Failed(_)));
+            assert_eq!((registration.next.unwrap() - now).as_secs(), seconds, "{field}");
+        }
     }
 }
