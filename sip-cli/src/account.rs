@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use sip_message::headers::InstanceId;
 use sip_message::{StatusCode, Uri};
 use sip_transport::Transport;
 use sip_transport::locals::parse_ip;
@@ -26,6 +27,8 @@ pub(crate) struct Identity<'a> {
     pub(crate) listen: &'a [String],
     /// Seconds to register for.
     pub(crate) expires: u32,
+    /// Who this phone is, to register its connection.
+    pub(crate) instance: Option<&'a InstanceId>,
     /// Where requests go first unless there is a proxy: decides on IPv4 or IPv6.
     pub(crate) peer: Option<&'a str>,
 }
@@ -37,6 +40,9 @@ impl Identity<'_> {
         let mut builder = Phone::builder(self.address)
             .expires(self.expires)
             .user_agent(concat!("sip/", env!("CARGO_PKG_VERSION")));
+        if let Some(instance) = self.instance {
+            builder = builder.instance(instance.clone());
+        }
         if let Some(username) = username {
             builder = builder.username(username);
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use sip_message::headers::InstanceId;
 
 use crate::tls::TlsArgs;
 
@@ -195,6 +196,11 @@ pub(crate) struct PhoneArgs {
     /// Seconds for which to register; refreshed in time.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     pub(crate) expires: u32,
+
+    /// Who this phone is, the same after each start (`urn:uuid:...`): registers the connection itself, keeps it alive and
+    /// replaces it when it is dead (RFC 5626).
+    #[arg(long, value_name = "URN", requires = "register")]
+    pub(crate) instance: Option<InstanceId>,
 
     /// Answer every call at once.
     #[arg(long)]

@@ -47,6 +47,7 @@ pub(crate) async fn run(args: CallArgs, output: Output, mut interrupt: Interrupt
         tls: &args.tls,
         listen: &args.listen,
         expires: 0,
+        instance: None,
         peer: Some(&args.uri),
     }
     .bind()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sdp::LocalMedia;
-use sip_message::headers::{NameAddr, Route};
+use sip_message::headers::{InstanceId, NameAddr, Route};
 use sip_message::{StatusCode, Uri, ValueError};
 use sip_transport::tokio::tls::Tls;
 use sip_transport::tokio::{
@@ -143,6 +143,7 @@ pub struct PhoneBuilder {
     proxy: Option<String>,
     registrar: Option<String>,
     expires: u32,
+    instance: Option<InstanceId>,
     listen: Vec<String>,
     tls: Option<Tls>,
     media_ip: Option<IpAddr>,
@@ -192,6 +193,13 @@ impl PhoneBuilder {
     /// How long a registration is asked for, in seconds.
     pub fn expires(mut self, seconds: u32) -> Self {
         self.expires = seconds;
+        self
+    }
+
+    /// Who this phone is, whatever its address: the flow itself is registered then, kept alive and replaced when it is dead
+    /// (RFC 5626). Has to be the same after each start, and another one for each phone of a user.
+    pub fn instance(mut self, instance: InstanceId) -> Self {
+        self.instance = Some(instance);
         self
     }
 
@@ -267,6 +275,7 @@ impl PhoneBuilder {
         let mut config = PhoneConfig::new(identity, dialogs);
         config.credentials = self.password.map(|password| (self.username, password));
         config.expires = self.expires;
+        config.instance = self.instance;
         config.registrar = self.registrar.as_deref().map(parse).transpose()?;
         if let Some(proxy) = &self.proxy {
             let mut proxy = parse(proxy)?;
@@ -294,6 +303,7 @@ impl Phone {
             proxy: None,
             registrar: None,
             expires: PhoneConfig::EXPIRES,
+            instance: None,
             listen: Vec::new(),
             tls: None,
             media_ip: None,

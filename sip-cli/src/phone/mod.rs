@@ -53,6 +53,7 @@ pub(crate) async fn run(args: PhoneArgs, output: Output, mut interrupt: Interrup
         tls: &args.tls,
         listen: &args.listen,
         expires: args.expires,
+        instance: args.instance.as_ref(),
         peer: args.register.as_deref(),
     }
     .bind()
