@@ -65,6 +65,7 @@ mod layer;
 pub mod overload;
 mod random;
 mod slab;
+pub mod tables;
 pub mod timers;
 mod timing;
 #[cfg(feature = "tokio")]

@@ -1,5 +1,7 @@
 //! A table of live things with copyable keys: a key of something that is gone finds nothing.
 
+use crate::tables::{PAGE, Pages};
+
 /// Index and generation of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
@@ -25,75 +27,95 @@ impl Key {
     }
 }
 
-#[derive(Debug)]
-struct Entry<T> {
-    generation: u32,
-    value: Option<T>,
-}
-
 /// Entries of one kind; freed places are used again under the next generation.
+///
+/// Entries lie in pages: growing moves none of them, and a page without any gives its memory back. The generations stay, or old
+/// keys would come alive again.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
-    entries: Vec<Entry<T>>,
+    generations: Pages<u32>,
+    pages: Vec<Page<T>>,
     free: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Page<T> {
+    /// No room at all while nothing is live.
+    slots: Vec<Option<T>>,
+    live: usize,
+}
+
+/// The page of an index, and the place in it.
+const fn place(index: u32) -> (usize, usize) {
+    (index as usize / PAGE, index as usize % PAGE)
 }
 
 impl<T> Slab<T> {
     pub(crate) const fn new() -> Self {
-        Self { entries: Vec::new(), free: Vec::new() }
+        Self { generations: Pages::new(), pages: Vec::new(), free: Vec::new() }
     }
 
     pub(crate) fn insert(&mut self, value: T) -> Key {
-        if let Some(index) = self.free.pop()
-            && let Some(entry) = self.entries.get_mut(index as usize)
-        {
-            entry.value = Some(value);
-            return Key { index, generation: entry.generation };
+        let index = self.free.pop().unwrap_or_else(|| {
+            // Limits on live transactions stay far below 2^32.
+            let index = u32::try_from(self.generations.len()).unwrap_or(u32::MAX);
+            self.generations.push(0);
+            index
+        });
+        let (page, slot) = place(index);
+        if self.pages.len() <= page {
+            self.pages.push(Page { slots: Vec::new(), live: 0 });
         }
-        // Limits on live transactions stay far below 2^32.
-        let index = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
-        self.entries.push(Entry { generation: 0, value: Some(value) });
-        Key { index, generation: 0 }
+        if let Some(page) = self.pages.get_mut(page) {
+            if page.slots.is_empty() {
+                page.slots = std::iter::repeat_with(|| None).take(PAGE).collect();
+            }
+            page.live = page.live.saturating_add(1);
+            if let Some(slot) = page.slots.get_mut(slot) {
+                *slot = Some(value);
+            }
+        }
+        Key { index, generation: self.generations.get(index as usize).copied().unwrap_or(0) }
+    }
+
+    fn is_current(&self, key: Key) -> bool {
+        self.generations.get(key.index as usize) == Some(&key.generation)
     }
 
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
-        let entry = self.entries.get(key.index as usize)?;
-        entry.value.as_ref().filter(|_| entry.generation == key.generation)
+        let (page, slot) = place(key.index);
+        let value = self.pages.get(page)?.slots.get(slot)?.as_ref();
+        value.filter(|_| self.is_current(key))
     }
 
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        let entry = self.entries.get_mut(key.index as usize)?;
-        entry.value.as_mut().filter(|_| entry.generation == key.generation)
+        let current = self.is_current(key);
+        let (page, slot) = place(key.index);
+        let value = self.pages.get_mut(page)?.slots.get_mut(slot)?.as_mut();
+        value.filter(|_| current)
     }
 
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
-        let entry = self.entries.get_mut(key.index as usize)?;
-        if entry.generation != key.generation {
+        let (page, slot) = place(key.index);
+        let generation = self.generations.get_mut(key.index as usize)?;
+        if *generation != key.generation {
             return None;
         }
-        let value = entry.value.take()?;
-        entry.generation = entry.generation.wrapping_add(1) & GENERATIONS;
-        self.free.push(key.index);
-        if self.free.len() == self.entries.len() && self.entries.capacity() > WORTH_SHRINKING {
-            self.shrink();
+        let page = self.pages.get_mut(page)?;
+        let value = page.slots.get_mut(slot)?.take()?;
+        page.live = page.live.saturating_sub(1);
+        if page.live == 0 {
+            page.slots = Vec::new();
         }
+        *generation = generation.wrapping_add(1) & GENERATIONS;
+        self.free.push(key.index);
         Some(value)
     }
 
-    /// Gives the memory of a past burst back once nothing is live. The generations stay: old keys must not come
-    /// alive again.
-    fn shrink(&mut self) {
-        self.entries.shrink_to_fit();
-        self.free.shrink_to_fit();
-    }
-
     pub(crate) fn len(&self) -> usize {
-        self.entries.len().saturating_sub(self.free.len())
+        self.generations.len().saturating_sub(self.free.len())
     }
 }
-
-/// Entries below this number are not worth a reallocation.
-const WORTH_SHRINKING: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -116,5 +138,20 @@ mod tests {
             assert_eq!(Key::unpack(key.pack()), key);
             assert_eq!(Key::unpack(key.pack() | 3 << 62), key);
         }
+    }
+
+    /// After a burst the pages are empty, and the keys of then still find nothing.
+    #[test]
+    fn the_memory_of_a_burst_comes_back() {
+        let mut slab = Slab::new();
+        let keys: Vec<Key> = (0..1_000).map(|number| slab.insert(number)).collect();
+        assert!(keys.iter().enumerate().all(|(number, key)| slab.get(*key) == Some(&number)));
+        for key in &keys {
+            slab.remove(*key).unwrap();
+        }
+        assert!(slab.pages.iter().all(|page| page.slots.capacity() == 0));
+        let again = slab.insert(7);
+        assert_eq!((slab.len(), slab.get(again)), (1, Some(&7)));
+        assert!(keys.iter().all(|key| slab.get(*key).is_none()));
     }
 }

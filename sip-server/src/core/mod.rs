@@ -8,6 +8,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use sip_auth::{Role, Verifier, VerifierConfig};
+use sip_transaction::tables::Sharded;
 use sip_transaction::timers::{TimerId, Timers};
 use sip_transaction::{Event, ServerTx, Target, Transactions};
 use sip_transport::outbound::FlowTokens;
@@ -44,9 +45,9 @@ pub struct ServerCore {
     policy: Policy,
     store: Option<MemoryLocation>,
     questions: VecDeque<(QuestionKey, Question)>,
-    waiting: HashMap<QuestionKey, (Waiting, TimerId)>,
+    waiting: Sharded<QuestionKey, (Waiting, TimerId)>,
     /// The question for which a request waits, to find it when it is cancelled.
-    waiting_for: HashMap<ServerTx, QuestionKey>,
+    waiting_for: Sharded<ServerTx, QuestionKey>,
     timers: Timers<QuestionKey>,
     /// Whose bindings are to connections, by connection.
     bound: HashMap<FlowId, Vec<AddressOfRecord>>,
@@ -133,8 +134,8 @@ impl ServerCore {
             calls,
             store: (!config.external_location).then(|| MemoryLocation::new(config.limits.bindings)),
             questions: VecDeque::new(),
-            waiting: HashMap::new(),
-            waiting_for: HashMap::new(),
+            waiting: Sharded::new(),
+            waiting_for: Sharded::new(),
             bound: HashMap::new(),
             timers: Timers::new([config.limits.question_timeout]),
             asked: 0,

@@ -1,9 +1,9 @@
 //! Bindings in a table in memory.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use sip_transaction::tables::Sharded;
 use sip_transaction::timers::{TimerId, Timers};
 
 use super::{Answer, Binding, Bindings, Question, StoreError, Version};
@@ -25,7 +25,7 @@ use crate::AddressOfRecord;
 /// ```
 #[derive(Debug)]
 pub struct MemoryLocation {
-    entries: HashMap<AddressOfRecord, Entry>,
+    entries: Sharded<AddressOfRecord, Entry>,
     timers: Timers<AddressOfRecord>,
     /// Counts all changes, so that an address-of-record that left and came back has no version it had before.
     changes: u64,
@@ -43,7 +43,7 @@ impl MemoryLocation {
     /// An empty table with room for `limit` bindings.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { entries: HashMap::new(), timers: Timers::new([]), changes: 0, bindings: 0, limit }
+        Self { entries: Sharded::new(), timers: Timers::new([]), changes: 0, bindings: 0, limit }
     }
 
     /// Answers a question at once.

@@ -18,10 +18,10 @@ mod route;
 mod target;
 mod validate;
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use sip_message::{Headers, Request, ResponseBuilder, StatusCode};
+use sip_transaction::tables::Sharded;
 use sip_transaction::timers::Timers;
 use sip_transaction::{ClientTx, Event, ServerTx, Transactions};
 use sip_transport::{Path, Queues};
@@ -71,13 +71,13 @@ impl Layer {
 /// All response contexts.
 #[derive(Debug)]
 pub(crate) struct Proxy {
-    contexts: HashMap<ServerTx, Context>,
+    contexts: Sharded<ServerTx, Box<Context>>,
     /// Which branch of which context a client transaction is.
-    branches: HashMap<ClientTx, (ServerTx, usize)>,
+    branches: Sharded<ClientTx, (ServerTx, usize)>,
     /// Timer C of each branch of an INVITE.
     timers: Timers<(ServerTx, usize)>,
     /// Requests of live contexts that were looked up, for loop detection.
-    seen: HashMap<u64, u32>,
+    seen: Sharded<u64, u32>,
     timer_c: Duration,
     record_route: Option<RecordRoute>,
 }
@@ -85,10 +85,10 @@ pub(crate) struct Proxy {
 impl Proxy {
     pub(crate) fn new(timer_c: Duration, record_route: Option<RecordRoute>) -> Self {
         Self {
-            contexts: HashMap::new(),
-            branches: HashMap::new(),
+            contexts: Sharded::new(),
+            branches: Sharded::new(),
             timers: Timers::new([timer_c]),
-            seen: HashMap::new(),
+            seen: Sharded::new(),
             timer_c,
             record_route,
         }
@@ -117,10 +117,10 @@ impl Proxy {
     ) {
         count(&mut layer.counters.proxied);
         if let Some(fingerprint) = template.fingerprint {
-            let live = self.seen.entry(fingerprint).or_default();
-            *live = live.saturating_add(1);
+            let live = self.seen.get(&fingerprint).copied().unwrap_or(0);
+            self.seen.insert(fingerprint, live.saturating_add(1));
         }
-        self.contexts.insert(tx, Context::new(template, groups));
+        self.contexts.insert(tx, Box::new(Context::new(template, groups)));
         self.go_on(now, tx, layer);
     }
 

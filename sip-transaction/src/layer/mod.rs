@@ -23,11 +23,11 @@ use crate::fsm::{Slot, Timer};
 use crate::overload::{Load, Reports, Tier};
 use crate::random::Random;
 use crate::slab::{Key, Slab};
+use crate::tables::Sharded;
 use crate::timers::{TimerId, Timers};
 use crate::timing::Timing;
 use sip_message::{Message, Request};
 use sip_transport::{Answer, FlowEvent, Locals, Outbox, Path, QueryKey, Received, Token};
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// All client and server transactions of one element (RFC 3261 §17), without I/O and without a clock.
@@ -55,9 +55,9 @@ pub struct Transactions {
     pending: Slab<Pending>,
     /// Server transactions by the key of RFC 3261 §17.2.3. The map hashes with a key of its own, so that nobody
     /// can choose branches that collide; nothing depends on its order.
-    matching: HashMap<Box<str>, Key>,
+    matching: Sharded<Box<str>, Key>,
     /// Server transactions by the key of RFC 3261 §8.2.2.2, if merged requests are refused.
-    merged: HashMap<Box<str>, Key>,
+    merged: Sharded<Box<str>, Key>,
     timers: Timers<Due>,
     dead: DeadTargets,
     /// Keys are written here for looking up, so that a retransmission costs no allocation.
@@ -159,8 +159,8 @@ impl Transactions {
             clients: Slab::new(),
             servers: Slab::new(),
             pending: Slab::new(),
-            matching: HashMap::new(),
-            merged: HashMap::new(),
+            matching: Sharded::new(),
+            merged: Sharded::new(),
             scratch: String::new(),
             counters: Counters::default(),
             stateless_tag,

@@ -1,0 +1,183 @@
+//! Tables that grow in small steps.
+//!
+//! A vector or a hash map that doubles moves all that it holds in one go: at a hundred thousand live transactions everybody waits
+//! a tenth of a second for it. These grow by a page or by a fraction, so that the slowest message is not much slower than
+//! the others.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher, Hash, RandomState};
+
+/// Entries of a page.
+pub(crate) const PAGE: usize = 64;
+
+/// A list that grows by pages and never moves an entry.
+pub(crate) struct Pages<T> {
+    pages: Vec<Vec<T>>,
+}
+
+impl<T> Pages<T> {
+    pub(crate) const fn new() -> Self {
+        Self { pages: Vec::new() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        let full = self.pages.len().saturating_sub(1).saturating_mul(PAGE);
+        self.pages.last().map_or(0, |last| full.saturating_add(last.len()))
+    }
+
+    pub(crate) fn push(&mut self, value: T) {
+        match self.pages.last_mut().filter(|page| page.len() < PAGE) {
+            Some(page) => page.push(value),
+            None => {
+                let mut page = Vec::with_capacity(PAGE);
+                page.push(value);
+                self.pages.push(page);
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<&T> {
+        self.pages.get(index / PAGE)?.get(index % PAGE)
+    }
+
+    pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
+        self.pages.get_mut(index / PAGE)?.get_mut(index % PAGE)
+    }
+}
+
+impl<T> fmt::Debug for Pages<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pages").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// Parts of a [`Sharded`] map.
+const SHARDS: usize = 256;
+
+/// A hash map in many parts, which grow one by one. Keys are chosen by peers, so both hashes are keyed.
+pub struct Sharded<K, V> {
+    shards: Vec<HashMap<K, V>>,
+    choice: RandomState,
+    len: usize,
+}
+
+impl<K: Eq + Hash, V> Sharded<K, V> {
+    /// An empty map.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { shards: (0..SHARDS).map(|_| HashMap::new()).collect(), choice: RandomState::new(), len: 0 }
+    }
+
+    fn index<Q: Hash + ?Sized>(&self, key: &Q) -> usize {
+        usize::try_from(self.choice.hash_one(key) % SHARDS as u64).unwrap_or(0)
+    }
+
+    /// The value of a key.
+    pub fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
+        self.shards.get(self.index(key))?.get(key)
+    }
+
+    /// The value of a key, to be changed.
+    pub fn get_mut<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
+        let index = self.index(key);
+        self.shards.get_mut(index)?.get_mut(key)
+    }
+
+    /// Whether there is a value.
+    pub fn contains_key<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        self.get(key).is_some()
+    }
+
+    /// Sets the value of a key; gives the one before.
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+        let index = self.index(&key);
+        let before = self.shards.get_mut(index)?.insert(key, value);
+        if before.is_none() {
+            self.len = self.len.saturating_add(1);
+        }
+        before
+    }
+
+    /// Takes the value of a key out. A part that has become empty gives its memory back.
+    pub fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        let index = self.index(key);
+        let shard = self.shards.get_mut(index)?;
+        let value = shard.remove(key)?;
+        self.len = self.len.saturating_sub(1);
+        if shard.is_empty() && shard.capacity() > PAGE {
+            shard.shrink_to_fit();
+        }
+        Some(value)
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl<K: Eq + Hash, V> Default for Sharded<K, V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K, V> fmt::Debug for Sharded<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sharded").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// A list by pages is a list.
+        #[test]
+        fn pages_hold_what_was_pushed(values in prop::collection::vec(any::<u16>(), 0..300)) {
+            let mut pages = Pages::new();
+            values.iter().for_each(|value| pages.push(*value));
+            prop_assert_eq!(pages.len(), values.len());
+            for at in 0..=values.len() {
+                prop_assert_eq!(pages.get(at), values.get(at));
+            }
+        }
+
+        /// Against a map.
+        #[test]
+        fn a_sharded_map_is_a_map(steps in prop::collection::vec((0..500_u32, any::<Option<u8>>()), 0..600)) {
+            let (mut sharded, mut model) = (Sharded::new(), HashMap::new());
+            for (key, value) in steps {
+                match value {
+                    Some(value) => prop_assert_eq!(sharded.insert(key, value), model.insert(key, value)),
+                    None => prop_assert_eq!(sharded.remove(&key), model.remove(&key)),
+                }
+                prop_assert_eq!(sharded.get(&key), model.get(&key));
+                prop_assert_eq!(sharded.len(), model.len());
+            }
+        }
+    }
+}
