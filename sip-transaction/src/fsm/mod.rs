@@ -13,11 +13,16 @@
 //! machine.step(Input::Sent, &timing, false, |action| actions.push(action));
 //! assert_eq!(actions, [Action::Arm(Timer::A, timing.t1), Action::Arm(Timer::B, timing.timeout())]);
 //! ```
+//!
+#![doc = include_str!("../../docs/state-machines.md")]
 
 pub mod client;
 pub mod invite_client;
 pub mod invite_server;
 pub mod server;
+
+#[cfg(test)]
+mod document;
 
 use std::time::Duration;
 

@@ -128,7 +128,7 @@ impl Default for Server {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::{assert_table, table};
     use super::*;
 
@@ -144,7 +144,8 @@ mod tests {
         Input::TransportError,
     ];
 
-    fn all(reliable: bool) -> String {
+    /// The whole machine.
+    pub(in super::super) fn all(reliable: bool) -> String {
         let timing = Timing::default();
         table(&STATES, &INPUTS, |mut state, input, actions| {
             state.step(input, &timing, reliable, |action| actions.push(action));
