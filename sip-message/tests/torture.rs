@@ -130,6 +130,9 @@ fn one_bad_field_and_its_status() {
         ("Content-Type: application/sdp\r\n", "", 400, "Content-Type"),
         ("User-Agent: Teapot/1.0", "User-Agent Teapot", 400, "header field line"),
         ("User-Agent: Teapot/1.0", "User-Agent: Tea\rVia: pot", 400, "header field line"),
+        ("User-Agent: Teapot/1.0", "User-Agent:\rVia: pot", 400, "header field line"),
+        ("User-Agent: Teapot/1.0", "User-Agent: Teapot\r", 400, "header field line"),
+        ("User-Agent: Teapot/1.0", "User-Agent\r: Teapot", 400, "header field line"),
         ("User-Agent: Teapot/1.0", "User-Agent: Tea\0pot", 400, "header field line"),
         (
             "Supported: replaces",
