@@ -3,9 +3,11 @@
 # run from the committed seeds finds that. Needs cargo-fuzz and a nightly toolchain; about seven minutes.
 #
 #     fuzz/planted.sh            SECONDS_EACH=30 by default
+#     fuzz/planted.sh syntax.rs  those in one file alone
 set -eu
 cd "$(dirname "$0")/.."
 seconds=${SECONDS_EACH:-30}
+only=${1:-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/fuzz"
@@ -24,6 +26,7 @@ cd "$work"
 
 planted=0 found=0
 plant() { # file, fuzz target, the check, what stands in its place
+    [ -z "$only" ] || [ "$only" = "$1" ] || return 0
     file=sip-message/src/$1 planted=$((planted + 1))
     cp "$file" "$work/kept"
     OLD=$3 NEW=$4 perl -0pi -e 's/\Q$ENV{OLD}\E/$ENV{NEW}/ or die "no such check: $ENV{OLD}\n"' "$file"
@@ -52,4 +55,4 @@ plant uri.rs uri "octets.get(at) == Some(&b':')" "octets[at] == b':'"
 plant uri/service.rs uri 'text.get(..PREFIX.len())' 'Some(&text[..PREFIX.len()])'
 
 echo "found $found of $planted"
-[ "$found" -ge 9 ]
+[ "$planted" -gt 0 ] && [ $((found * 10)) -ge $((planted * 9)) ]

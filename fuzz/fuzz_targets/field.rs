@@ -2,6 +2,8 @@
 //! stand where they say.
 #![no_main]
 
+mod views;
+
 use libfuzzer_sys::fuzz_target;
 use sip_message::HeaderName;
 
@@ -19,6 +21,7 @@ fuzz_target!(|input: &[u8]| {
         }
         before = element.at;
     }
+    views::ask(name, value);
     if let Ok(printed) = name.reprint(value) {
         assert_eq!(name.reprint(&printed).as_ref(), Ok(&printed), "{name}");
     }

@@ -1,6 +1,8 @@
 //! A datagram: read or refused; what is read prints stably, answers as one message, and takes a proxy's edits.
 #![no_main]
 
+mod edits;
+
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use sip_message::headers::*;
@@ -17,7 +19,10 @@ fn all<H: Header + PartialEq + std::fmt::Debug>(headers: &Headers) {
 
 fuzz_target!(|octets: &[u8]| {
     let limits = Limits::default();
-    let Ok(message) = Message::parse(Bytes::copy_from_slice(octets), &limits) else { return };
+    let read = Message::parse(Bytes::copy_from_slice(octets), &limits);
+    edits::within(octets, &read);
+    let Ok(message) = read else { return };
+    edits::apply(&message);
     let headers = message.headers();
     all::<Via>(headers);
     all::<From>(headers);
@@ -43,6 +48,9 @@ fuzz_target!(|octets: &[u8]| {
     if let (Ok(from), Ok(to)) = (headers.require::<From>(), headers.require::<To>()) {
         assert_eq!((short.from_tag, short.to_tag), (from.tag(), to.tag()));
     }
+    if let Ok(cseq) = headers.require::<CSeq>() {
+        assert!(short.method().is_none_or(|method| method == cseq.method));
+    }
     assert_eq!(short.call_id, headers.get::<CallId>().ok().flatten().as_ref().map(CallId::as_str));
     // Into memory that is too small by one, and that is large enough.
     let length = message.to_bytes().len();
@@ -63,7 +71,12 @@ fuzz_target!(|octets: &[u8]| {
             response.headers.set(&Server::new("fuzz"));
             for layout in [Layout::Canonical, Layout::Compact] {
                 let again = Message::parse(response.print(layout), &limits);
-                assert!(!valid || again.is_ok_and(|read| matches!(read, Message::Response(read) if read.check().is_ok())));
+                assert!(
+                    !valid
+                        || again.is_ok_and(
+                            |read| matches!(read, Message::Response(read) if read.check().is_ok())
+                        )
+                );
             }
         }
         Message::Request(mut request) => {
@@ -75,7 +88,11 @@ fuzz_target!(|octets: &[u8]| {
             let _ = request.check_for_user_agent();
             for layout in [Layout::Canonical, Layout::Compact] {
                 let again = Message::parse(request.print(layout), &limits);
-                assert!(!valid || again.is_ok_and(|read| matches!(read, Message::Request(read) if read.check().is_ok())));
+                assert!(
+                    !valid
+                        || again
+                            .is_ok_and(|read| matches!(read, Message::Request(read) if read.check().is_ok()))
+                );
             }
             let vias = request.headers.count(HeaderName::VIA);
             let own = Via::new("UDP", "192.0.2.1", None).with_param("branch", Some("z9hG4bKown"));

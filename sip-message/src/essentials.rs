@@ -296,9 +296,7 @@ mod tests {
         );
         agree(b"OPTIONS sip:h SIP/2.0\r\n\r\n");
         agree(b"OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch= (a comment of RFC 2543)\r\n\r\n");
-        agree(
-            b"OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z (c);branch=y, SIP/2.0/UDP i (d)\r\n\r\n",
-        );
+        agree(b"OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z (c (d)), SIP/2.0/UDP i (d)\r\n\r\n");
         agree(
             b"OPTIONS sip:h SIP/2.0\r\nTo: <sip:a@b>;tag;tag=1\r\nVia: SIP/2.0/UDP h;branch;branch=1\r\n\r\n",
         );

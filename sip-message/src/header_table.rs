@@ -860,9 +860,9 @@ impl Line {
             line = line.strip_suffix(b"\r").unwrap_or(line);
         }
         let mut read = Self::read(line, start, flags);
-        let value =
-            usize::from(read.value)..usize::from(read.value).saturating_add(usize::from(read.value_len));
-        if !clean(line.get(value).unwrap_or_default()) {
+        // The whole line: a CR beside the name or the value is a line end to others, and white space to nobody.
+        let whole = line.strip_suffix(b"\n").unwrap_or(line);
+        if !clean(whole.strip_suffix(b"\r").unwrap_or(whole)) {
             read.flags |= MALFORMED;
             read.name = UNKNOWN;
         }

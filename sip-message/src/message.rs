@@ -262,7 +262,8 @@ impl StartLine {
         }
         let from = method_end.saturating_add(lead);
         let visible = uri.iter().fold(true, |all, octet| all & octet.is_ascii_graphic());
-        let regular = visible && between.len() == uri.len().saturating_add(2);
+        let spaces = matches!(between, [b' ', .., b' ']) && between.len() == uri.len().saturating_add(2);
+        let regular = visible && spaces; // RFC 3261 §25.1: SP, and no tab
         Ok(Self::Request { method, uri: (from, from.saturating_add(uri.len())), regular, version })
     }
 

@@ -114,6 +114,8 @@ fn one_bad_field_and_its_status() {
     for (from, to, status, reason) in [
         ("SIP/2.0\r\n", "SIP/3.0\r\n", 505, "SIP/2.0"),
         ("INVITE sip", "INVITE  sip", 400, "request line"),
+        ("INVITE sip", "INVITE\tsip", 400, "request line"),
+        (" SIP/2.0\r\nVia", "\tSIP/2.0\r\nVia", 400, "request line"),
         ("sip:bob@biloxi.example SIP", "<sip:bob@biloxi.example> SIP", 400, "Request-URI"),
         ("sip:bob@biloxi.example SIP", "sip:bob@biloxi.example?Route=%3Csip:x%3E SIP", 400, "header fields"),
         ("sip:bob@biloxi.example SIP", "sip:2001:db8::1 SIP", 400, "Request-URI"),
@@ -130,6 +132,9 @@ fn one_bad_field_and_its_status() {
         ("Content-Type: application/sdp\r\n", "", 400, "Content-Type"),
         ("User-Agent: Teapot/1.0", "User-Agent Teapot", 400, "header field line"),
         ("User-Agent: Teapot/1.0", "User-Agent: Tea\rVia: pot", 400, "header field line"),
+        ("User-Agent: Teapot/1.0", "User-Agent:\rVia: pot", 400, "header field line"),
+        ("User-Agent: Teapot/1.0", "User-Agent: Teapot\r", 400, "header field line"),
+        ("User-Agent: Teapot/1.0", "User-Agent\r: Teapot", 400, "header field line"),
         ("User-Agent: Teapot/1.0", "User-Agent: Tea\0pot", 400, "header field line"),
         (
             "Supported: replaces",

@@ -32,8 +32,9 @@ impl AuthParams {
             let (name, value) = one.split_at_checked(equals).unwrap_or((one, ""));
             let (name, value) = (trim(name), trim(value.get(1..).unwrap_or_default()));
             let quoted = value.starts_with('"');
-            if !token(name) || (quoted && unquote(value).is_none()) || (!quoted && value.contains(['"', ' ']))
-            {
+            // A '<' that nothing closes would take in what is later written behind it.
+            let loose = |value: &str| value.contains(['"', ' ', '<']);
+            if !token(name) || (quoted && unquote(value).is_none()) || (!quoted && loose(value)) {
                 return Err(ValueError::new("name=value or name=\"value\"", 0));
             }
             if params.places.len() >= MAX_PARAMS {
@@ -260,7 +261,7 @@ mod tests {
         assert_eq!(challenge.to_string(), text);
         let made = Challenge::new("Digest").quoted("realm", "a, \"b\"").token("stale", "true");
         assert_eq!(made.to_string().parse::<Challenge>().unwrap(), made);
-        for bad in ["", "Digest realm", "Digest realm=\"open", "Digest =x", "Di(gest x=y"] {
+        for bad in ["", "Digest realm", "Digest realm=\"open", "Digest =x", "Di(gest x=y", "Digest x=<,"] {
             assert!(bad.parse::<Challenge>().is_err(), "{bad} passed");
         }
     }

@@ -204,11 +204,28 @@ pub(crate) fn without_comment(rest: &str) -> &str {
     }
     match find_outside(rest, false, |byte| byte == b'(') {
         Some(open) => {
-            let before = rest.get(..open).unwrap_or_default();
-            if before.is_empty() || before.ends_with([' ', '\t']) { before } else { rest }
+            let (before, comment) = rest.split_at_checked(open).unwrap_or((rest, ""));
+            let apart = before.is_empty() || before.ends_with([' ', '\t']);
+            if apart && is_comment(comment) { before } else { rest }
         }
         None => rest,
     }
+}
+
+/// Whether this is one comment from end to end: what stood behind it would be passed over with it.
+fn is_comment(text: &str) -> bool {
+    let (mut depth, mut escaped) = (0usize, false);
+    for (at, byte) in trim(text).bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'(' => depth = depth.saturating_add(1),
+            b')' if depth <= 1 => return at.saturating_add(1) == trim(text).len(),
+            b')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
 }
 
 impl PartialEq for Via {
@@ -273,6 +290,9 @@ mod tests {
             "SIP/2.0/UDP ;branch=x",
             "SIP/2.0/UDP [::1;branch=x",
             "SIP/2.0/UDP h x",
+            "SIP/2.0/UDP 19()2.0.2.1;branch=x",
+            "SIP/2.0/UDP h (a comment);branch=x",
+            "SIP/2.0/UDP h (open",
         ] {
             assert!(Via::parse(bad).is_err(), "{bad} passed");
         }
