@@ -126,6 +126,11 @@ pub(crate) struct ServerArgs {
     #[arg(long)]
     pub(crate) no_record_route: bool,
 
+    /// Heed the reports of next hops that have too much to do, and spare them the share of new requests that they ask for
+    /// (RFC 7339).
+    #[arg(long)]
+    pub(crate) heed_overload: bool,
+
     /// Over WebSocket, take connections from web pages of this origin only (<https://phone.example.com>); several times if
     /// needed. Programs that are no browsers are not bound by it.
     #[arg(long, value_name = "ORIGIN")]

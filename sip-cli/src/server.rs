@@ -48,6 +48,9 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
     if args.no_record_route {
         builder = builder.configure(|config| config.record_route = false);
     }
+    if args.heed_overload {
+        builder = builder.configure(|config| config.heed_overload = true);
+    }
     let server = builder.build().await.map_err(Failure::fault)?;
     output.listening(server.locals());
     let handle = server.handle();

@@ -36,6 +36,9 @@ pub struct Config {
     pub next_hop: Option<Uri>,
     /// Whether to stay in the path of dialogs (§16.6 step 4).
     pub record_route: bool,
+    /// Tells next hops that we heed their reports of overload, and answers 503 ourselves to the share of new requests that they
+    /// ask to be spared (RFC 7339).
+    pub heed_overload: bool,
     /// How the registrar works.
     pub registrar: registrar::Config,
     /// How long a branch of an INVITE may ring without a word: Timer C (§16.6 step 11), more than three minutes.
@@ -67,6 +70,7 @@ impl Config {
             open_relay: false,
             next_hop: None,
             record_route: true,
+            heed_overload: false,
             registrar: registrar::Config::default(),
             timer_c: Self::TIMER_C,
             timing: Timing::default(),

@@ -100,6 +100,12 @@ impl ServerHandle {
         })
     }
 
+    /// Says how loaded this machine is by the owner's own measure (processors, memory, a drain before maintenance): at least this
+    /// tier of refusal holds until another is told.
+    pub fn set_least_tier(&self, tier: sip_transaction::Tier) {
+        self.handle.with(|core, _| core.set_least_tier(tier));
+    }
+
     /// The listeners with their real ports.
     #[must_use]
     pub fn locals(&self) -> &Locals {

@@ -507,8 +507,7 @@ fn the_server_answers_options_and_names_what_it_does_not_do() {
     for method in ["INVITE", "MESSAGE", "DANCE"] {
         let refused = world.ask(ALICE, method, "sip:example.com", "");
         assert_eq!(code(&refused), 405, "{method}");
-        let allowed: Vec<&[u8]> = refused.headers.raw("Allow").collect();
-        assert_eq!(allowed, [&b"OPTIONS"[..], b"REGISTER"]);
+        assert_eq!(refused.headers.text("Allow"), Some("OPTIONS, REGISTER"));
     }
     assert_eq!(code(&world.ask(ALICE, "OPTIONS", "sip:example.com", "Require: foo\r\n")), 420);
     let mut world = World::with(|config| config.domains.clear());
@@ -600,4 +599,41 @@ fn above_its_limit_the_proxy_takes_no_new_calls_but_every_bye() {
     world.pass(Duration::from_secs(80));
     let (_, sent) = invite(&mut world, "sip:dave@192.0.2.99", "");
     assert_eq!(names(&sent), ["INVITE"], "when the first is over there is room again");
+}
+
+/// RFC 7339 §4.1, §5.5: to a next hop that asks to be spared everything, new requests are not sent: 503 from here.
+#[test]
+fn a_next_hop_that_asks_to_be_spared_is() {
+    let mut world = World::with(|config| {
+        config.next_hop = Some(format!("sip:{BOB}").parse().unwrap());
+        config.heed_overload = true;
+    });
+    let (_, sent) = invite(&mut world, TO_BOB, "");
+    let first = only(&sent, "INVITE");
+    let own = &vias(&first.message)[0];
+    assert_eq!((own.param("oc"), own.params().unquoted("oc-algo").as_deref()), (Some(None), Some("loss")));
+    let busy = world::response_text(first.request(), 503, "").replacen(
+        ";oc;oc-algo=\"loss\"",
+        ";oc=100;oc-algo=\"loss\";oc-validity=10000;oc-seq=1.0",
+        1,
+    );
+    world.udp(BOB, busy);
+    let (_, sent) = invite(&mut world, TO_BOB, "");
+    assert_eq!(names(&sent), ["503"]);
+    world.seconds(11);
+    let (_, sent) = invite(&mut world, TO_BOB, "");
+    assert_eq!(names(&sent), ["INVITE"]);
+}
+
+/// The owner knows that the machine has enough to do: no new calls, but what there is goes on.
+#[test]
+fn the_owner_sets_the_tier_of_refusal() {
+    let mut world = with_bob("<sip:bob@192.0.2.12>");
+    world.core.set_least_tier(sip_transaction::Tier::NoNewDialogs);
+    let (_, sent) = invite(&mut world, TO_BOB, "");
+    assert_eq!(names(&sent), ["503"]);
+    assert_eq!(code(&world.register("bob", "<sip:bob@192.0.2.12>", "")), 200);
+    world.core.set_least_tier(sip_transaction::Tier::Open);
+    let (_, sent) = invite(&mut world, TO_BOB, "");
+    assert_eq!(names(&sent), ["INVITE"]);
 }

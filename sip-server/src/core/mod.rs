@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use sip_auth::{Role, Verifier, VerifierConfig};
 use sip_transaction::tables::Sharded;
 use sip_transaction::timers::{TimerId, Timers};
-use sip_transaction::{Event, ServerTx, Target, Transactions};
+use sip_transaction::{Event, ServerTx, Target, Tier, Transactions};
 use sip_transport::outbound::FlowTokens;
 use sip_transport::resolve::{Need, Progress, Resolution};
 use sip_transport::{Answer, Core, FlowEvent, FlowId, Locals, Path, Query, Queues, Received, Transmit};
@@ -96,6 +96,7 @@ impl ServerCore {
         let mut layer_config = sip_transaction::Config::new(rng_seed, locals.clone());
         layer_config.timing = config.timing;
         layer_config.limits = config.limits.transactions;
+        layer_config.heed_overload = config.heed_overload;
         let mut transactions = Transactions::new(layer_config);
         let realm = realm
             .or_else(|| domains.first().cloned())
@@ -150,6 +151,11 @@ impl ServerCore {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.layer.counters
+    }
+
+    /// Says how loaded this machine is by the owner's own measure: at least this tier of refusal holds until another is told.
+    pub fn set_least_tier(&mut self, tier: Tier) {
+        self.layer.transactions.set_least_tier(tier);
     }
 
     /// The transaction layer, for its counters and for how much is live.

@@ -4,7 +4,7 @@ use std::hash::Hasher;
 use std::time::Instant;
 
 use sip_auth::{ChallengeReason, Verdict, Verifier};
-use sip_message::headers::{Accept, Allow, Contact, From, ProxyAuthorization, Supported, To, Via};
+use sip_message::headers::{Accept, Contact, From, ProxyAuthorization, To, Via};
 use sip_message::{HeaderName, Method, Request, ResponseBuilder, StatusCode};
 use sip_transaction::{ServerTx, Target};
 use sip_transport::Path;
@@ -17,9 +17,6 @@ use crate::location::Question;
 use crate::proxy::{Group, Hop, RouteError, Routed, Template, preprocess, validate};
 use crate::registrar::{self, Registration};
 use crate::users::owns;
-
-/// Methods that the server itself answers.
-const OWN_METHODS: [Method; 2] = [Method::Options, Method::Register];
 
 /// Where a request goes.
 #[derive(Debug)]
@@ -100,7 +97,7 @@ impl ServerCore {
                 // §11.2.
                 let reply = allow(request.reply(StatusCode::OK), self.policy.registrar.is_some())
                     .header(&Accept::new("*/*"))
-                    .headers(&registrar::SUPPORTED.map(Supported::new));
+                    .raw(HeaderName::SUPPORTED, &registrar::SUPPORTED.join(", "));
                 self.layer.reply(now, tx, reply);
             }
             // §8.2.1.
@@ -350,11 +347,9 @@ fn note(verdict: &Verdict, counters: &mut crate::Counters, request: &Request) {
     }
 }
 
+/// On one line: an answer to strangers is to be short.
 fn allow(reply: ResponseBuilder, registrar: bool) -> ResponseBuilder {
-    OWN_METHODS
-        .into_iter()
-        .filter(|method| registrar || *method != Method::Register)
-        .fold(reply, |reply, method| reply.header(&Allow(method)))
+    reply.raw(HeaderName::ALLOW, if registrar { "OPTIONS, REGISTER" } else { "OPTIONS" })
 }
 
 fn has_to_tag(request: &Request) -> bool {

@@ -17,6 +17,8 @@ pub(crate) enum Final {
     Received(Box<Response>),
     /// Nothing came, or nothing that can be forwarded: this status stands for it.
     Local(StatusCode),
+    /// It was not sent, because the next hop has asked to be spared: 503 without Retry-After (RFC 7339 §5.10).
+    Spared,
 }
 
 impl Final {
@@ -24,6 +26,7 @@ impl Final {
         match self {
             Self::Received(response) => response.status(),
             Self::Local(status) => *status,
+            Self::Spared => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -70,6 +73,7 @@ impl Best {
                 }
                 Final::Received(response)
             }
+            Final::Spared => Final::Local(StatusCode::SERVICE_UNAVAILABLE),
             other if other.status() == StatusCode::SERVICE_UNAVAILABLE => {
                 Final::Local(StatusCode::SERVER_INTERNAL_ERROR)
             }

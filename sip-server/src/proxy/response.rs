@@ -64,6 +64,9 @@ impl Proxy {
         if (dead || matches!(failure, Failure::Timeout)) && self.try_again(now, tx, index, dead, layer) {
             return;
         }
+        if matches!(failure, Failure::Overloaded) {
+            return self.finished(now, tx, index, Final::Spared, layer);
+        }
         let branch = self.contexts.get(&tx).and_then(|context| context.branches.get(index));
         let on_flow = branch.is_some_and(|branch| matches!(branch.again.as_deref(), Some(Again::Nothing)));
         let status = if dead && on_flow { StatusCode::FLOW_FAILED } else { failure.status() };
@@ -187,7 +190,7 @@ impl Proxy {
             Final::Local(_) if context.cancelled => {
                 layer.reply_status(now, tx, StatusCode::REQUEST_TERMINATED);
             }
-            Final::Local(status) => layer.reply_status(now, tx, status),
+            other => layer.reply_status(now, tx, other.status()),
         }
     }
 }
