@@ -19,7 +19,18 @@ pub(crate) fn write(request: &Request, via: &Via, method: &Method, key: &mut Str
     match via.branch() {
         Some(branch) if is_rfc_3261(branch) => {
             // Branch, sent-by and method: rules 1 to 3. Sent-by keeps clients apart that chose the same branch.
-            let _ = write!(key, "{branch} {} {} {method}", Lower(via.host()), via.port().unwrap_or(0));
+            // By hand: each request comes through here, and formatting takes three times as long.
+            key.push_str(branch);
+            key.push(' ');
+            let host = key.len();
+            key.push_str(via.host());
+            if let Some(host) = key.get_mut(host..) {
+                host.make_ascii_lowercase();
+            }
+            key.push(' ');
+            // A port as one character, none of which a host or a method has.
+            key.extend(char::from_u32(0x1_0000 | u32::from(via.port().unwrap_or(0))));
+            key.push_str(method.as_str());
             Some(Era::Rfc3261)
         }
         _ => {
@@ -57,15 +68,6 @@ pub(crate) fn write_merged(request: &Request, key: &mut String) -> Option<()> {
         call_id.as_str()
     );
     Some(())
-}
-
-/// Host names compare without case.
-struct Lower<'a>(&'a str);
-
-impl std::fmt::Display for Lower<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.chars().try_for_each(|c| f.write_char(c.to_ascii_lowercase()))
-    }
 }
 
 #[cfg(test)]
