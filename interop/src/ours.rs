@@ -18,24 +18,27 @@ use crate::process::Process;
 /// The program, built once in this build's own profile, or the one that `SIP_BIN` names.
 pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        if let Some(path) = env::var_os("SIP_BIN") {
-            return path.into();
-        }
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-        let mut command = Command::new(cargo);
-        command.args(["build", "--quiet", "-p", "sip-cli", "--bin", "sip", "--target-dir"]).arg(target_dir());
-        if !cfg!(debug_assertions) {
-            command.arg("--release");
-        }
-        command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-        assert!(command.status().is_ok_and(|status| status.success()), "cargo cannot build the sip program");
-        profile_dir().join("sip")
-    })
+    PROGRAM.get_or_init(|| built("SIP_BIN", &["-p", "sip-cli", "--bin", "sip"], "sip"))
+}
+
+/// The program that the environment names, or the one that cargo builds with these arguments.
+pub(crate) fn built(named: &str, arguments: &[&str], file: &str) -> PathBuf {
+    if let Some(path) = env::var_os(named) {
+        return path.into();
+    }
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet"]).args(arguments).arg("--target-dir").arg(target_dir());
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    assert!(command.status().is_ok_and(|status| status.success()), "cargo cannot build {file}");
+    profile_dir().join(file)
 }
 
 /// The address in a line `listening udp:127.0.0.1:40123`.
-fn listening(process: &mut Process, transport: &str) -> SocketAddr {
+pub(crate) fn listening(process: &mut Process, transport: &str) -> SocketAddr {
     let wanted = format!("listening {transport}:");
     let line = process.wait_for(&wanted);
     let address = line.split(&wanted).nth(1).and_then(|rest| rest.split_whitespace().next());
@@ -102,10 +105,40 @@ impl Server {
         Self { process, udp, tcp, tls: None, ws: None }
     }
 
+    /// Ends it in good order and gives what it has counted.
+    ///
+    /// # Panics
+    /// If it ends otherwise.
+    pub fn end(&mut self) -> Counts {
+        assert_eq!(self.process.interrupt(), 0, "a server ends well");
+        let line = self.process.wait_for("registrations granted");
+        let [granted, proxied, refused, bindings] = numbers(&line);
+        Counts { granted, proxied, refused, bindings }
+    }
+
     /// `sip:127.0.0.1:PORT`, as `--proxy` wants it.
     pub fn uri(&self) -> String {
         format!("sip:{}", self.udp)
     }
+}
+
+/// What a `sip server` has counted when it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// REGISTERs granted.
+    pub granted: u64,
+    /// Requests forwarded, each once.
+    pub proxied: u64,
+    /// Requests refused.
+    pub refused: u64,
+    /// Bindings that were left.
+    pub bindings: u64,
+}
+
+/// The first numbers of a line.
+pub(crate) fn numbers<const N: usize>(line: &str) -> [u64; N] {
+    let all: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    all.get(..N).and_then(|some| some.try_into().ok()).unwrap_or_else(|| panic!("{N} numbers in {line:?}"))
 }
 
 /// A running `sip phone`.
