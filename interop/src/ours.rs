@@ -16,7 +16,7 @@ use crate::dir::{Dir, profile_dir, target_dir};
 use crate::process::Process;
 
 /// The program, built once in this build's own profile, or the one that `SIP_BIN` names.
-pub(crate) fn program() -> &'static Path {
+pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| built("SIP_BIN", &["-p", "sip-cli", "--bin", "sip"], "sip"))
 }
@@ -188,8 +188,19 @@ impl Call {
         uri: &str,
         arguments: impl IntoIterator<Item = A>,
     ) -> Process {
-        let mut all: Vec<OsString> =
-            ["call", uri, "--json", "--listen", "udp:127.0.0.1:0"].map(OsString::from).to_vec();
+        let own = ["--json", "--listen", "udp:127.0.0.1:0"].map(OsString::from);
+        let more = arguments.into_iter().map(|argument| argument.as_ref().to_os_string());
+        Self::start_in_words(dir, name, uri, own.into_iter().chain(more))
+    }
+
+    /// The same with the output for people, which tells of the call as it goes on.
+    pub fn start_in_words<A: AsRef<std::ffi::OsStr>>(
+        dir: &Dir,
+        name: &str,
+        uri: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Process {
+        let mut all: Vec<OsString> = ["call", uri].map(OsString::from).to_vec();
         all.extend(arguments.into_iter().map(|argument| argument.as_ref().to_os_string()));
         Process::start(dir, name, program(), all)
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::dir::Dir;
+use crate::network::{FAR, on_far};
 use crate::ports::{free_port, free_tcp_and_udp_port, wait_until_bound, wait_until_listening};
 use crate::process::Process;
 
@@ -21,6 +22,7 @@ pub struct Sipp {
     seconds: u64,
     calls: u32,
     tcp: bool,
+    ip: &'static str,
 }
 
 impl Sipp {
@@ -28,12 +30,11 @@ impl Sipp {
         let (port, media_port) = (free_tcp_and_udp_port(), free_port(6));
         let mut arguments: Vec<OsString> = target.iter().map(|target| target.to_string().into()).collect();
         arguments.extend(scenario);
-        for (name, value) in [("-i", "127.0.0.1"), ("-p", &port.to_string()), ("-mi", "127.0.0.1")] {
-            arguments.extend([name.into(), value.into()]);
+        for (name, port) in [("-p", port), ("-mp", media_port)] {
+            arguments.extend([name.into(), port.to_string().into()]);
         }
-        arguments.extend(["-mp".into(), media_port.to_string().into()]);
         arguments.extend(["-nostdin", "-skip_rlimit", "-timeout_error", "-trace_err"].map(OsString::from));
-        Self { arguments, port, media_port, seconds: 60, calls: 1, tcp: false }
+        Self { arguments, port, media_port, seconds: 60, calls: 1, tcp: false, ip: "127.0.0.1" }
     }
 
     /// A built-in scenario against a target (`uac`, `uac_pcap`), or waiting for calls (`uas`).
@@ -69,6 +70,13 @@ impl Sipp {
         self.with(["-t", "t1"])
     }
 
+    /// On the far host of a [`crate::Link`], from where it calls.
+    #[must_use]
+    pub fn on_far(mut self) -> Self {
+        self.ip = FAR;
+        self
+    }
+
     /// It loses this share of what it sends and of what it receives, and repeats what it sends for 32 seconds.
     #[must_use]
     pub fn losing(self, percent: u32) -> Self {
@@ -99,6 +107,14 @@ impl Sipp {
             "-error_file".into(),
             errors.into(),
         ]);
+        for option in ["-i", "-mi"] {
+            arguments.extend([option.into(), self.ip.into()]);
+        }
+        if self.ip == FAR {
+            assert!(!waits, "this host cannot see when SIPp listens on another");
+            let (program, arguments) = on_far("sipp", arguments);
+            return Process::start(dir, name, program, arguments);
+        }
         let process = Process::start(dir, name, "sipp", arguments);
         match waits {
             true if self.tcp => wait_until_listening(self.port),
@@ -118,14 +134,15 @@ impl Sipp {
         Self::succeed(process, dir, name, patience);
     }
 
-    /// Waits for the end of a run and checks that no call failed.
+    /// Waits for the end of a run, checks that no call failed, and gives it back for what it printed.
     ///
     /// # Panics
     /// If one did.
-    pub fn succeed(mut process: Process, dir: &Dir, name: &str, patience: Duration) {
+    pub fn succeed(mut process: Process, dir: &Dir, name: &str, patience: Duration) -> Process {
         let code = process.finish_within(patience);
         let errors = std::fs::read_to_string(dir.file(&format!("{name}-errors.log"))).unwrap_or_default();
         let first: String = errors.lines().take(40).map(|line| format!("\n  {line}")).collect();
         assert_eq!(code, 0, "{name}: SIPp counted failed calls{first}");
+        process
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::dir::Dir;
+use crate::network::{FAR, on_far};
 use crate::ours::{built, listening, numbers};
 use crate::process::Process;
 
@@ -39,11 +40,16 @@ pub struct Answered {
 }
 
 impl Uas {
-    /// Starts it on free ports of this address.
+    /// Starts it on free ports of this address, which is one of this host's or [`FAR`].
     pub fn start(dir: &Dir, ip: &str) -> Self {
         let listen = ["udp", "tcp"].map(|transport| format!("{transport}:{ip}:0"));
         let arguments = listen.iter().flat_map(|listen| ["--listen", listen]);
-        let mut process = Process::start(dir, "uas", program(), arguments);
+        let mut process = if ip == FAR {
+            let (program, arguments) = on_far(program(), arguments);
+            Process::start(dir, "uas", program, arguments)
+        } else {
+            Process::start(dir, "uas", program(), arguments)
+        };
         let udp = listening(&mut process, "udp");
         let tcp = listening(&mut process, "tcp");
         Self { process, udp, tcp }
