@@ -79,6 +79,25 @@ impl Link {
         let output = Command::new(program).args(arguments).output().expect("ss runs");
         String::from_utf8_lossy(&output.stdout).contains("ESTAB")
     }
+
+    /// Loses from now on, both ways, what belongs to the TCP connections that there are to the far host: so does a firewall
+    /// that has forgotten them.
+    pub fn forget_connections(&self) {
+        let output = Command::new("ss").args(["-Htn", "dst", FAR]).output().expect("ss runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let own = text.lines().filter_map(|line| line.split_whitespace().nth(3)?.rsplit_once(':'));
+        let ports: Vec<&str> = own.map(|(_, port)| port).collect();
+        assert!(!ports.is_empty(), "no connection to the far host");
+        let ports = ports.join(", ");
+        rules(
+            None,
+            &format!(
+                "table ip forgotten {{\n\
+                 chain arrives {{\ntype filter hook input priority 0\ntcp dport {{ {ports} }} drop\n}}\n\
+                 chain leaves {{\ntype filter hook output priority 0\ntcp sport {{ {ports} }} drop\n}}\n}}\n"
+            ),
+        );
+    }
 }
 
 impl Default for Link {

@@ -76,17 +76,16 @@ impl Server {
 
     /// A server for the domain `example.test` with these users, or one that asks nobody for a password.
     pub fn start(dir: &Dir, users: Option<&[(String, String)]>, more: &[&str]) -> Self {
-        let mut arguments: Vec<OsString> = [
-            "server",
-            "--listen",
-            "udp:127.0.0.1:0",
-            "--listen",
-            "tcp:127.0.0.1:0",
-            "--domain",
-            "example.test",
-        ]
-        .map(OsString::from)
-        .to_vec();
+        Self::start_at(dir, "127.0.0.1", users, more)
+    }
+
+    /// The same at another address of this host.
+    pub fn start_at(dir: &Dir, ip: &str, users: Option<&[(String, String)]>, more: &[&str]) -> Self {
+        let [udp, tcp] = ["udp", "tcp"].map(|transport| format!("{transport}:{ip}:0"));
+        let mut arguments: Vec<OsString> =
+            ["server", "--listen", &udp, "--listen", &tcp, "--domain", "example.test"]
+                .map(OsString::from)
+                .to_vec();
         match users {
             Some(users) => {
                 let mut text = String::from("# users of this test\n");

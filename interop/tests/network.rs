@@ -190,6 +190,36 @@ fn a_call_whose_connection_is_reset_ends_over_another() {
     assert_eq!((told.calls, told.ended), (1, 1));
 }
 
+/// A firewall on the way has forgotten the connection to the next hop: the call that finds out ends with Timer B, and the
+/// next one goes over a new connection. Without a limit on what is not acknowledged it would take the kernel a quarter of
+/// an hour.
+#[test]
+fn a_connection_that_is_dead_without_a_word_costs_one_call() {
+    let Some((_turn, link)) = inside("a_connection_that_is_dead_without_a_word_costs_one_call") else {
+        return;
+    };
+    let dir = Dir::new("forgotten");
+    let mut uas = Uas::start(&dir, FAR);
+    let hop = format!("sip:{};transport=tcp", uas.tcp);
+    let server = Server::start_at(&dir, NEAR, None, &["--next-hop", &hop]);
+    let call = || {
+        let arguments = ["--proxy", &server.uri(), "--listen", "udp:10.77.0.1:0", "--for", "0.2"];
+        Call::end(
+            Call::start_in_words(&dir, "call", "sip:bob@example.test", arguments.iter().chain(&["--json"])),
+            Duration::from_secs(40),
+        )
+    };
+    let first = call();
+    assert_eq!(first.code, 0, "{}", first.json);
+    link.forget_connections();
+    let second = call();
+    assert_eq!((second.code, second.value("/status").as_u64()), (4, Some(408)), "{}", second.json);
+    let third = call();
+    assert_eq!(third.code, 0, "{}", third.json);
+    let told = uas.end();
+    assert_eq!((told.calls, told.ended), (2, 2));
+}
+
 /// A name server that is gone, where its host says so and where nothing comes back: an error that names it, in bounded time.
 #[test]
 fn without_a_name_server_calls_end_with_a_clear_error_in_bounded_time() {
