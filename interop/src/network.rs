@@ -4,6 +4,10 @@
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::process::PATIENCE;
 
 /// This host's address.
 pub const NEAR: &str = "10.77.0.1";
@@ -80,12 +84,23 @@ impl Link {
         String::from_utf8_lossy(&output.stdout).contains("ESTAB")
     }
 
+    /// Waits until the far host has acknowledged everything that this one sent over TCP.
+    ///
+    /// # Panics
+    /// If it does not in time.
+    pub fn wait_until_acknowledged(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while connections().iter().any(|connection| connection.get(2).is_none_or(|queue| queue != "0")) {
+            assert!(Instant::now() < deadline, "not acknowledged");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Loses from now on, both ways, what belongs to the TCP connections that there are to the far host: so does a firewall
     /// that has forgotten them.
     pub fn forget_connections(&self) {
-        let output = Command::new("ss").args(["-Htn", "dst", FAR]).output().expect("ss runs");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let own = text.lines().filter_map(|line| line.split_whitespace().nth(3)?.rsplit_once(':'));
+        let all = connections();
+        let own = all.iter().filter_map(|connection| connection.get(3)?.rsplit_once(':'));
         let ports: Vec<&str> = own.map(|(_, port)| port).collect();
         assert!(!ports.is_empty(), "no connection to the far host");
         let ports = ports.join(", ");
@@ -104,6 +119,13 @@ impl Default for Link {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The TCP connections to the far host: state, octets unread, octets unacknowledged, own address, ...
+fn connections() -> Vec<Vec<String>> {
+    let output = Command::new("ss").args(["-Htn", "dst", FAR]).output().expect("ss runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
 }
 
 /// A program and its arguments, for the far host.
