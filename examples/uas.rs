@@ -4,11 +4,13 @@
 //! until its ACK comes (RFC 3261 §13.3.1.4). There is no media behind the description.
 //!
 //! `cargo run -p examples --example uas -- --listen udp:127.0.0.1:5060`; with `--cert FILE --key FILE` also
-//! `--listen tls:127.0.0.1:5061`.
+//! `--listen tls:127.0.0.1:5061`. Ctrl-C ends it with a line of what it has counted: a request that was repeated, because
+//! it or its answer was lost, is one.
 #![allow(clippy::print_stdout)] // output is all there is to see
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -63,11 +65,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
         faces.push(Face::new(local)?);
     }
 
-    let mut calls = Unacknowledged::default();
+    let (mut calls, mut counts) = (Unacknowledged::default(), Counts::default());
     let mut tick = tokio::time::interval(T1 / 2);
+    let interrupt = tokio::signal::ctrl_c();
+    tokio::pin!(interrupt);
     loop {
         let incoming = tokio::select! {
             incoming = endpoint.accept() => incoming,
+            _ = &mut interrupt => {
+                println!("{counts}");
+                return Ok(());
+            }
             _ = tick.tick() => {
                 calls.repeat();
                 continue;
@@ -75,15 +83,42 @@ async fn main() -> Result<(), Box<dyn Error>> {
         };
         match incoming {
             Some(Incoming::Request(transaction)) => {
+                counts.add(transaction.request().method());
                 // One request that cannot be answered is no reason to leave the others unanswered.
                 if let Err(error) = answer(&endpoint, &faces, &mut calls, transaction) {
                     eprintln!("uas: {error}");
                 }
             }
-            Some(Incoming::Ack { request, .. }) => calls.acknowledged(&request),
+            Some(Incoming::Ack { request, .. }) => counts.acknowledged += u64::from(calls.settled(&request)),
             Some(_) => {}
             None => return Ok(()),
         }
+    }
+}
+
+/// Requests, each once however often it came.
+#[derive(Default)]
+struct Counts {
+    calls: u64,
+    acknowledged: u64,
+    ended: u64,
+    others: u64,
+}
+
+impl Counts {
+    fn add(&mut self, method: &Method) {
+        match method {
+            Method::Invite => self.calls += 1,
+            Method::Bye => self.ended += 1,
+            _ => self.others += 1,
+        }
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { calls, acknowledged, ended, others } = self;
+        write!(f, "{calls} calls, {acknowledged} acknowledged, {ended} ended, {others} other requests")
     }
 }
 
@@ -136,7 +171,11 @@ fn answer(
             transaction.respond(&ok)?;
             calls.answered(transaction, ok);
         }
-        Method::Bye => transaction.respond(&request.reply(StatusCode::OK).build()?)?,
+        Method::Bye => {
+            // A call that is over needs no ACK any more: its 2xx would be repeated to nobody.
+            calls.settled(request);
+            transaction.respond(&request.reply(StatusCode::OK).build()?)?;
+        }
         Method::Options => {
             let ok = request.reply(StatusCode::OK).to_tag(&endpoint.token()).raw("Allow", ALLOW).build()?;
             transaction.respond(&ok)?;
@@ -172,10 +211,10 @@ impl Unacknowledged {
         }
     }
 
-    fn acknowledged(&mut self, ack: &Request) {
-        if let Ok(Some(call_id)) = ack.headers.get::<CallId>() {
-            self.0.remove(call_id.as_str());
-        }
+    /// Whether this request, an ACK or a BYE, is the first that ends the wait.
+    fn settled(&mut self, request: &Request) -> bool {
+        let Ok(Some(call_id)) = request.headers.get::<CallId>() else { return false };
+        self.0.remove(call_id.as_str()).is_some()
     }
 
     fn repeat(&mut self) {

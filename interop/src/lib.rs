@@ -1,4 +1,4 @@
-//! Calls between this stack and programs that we did not write: SIPp, baresip, Kamailio, JsSIP.
+//! Calls between this stack and programs that we did not write: SIPp, sipsak, baresip, Kamailio, JsSIP.
 //!
 //! Everything runs on loopback, on ports that were free a moment ago, for a bounded time, and each process is ended by
 //! its own id. A program that is not installed makes a test say so and pass; with `INTEROP_REQUIRED=1` or `CI=true`
@@ -27,12 +27,17 @@ mod dir;
 mod gate;
 mod isolate;
 mod kamailio;
+mod network;
 mod ours;
 mod pjsip;
 mod ports;
 mod process;
+mod relay;
+mod relay_tcp;
 mod sipp;
 mod sound;
+mod uas;
+mod usage;
 mod web;
 mod wire;
 
@@ -42,11 +47,15 @@ pub use dir::Dir;
 pub use gate::{Turn, turn};
 pub use isolate::isolated;
 pub use kamailio::Kamailio;
-pub use ours::{Call, Phone, Server};
+pub use network::{Bad, FAR, Link, NEAR};
+pub use ours::{Call, Counts, Phone, Server, program};
 pub use pjsip::Pjsip;
-pub use ports::{free_port, free_tcp_and_udp_port, wait_until_bound};
+pub use ports::{free_port, free_tcp_and_udp_port, wait_until_bound, wait_until_listening};
 pub use process::{PATIENCE, Process};
+pub use relay::{Faults, Relayed, UdpRelay};
+pub use relay_tcp::{Fate, TcpRelay};
 pub use sipp::Sipp;
 pub use sound::{assert_holds_tone, assert_sounds_like, pcap_alaw, write_tone};
+pub use uas::{Answered, Uas};
 pub use web::WebPhone;
 pub use wire::{TcpPeer, UdpPeer, status_of};

@@ -16,26 +16,29 @@ use crate::dir::{Dir, profile_dir, target_dir};
 use crate::process::Process;
 
 /// The program, built once in this build's own profile, or the one that `SIP_BIN` names.
-pub(crate) fn program() -> &'static Path {
+pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        if let Some(path) = env::var_os("SIP_BIN") {
-            return path.into();
-        }
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-        let mut command = Command::new(cargo);
-        command.args(["build", "--quiet", "-p", "sip-cli", "--bin", "sip", "--target-dir"]).arg(target_dir());
-        if !cfg!(debug_assertions) {
-            command.arg("--release");
-        }
-        command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-        assert!(command.status().is_ok_and(|status| status.success()), "cargo cannot build the sip program");
-        profile_dir().join("sip")
-    })
+    PROGRAM.get_or_init(|| built("SIP_BIN", &["-p", "sip-cli", "--bin", "sip"], "sip"))
+}
+
+/// The program that the environment names, or the one that cargo builds with these arguments.
+pub(crate) fn built(named: &str, arguments: &[&str], file: &str) -> PathBuf {
+    if let Some(path) = env::var_os(named) {
+        return path.into();
+    }
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet"]).args(arguments).arg("--target-dir").arg(target_dir());
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    assert!(command.status().is_ok_and(|status| status.success()), "cargo cannot build {file}");
+    profile_dir().join(file)
 }
 
 /// The address in a line `listening udp:127.0.0.1:40123`.
-fn listening(process: &mut Process, transport: &str) -> SocketAddr {
+pub(crate) fn listening(process: &mut Process, transport: &str) -> SocketAddr {
     let wanted = format!("listening {transport}:");
     let line = process.wait_for(&wanted);
     let address = line.split(&wanted).nth(1).and_then(|rest| rest.split_whitespace().next());
@@ -73,17 +76,16 @@ impl Server {
 
     /// A server for the domain `example.test` with these users, or one that asks nobody for a password.
     pub fn start(dir: &Dir, users: Option<&[(String, String)]>, more: &[&str]) -> Self {
-        let mut arguments: Vec<OsString> = [
-            "server",
-            "--listen",
-            "udp:127.0.0.1:0",
-            "--listen",
-            "tcp:127.0.0.1:0",
-            "--domain",
-            "example.test",
-        ]
-        .map(OsString::from)
-        .to_vec();
+        Self::start_at(dir, "127.0.0.1", users, more)
+    }
+
+    /// The same at another address of this host.
+    pub fn start_at(dir: &Dir, ip: &str, users: Option<&[(String, String)]>, more: &[&str]) -> Self {
+        let [udp, tcp] = ["udp", "tcp"].map(|transport| format!("{transport}:{ip}:0"));
+        let mut arguments: Vec<OsString> =
+            ["server", "--listen", &udp, "--listen", &tcp, "--domain", "example.test"]
+                .map(OsString::from)
+                .to_vec();
         match users {
             Some(users) => {
                 let mut text = String::from("# users of this test\n");
@@ -102,10 +104,40 @@ impl Server {
         Self { process, udp, tcp, tls: None, ws: None }
     }
 
+    /// Ends it in good order and gives what it has counted.
+    ///
+    /// # Panics
+    /// If it ends otherwise.
+    pub fn end(&mut self) -> Counts {
+        assert_eq!(self.process.interrupt(), 0, "a server ends well");
+        let line = self.process.wait_for("registrations granted");
+        let [granted, proxied, refused, bindings] = numbers(&line);
+        Counts { granted, proxied, refused, bindings }
+    }
+
     /// `sip:127.0.0.1:PORT`, as `--proxy` wants it.
     pub fn uri(&self) -> String {
         format!("sip:{}", self.udp)
     }
+}
+
+/// What a `sip server` has counted when it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// REGISTERs granted.
+    pub granted: u64,
+    /// Requests forwarded, each once.
+    pub proxied: u64,
+    /// Requests refused.
+    pub refused: u64,
+    /// Bindings that were left.
+    pub bindings: u64,
+}
+
+/// The first numbers of a line.
+pub(crate) fn numbers<const N: usize>(line: &str) -> [u64; N] {
+    let all: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    all.get(..N).and_then(|some| some.try_into().ok()).unwrap_or_else(|| panic!("{N} numbers in {line:?}"))
 }
 
 /// A running `sip phone`.
@@ -155,8 +187,19 @@ impl Call {
         uri: &str,
         arguments: impl IntoIterator<Item = A>,
     ) -> Process {
-        let mut all: Vec<OsString> =
-            ["call", uri, "--json", "--listen", "udp:127.0.0.1:0"].map(OsString::from).to_vec();
+        let own = ["--json", "--listen", "udp:127.0.0.1:0"].map(OsString::from);
+        let more = arguments.into_iter().map(|argument| argument.as_ref().to_os_string());
+        Self::start_in_words(dir, name, uri, own.into_iter().chain(more))
+    }
+
+    /// The same with the output for people, which tells of the call as it goes on.
+    pub fn start_in_words<A: AsRef<std::ffi::OsStr>>(
+        dir: &Dir,
+        name: &str,
+        uri: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Process {
+        let mut all: Vec<OsString> = ["call", uri].map(OsString::from).to_vec();
         all.extend(arguments.into_iter().map(|argument| argument.as_ref().to_os_string()));
         Process::start(dir, name, program(), all)
     }

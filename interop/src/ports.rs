@@ -52,3 +52,15 @@ pub fn wait_until_bound(port: u16) {
         sleep(Duration::from_millis(10));
     }
 }
+
+/// The same of TCP.
+///
+/// # Panics
+/// If nobody does in time.
+pub fn wait_until_listening(port: u16) {
+    let deadline = Instant::now() + PATIENCE;
+    while TcpListener::bind(loopback(port)).is_ok() {
+        assert!(Instant::now() < deadline, "nobody listens on TCP port {port}");
+        sleep(Duration::from_millis(10));
+    }
+}

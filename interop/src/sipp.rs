@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::dir::Dir;
-use crate::ports::{free_port, wait_until_bound};
+use crate::network::{FAR, on_far};
+use crate::ports::{free_port, free_tcp_and_udp_port, wait_until_bound, wait_until_listening};
 use crate::process::Process;
 
 /// A run of SIPp in the making: bounded in calls and time, on ports of its own.
@@ -20,19 +21,20 @@ pub struct Sipp {
     /// Seconds after which it gives up.
     seconds: u64,
     calls: u32,
+    tcp: bool,
+    ip: &'static str,
 }
 
 impl Sipp {
     fn new(target: Option<SocketAddr>, scenario: [OsString; 2]) -> Self {
-        let (port, media_port) = (free_port(0), free_port(6));
+        let (port, media_port) = (free_tcp_and_udp_port(), free_port(6));
         let mut arguments: Vec<OsString> = target.iter().map(|target| target.to_string().into()).collect();
         arguments.extend(scenario);
-        for (name, value) in [("-i", "127.0.0.1"), ("-p", &port.to_string()), ("-mi", "127.0.0.1")] {
-            arguments.extend([name.into(), value.into()]);
+        for (name, port) in [("-p", port), ("-mp", media_port)] {
+            arguments.extend([name.into(), port.to_string().into()]);
         }
-        arguments.extend(["-mp".into(), media_port.to_string().into()]);
         arguments.extend(["-nostdin", "-skip_rlimit", "-timeout_error", "-trace_err"].map(OsString::from));
-        Self { arguments, port, media_port, seconds: 60, calls: 1 }
+        Self { arguments, port, media_port, seconds: 60, calls: 1, tcp: false, ip: "127.0.0.1" }
     }
 
     /// A built-in scenario against a target (`uac`, `uac_pcap`), or waiting for calls (`uas`).
@@ -61,6 +63,32 @@ impl Sipp {
         self.with(["-r", &per_second.to_string()])
     }
 
+    /// Over TCP, all calls on one connection.
+    #[must_use]
+    pub fn tcp(mut self) -> Self {
+        self.tcp = true;
+        self.with(["-t", "t1"])
+    }
+
+    /// On the far host of a [`crate::Link`], from where it calls.
+    #[must_use]
+    pub fn on_far(mut self) -> Self {
+        self.ip = FAR;
+        self
+    }
+
+    /// It loses this share of what it sends and of what it receives, and repeats what it sends for 32 seconds.
+    #[must_use]
+    pub fn losing(self, percent: u32) -> Self {
+        self.with(["-lost", &percent.to_string()]).patient()
+    }
+
+    /// Repeats as often as RFC 3261 has it: SIPp gives up after half of that.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        self.with(["-max_invite_retrans", "7", "-max_non_invite_retrans", "11"])
+    }
+
     /// The user part that is called.
     #[must_use]
     pub fn service(self, user: &str) -> Self {
@@ -79,9 +107,19 @@ impl Sipp {
             "-error_file".into(),
             errors.into(),
         ]);
+        for option in ["-i", "-mi"] {
+            arguments.extend([option.into(), self.ip.into()]);
+        }
+        if self.ip == FAR {
+            assert!(!waits, "this host cannot see when SIPp listens on another");
+            let (program, arguments) = on_far("sipp", arguments);
+            return Process::start(dir, name, program, arguments);
+        }
         let process = Process::start(dir, name, "sipp", arguments);
-        if waits {
-            wait_until_bound(self.port);
+        match waits {
+            true if self.tcp => wait_until_listening(self.port),
+            true => wait_until_bound(self.port),
+            false => {}
         }
         process
     }
@@ -96,14 +134,15 @@ impl Sipp {
         Self::succeed(process, dir, name, patience);
     }
 
-    /// Waits for the end of a run and checks that no call failed.
+    /// Waits for the end of a run, checks that no call failed, and gives it back for what it printed.
     ///
     /// # Panics
     /// If one did.
-    pub fn succeed(mut process: Process, dir: &Dir, name: &str, patience: Duration) {
+    pub fn succeed(mut process: Process, dir: &Dir, name: &str, patience: Duration) -> Process {
         let code = process.finish_within(patience);
         let errors = std::fs::read_to_string(dir.file(&format!("{name}-errors.log"))).unwrap_or_default();
         let first: String = errors.lines().take(40).map(|line| format!("\n  {line}")).collect();
         assert_eq!(code, 0, "{name}: SIPp counted failed calls{first}");
+        process
     }
 }

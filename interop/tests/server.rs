@@ -54,7 +54,7 @@ fn two_hundred_calls_at_fifty_a_second_from_sipp_to_sipp() {
         .with(["-key", "contact", &contact])
         .service("bob")
         .run(&dir, "register");
-    Sipp::scenario("uac-through-proxy", Some(server.udp))
+    Sipp::scenario("uac", Some(server.udp))
         .with(DOMAIN)
         .with(["-d", "500"])
         .service("bob")

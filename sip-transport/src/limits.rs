@@ -19,6 +19,9 @@ pub struct Limits {
     pub datagram_queue: usize,
     /// A connection that neither sends nor receives for so long is closed.
     pub idle: Duration,
+    /// A connection whose peer has not acknowledged what was sent for so long is closed (Linux; elsewhere the kernel's own
+    /// limit holds).
+    pub unacknowledged: Duration,
     /// An accepted connection that has not sent one whole message after so long is closed.
     pub first_message: Duration,
     /// How long opening a connection may take, with the handshakes of TLS and WebSocket.
@@ -47,6 +50,9 @@ impl Limits {
     /// RFC 3261 §18 wants connections kept for at least the longest transaction (Timer C, 3 minutes); phones
     /// behind NAT keep theirs alive each 2 minutes (RFC 5626 §4.4.1), so three missed ones end it.
     pub const IDLE: Duration = Duration::from_secs(360);
+    /// A request is given up after 32 s (Timers B and F), and the next one must not go the way that this one went into nothing;
+    /// the kernel's own patience is a quarter of an hour. A link that is down for a moment is no reason to close.
+    pub const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
     /// Holding a connection open with a trickle of bytes ("slowloris") costs the attacker nothing, so end it.
     pub const FIRST_MESSAGE: Duration = Duration::from_secs(32);
     /// Shorter than Timer B (32 s), so that the next candidate can still be tried within a transaction.
@@ -72,6 +78,7 @@ impl Default for Limits {
             send_queue_bytes: Limits::SEND_QUEUE_BYTES,
             datagram_queue: Limits::DATAGRAM_QUEUE,
             idle: Limits::IDLE,
+            unacknowledged: Limits::UNACKNOWLEDGED,
             first_message: Limits::FIRST_MESSAGE,
             connect: Limits::CONNECT,
             handshakes: Limits::HANDSHAKES,

@@ -72,7 +72,7 @@ fn admit<C: Core + Send + 'static>(
     remote: SocketAddr,
     listener: &Arc<Listener>,
 ) {
-    connection::prepare(&stream);
+    connection::prepare(&stream, shared.limits.unacknowledged);
     let local = stream.local_addr().unwrap_or(listener.bound);
     let path = Path { transport: listener.transport, local, remote, flow: None };
     let proxied = listener.is_proxy(remote.ip());

@@ -64,7 +64,7 @@ async fn opened<C: Core + Send + 'static>(
     let mut life = shared.life();
     let connecting = async {
         let stream = connect(path).await.map_err(|error| SendError::from(&error))?;
-        prepare(&stream);
+        prepare(&stream, shared.limits.unacknowledged);
         let local = stream.local_addr().unwrap_or(path.local);
         let role = Role::Opened(domain.as_ref());
         let limits = shared.limits.message;
@@ -112,11 +112,22 @@ async fn connect(path: Path) -> io::Result<TcpStream> {
     socket.connect(path.remote).await
 }
 
-/// A message is written whole: waiting for more to send along only delays it.
-pub(super) fn prepare(stream: &TcpStream) {
+/// A message is written whole: waiting for more to send along only delays it. And who does not acknowledge what was sent is
+/// gone, though nobody said so.
+pub(super) fn prepare(stream: &TcpStream, unacknowledged: Duration) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
+    #[cfg(target_os = "linux")]
+    {
+        use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
+        let milliseconds = u32::try_from(unacknowledged.as_millis()).unwrap_or(u32::MAX);
+        if let Err(error) = setsockopt(stream, TcpUserTimeout, &milliseconds) {
+            tracing::debug!(%error, "no TCP_USER_TIMEOUT");
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = unacknowledged;
 }
 
 /// What the task of a connection does next.
@@ -436,4 +447,20 @@ async fn linger(stream: &TcpStream) {
 /// Its buffer is no part of any task.
 fn throw_away(stream: &TcpStream) -> io::Result<usize> {
     stream.try_read(&mut [0; 1024])
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use nix::sys::socket::{getsockopt, sockopt::TcpUserTimeout};
+
+    /// What it does to a connection that has died takes a network to be seen: `interop/tests/network.rs`.
+    #[tokio::test]
+    async fn a_connection_is_given_up_when_nothing_is_acknowledged() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        prepare(&stream, Duration::from_secs(30));
+        assert_eq!(getsockopt(&stream, TcpUserTimeout).unwrap(), 30_000);
+        assert!(stream.nodelay().unwrap());
+    }
 }
