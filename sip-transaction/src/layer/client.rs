@@ -13,8 +13,9 @@ use bytes::Bytes;
 use sip_message::headers::{CSeq, MaxForwards, Via};
 use sip_message::{HeaderName, Method, Request, Response, StatusCode};
 use sip_transport::resolve::Resolution;
-use sip_transport::{Outbox, Path, Transmit};
+use sip_transport::{Outbox, Path, Transmit, Transport};
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -89,6 +90,10 @@ pub(super) struct ClientEntry {
     pub(super) cancels: Option<Key>,
     /// Why the last attempt could not be sent.
     pub(super) error: Option<sip_transport::SendError>,
+    /// The path is a flow that nothing can replace.
+    pub(super) fixed: bool,
+    /// Where it is found should its connection break, while nothing was answered.
+    pub(super) watched: Option<(Transport, SocketAddr)>,
 }
 
 #[derive(Debug)]
@@ -118,6 +123,8 @@ impl ClientEntry {
             ack: None,
             cancels: None,
             error: None,
+            fixed: false,
+            watched: None,
         }
     }
 }
@@ -147,6 +154,7 @@ impl Transactions {
         };
         add_max_forwards(&mut request);
         let domain = self.domain_of(&target);
+        let fixed = matches!(&target, Target::Path(path) if path.flow.is_some());
         let (places, waiting) = self.places(&request, target);
         let path = places.front().map_or_else(nowhere, |place| place.path);
         let key = self.clients.insert(ClientEntry::new(request, path));
@@ -154,6 +162,7 @@ impl Transactions {
             entry.places = places;
             entry.waiting = waiting;
             entry.domain = domain;
+            entry.fixed = fixed;
         }
         self.resolve_or_start(now, key, out);
         Ok(ClientTx(key))
@@ -277,6 +286,10 @@ impl Transactions {
                 Action::Reply | Action::Trying | Action::Unacknowledged => {} // a server's
             }
         }
+        let answered = matches!(input, Input::Status(_));
+        if answered {
+            self.unwatch(key);
+        }
         if early
             && let Some(entry) = self.clients.get_mut(key)
             && !entry.machine.is_early()
@@ -335,6 +348,7 @@ impl Transactions {
 
     /// Forgets a transaction, and with an INVITE its CANCEL: the answer to that one could no longer be matched.
     pub(super) fn end_client(&mut self, key: Key, out: &mut impl Outbox<Event>) {
+        self.unwatch(key);
         let Some(entry) = self.clients.remove(key) else { return };
         self.stop(entry.running);
         if let Cancel::Sent(cancel) = entry.cancel

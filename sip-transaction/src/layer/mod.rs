@@ -3,6 +3,7 @@
 
 mod ack_cancel;
 mod attempt;
+mod broken;
 mod cancel;
 mod client;
 mod dead;
@@ -28,6 +29,7 @@ use crate::timers::{TimerId, Timers};
 use crate::timing::Timing;
 use sip_message::{Message, Request};
 use sip_transport::{Answer, FlowEvent, Locals, Outbox, Path, QueryKey, Received, Token};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// All client and server transactions of one element (RFC 3261 §17), without I/O and without a clock.
@@ -60,6 +62,8 @@ pub struct Transactions {
     merged: Sharded<Box<str>, Key>,
     timers: Timers<Due>,
     dead: DeadTargets,
+    /// Requests over connections that nothing was answered to yet.
+    unanswered: BTreeSet<broken::Unanswered>,
     /// Keys are written here for looking up, so that a retransmission costs no allocation.
     scratch: String,
     counters: Counters,
@@ -160,6 +164,7 @@ impl Transactions {
             servers: Slab::new(),
             pending: Slab::new(),
             matching: Sharded::new(),
+            unanswered: BTreeSet::new(),
             merged: Sharded::new(),
             scratch: String::new(),
             counters: Counters::default(),
@@ -178,8 +183,7 @@ impl Transactions {
 
     /// Something happened to a connection or to something sent.
     pub fn flow_event(&mut self, now: Instant, event: FlowEvent, out: &mut impl Outbox<Event>) {
-        // A connection that opens, closes or answers a ping is of no interest: the answer to a request may come on another one
-        // (RFC 3261 §18.2.2), and what cannot be sent is told as such.
+        // What cannot be sent is told as such; what was sent is sent again if its connection breaks.
         match event {
             FlowEvent::SendFailed { token, path, error } => match Named::of(token.0) {
                 Some(Named::Client(key)) => self.client_send_failed(now, key, &path, error, out),
@@ -191,7 +195,8 @@ impl Transactions {
                     self.ready(now, key, path, out);
                 }
             }
-            FlowEvent::Opened { .. } | FlowEvent::Closed { .. } | FlowEvent::KeptAlive { .. } => {}
+            FlowEvent::Closed { path, reason } => self.connection_closed(now, &path, reason, out),
+            FlowEvent::Opened { .. } | FlowEvent::KeptAlive { .. } => {}
         }
     }
 

@@ -10,6 +10,7 @@
     clippy::new_without_default
 )]
 
+mod broken;
 mod cancel;
 mod client;
 mod failover;
