@@ -286,6 +286,39 @@ fn a_phone_behind_a_nat_is_reached_in_the_dialog_without_asking() {
     assert_eq!(only(&world.udp(ALICE, bye), "BYE").to(), PUBLIC);
 }
 
+/// A gateway that connects anew for each call has not asked for its flow: where that is gone, its Contact is tried.
+#[test]
+fn a_flow_that_nobody_asked_for_is_not_the_only_way() {
+    let mut world = World::new();
+    world.register("bob", &format!("<sip:bob@{BOB}>"), "");
+    let gateway = "198.51.100.8:41000";
+    let invite = world
+        .request(
+            "198.51.100.8:5060",
+            "INVITE",
+            TO_BOB,
+            "Contact: <sip:gw@198.51.100.8:5060;transport=tcp>\r\n",
+        )
+        .replace("SIP/2.0/UDP", "SIP/2.0/TCP");
+    let sent = world.tcp(gateway, 7, invite);
+    let sent = world.answer(only(&sent, "INVITE"), 200, &format!("Contact: <sip:bob@{BOB}>"));
+    let ok = only(&sent, "200").response().clone();
+    let routes: String = record_routes(&ok).iter().map(|uri| format!("Route: <{uri}>\r\n")).collect();
+    let lines = format!(
+        "{routes}From: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: 79 BYE\r\n",
+        ok.headers.text("To").unwrap(),
+        ok.headers.text("From").unwrap(),
+        ok.headers.text("Call-ID").unwrap()
+    );
+    let bye = world.request(BOB, "BYE", "sip:gw@198.51.100.8:5060;transport=tcp", &lines);
+    let sent = world.udp(BOB, bye);
+    let first = only(&sent, "BYE");
+    assert_eq!((first.to().as_str(), first.transmit.path.flow), (gateway, Some(FlowId(7))));
+    let sent = world.fail(first);
+    let second = only(&sent, "BYE");
+    assert_eq!((second.to().as_str(), second.transmit.path.flow), ("198.51.100.8:5060", None));
+}
+
 /// RFC 5626 §5.1, §5.3.1: as an edge proxy it puts itself into Path with the flow, and finds the flow again.
 #[test]
 fn an_edge_proxy_holds_the_flow_for_a_registrar_elsewhere() {

@@ -29,8 +29,8 @@ enum Destination {
     Outside,
     /// To the configured next hop.
     NextHop(Target),
-    /// Over the flow to a phone that a Route of ours named (RFC 5626 §5.3.1).
-    Flow(Path),
+    /// Over the flow to a phone that a Route of ours named (RFC 5626 §5.3.1), and whether it is not the only way.
+    Flow(Path, bool),
 }
 
 impl ServerCore {
@@ -60,7 +60,7 @@ impl ServerCore {
 
     fn destination(&self, request: &Request, routed: &Routed, in_dialog: bool) -> Destination {
         if let Some(flow) = routed.flow {
-            return Destination::Flow(flow);
+            return Destination::Flow(flow, routed.preferred);
         }
         if routed.more {
             return Destination::Outside;
@@ -188,7 +188,7 @@ impl ServerCore {
             }
             Destination::NextHop(target) => Hop::fixed(target),
             // Whoever holds the token has it from a registration or a dialog that went through here.
-            Destination::Flow(flow) => Hop::over(flow),
+            Destination::Flow(flow, preferred) => Hop::over(flow, preferred),
             Destination::Outside | Destination::Server => {
                 if !(proven || authenticated || self.may_relay()) {
                     count(&mut self.layer.counters.relays_denied);
@@ -297,7 +297,7 @@ impl ServerCore {
                 self.forward_ack(request, Hop::as_addressed());
             }
             Destination::NextHop(target) => self.forward_ack(request, Hop::fixed(target)),
-            Destination::Flow(flow) => self.forward_ack(request, Hop::over(flow)),
+            Destination::Flow(flow, preferred) => self.forward_ack(request, Hop::over(flow, preferred)),
             Destination::User(aor) => {
                 self.ask(now, Question::Lookup { aor }, Waiting::Ack(Box::new(request)));
             }

@@ -189,7 +189,7 @@ impl Proxy {
         // Step 4 comes last here: which listener the request leaves from decides what is written.
         if record {
             let local = leaving_from(layer.transactions.locals(), &target, &path).cloned();
-            let leaves = Side { local: local.as_ref(), flow: flow.as_ref() };
+            let leaves = Side { local: local.as_ref(), flow: flow.as_ref(), only: hop.outbound };
             self.record(&mut request, &path, leaves, layer);
         }
         let again = match (reserve, flow) {

@@ -222,7 +222,8 @@ impl Proxy {
         // Our own Via is not on it yet: what stands there is how it came.
         let back = contact.as_ref().and_then(|contact| contact.uri());
         let flow = back.is_some_and(|uri| leads_back(request, uri, path)).then_some(path);
-        let came = Side { local: layer.transactions.locals().at(path), flow };
+        let only = back.is_some_and(|uri| uri.has_ob());
+        let came = Side { local: layer.transactions.locals().at(path), flow, only };
         let next = request.headers.get::<sip_message::headers::Route>().ok().flatten();
         let sips =
             request.uri().is_ok_and(|uri| uri.is_sips()) || next.is_some_and(|route| route.uri().is_sips());

@@ -10,6 +10,9 @@ use sip_transport::{Local, Locals, Path};
 /// The URI parameter that carries a ticket.
 const PARAMETER: &str = "tk";
 
+/// The URI parameter of a flow that is preferred and not the only way: where it is gone, the Contact is tried.
+const PREFERRED: &str = "pf";
+
 /// Writes Record-Route, and knows its own when they come back as Route.
 ///
 /// Each URI carries a ticket: a keyed hash of the Call-ID. A request with a Route of ours and the right ticket belongs to
@@ -38,6 +41,8 @@ struct Start {
 pub(crate) struct Side<'a> {
     pub(crate) local: Option<&'a Local>,
     pub(crate) flow: Option<&'a Path>,
+    /// The phone has asked for its flow (`ob`, RFC 5626 §4.3, or by registering it): there is no other way to it.
+    pub(crate) only: bool,
 }
 
 impl RecordRoute {
@@ -68,6 +73,11 @@ impl RecordRoute {
         uri.param(PARAMETER).flatten().is_some_and(|ticket| ticket == self.ticket(call_id))
     }
 
+    /// Whether the flow in a Route of ours is not the only way.
+    pub(crate) fn is_preferred(uri: &Uri) -> bool {
+        uri.param(PREFERRED).is_some()
+    }
+
     /// The flow in a Route of ours; `None` if it names none. A user part too short for a flow is somebody's name.
     ///
     /// # Errors
@@ -94,7 +104,11 @@ impl RecordRoute {
         else {
             return Ok(());
         };
-        let text = |start, side: Side<'_>| format!("<{}{ticket}>", self.begin(start, side.flow, sips));
+        let text = |start, side: Side<'_>| {
+            let preferred =
+                if side.flow.is_some() && !side.only { format!(";{PREFERRED}") } else { String::new() };
+            format!("<{}{ticket}{preferred}>", self.begin(start, side.flow, sips))
+        };
         headers.push_front_raw(HeaderName::RECORD_ROUTE, &text(first, came))?;
         if last.local != first.local || came.flow.or(leaves.flow).is_some() {
             headers.push_front_raw(HeaderName::RECORD_ROUTE, &text(last, leaves))?;
@@ -146,7 +160,7 @@ mod tests {
         let routes = RecordRoute::new((1, 2), tokens.clone(), &Locals::new(vec![udp.clone(), tcp.clone()]));
         let written = |came, leaves| {
             let mut headers = Headers::new();
-            let side = |local| Side { local: Some(local), flow: None };
+            let side = |local| Side { local: Some(local), flow: None, only: false };
             routes.write(&mut headers, side(came), side(leaves), "call-1", false).unwrap();
             headers.all::<Field>().map(|one| one.unwrap().uri().clone()).collect::<Vec<_>>()
         };
@@ -173,8 +187,10 @@ mod tests {
             ..Path::to(Transport::Tcp, "203.0.113.9:40000".parse().unwrap())
         };
         let mut headers = Headers::new();
-        let came = Side { local: Some(&local), flow: Some(&flow) };
-        routes.write(&mut headers, came, Side { local: Some(&local), flow: None }, "c", false).unwrap();
+        let came = Side { local: Some(&local), flow: Some(&flow), only: true };
+        routes
+            .write(&mut headers, came, Side { local: Some(&local), flow: None, only: false }, "c", false)
+            .unwrap();
         let written: Vec<Uri> = headers.all::<Field>().map(|one| one.unwrap().uri().clone()).collect();
         assert_eq!(written.len(), 2, "the order tells the direction");
         assert_eq!(routes.flow(&written[0]), Ok(None));

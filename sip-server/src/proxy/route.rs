@@ -25,6 +25,8 @@ pub(crate) struct Routed {
     pub(crate) more: bool,
     /// A Route of ours named the flow over which it goes (RFC 5626 §5.3.1).
     pub(crate) flow: Option<Path>,
+    /// That flow is not the only way.
+    pub(crate) preferred: bool,
 }
 
 /// Why a request cannot be routed.
@@ -90,8 +92,9 @@ pub(crate) fn preprocess(
     // from a registration, or of a dialog whose other side is no flow.
     let flow = own_routes.last().map(|last| own.flow(last)).transpose()?.flatten();
     let flow = flow.filter(|flow| own_routes.len() > 1 || !is_same(flow, path));
+    let preferred = own_routes.last().is_some_and(RecordRoute::is_preferred);
     let more = request.headers.contains(HeaderName::ROUTE);
-    Ok(Routed { uri, ticketed, more, flow })
+    Ok(Routed { uri, ticketed, more, flow, preferred })
 }
 
 /// The URI "as if those parameters or ports were not present".

@@ -41,9 +41,9 @@ impl Hop {
         Self { target: Some(target), ..Self::as_addressed() }
     }
 
-    /// Over the flow that a Route of ours named.
-    pub(crate) fn over(flow: Path) -> Self {
-        Self { target: Some(Target::Path(flow)), outbound: true, ..Self::as_addressed() }
+    /// Over the flow that a Route of ours named; `preferred`: to where the request says if that is gone.
+    pub(crate) fn over(flow: Path, preferred: bool) -> Self {
+        Self { target: Some(Target::Path(flow)), outbound: !preferred, ..Self::as_addressed() }
     }
 
     /// The flow that it goes over, if it goes over one.
