@@ -854,15 +854,18 @@ impl Line {
     #[cold]
     fn odd(line: &[u8], start: usize, flags: u8) -> Self {
         let mut flags = flags;
+        let ended = line.strip_suffix(b"\n");
+        // What is left of the line's end: one CR, be it cut off behind it.
+        let inner = ended.unwrap_or(line);
+        let inner = inner.strip_suffix(b"\r").unwrap_or(inner);
         let mut line = line;
-        if !line.ends_with(b"\n") {
+        if ended.is_none() {
             flags |= UNENDED;
-            line = line.strip_suffix(b"\r").unwrap_or(line);
+            line = inner;
         }
         let mut read = Self::read(line, start, flags);
         // The whole line: a CR beside the name or the value is a line end to others, and white space to nobody.
-        let whole = line.strip_suffix(b"\n").unwrap_or(line);
-        if !clean(whole.strip_suffix(b"\r").unwrap_or(whole)) {
+        if !clean(inner) {
             read.flags |= MALFORMED;
             read.name = UNKNOWN;
         }

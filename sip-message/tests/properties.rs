@@ -311,3 +311,21 @@ fn every_truncation_of_an_invite() {
         }
     }
 }
+
+/// A head may be cut off in its last line's end. One CR is half of that end; of two the first is a lone CR, which makes the
+/// line malformed. Either way what is printed reads the same.
+#[test]
+fn a_head_cut_off_behind_cr() {
+    for (end, value) in
+        [("", Some("SIP/2.0/UDP h")), ("\r", Some("SIP/2.0/UDP h")), ("\r\r", None), ("\r\r\r", None)]
+    {
+        let octets = format!("SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h{end}");
+        let message = Message::parse(octets.into(), &Limits::default()).unwrap();
+        assert_eq!(message.headers().text("Via"), value, "{end:?}");
+        let again = Message::parse(message.to_bytes(), &Limits::default()).unwrap();
+        assert_eq!(again, message, "{end:?}");
+        let mut edited = message.clone();
+        edited.headers_mut().push_raw("Via", "SIP/2.0/UDP g").unwrap();
+        assert_eq!(Message::parse(edited.to_bytes(), &Limits::default()).unwrap(), edited, "{end:?}");
+    }
+}
