@@ -20,6 +20,10 @@ use crate::registrar::{Refusal, Registration, Step};
 /// they are called. Each costs a question to the store when the connection closes.
 const BOUND_TO_ONE: usize = 256;
 
+/// Connections remembered so. One may close while a slow store still answers its REGISTER, and nobody tells of its end again:
+/// the oldest give way.
+const BOUND_CONNECTIONS: usize = 100_000;
+
 impl ServerCore {
     /// The next question for the external location store (RFC 3261 §10, §16.5). Give its answer to
     /// [`answer`](ServerCore::answer); without one within [`Limits::question_timeout`](crate::Limits::question_timeout) the
@@ -130,6 +134,9 @@ impl ServerCore {
             let bound = self.bound.entry(flow).or_default();
             if bound.len() < BOUND_TO_ONE && !bound.contains(aor) {
                 bound.push(aor.clone());
+            }
+            if self.bound.len() > BOUND_CONNECTIONS {
+                self.bound.pop_first();
             }
         }
     }

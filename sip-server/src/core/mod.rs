@@ -3,7 +3,7 @@
 mod location;
 mod requests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ pub struct ServerCore {
     waiting_for: Sharded<ServerTx, QuestionKey>,
     timers: Timers<QuestionKey>,
     /// Whose bindings are to connections, by connection.
-    bound: HashMap<FlowId, Vec<AddressOfRecord>>,
+    bound: BTreeMap<FlowId, Vec<AddressOfRecord>>,
     asked: u64,
     waker: Option<Waker>,
     started: Instant,
@@ -137,7 +137,7 @@ impl ServerCore {
             questions: VecDeque::new(),
             waiting: Sharded::new(),
             waiting_for: Sharded::new(),
-            bound: HashMap::new(),
+            bound: BTreeMap::new(),
             timers: Timers::new([config.limits.question_timeout]),
             asked: 0,
             waker: None,

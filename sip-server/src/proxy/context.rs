@@ -260,9 +260,10 @@ impl Proxy {
                 self.send(now, tx, index, request, target, layer);
                 true
             }
-            Some(Again::OtherFlows(request, mut others)) => {
-                let mut next = others.remove(0);
-                next.others = others;
+            Some(Again::OtherFlows(request, others)) => {
+                let mut others = others.into_iter();
+                let Some(mut next) = others.next() else { return false };
+                next.others = others.collect();
                 count(&mut layer.counters.other_flows);
                 self.forward(now, tx, index, request, next, layer);
                 true
