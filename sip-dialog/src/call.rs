@@ -3,12 +3,17 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use sip_message::headers::Contact;
-use sip_message::{Request, Response, Uri};
+use sip_message::headers::{Allow, Contact, MinSe, RAck};
+use sip_message::{HeaderName, Headers, Method, Request, Response, Uri};
 use sip_transaction::{ClientTx, ServerTx};
 
 use crate::dialog::{Dialog, DialogId};
 use crate::event::{CallKey, Cause};
+use crate::offer_answer::Exchange;
+use crate::redirect::Redirection;
+use crate::reliable::Reliable;
+use crate::session_timer::Agreed;
+use crate::update::OwnUpdate;
 
 /// Where a call stands.
 ///
@@ -71,23 +76,62 @@ pub(crate) struct Success {
 /// An INVITE of ours, the first or a further one, that has no final response or no ACK.
 #[derive(Debug)]
 pub(crate) struct Reinvite {
-    pub(crate) offered: bool,
     /// Its 2xx came with an offer; the ACK waits for our answer: its CSeq, and the INVITE as it was sent.
     pub(crate) answer_due: Option<(u32, Request)>,
 }
 
 impl Reinvite {
-    pub(crate) fn new(offered: bool) -> Self {
-        Self { offered, answer_due: None }
+    pub(crate) fn new() -> Self {
+        Self { answer_due: None }
     }
 
     pub(crate) fn unanswered(cseq: u32, invite: Request) -> Self {
-        Self { offered: false, answer_due: Some((cseq, invite)) }
+        Self { answer_due: Some((cseq, invite)) }
     }
 
     pub(crate) fn is_unanswered(&self) -> bool {
         self.answer_due.is_some()
     }
+}
+
+/// What a call keeps of the session in one dialog.
+#[derive(Debug, Default)]
+pub(crate) struct Session {
+    /// Offer and answer (RFC 6337).
+    pub(crate) exchange: Exchange,
+    /// The reliable provisional response to our INVITE that came last in order (RFC 3262 §4).
+    pub(crate) rseq: Option<u32>,
+    /// One that brought an offer; its PRACK waits for our answer.
+    pub(crate) prack_due: Option<RAck>,
+    /// An UPDATE of ours is out.
+    pub(crate) update: Option<OwnUpdate>,
+    /// An UPDATE or PRACK of the peer whose offer waits for the application's answer.
+    pub(crate) peer_offer: Option<(ServerTx, Request)>,
+    /// The peer's Allow has UPDATE (RFC 4028 §7.4).
+    pub(crate) peer_takes_update: bool,
+    /// The session timer, agreed with the last 2xx (RFC 4028 §7.2).
+    pub(crate) timer: Option<Agreed>,
+    /// The largest Min-SE heard in this dialog (RFC 4028 §7.4).
+    pub(crate) min_se: Option<u32>,
+}
+
+impl Session {
+    /// Takes note of what a message of the peer says of its abilities.
+    pub(crate) fn learn(&mut self, headers: &Headers) {
+        if headers.contains(HeaderName::ALLOW) {
+            self.peer_takes_update = headers.all::<Allow>().flatten().any(|allow| allow.0 == Method::Update);
+        }
+        if let Ok(Some(min)) = headers.get::<MinSe>() {
+            self.min_se = self.min_se.max(Some(min.seconds));
+        }
+    }
+}
+
+/// A phone that rings for our INVITE.
+#[derive(Debug)]
+pub(crate) struct Early {
+    pub(crate) dialog: Dialog,
+    pub(crate) session: Session,
 }
 
 #[derive(Debug)]
@@ -104,9 +148,13 @@ pub(crate) struct Call {
     pub(crate) server: Option<ServerTx>,
     pub(crate) local_tag: String,
     /// Dialogs of phones that ring for our INVITE.
-    pub(crate) early: Vec<Dialog>,
+    pub(crate) early: Vec<Early>,
     pub(crate) dialog: Option<Dialog>,
+    /// The session of `dialog`; before there is one, what an early dialog begins with.
+    pub(crate) session: Session,
     pub(crate) provisional: Option<Response>,
+    /// Provisional responses to the peer's INVITE that want a PRACK.
+    pub(crate) reliable: Reliable,
     pub(crate) success: Option<Success>,
     pub(crate) reinvite: Option<Reinvite>,
     /// A re-INVITE of the peer that waits for the application's answer.
@@ -115,6 +163,12 @@ pub(crate) struct Call {
     pub(crate) retry_waits: bool,
     /// Why the call is ending, told when it has.
     pub(crate) cause: Option<Cause>,
+    /// The call that this one takes the place of when it is accepted (RFC 3891 §3).
+    pub(crate) replaces: Option<CallKey>,
+    /// Where 3xx responses lead (RFC 3261 §8.1.3.4).
+    pub(crate) redirection: Redirection,
+    /// 422 responses to our INVITE so far (RFC 4028 §7.3).
+    pub(crate) too_brief: u8,
     /// The application hung up before the ACK for our 2xx came: BYE follows the ACK (§15).
     pub(crate) bye_after_ack: bool,
 }
@@ -132,20 +186,36 @@ impl Call {
             local_tag,
             early: Vec::new(),
             dialog: None,
+            session: Session::default(),
             provisional: None,
+            reliable: Reliable::default(),
             success: None,
             reinvite: None,
             peer_reinvite: None,
             retry_waits: false,
             cause: None,
+            replaces: None,
+            redirection: Redirection::default(),
+            too_brief: 0,
             bye_after_ack: false,
         }
     }
 
     /// Early dialogs end when the INVITE is sent anew or fails (§13.2.2.3).
     pub(crate) fn forget_early(&mut self, by_dialog: &mut HashMap<DialogId, CallKey>) {
-        for dialog in self.early.drain(..) {
-            by_dialog.remove(dialog.id());
+        for early in self.early.drain(..) {
+            by_dialog.remove(early.dialog.id());
+        }
+    }
+
+    /// The dialog of this identity, early or not, and its session.
+    pub(crate) fn dialog_mut(&mut self, id: &DialogId) -> Option<(&mut Dialog, &mut Session)> {
+        match &mut self.dialog {
+            Some(dialog) => Some((dialog, &mut self.session)),
+            None => {
+                let early = self.early.iter_mut().find(|early| early.dialog.id() == id)?;
+                Some((&mut early.dialog, &mut early.session))
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sip_message::headers::{CSeq, Contact, RecordRoute, RetryAfter};
+use sip_message::headers::{CSeq, Contact, Expires, RecordRoute};
 use sip_message::{Identity, Method, Request, ResponseBuilder, StatusCode};
 use sip_transaction::ServerTx;
 use sip_transport::Path;
@@ -12,9 +12,9 @@ use crate::deadlines::Due;
 use crate::dialog::{Dialog, DialogError, DialogId};
 use crate::event::{Body, CallKey, Cause, Error, Event};
 use crate::layer::Dialogs;
-
-/// How often a provisional response is repeated so that proxies do not give up (§13.3.1.1).
-const REPEAT_PROVISIONAL: Duration = Duration::from_secs(60);
+use crate::offer_answer::{Carrier, Described, Open};
+use crate::options::{describes_session, with_body};
+use crate::replaces::References;
 
 /// RFC 3261 §12.1.1: whether our Contact has to be a `sips` URI, by the Request-URI or the first Record-Route, else the
 /// peer's Contact.
@@ -36,6 +36,13 @@ impl Dialogs {
         if !self.has_room() {
             return self.answer_status(now, tx, &request, StatusCode::BUSY_HERE);
         }
+        if let Err(minimum) = self.judge_timer(&request) {
+            return self.answer_too_brief(now, tx, &request, minimum);
+        }
+        let references = match self.references_of(&request) {
+            Ok(references) => references,
+            Err(status) => return self.answer_status(now, tx, &request, status),
+        };
         let user = request.uri().ok().and_then(|uri| uri.user().map(String::from));
         let Ok(contact) = self.contact_at(user.as_deref(), &path, wants_sips(&request)) else {
             return self.answer_status(now, tx, &request, StatusCode::SERVER_INTERNAL_ERROR);
@@ -50,70 +57,96 @@ impl Dialogs {
         call.server = Some(tx);
         self.by_dialog.insert(dialog.id().clone(), key);
         call.dialog = Some(dialog);
+        call.session.exchange.invite(false, describes_session(&request.headers, request.body()));
+        call.session.learn(&request.headers);
+        call.replaces = references.replaces;
         self.calls.insert(key, call);
         self.by_server.insert(tx, key);
-        self.events.push_back(Event::Incoming { call: key, request, path });
+        // §13.3.1: the caller's Expires bounds the wait for an answer, as our own limit does.
+        let expires = request.headers.get::<Expires>().ok().flatten();
+        let asked =
+            expires.map(|expires| Duration::from_secs(expires.0.into())).filter(|wait| !wait.is_zero());
+        if let Some(limit) = [asked, self.config.ring_limit].into_iter().flatten().min() {
+            self.deadlines.arm(now + limit, key, Due::NoAnswer);
+        }
+        let References { replaces, joins } = references;
+        self.events.push_back(Event::Incoming { call: key, request, path, replaces, joins });
     }
 
-    /// Sends a provisional response (§13.3.1.1), and again every minute until the final one.
+    /// What a description in our final response to the peer's INVITE would be: `Answer` to its offer, our `Offer` if it had
+    /// none, `Nothing` when a reliable provisional response has said it already.
+    pub fn description_due(&self, key: CallKey) -> Described {
+        self.calls
+            .get(&key)
+            .map_or(Described::Nothing, |call| call.session.exchange.would_send(Carrier::Success))
+    }
+
+    /// Answers a call with 200, or a re-INVITE of the peer. The body is the answer to its offer, or our offer if it had
+    /// none; there is none if a reliable provisional response has said it ([`Dialogs::description_due`]). The 2xx is
+    /// repeated until the ACK comes (§13.3.1.4); without one, BYE follows. While a description of ours waits for its
+    /// PRACK, so does the 2xx (RFC 3262 §3). A call that is to be replaced by this one ends (RFC 3891 §3).
     ///
     /// # Errors
-    /// If the call is not ringing here, or the response cannot be built.
-    pub fn ring(
-        &mut self,
-        now: Instant,
-        key: CallKey,
-        status: StatusCode,
-        body: Option<Body>,
-    ) -> Result<(), Error> {
-        let (tx, builder) = self.unanswered(key, status)?;
-        let response = with_body(builder, body).build()?;
-        if let Some(call) = self.calls.get_mut(&key) {
-            call.provisional = Some(response.clone());
-        }
-        self.answer(now, tx, response);
-        self.deadlines.arm(now + REPEAT_PROVISIONAL, key, Due::RepeatProvisional);
-        Ok(())
-    }
-
-    pub(crate) fn repeat_provisional(&mut self, now: Instant, key: CallKey) {
-        let Some(call) = self.calls.get(&key) else { return };
-        if let (CallState::Ringing, Some(tx), Some(response)) =
-            (call.state, call.server, call.provisional.clone())
-        {
-            self.answer(now, tx, response);
-            self.deadlines.arm(now + REPEAT_PROVISIONAL, key, Due::RepeatProvisional);
-        }
-    }
-
-    /// Answers a call with 200, or a re-INVITE of the peer. The body is the answer to its offer, or our offer
-    /// if it had none. The 2xx is repeated until the ACK comes (§13.3.1.4); without one, BYE follows.
-    ///
-    /// # Errors
-    /// If nothing waits for an answer, or the response cannot be built.
+    /// If nothing waits for an answer, a body may not stand in it, or the response cannot be built.
     pub fn accept(&mut self, now: Instant, key: CallKey, body: Option<Body>) -> Result<(), Error> {
-        let (tx, builder) = self.unanswered(key, StatusCode::OK)?;
-        let response = with_body(self.capabilities(builder), body).build()?;
+        let (tx, builder) = self.response_to_invite(key, StatusCode::OK)?;
+        if self.calls.get(&key).is_some_and(|call| call.reliable.is_accepted()) {
+            let wanted = "it was accepted already, and its 2xx waits for a PRACK";
+            return Err(Error::WrongState { state: CallState::Ringing.describe(), wanted });
+        }
+        let Some(body) = self.accept_after_prack(key, body) else { return Ok(()) };
+        if body.is_some() && self.description_due(key) == Described::Nothing {
+            return Err(Error::Described("a reliable provisional response has said it already"));
+        }
+        let (_, invite) = self.unanswered(key)?;
+        let invite = invite.clone();
+        let cseq = invite.headers.require::<CSeq>()?.number;
+        let builder = self.capabilities(builder);
+        let builder = self.grant_timer(now, key, &invite, builder);
         let interval = self.t1();
         let patience = self.patience();
+        let describes = body.is_some();
+        let response = with_body(builder, body).build()?;
+        self.stop_reliable(key);
         let call = self.calls.get_mut(&key).ok_or(Error::NoSuchCall)?;
-        let invite = match call.peer_reinvite.take() {
-            Some((_, request)) => request,
-            None => call.invite.clone(),
-        };
-        let cseq = invite.headers.require::<CSeq>()?.number;
-        let answers = !invite.body().is_empty();
+        if describes {
+            call.session.exchange.send(Carrier::Success);
+        }
+        call.session.exchange.close_invite();
+        if call.peer_reinvite.take().is_some()
+            && let Some(dialog) = &mut call.dialog
+        {
+            dialog.accept_refresh(&invite);
+        }
+        let answers = call.session.exchange.open != Open::Ours(Carrier::Success);
         if call.state == CallState::Ringing {
             call.state = CallState::Answered;
         }
+        let replaced = call.replaces.take();
         call.server = None;
         call.success = Some(Success { tx, response: response.clone(), interval, cseq, answers });
         self.by_server.remove(&tx);
-        self.deadlines.cancel(key, Due::RepeatProvisional);
+        self.deadlines.cancel(key, Due::NoAnswer);
         self.deadlines.arm(now + interval, key, Due::RepeatSuccess);
         self.deadlines.arm(now + patience, key, Due::NoAck);
         self.answer(now, tx, response);
+        if let Some(replaced) = replaced {
+            self.end_replaced(now, replaced, key);
+        }
         Ok(())
+    }
+
+    /// RFC 3891 §3: BYE to the call that was replaced, CANCEL if it was not answered yet.
+    fn end_replaced(&mut self, now: Instant, replaced: CallKey, by: CallKey) {
+        let Some(call) = self.calls.get_mut(&replaced) else { return };
+        if matches!(call.state, CallState::Calling) {
+            call.cause = Some(Cause::ReplacedBy(by));
+            if let Err(error) = self.hang_up(now, replaced) {
+                tracing::debug!(%error, "the call to replace is gone");
+            }
+            return;
+        }
+        self.end_with_bye(now, replaced, Cause::ReplacedBy(by));
     }
 
     /// Refuses a call, or a re-INVITE of the peer (the session then stays as it was).
@@ -135,7 +168,7 @@ impl Dialogs {
         status: StatusCode,
         fields: &[(&str, &str)],
     ) -> Result<(), Error> {
-        let (tx, mut builder) = self.unanswered(key, status)?;
+        let (tx, mut builder) = self.response_to_invite(key, status)?;
         if !status.is_failure() {
             let state = self.calls.get(&key).map_or("over", |call| call.state.describe());
             return Err(Error::WrongState { state, wanted: "only a status from 300 to 699 refuses" });
@@ -147,6 +180,8 @@ impl Dialogs {
         let call = self.calls.get_mut(&key).ok_or(Error::NoSuchCall)?;
         self.by_server.remove(&tx);
         let reinvite = call.peer_reinvite.take().is_some();
+        call.session.exchange.withdraw();
+        self.forget_reliable(key);
         self.answer(now, tx, response);
         if !reinvite {
             self.end(key, Cause::Refused(status));
@@ -154,17 +189,27 @@ impl Dialogs {
         Ok(())
     }
 
-    /// The INVITE that waits for an answer, and a response to it begun.
-    fn unanswered(&self, key: CallKey, status: StatusCode) -> Result<(ServerTx, ResponseBuilder), Error> {
+    /// The INVITE of the peer that waits for an answer.
+    pub(crate) fn unanswered(&self, key: CallKey) -> Result<(ServerTx, &Request), Error> {
         let call = self.calls.get(&key).ok_or(Error::NoSuchCall)?;
-        let (tx, request) = match (&call.peer_reinvite, call.server, call.state) {
-            (Some((tx, request)), ..) => (*tx, request),
-            (None, Some(tx), CallState::Ringing) => (tx, &call.invite),
+        match (&call.peer_reinvite, call.server, call.state) {
+            (Some((tx, request)), ..) => Ok((*tx, request)),
+            (None, Some(tx), CallState::Ringing) => Ok((tx, &call.invite)),
             _ => {
                 let wanted = "an INVITE of the peer must wait for its answer";
-                return Err(Error::WrongState { state: call.state.describe(), wanted });
+                Err(Error::WrongState { state: call.state.describe(), wanted })
             }
-        };
+        }
+    }
+
+    /// The same with a response to it begun.
+    pub(crate) fn response_to_invite(
+        &self,
+        key: CallKey,
+        status: StatusCode,
+    ) -> Result<(ServerTx, ResponseBuilder), Error> {
+        let (tx, request) = self.unanswered(key)?;
+        let call = self.calls.get(&key).ok_or(Error::NoSuchCall)?;
         let builder = request.reply(status).to_tag(&call.local_tag);
         let contact = status > StatusCode::TRYING && status.code() < 300;
         Ok((tx, if contact { builder.header::<Contact>(&call.contact) } else { builder }))
@@ -200,6 +245,13 @@ impl Dialogs {
     fn acknowledged(&mut self, now: Instant, key: CallKey, ack: Option<Request>) {
         let Some(call) = self.calls.get_mut(&key) else { return };
         call.success = None;
+        if call.session.exchange.open == Open::Ours(Carrier::Success) {
+            let answered = ack.as_ref().is_some_and(|ack| describes_session(&ack.headers, ack.body()));
+            match answered {
+                true => drop(call.session.exchange.receive(Carrier::Ack)),
+                false => call.session.exchange.withdraw(),
+            }
+        }
         self.deadlines.cancel(key, Due::RepeatSuccess);
         self.deadlines.cancel(key, Due::NoAck);
         if call.state == CallState::Answered {
@@ -218,10 +270,12 @@ impl Dialogs {
         let reinvite = call.peer_reinvite.take_if(|(waiting, _)| *waiting == tx).is_some();
         let (invite, tag) = (call.invite.clone(), call.local_tag.clone());
         if reinvite {
+            call.session.exchange.withdraw();
+            self.forget_reliable(key);
             if let Some(request) = self.transactions.request(tx).cloned() {
                 self.answer_status(now, tx, &request, StatusCode::REQUEST_TERMINATED);
             }
-            return;
+            return self.events.push_back(Event::ReinviteCancelled { call: key });
         }
         match invite.reply(StatusCode::REQUEST_TERMINATED).to_tag(&tag).build() {
             Ok(response) => self.answer(now, tx, response),
@@ -240,10 +294,8 @@ impl Dialogs {
     ) {
         let Some(call) = self.calls.get_mut(&key) else { return };
         let id = Identity::of(&request.headers).ok().and_then(|identity| DialogId::of_request(&identity));
-        let dialog = match &mut call.dialog {
-            Some(dialog) => Some(dialog),
-            None => call.early.iter_mut().find(|dialog| Some(dialog.id()) == id.as_ref()),
-        };
+        let Some(id) = id else { return };
+        let dialog = call.dialog_mut(&id).map(|(dialog, _)| dialog);
         match dialog.map(|dialog| dialog.receive_request(&request)) {
             Some(Ok(())) => {}
             Some(Err(DialogError::OutOfOrder { .. })) => {
@@ -257,6 +309,8 @@ impl Dialogs {
         match request.method() {
             Method::Invite => self.reinvite_came(now, key, tx, request),
             Method::Bye => self.bye_came(now, key, tx, request),
+            Method::Prack => self.prack_came(now, key, &id, tx, request),
+            Method::Update => self.update_came(now, key, &id, tx, request),
             _ => self.events.push_back(Event::Request { tx, call: Some(key), request, path }),
         }
     }
@@ -271,6 +325,7 @@ impl Dialogs {
             None => call.server.take().map(|server| (server, call.invite.clone())),
         };
         let tag = call.local_tag.clone();
+        let offered = call.session.peer_offer.take();
         // Our own BYE crossed the peer's: its transaction goes on by itself, the call is over.
         let cause = call.cause.take().unwrap_or(Cause::HungUpByPeer(bye));
         if let Some((server, invite)) = open {
@@ -278,6 +333,9 @@ impl Dialogs {
             if let Ok(response) = invite.reply(StatusCode::REQUEST_TERMINATED).to_tag(&tag).build() {
                 self.answer(now, server, response);
             }
+        }
+        if let Some((tx, request)) = offered {
+            self.answer_status(now, tx, &request, StatusCode::REQUEST_TERMINATED);
         }
         self.end(key, cause);
     }
@@ -296,28 +354,24 @@ impl Dialogs {
             // §14.2: ours is under way. RFC 5407 §3.1.5: the ACK must still bring the answer to our offer.
             return self.answer_status(now, tx, &request, StatusCode::REQUEST_PENDING);
         }
-        if call.peer_reinvite.is_some() || call.state == CallState::Ringing {
-            // §14.2: an earlier INVITE is not finished; wait between 0 and 10 seconds.
-            let tag = call.local_tag.clone();
-            let seconds = u32::try_from(self.transactions.random() % 11).unwrap_or(10);
-            let builder = request
-                .reply(StatusCode::SERVER_INTERNAL_ERROR)
-                .to_tag(&tag)
-                .header(&RetryAfter::new(seconds));
-            if let Ok(response) = builder.build() {
-                self.answer(now, tx, response);
+        let offers = describes_session(&request.headers, request.body());
+        match call.session.exchange.open {
+            Open::Ours(_) => {
+                return self.answer_status(now, tx, &request, StatusCode::REQUEST_PENDING);
             }
-            return;
+            Open::None if call.peer_reinvite.is_none() && call.state != CallState::Ringing => {}
+            // §14.2: an earlier INVITE, or an offer in UPDATE, is not finished.
+            _ => return self.answer_later(now, tx, &request),
         }
+        if let Err(minimum) = self.judge_timer(&request) {
+            return self.answer_too_brief(now, tx, &request, minimum);
+        }
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        call.session.exchange.invite(false, offers);
+        call.session.learn(&request.headers);
+        call.reliable = crate::reliable::Reliable::default();
         call.peer_reinvite = Some((tx, request.clone()));
         self.by_server.insert(tx, key);
         self.events.push_back(Event::Reinvited { call: key, request });
-    }
-}
-
-fn with_body(builder: ResponseBuilder, body: Option<Body>) -> ResponseBuilder {
-    match body {
-        Some(Body { content_type, octets }) => builder.body(&content_type, octets),
-        None => builder,
     }
 }

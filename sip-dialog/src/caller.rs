@@ -6,11 +6,15 @@ use sip_message::headers::{CSeq, CallId, From, Reason, To};
 use sip_message::{HeaderName, Method, Request, Response, StatusCode};
 use sip_transaction::{ClientTx, Failure};
 
-use crate::call::{Call, CallState, MAX_EARLY_DIALOGS, Reinvite};
-use crate::dialog::{Dialog, DialogId};
+use crate::call::{Call, CallState, Reinvite};
+use crate::deadlines::Due;
+use crate::dialog::Dialog;
 use crate::event::{Body, CallKey, Cause, Error, Event, Invite};
 use crate::layer::{Dialogs, Purpose};
 use crate::lingering::copy_credentials;
+use crate::offer_answer::{Carrier, Described};
+use crate::options::response_describes;
+use crate::session_timer::MAX_TOO_BRIEF;
 
 impl Dialogs {
     /// Calls somebody. What comes of it is told by [`Event::Progress`], [`Event::Answered`] and
@@ -41,12 +45,17 @@ impl Dialogs {
         if let Some(Body { content_type, octets }) = invite.offer {
             builder = builder.body(&content_type, octets);
         }
-        let request = self.finish(builder)?;
+        let mut request = self.finish(builder)?;
         let key = CallKey(self.fresh_key());
+        self.ask_timer(key, &mut request);
         let mut call = Call::new(CallState::Calling, request.clone(), contact, tag);
         call.hop = Some(hop.clone());
-        call.reinvite = Some(Reinvite::new(offered));
+        call.reinvite = Some(Reinvite::new());
+        call.session.exchange.invite(true, offered);
         self.calls.insert(key, call);
+        if let Some(limit) = self.config.ring_limit {
+            self.deadlines.arm(now + limit, key, Due::NoAnswer);
+        }
         match self.send(now, request, hop, Purpose::Invite(key)) {
             Ok(tx) => {
                 // The transaction may have failed while it was sent; the call is over then.
@@ -76,44 +85,33 @@ impl Dialogs {
         }
     }
 
-    pub(crate) fn progress_came(&mut self, _now: Instant, key: CallKey, response: Response) {
-        if response.status() == StatusCode::TRYING {
-            return;
-        }
-        let Some(call) = self.calls.get_mut(&key) else { return };
-        if let Ok(identity) = sip_message::Identity::of(&response.headers)
-            && identity.to.tag().is_some()
-        {
-            let id = DialogId::of_response(&identity);
-            let known = call.early.iter().any(|dialog| *dialog.id() == id);
-            if !known
-                && call.early.len() < MAX_EARLY_DIALOGS
-                && let Ok(dialog) = Dialog::of_client(&call.invite, &response, &call.contact)
-            {
-                call.early.push(dialog);
-                self.by_dialog.insert(id, key);
-            }
-        }
-        if call.state == CallState::Calling {
-            self.events.push_back(Event::Progress { call: key, response });
-        }
-    }
-
     pub(crate) fn invite_answered(&mut self, now: Instant, key: CallKey, response: Response) {
         let Some(call) = self.calls.get_mut(&key) else { return };
         call.client = None;
         let cancelling = call.state == CallState::Cancelling;
         if !response.status().is_success() {
-            let cause = if cancelling { Cause::Cancelled } else { Cause::Rejected(response) };
+            if self.asked_for_longer(now, key, &response) || self.redirected(now, key, &response) {
+                return;
+            }
+            let given_up = self.calls.get_mut(&key).and_then(|call| call.cause.take());
+            let cause = match cancelling {
+                true => given_up.unwrap_or(Cause::Cancelled),
+                false => Cause::Rejected(response),
+            };
             return self.end(key, cause);
         }
         let dialog = match Dialog::of_client(&call.invite, &response, &call.contact) {
             Ok(fresh) => {
                 // The early dialog of this phone counts on; the 2xx decides its route set (§13.2.2.4).
-                match call.early.iter().position(|dialog| dialog.id() == fresh.id()) {
+                match call.early.iter().position(|early| early.dialog.id() == fresh.id()) {
                     Some(at) => {
-                        let mut dialog = call.early.swap_remove(at);
-                        if dialog.rebuild(&call.invite, &response).is_ok() { dialog } else { fresh }
+                        let mut early = call.early.swap_remove(at);
+                        call.session = early.session;
+                        if early.dialog.rebuild(&call.invite, &response).is_ok() {
+                            early.dialog
+                        } else {
+                            fresh
+                        }
                     }
                     None => fresh,
                 }
@@ -127,22 +125,103 @@ impl Dialogs {
         let id = dialog.id().clone();
         let cseq = response.headers.get::<CSeq>().ok().flatten().map_or(1, |cseq| cseq.number);
         self.by_dialog.insert(id.clone(), key);
-        let answer_due = call.reinvite.take().is_some_and(|invite| !invite.offered);
+        self.deadlines.cancel(key, Due::NoAnswer);
         call.dialog = Some(dialog);
+        call.reinvite = None;
+        call.session.learn(&response.headers);
+        let described = match response_describes(&response) {
+            true => call.session.exchange.receive(Carrier::Success),
+            false => Described::Nothing,
+        };
+        call.session.exchange.close_invite();
         let (invite, contact) = (call.invite.clone(), call.contact.clone());
-        if answer_due && !cancelling {
+        if described == Described::Offer && !cancelling {
             call.state = CallState::AnswerDue;
             call.reinvite = Some(Reinvite::unanswered(cseq, invite.clone()));
         } else {
             call.state = CallState::Confirmed;
             self.acknowledge_success(now, key, cseq, &invite, None);
         }
+        self.agree_timer(now, key, &invite, &response);
         self.watch_forks(now, &id, cseq, invite, contact);
         if cancelling {
             // The 2xx crossed our CANCEL (§9.1): the call stands and is hung up.
-            return self.end_with_bye(now, key, Cause::Cancelled);
+            let given_up = self.calls.get_mut(&key).and_then(|call| call.cause.take());
+            return self.end_with_bye(now, key, given_up.unwrap_or(Cause::Cancelled));
         }
-        self.events.push_back(Event::Answered { call: key, response, answer_due });
+        self.events.push_back(Event::Answered { call: key, dialog: id, response, described });
+    }
+
+    /// RFC 4028 §7.3: after a 422 the INVITE goes again with a longer interval.
+    fn asked_for_longer(&mut self, now: Instant, key: CallKey, response: &Response) -> bool {
+        if response.status() != StatusCode::SESSION_INTERVAL_TOO_SMALL || self.config.session_timer.is_none()
+        {
+            return false;
+        }
+        let Some(call) = self.calls.get_mut(&key) else { return false };
+        let heard = call.session.min_se;
+        call.session.learn(&response.headers);
+        call.too_brief = call.too_brief.saturating_add(1);
+        if call.session.min_se <= heard || call.too_brief > MAX_TOO_BRIEF || call.state != CallState::Calling
+        {
+            return false;
+        }
+        let (mut request, hop) = (call.invite.clone(), call.hop.clone());
+        let (Some(hop), Ok(cseq)) = (hop, request.headers.require::<CSeq>()) else { return false };
+        request.headers.set(&CSeq::new(cseq.number.saturating_add(1), Method::Invite));
+        self.ask_timer(key, &mut request);
+        self.send_invite_again(now, key, request, hop)
+    }
+
+    /// The same call, another INVITE: after a 422 or a 3xx.
+    pub(crate) fn send_invite_again(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        request: Request,
+        hop: sip_message::Uri,
+    ) -> bool {
+        let Some(call) = self.calls.get_mut(&key) else { return false };
+        call.forget_early(&mut self.by_dialog);
+        call.invite = request.clone();
+        call.hop = Some(hop.clone());
+        match self.send(now, request, hop, Purpose::Invite(key)) {
+            Ok(tx) => {
+                if let Some(call) = self.calls.get_mut(&key) {
+                    call.client = Some(tx);
+                    if let Some(sent) = self.sent.get(&tx) {
+                        call.invite = sent.request.clone();
+                    }
+                }
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "an INVITE could not be sent again");
+                false
+            }
+        }
+    }
+
+    /// It has been ringing for long enough: our INVITE is given up, or the peer's answered (RFC 3261 §13.3.1.1, §9).
+    pub(crate) fn no_answer(&mut self, now: Instant, key: CallKey) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        match call.state {
+            CallState::Calling => {
+                call.state = CallState::Cancelling;
+                call.cause = Some(Cause::NoAnswer);
+                self.cancel_transaction(now, key, None);
+            }
+            CallState::Ringing => {
+                let Ok((tx, builder)) = self.response_to_invite(key, StatusCode::REQUEST_TERMINATED) else {
+                    return;
+                };
+                if let Ok(response) = builder.build() {
+                    self.answer(now, tx, response);
+                }
+                self.end(key, Cause::NoAnswer);
+            }
+            _ => {}
+        }
     }
 
     /// Sends the ACK for a 2xx.
@@ -176,6 +255,7 @@ impl Dialogs {
             Error::WrongState { state: call.state.describe(), wanted: "a 2xx with an offer must have come" };
         let (cseq, invite) =
             call.reinvite.take_if(|invite| invite.is_unanswered()).and_then(|i| i.answer_due).ok_or(wrong)?;
+        call.session.exchange.send(Carrier::Ack);
         if call.state == CallState::AnswerDue {
             call.state = CallState::Confirmed;
         }
@@ -184,9 +264,11 @@ impl Dialogs {
     }
 
     pub(crate) fn invite_failed(&mut self, key: CallKey, failure: Failure) {
-        let Some(call) = self.calls.get(&key) else { return };
-        let cause =
-            if call.state == CallState::Cancelling { Cause::Cancelled } else { Cause::Failed(failure) };
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        let cause = match call.state {
+            CallState::Cancelling => call.cause.take().unwrap_or(Cause::Cancelled),
+            _ => Cause::Failed(failure),
+        };
         self.end(key, cause);
     }
 
@@ -249,8 +331,12 @@ impl Dialogs {
         call.state = CallState::Ending;
         call.cause = Some(cause);
         let pending = call.peer_reinvite.take();
+        let offered = call.session.peer_offer.take();
         if let Some((tx, request)) = pending {
             self.by_server.remove(&tx);
+            self.answer_status(now, tx, &request, StatusCode::REQUEST_TERMINATED);
+        }
+        if let Some((tx, request)) = offered {
             self.answer_status(now, tx, &request, StatusCode::REQUEST_TERMINATED);
         }
         self.deadlines.cancel_all(key);

@@ -14,8 +14,32 @@ pub(crate) enum Due {
     NoAck,
     /// Send the last 1xx again, so that proxies do not give the INVITE up (§13.3.1.1).
     RepeatProvisional,
+    /// Send the reliable 1xx again (RFC 3262 §3).
+    RepeatReliable,
+    /// 64·T1 passed without a PRACK for our reliable 1xx.
+    NoPrack,
     /// The wait after a 491 is over (§14.1).
     RetryReinvite,
+    /// The session is to be refreshed by us (RFC 4028 §10).
+    Refresh,
+    /// Nobody refreshed the session.
+    SessionExpired,
+    /// It has been ringing for long enough.
+    NoAnswer,
+}
+
+impl Due {
+    const ALL: [Self; 9] = [
+        Self::RepeatSuccess,
+        Self::NoAck,
+        Self::RepeatProvisional,
+        Self::RepeatReliable,
+        Self::NoPrack,
+        Self::RetryReinvite,
+        Self::Refresh,
+        Self::SessionExpired,
+        Self::NoAnswer,
+    ];
 }
 
 /// Deadlines by time; at most one of a kind for a call.
@@ -39,7 +63,7 @@ impl Deadlines {
     }
 
     pub(crate) fn cancel_all(&mut self, call: CallKey) {
-        for due in [Due::RepeatSuccess, Due::NoAck, Due::RepeatProvisional, Due::RetryReinvite] {
+        for due in Due::ALL {
             self.cancel(call, due);
         }
     }

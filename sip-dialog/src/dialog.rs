@@ -24,6 +24,11 @@ impl DialogId {
         })
     }
 
+    /// The dialog that a request of ours is sent in.
+    pub(crate) fn of_own_request(identity: &Identity) -> Self {
+        Self::of_response(identity) // the same side's tags stand in From and To
+    }
+
     /// The dialog that a received response belongs to.
     pub(crate) fn of_response(identity: &Identity) -> Self {
         Self {
@@ -201,7 +206,8 @@ impl Dialog {
         self.route_set.first().map_or(&self.remote_target, |route| route.uri())
     }
 
-    /// Takes note of a request of the peer: its number, and its Contact if it refreshes the target (§12.2.2).
+    /// Takes note of a request of the peer: its number, and its Contact if it refreshes the target (§12.2.2). That of
+    /// INVITE and UPDATE counts only when the request is accepted: see [`Dialog::accept_refresh`].
     ///
     /// # Errors
     /// If its number is lower than one before, or its Contact cannot be read.
@@ -215,10 +221,20 @@ impl Dialog {
         let refreshes = matches!(request.method(), Method::Invite | Method::Update | Method::Subscribe);
         let refreshed = if refreshes { target(&request.headers)? } else { None };
         self.remote_cseq = Some(cseq.number);
-        if let Some(uri) = refreshed {
+        if let Some(uri) = refreshed
+            && *request.method() == Method::Subscribe
+        {
             self.remote_target = uri;
         }
         Ok(())
+    }
+
+    /// An INVITE or UPDATE of the peer is answered with a 2xx or a reliable 1xx: its Contact is the new target. A request that
+    /// is refused changes nothing (RFC 6141 §4.6).
+    pub fn accept_refresh(&mut self, request: &Request) {
+        if let Ok(Some(uri)) = target(&request.headers) {
+            self.remote_target = uri;
+        }
     }
 
     /// Takes note of a 2xx to our re-INVITE: its Contact is the new target (§12.2.1.2).

@@ -6,6 +6,9 @@ use sip_message::{Request, Response, StatusCode, Uri};
 use sip_transaction::{Failure, ServerTx};
 use sip_transport::Path;
 
+use crate::dialog::DialogId;
+use crate::offer_answer::Described;
+
 /// A call: an INVITE, the dialogs that come of it, and everything until its BYE is answered.
 ///
 /// A key, not a pointer: it can be copied, and one that outlives its call is an error, never another call.
@@ -15,6 +18,16 @@ pub struct CallKey(pub(crate) u64);
 /// A request outside of calls, or inside one beside INVITE and BYE, whose response is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestKey(pub(crate) u64);
+
+/// An offer of the peer in UPDATE or PRACK that waits for our answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OfferKey {
+    /// The call.
+    pub call: CallKey,
+    /// The dialog of the call in which it came.
+    pub dialog: DialogId,
+    pub(crate) tx: ServerTx,
+}
 
 /// A body and its type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +78,15 @@ pub enum Cause {
     Refused(StatusCode),
     /// The peer could not be reached or did not answer.
     Failed(Failure),
-    /// The caller never acknowledged our 2xx: a BYE was sent (RFC 3261 §13.3.1.4).
+    /// The caller never acknowledged our 2xx: a BYE was sent (RFC 3261 §13.3.1.4). Or our reliable provisional response: the
+    /// INVITE was refused with 504 (RFC 3262 §3).
     NotAcknowledged,
+    /// It rang for longer than [`Config::ring_limit`](crate::Config::ring_limit), or than the caller's Expires.
+    NoAnswer,
+    /// Another call took its place (RFC 3891).
+    ReplacedBy(CallKey),
+    /// Nobody refreshed the session in time: a BYE was sent (RFC 4028 §10).
+    SessionExpired,
     /// The peer no longer knows the dialog, or left a request in it unanswered (RFC 3261 §12.2.1.2).
     Lost(StatusCode),
 }
@@ -85,22 +105,92 @@ pub enum Event {
         request: Request,
         /// The way it came.
         path: Path,
+        /// The call that this one is to take the place of (RFC 3891): its BYE or CANCEL is sent when this one is accepted. Who
+        /// may do that is the application's to judge, by the caller's identity or its Referred-By (§3).
+        replaces: Option<CallKey>,
+        /// The call that this one wants to join (RFC 3911): whoever accepts mixes the two.
+        joins: Option<CallKey>,
     },
     /// A provisional response over 100 to our INVITE.
     Progress {
         /// The call.
         call: CallKey,
-        /// The response; responses with different To tags come from different phones.
+        /// The early dialog, if the response makes one: each phone of a fork has its own.
+        dialog: Option<DialogId>,
+        /// The response.
         response: Response,
+        /// What its body is. [`Described::Offer`]: `acknowledge_provisional` must be called with the answer.
+        described: Described,
     },
-    /// The call is answered. Further phones that answer the same INVITE are acknowledged and hung up.
+    /// A 3xx sent our INVITE on (RFC 3261 §8.1.3.4).
+    Redirected {
+        /// The call.
+        call: CallKey,
+        /// Where it goes now.
+        to: Uri,
+    },
+    /// The call is answered. Further phones that answer the same INVITE are acknowledged and hung up, or told by
+    /// [`Event::Forked`] if [`Config::keep_forks`](crate::Config::keep_forks) is set.
     Answered {
         /// The call.
         call: CallKey,
+        /// The dialog, which may have been early before.
+        dialog: DialogId,
         /// The 2xx.
         response: Response,
-        /// The INVITE had no offer: `acknowledge` must be called with the answer to the 2xx's offer.
-        answer_due: bool,
+        /// What its body is. [`Described::Offer`]: the INVITE had none, and `acknowledge` must be called with the answer.
+        described: Described,
+    },
+    /// Another phone answered the same INVITE: a call of its own, which the application keeps or hangs up.
+    Forked {
+        /// The new call.
+        call: CallKey,
+        /// The 2xx.
+        response: Response,
+        /// As in [`Event::Answered`].
+        described: Described,
+    },
+    /// The PRACK for a reliable provisional response of ours came (RFC 3262).
+    ProvisionalAcknowledged {
+        /// The call.
+        call: CallKey,
+        /// The PRACK.
+        prack: Request,
+        /// What its body is: the answer, if our response was the offer.
+        described: Described,
+    },
+    /// The peer offers a change by UPDATE, or by PRACK. Answer with `answer_offer` or `refuse_offer`, at once: neither waits for
+    /// a person (RFC 3311 §5.2).
+    Offered {
+        /// What to answer.
+        offer: OfferKey,
+        /// The request with the offer.
+        request: Request,
+    },
+    /// Our UPDATE was answered with a 2xx.
+    UpdateAnswered {
+        /// The call.
+        call: CallKey,
+        /// The dialog of the UPDATE.
+        dialog: DialogId,
+        /// The 2xx.
+        response: Response,
+        /// What its body is.
+        described: Described,
+    },
+    /// Our UPDATE failed; the session stays as it was (RFC 3311 §5.3).
+    UpdateFailed {
+        /// The call.
+        call: CallKey,
+        /// The dialog of the UPDATE.
+        dialog: DialogId,
+        /// Why. With 491 a [`Event::ReinviteRetry`] follows.
+        status: StatusCode,
+    },
+    /// The session must be refreshed, and the peer takes no UPDATE: send a re-INVITE with the offer as it was (RFC 4028 §7.4).
+    RefreshDue {
+        /// The call.
+        call: CallKey,
     },
     /// The ACK for our 2xx came; it carries the answer when the 2xx carried the offer. Also for re-INVITEs.
     Confirmed {
@@ -116,14 +206,29 @@ pub enum Event {
         /// The re-INVITE; without a body it asks for an offer.
         request: Request,
     },
+    /// The peer gave its re-INVITE up before we answered it, or never acknowledged a reliable response to it. The session stays
+    /// as it was.
+    ReinviteCancelled {
+        /// The call.
+        call: CallKey,
+    },
+    /// A provisional response over 100 to our re-INVITE.
+    ReinviteProgress {
+        /// The call.
+        call: CallKey,
+        /// The response.
+        response: Response,
+        /// What its body is. [`Described::Offer`]: `acknowledge_provisional` must be called with the answer.
+        described: Described,
+    },
     /// Our re-INVITE was answered with a 2xx.
     ReinviteAnswered {
         /// The call.
         call: CallKey,
         /// The 2xx.
         response: Response,
-        /// The re-INVITE had no offer: `acknowledge` must be called with the answer.
-        answer_due: bool,
+        /// What its body is. [`Described::Offer`]: `acknowledge` must be called with the answer.
+        described: Described,
     },
     /// Our re-INVITE failed; the session stays as it was (RFC 3261 §14.1).
     ReinviteFailed {
@@ -184,6 +289,9 @@ pub enum Error {
     /// An offer is under way in one direction or the other: wait for its end (RFC 3261 §14.1, §14.2).
     #[error("another re-INVITE is in progress; wait for its answer")]
     Pending,
+    /// A session description may not stand in this message now, or one must (RFC 6337 §2.2).
+    #[error("offer and answer: {0}")]
+    Described(&'static str),
     /// The message could not be built.
     #[error(transparent)]
     Build(#[from] sip_message::BuildError),

@@ -16,6 +16,9 @@ use crate::deadlines::{Deadlines, Due};
 use crate::dialog::DialogId;
 use crate::event::{CallKey, Cause, Error, Event, RequestKey};
 use crate::lingering::{CachedAck, Fork, Lingering};
+use crate::reliable::ReliableProvisionals;
+use crate::replaces::refers_wrongly;
+use crate::session_timer::SessionTimer;
 
 /// How the layer behaves.
 #[derive(Clone, Debug)]
@@ -29,6 +32,17 @@ pub struct Config {
     /// Puts `ob` into the Contact of calls that are made: what follows in them shall come over the flow that they took
     /// (RFC 5626 §4.3).
     pub outbound: bool,
+    /// Which provisional responses are sent reliably to a caller that can take them so (RFC 3262 §3).
+    pub reliable: ReliableProvisionals,
+    /// Asks for session timers and takes part in those of others (RFC 4028); `timer` must be among
+    /// [`supported`](Self::supported) then, as [`Config::new`] has it.
+    pub session_timer: Option<SessionTimer>,
+    /// Targets of 3xx responses that one call tries in all (RFC 3261 §8.1.3.4); 0: a 3xx ends the call.
+    pub max_redirections: usize,
+    /// How long a call may ring, in either direction: a far end that is gone with its 2xx lost would ring for ever.
+    pub ring_limit: Option<Duration>,
+    /// Phones of a forked INVITE that answer after the first are calls of their own, instead of being hung up.
+    pub keep_forks: bool,
     /// What User-Agent says; empty for none.
     pub user_agent: String,
     /// Calls at one time. A new one over it is answered 486: an INVITE flood must not fill the memory.
@@ -40,14 +54,34 @@ impl Config {
     pub fn new(transaction: sip_transaction::Config) -> Self {
         Self {
             transaction,
-            allow: [Method::Invite, Method::Ack, Method::Cancel, Method::Bye, Method::Options, Method::Info]
-                .to_vec(),
-            supported: Vec::new(),
+            allow: [
+                Method::Invite,
+                Method::Ack,
+                Method::Cancel,
+                Method::Bye,
+                Method::Options,
+                Method::Info,
+                Method::Prack,
+                Method::Update,
+            ]
+            .to_vec(),
+            supported: ["100rel", "timer", "replaces", "join", "tdialog"].map(String::from).to_vec(),
             outbound: false,
+            reliable: ReliableProvisionals::Describing,
+            session_timer: Some(SessionTimer::default()),
+            max_redirections: Self::MAX_REDIRECTIONS,
+            ring_limit: Some(Self::RING_LIMIT),
+            keep_forks: false,
             user_agent: String::new(),
             max_calls: Self::MAX_CALLS,
         }
     }
+
+    /// Enough for a user who moved twice and has a few phones.
+    pub const MAX_REDIRECTIONS: usize = 8;
+
+    /// Longer than any person lets it ring, and than the three minutes after which proxies may give up (RFC 3261 §16.7).
+    pub const RING_LIMIT: Duration = Duration::from_secs(300);
 
     /// A phone or a gateway of one process; each call costs some kilobytes.
     pub const MAX_CALLS: usize = 10_000;
@@ -68,6 +102,9 @@ pub(crate) enum Purpose {
     Invite(CallKey),
     Reinvite(CallKey),
     Bye(CallKey),
+    /// Whatever comes of it, the INVITE decides.
+    Prack(CallKey),
+    Update(CallKey),
     /// A request inside a call that the application made.
     InCall(CallKey, RequestKey),
     /// A request outside of calls that the application made.
@@ -381,6 +418,9 @@ impl Dialogs {
             let builder = request.reply(StatusCode::BAD_EXTENSION).to_tag(&tag).headers(&unsupported);
             return self.answer_built(now, tx, builder);
         }
+        if *request.method() != Method::Invite && refers_wrongly(&request) {
+            return self.answer_status(now, tx, &request, StatusCode::BAD_REQUEST); // RFC 3891 §3
+        }
         let Ok(identity) = sip_message::Identity::of(&request.headers) else {
             return self.answer_status(now, tx, &request, StatusCode::BAD_REQUEST);
         };
@@ -393,7 +433,7 @@ impl Dialogs {
             },
             None => match request.method() {
                 Method::Invite => self.invite_came(now, tx, request, path),
-                Method::Bye => {
+                Method::Bye | Method::Prack | Method::Update => {
                     self.answer_status(now, tx, &request, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST);
                 }
                 _ => self.events.push_back(Event::Request { tx, call: None, request, path }),
@@ -408,7 +448,7 @@ impl Dialogs {
         };
         let purpose = sent.purpose;
         if status.is_provisional() {
-            if let Purpose::Invite(call) = purpose {
+            if let Purpose::Invite(call) | Purpose::Reinvite(call) = purpose {
                 self.progress_came(now, call, response);
             }
             return;
@@ -427,6 +467,8 @@ impl Dialogs {
             Purpose::Invite(call) => self.invite_answered(now, call, response),
             Purpose::Reinvite(call) => self.reinvite_answered(now, call, &sent.request, response),
             Purpose::Bye(call) => self.bye_answered(call),
+            Purpose::Update(call) => self.update_answered(now, call, &sent.request, response),
+            Purpose::Prack(_) => {}
             Purpose::InCall(call, key) => {
                 let lost = matches!(
                     status,
@@ -462,8 +504,13 @@ impl Dialogs {
     fn next_cseq(&mut self, purpose: Purpose, request: &Request) -> Option<u32> {
         let current = request.headers.require::<sip_message::headers::CSeq>().ok()?.number;
         let next = match purpose {
-            Purpose::Reinvite(call) | Purpose::Bye(call) | Purpose::InCall(call, _) => {
-                let dialog = self.calls.get_mut(&call)?.dialog.as_mut()?;
+            Purpose::Reinvite(call)
+            | Purpose::Bye(call)
+            | Purpose::InCall(call, _)
+            | Purpose::Prack(call)
+            | Purpose::Update(call) => {
+                let id = DialogId::of_own_request(&sip_message::Identity::of(&request.headers).ok()?);
+                let (dialog, _) = self.calls.get_mut(&call)?.dialog_mut(&id)?;
                 let next = dialog.local_cseq().max(current).saturating_add(1);
                 dialog.note_local_cseq(next);
                 next
@@ -500,9 +547,10 @@ impl Dialogs {
     fn purpose_failed(&mut self, now: Instant, purpose: Purpose, failure: Failure) {
         match purpose {
             Purpose::Invite(call) => self.invite_failed(call, failure),
-            Purpose::Reinvite(call) => {
+            Purpose::Reinvite(call) | Purpose::Update(call) => {
                 self.end_with_bye(now, call, Cause::Lost(StatusCode::REQUEST_TIMEOUT));
             }
+            Purpose::Prack(_) => {}
             Purpose::Bye(call) => self.bye_answered(call),
             Purpose::InCall(call, key) => {
                 self.events.push_back(Event::Response { key, result: Err(failure), path: None });
@@ -553,6 +601,11 @@ impl Core for Dialogs {
                 Due::NoAck => self.not_acknowledged(now, call),
                 Due::RepeatProvisional => self.repeat_provisional(now, call),
                 Due::RetryReinvite => self.retry_is_due(call),
+                Due::RepeatReliable => self.repeat_reliable(now, call),
+                Due::NoPrack => self.no_prack(now, call),
+                Due::Refresh => self.refresh_session(now, call),
+                Due::SessionExpired => self.session_expired(now, call),
+                Due::NoAnswer => self.no_answer(now, call),
             }
             self.drain(now);
         }

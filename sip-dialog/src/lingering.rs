@@ -7,9 +7,12 @@ use sip_message::headers::Contact;
 use sip_message::{HeaderName, Method, Request, Response, Uri};
 use sip_transaction::{ClientTx, Target};
 
+use crate::call::{Call, CallState, Reinvite};
 use crate::dialog::{Dialog, DialogId};
-use crate::event::CallKey;
+use crate::event::{CallKey, Event};
 use crate::layer::{Dialogs, Purpose};
+use crate::offer_answer::{Carrier, Described};
+use crate::options::{describes_session, response_describes};
 
 /// An ACK for a 2xx, to be sent again whenever the 2xx comes again (RFC 3261 §13.2.2.4).
 #[derive(Debug)]
@@ -106,7 +109,38 @@ impl Dialogs {
         }
         fork.refused = fork.refused.saturating_add(1);
         let (invite, contact) = (fork.invite.clone(), fork.contact.clone());
+        if self.config.keep_forks && self.has_room() {
+            return self.keep_fork(now, invite, contact, response);
+        }
         self.refuse_fork(now, &invite, &contact, response);
+    }
+
+    /// A phone that answered after the first becomes a call of its own.
+    fn keep_fork(&mut self, now: Instant, invite: Request, contact: Contact, response: &Response) {
+        let Ok(dialog) = Dialog::of_client(&invite, response, &contact) else { return };
+        let cseq = dialog.local_cseq();
+        let key = CallKey(self.fresh_key());
+        let offered = describes_session(&invite.headers, invite.body());
+        let mut call = Call::new(CallState::Calling, invite.clone(), contact, dialog.id().local_tag.clone());
+        call.state = CallState::Confirmed;
+        call.session.exchange.invite(true, offered);
+        call.session.learn(&response.headers);
+        let described = match response_describes(response) {
+            true => call.session.exchange.receive(Carrier::Success),
+            false => Described::Nothing,
+        };
+        if described == Described::Offer {
+            call.state = CallState::AnswerDue;
+            call.reinvite = Some(Reinvite::unanswered(cseq, invite.clone()));
+        }
+        self.by_dialog.insert(dialog.id().clone(), key);
+        call.dialog = Some(dialog);
+        self.calls.insert(key, call);
+        if described != Described::Offer {
+            self.acknowledge_success(now, key, cseq, &invite, None);
+        }
+        self.agree_timer(now, key, &invite, response);
+        self.events.push_back(Event::Forked { call: key, response: response.clone(), described });
     }
 
     /// ACK and BYE for a phone that answered too late.

@@ -10,6 +10,8 @@ use crate::call::{CallState, Reinvite};
 use crate::deadlines::Due;
 use crate::event::{Body, CallKey, Cause, Error, Event, RequestKey};
 use crate::layer::{Dialogs, Purpose};
+use crate::offer_answer::{Carrier, Described, Open};
+use crate::options::response_describes;
 
 impl Dialogs {
     /// Sends a re-INVITE: with an offer to change the session, without one to ask the peer for its offer.
@@ -27,23 +29,32 @@ impl Dialogs {
             || call.peer_reinvite.is_some()
             || call.success.is_some()
             || call.retry_waits
+            || call.session.exchange.open != Open::None
+            || call.session.update.is_some()
         {
             return Err(Error::Pending);
         }
         let dialog = call.dialog.as_mut().ok_or(Error::NoSuchCall)?;
         let hop = dialog.next_hop().clone();
         let mut builder = dialog.request(Method::Invite);
-        call.reinvite = Some(Reinvite::new(offer.is_some()));
+        call.reinvite = Some(Reinvite::new());
+        call.session.exchange.invite(true, offer.is_some());
+        call.session.rseq = None;
         if let Some(Body { content_type, octets }) = offer {
             builder = builder.body(&content_type, octets);
         }
-        let sent =
-            self.finish(builder).and_then(|request| self.send(now, request, hop, Purpose::Reinvite(key)));
+        let sent = self.finish(builder).and_then(|mut request| {
+            self.ask_timer(key, &mut request);
+            self.send(now, request, hop, Purpose::Reinvite(key))
+        });
         let live = sent.as_ref().is_ok_and(|tx| self.sent.contains_key(tx));
         if let Some(call) = self.calls.get_mut(&key) {
             match sent {
                 Ok(tx) => call.client = live.then_some(tx),
-                Err(_) => call.reinvite = None,
+                Err(_) => {
+                    call.reinvite = None;
+                    call.session.exchange.withdraw();
+                }
             }
         }
         sent.map(|_| ())
@@ -57,6 +68,8 @@ impl Dialogs {
                 && call.peer_reinvite.is_none()
                 && call.success.is_none()
                 && !call.retry_waits
+                && call.session.exchange.open == Open::None
+                && call.session.update.is_none()
         })
     }
 
@@ -75,16 +88,24 @@ impl Dialogs {
             if let Some(dialog) = call.dialog.as_mut() {
                 dialog.receive_refresh(&response);
             }
-            let offered = call.reinvite.take().is_none_or(|reinvite| reinvite.offered);
-            let answer_due = !offered && call.state == CallState::Confirmed;
-            if answer_due {
+            call.reinvite = None;
+            call.session.learn(&response.headers);
+            let described = match response_describes(&response) {
+                true => call.session.exchange.receive(Carrier::Success),
+                false => Described::Nothing,
+            };
+            call.session.exchange.close_invite();
+            if described == Described::Offer && call.state == CallState::Confirmed {
                 call.reinvite = Some(Reinvite::unanswered(cseq, invite.clone()));
             } else {
                 self.acknowledge_success(now, key, cseq, invite, None);
             }
-            return self.events.push_back(Event::ReinviteAnswered { call: key, response, answer_due });
+            self.agree_timer(now, key, invite, &response);
+            return self.events.push_back(Event::ReinviteAnswered { call: key, response, described });
         }
         call.reinvite = None;
+        call.session.exchange.withdraw();
+        call.session.learn(&response.headers);
         let ours = call.ours;
         if matches!(status, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST | StatusCode::REQUEST_TIMEOUT) {
             if call.state == CallState::Ending {
@@ -93,18 +114,20 @@ impl Dialogs {
             return self.end_with_bye(now, key, Cause::Lost(status)); // §12.2.1.2
         }
         if status == StatusCode::REQUEST_PENDING && call.state == CallState::Confirmed {
-            call.retry_waits = true;
-            let wait = self.glare_wait(ours);
-            self.deadlines.arm(now + wait, key, Due::RetryReinvite);
+            self.wait_after_glare(now, key, ours);
         }
         self.events.push_back(Event::ReinviteFailed { call: key, status });
     }
 
-    /// §14.1: who made the Call-ID waits 2.1 to 4 seconds, the other 0 to 2, in steps of 10 ms.
-    fn glare_wait(&mut self, ours: bool) -> Duration {
+    /// §14.1, RFC 3311 §5.3: who made the Call-ID waits 2.1 to 4 seconds, the other 0 to 2, in steps of 10 ms.
+    pub(crate) fn wait_after_glare(&mut self, now: Instant, key: CallKey, ours: bool) {
         let chance = self.chance();
         let steps = if ours { 210 + chance % 191 } else { chance % 201 };
-        Duration::from_millis(steps.saturating_mul(10))
+        let wait = Duration::from_millis(steps.saturating_mul(10));
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.retry_waits = true;
+            self.deadlines.arm(now + wait, key, Due::RetryReinvite);
+        }
     }
 
     pub(crate) fn retry_is_due(&mut self, key: CallKey) {
@@ -117,8 +140,8 @@ impl Dialogs {
     /// Sends a request inside an established call, such as INFO.
     ///
     /// # Errors
-    /// If there is no dialog yet or any more, or the request cannot be built. INVITE, ACK, BYE and CANCEL have
-    /// methods of their own.
+    /// If there is no dialog yet or any more, or the request cannot be built. INVITE, ACK, BYE, CANCEL, PRACK and
+    /// UPDATE have ways of their own.
     pub fn request_in_call(
         &mut self,
         now: Instant,
@@ -129,8 +152,10 @@ impl Dialogs {
         let request = RequestKey(self.fresh_key());
         let call = self.calls.get_mut(&key).ok_or(Error::NoSuchCall)?;
         let state = call.state.describe();
-        if matches!(method, Method::Invite | Method::Ack | Method::Bye | Method::Cancel)
-            || matches!(call.state, CallState::Ending | CallState::Cancelling)
+        if matches!(
+            method,
+            Method::Invite | Method::Ack | Method::Bye | Method::Cancel | Method::Prack | Method::Update
+        ) || matches!(call.state, CallState::Ending | CallState::Cancelling)
         {
             return Err(Error::WrongState { state, wanted: "this method cannot be sent in it by itself" });
         }

@@ -6,7 +6,7 @@ mod pair;
 use std::time::Duration;
 
 use pair::{ALICE, BOB, Pair, invite};
-use sip_dialog::{Body, CallState, Cause, Event};
+use sip_dialog::{Body, CallState, Cause, Described, Event};
 use sip_message::{Limits, Method, Request, StatusCode};
 use sip_transport::{Core, Path, Transport, ingress};
 
@@ -29,7 +29,9 @@ fn a_call_from_invite_to_bye() {
     assert!(matches!(pair.alice.poll_event(), Some(Event::Progress { .. })));
     pair.bob.accept(pair.now, incoming, Some(Body::sdp("answer"))).unwrap();
     pair.settle();
-    let Some(Event::Answered { response, answer_due: false, .. }) = pair.alice.poll_event() else { panic!() };
+    let Some(Event::Answered { response, described: Described::Answer, .. }) = pair.alice.poll_event() else {
+        panic!()
+    };
     assert_eq!(&response.body()[..], b"answer");
     assert!(matches!(pair.bob.poll_event(), Some(Event::Confirmed { .. })));
     pair.bob.hang_up(pair.now, incoming).unwrap();
@@ -148,7 +150,7 @@ fn delayed_offer() {
     let incoming = pair.bob_is_called();
     pair.bob.accept(pair.now, incoming, Some(Body::sdp("offer of bob"))).unwrap();
     pair.settle();
-    let Some(Event::Answered { answer_due: true, .. }) = pair.alice.poll_event() else { panic!() };
+    let Some(Event::Answered { described: Described::Offer, .. }) = pair.alice.poll_event() else { panic!() };
     assert_eq!(pair.alice.state(call), Some(CallState::AnswerDue));
     pair.lose = vec!["ACK"];
     pair.alice.acknowledge(pair.now, call, Body::sdp("answer of alice")).unwrap();
@@ -230,7 +232,10 @@ fn a_reinvite_overtakes_the_ack() {
     pair.bob.accept(pair.now, incoming, Some(Body::sdp("offer of bob"))).unwrap();
     pair.settle();
     assert!(matches!(pair.alice.poll_event(), Some(Event::Answered { .. })));
-    assert!(matches!(pair.alice.poll_event(), Some(Event::ReinviteAnswered { answer_due: true, .. })));
+    assert!(matches!(
+        pair.alice.poll_event(),
+        Some(Event::ReinviteAnswered { described: Described::Offer, .. })
+    ));
     pair.lose = vec!["ACK"];
     pair.alice.acknowledge(pair.now, call, Body::sdp("answer of alice")).unwrap();
     pair.settle();
@@ -300,10 +305,10 @@ fn what_is_refused_and_how() {
     let unknown = to_bob(&mut pair, &request("FLY", "", 1, ""));
     assert_eq!(unknown[0].status(), StatusCode::METHOD_NOT_ALLOWED);
     assert!(unknown[0].headers.raw("Allow").any(|value| value == b"INVITE"));
-    let needs = to_bob(&mut pair, &request("INVITE", "", 1, "Require: precondition, 100rel\r\n"));
+    let needs = to_bob(&mut pair, &request("INVITE", "", 1, "Require: precondition, eventlist\r\n"));
     assert_eq!(needs[0].status(), StatusCode::BAD_EXTENSION);
     let tags: Vec<_> = needs[0].headers.raw("Unsupported").collect();
-    assert_eq!(tags, [&b"precondition"[..], b"100rel"]);
+    assert_eq!(tags, [&b"precondition"[..], b"eventlist"]);
     for method in ["BYE", "INFO", "OPTIONS", "INVITE"] {
         let answer = to_bob(&mut pair, &request(method, ";tag=unknown", 2, ""));
         assert_eq!(answer[0].status(), StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST, "{method}");

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rtp::audio_stream::Statistics;
+use sdp::LocalMedia;
 use sip_dialog::{CallKey, Cause};
 use sip_message::headers::{From, NameAddr};
 use sip_message::{Request, StatusCode, Uri};
 use sip_transport::Path;
 
+use crate::core::{PhoneCore, PhoneError};
 use crate::media::{Audio, Media};
 use crate::phone::{CallError, Phone};
 use crate::shell::{Ended, Progress};
@@ -114,6 +116,11 @@ impl OutgoingCall {
         }
     }
 
+    /// Where a server sent the call last, if it did (3xx).
+    pub fn redirected_to(&self) -> Option<Uri> {
+        self.held.phone.inner.with(|shell, _| shell.boxes.get(&self.held.key)?.redirected.clone())
+    }
+
     /// Gives up; [`answered`](Self::answered) then tells how it ended, which can still be with an answer that
     /// crossed and was hung up.
     pub fn cancel(&self) {
@@ -146,6 +153,9 @@ fn error_of(ended: Option<Ended>) -> CallError {
         Cause::HungUp => CallError::Ended("we hung up".into()),
         Cause::HungUpByPeer(_) => CallError::Ended("the peer hung up".into()),
         Cause::NotAcknowledged => CallError::Ended("the caller never acknowledged the answer".into()),
+        Cause::NoAnswer => CallError::TimedOut,
+        Cause::SessionExpired => CallError::Ended("the peer no longer refreshes the session".into()),
+        Cause::ReplacedBy(_) => CallError::Ended("another call took its place".into()),
         _ => CallError::Ended("for another reason".into()),
     }
 }
@@ -185,29 +195,69 @@ impl IncomingCall {
         Ok(self.held.phone.inner.with(|shell, now| shell.core.ring(now, key, StatusCode::RINGING))?)
     }
 
+    /// Speaks to the caller before the answer (183 with media, RFC 3960): an announcement, a ringing tone of one's own. The
+    /// sound is what [`answer`](Self::answer) goes on with.
+    ///
+    /// # Errors
+    /// If the caller has given up, or no media can be agreed on; the call is refused then. If the caller offered nothing
+    /// and takes no reliable responses, nothing can be said before the answer.
+    pub async fn early_media(&self) -> Result<Audio, CallError> {
+        if let Some(media) = self.held.media() {
+            return Ok(Audio { media });
+        }
+        let (media, local) = self.open_media().await?;
+        let key = self.held.key;
+        let status = StatusCode::SESSION_PROGRESS;
+        self.attach(&media, |core, now| core.ring_with_media(now, key, status, local))?;
+        Ok(Audio { media })
+    }
+
     /// Answers.
     ///
     /// # Errors
     /// If the caller has given up, or no media can be agreed on; the call is refused then.
     pub async fn answer(self) -> Result<Call, CallError> {
         let key = self.held.key;
-        let inner = &self.held.phone.inner;
-        let offered = inner.with(|shell, _| shell.core.offered_address(key));
-        let (media, local) = inner.open_media(inner.listener_for(&self.path, offered)).await?;
-        let answered = self.held.phone.inner.with(|shell, now| {
-            if let Some(mailbox) = shell.boxes.get_mut(&key) {
-                mailbox.media = Some(Arc::clone(&media));
-            }
-            shell.core.answer(now, key, local)
-        });
-        if let Err(error) = answered {
-            media.close();
-            return Err(match error {
-                crate::core::PhoneError::Incompatible(_) => CallError::BadMedia,
-                error => CallError::Phone(error),
-            });
+        if let Some(media) = self.held.media() {
+            self.attach(&media, |core, now| core.answer_as_rung(now, key))?;
+        } else {
+            let (media, local) = self.open_media().await?;
+            self.attach(&media, |core, now| core.answer(now, key, local))?;
         }
         Call::new(self.held.hand_over(), self.from)
+    }
+
+    async fn open_media(&self) -> Result<(Arc<Media>, LocalMedia), CallError> {
+        let inner = &self.held.phone.inner;
+        let offered = inner.with(|shell, _| shell.core.offered_address(self.held.key));
+        inner.open_media(inner.listener_for(&self.path, offered)).await
+    }
+
+    /// Gives the call its media and tells the caller; takes the media away if that fails.
+    fn attach(
+        &self,
+        media: &Arc<Media>,
+        tell: impl FnOnce(&mut PhoneCore, Instant) -> Result<(), PhoneError>,
+    ) -> Result<(), CallError> {
+        let told = self.held.phone.inner.with(|shell, now| {
+            if let Some(mailbox) = shell.boxes.get_mut(&self.held.key) {
+                mailbox.media = Some(Arc::clone(media));
+            }
+            let told = tell(&mut shell.core, now);
+            if told.is_err()
+                && let Some(mailbox) = shell.boxes.get_mut(&self.held.key)
+            {
+                mailbox.media = None;
+            }
+            told
+        });
+        told.map_err(|error| {
+            media.close();
+            match error {
+                PhoneError::Incompatible(_) => CallError::BadMedia,
+                error => CallError::Phone(error),
+            }
+        })
     }
 
     /// Refuses: 486 for busy, 603 for no.
@@ -286,7 +336,7 @@ impl Call {
     /// # Errors
     /// If the peer refuses, or the call ends.
     pub async fn hold(&self) -> Result<(), ChangeError> {
-        self.change(crate::core::PhoneCore::hold).await
+        self.change(PhoneCore::hold).await
     }
 
     /// Takes the peer off hold.
@@ -294,7 +344,7 @@ impl Call {
     /// # Errors
     /// If the peer refuses, or the call ends.
     pub async fn resume(&self) -> Result<(), ChangeError> {
-        self.change(crate::core::PhoneCore::resume).await
+        self.change(PhoneCore::resume).await
     }
 
     /// Asks the peer whether it is still there, by a re-INVITE that changes nothing.
@@ -302,12 +352,12 @@ impl Call {
     /// # Errors
     /// If the peer refuses, or the call ends.
     pub async fn refresh(&self) -> Result<(), ChangeError> {
-        self.change(crate::core::PhoneCore::refresh).await
+        self.change(PhoneCore::refresh).await
     }
 
     async fn change(
         &self,
-        ask: fn(&mut crate::core::PhoneCore, Instant, CallKey) -> Result<(), crate::core::PhoneError>,
+        ask: fn(&mut PhoneCore, Instant, CallKey) -> Result<(), PhoneError>,
     ) -> Result<(), ChangeError> {
         let key = self.held.key;
         let before = self.held.phone.inner.with(|shell, now| {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sdp::Negotiated;
 use sip_dialog::{CallKey, Cause};
-use sip_message::{Request, StatusCode};
+use sip_message::{Request, StatusCode, Uri};
 use sip_transport::{Answer, Core, FlowEvent, FlowId, Path, Query, Received, Transmit};
 use tokio::sync::Notify;
 
@@ -59,6 +59,8 @@ pub(crate) struct Mailbox {
     pub(crate) changes: u64,
     pub(crate) refused: VecDeque<StatusCode>,
     pub(crate) ended: Option<Ended>,
+    /// Where a 3xx sent the call last.
+    pub(crate) redirected: Option<Uri>,
     /// Nobody holds the call any more: forget it with its end.
     pub(crate) abandoned: bool,
 }
@@ -113,7 +115,7 @@ impl Shell {
             PhoneEvent::Registered(lifetime) => self.registered(Ok(lifetime)),
             PhoneEvent::RegistrationFailed(status) => self.registered(Err(status)),
             PhoneEvent::Unregistered => self.registered(Ok(Duration::ZERO)),
-            PhoneEvent::Incoming { call, request, path } => {
+            PhoneEvent::Incoming { call, request, path, .. } => {
                 if self.incoming.len() >= MAX_WAITING {
                     if let Err(error) = self.core.reject(now, call, StatusCode::BUSY_HERE) {
                         tracing::debug!(%error, "the call too many is gone already");
@@ -136,6 +138,16 @@ impl Shell {
                     reason: response.reason().into(),
                     early_media: early_media.is_some(),
                 });
+            }
+            PhoneEvent::EarlyMedia { call, media } => {
+                if let Some(ours) = self.boxes.get(&call).and_then(|mailbox| mailbox.media.as_ref()) {
+                    ours.apply(&media);
+                }
+            }
+            PhoneEvent::Redirected { call, to } => {
+                let Some(mailbox) = self.boxes.get_mut(&call) else { return };
+                tracing::info!(%to, "the call goes on elsewhere");
+                mailbox.redirected = Some(to);
             }
             PhoneEvent::Established { call, media } => {
                 if let Some(mailbox) = self.boxes.get_mut(&call) {

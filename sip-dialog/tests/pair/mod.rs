@@ -11,9 +11,13 @@ use sip_transport::{Core, Local, Locals, Path, Transmit, Transport, ingress};
 pub(crate) const ALICE: &str = "192.0.2.1:5060";
 pub(crate) const BOB: &str = "192.0.2.2:5060";
 
-pub(crate) fn phone(address: &str, seed: u8) -> Dialogs {
+pub(crate) fn config(address: &str, seed: u8) -> Config {
     let local = Local::new(Transport::Udp, address.parse().unwrap());
-    Dialogs::new(Config::new(sip_transaction::Config::new([seed; 32], Locals::new(vec![local]))))
+    Config::new(sip_transaction::Config::new([seed; 32], Locals::new(vec![local])))
+}
+
+pub(crate) fn phone(address: &str, seed: u8) -> Dialogs {
+    Dialogs::new(config(address, seed))
 }
 
 pub(crate) fn invite(offer: Option<&'static str>) -> Invite {
@@ -46,6 +50,45 @@ impl Pair {
             log: Vec::new(),
             lose: Vec::new(),
         }
+    }
+
+    /// Phones that differ from the usual ones.
+    pub(crate) fn of(change: impl Fn(&mut Config, bool)) -> Self {
+        let mut pair = Self::new();
+        let (mut alice, mut bob) = (config(ALICE, 1), config(BOB, 2));
+        change(&mut alice, true);
+        change(&mut bob, false);
+        (pair.alice, pair.bob) = (Dialogs::new(alice), Dialogs::new(bob));
+        pair
+    }
+
+    /// A message that somebody else sends to Bob, as if from Alice's address.
+    pub(crate) fn inject_to_bob(&mut self, text: &str) {
+        let path = Path {
+            transport: Transport::Udp,
+            local: BOB.parse().unwrap(),
+            remote: ALICE.parse().unwrap(),
+            flow: None,
+        };
+        let received = ingress::datagram(text.as_bytes().to_vec().into(), path, &Limits::default()).unwrap();
+        self.bob.receive(self.now, received);
+    }
+
+    /// A response that Bob is about to send, as text: for tests that send it on changed.
+    pub(crate) fn taken_from_bob(&mut self) -> String {
+        let transmit = self.bob.poll_transmit().unwrap();
+        String::from_utf8(transmit.payload.to_vec()).unwrap()
+    }
+
+    pub(crate) fn inject_to_alice(&mut self, text: &str) {
+        let path = Path {
+            transport: Transport::Udp,
+            local: ALICE.parse().unwrap(),
+            remote: BOB.parse().unwrap(),
+            flow: None,
+        };
+        let received = ingress::datagram(text.as_bytes().to_vec().into(), path, &Limits::default()).unwrap();
+        self.alice.receive(self.now, received);
     }
 
     /// Carries messages until both are silent.

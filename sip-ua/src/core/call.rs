@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use sdp::{OfferAnswer, SessionDescription};
-use sip_dialog::{Body, CallKey};
+use sip_dialog::{Body, CallKey, Described, DialogId, OfferKey};
 use sip_message::{Headers, Request, Response, StatusCode};
 
 use sip_transport::Path;
@@ -25,6 +25,10 @@ pub(super) struct Session {
     pub(super) machine_unused: bool,
     /// The offer of a call that rings here.
     pub(super) offer: Option<SessionDescription>,
+    /// What each phone of a fork has agreed on with us before its answer (RFC 3262 §5).
+    early: Vec<(DialogId, OfferAnswer)>,
+    /// We said this before the answer; unless a PRACK took it, the 2xx says it again (RFC 6337 §3.1.1).
+    pub(super) early_answer: Option<String>,
     pub(super) established: bool,
     pub(super) bad_media: bool,
     wish: Option<Wish>,
@@ -32,12 +36,36 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(machine: OfferAnswer) -> Self {
-        Self { machine, machine_unused: false, offer: None, established: false, bad_media: false, wish: None }
+        Self {
+            machine,
+            machine_unused: false,
+            offer: None,
+            early: Vec::new(),
+            early_answer: None,
+            established: false,
+            bad_media: false,
+            wish: None,
+        }
+    }
+
+    /// The machine of a dialog: its own if there was an exchange in it before the answer.
+    fn machine_of(&mut self, dialog: &DialogId) -> &mut OfferAnswer {
+        match self.early.iter_mut().find(|(early, _)| early == dialog) {
+            Some((_, machine)) => machine,
+            None => &mut self.machine,
+        }
     }
 }
 
 impl PhoneCore {
-    pub(super) fn incoming(&mut self, now: Instant, call: CallKey, request: Request, path: Path) {
+    pub(super) fn incoming(
+        &mut self,
+        now: Instant,
+        call: CallKey,
+        request: Request,
+        path: Path,
+        replaces: Option<CallKey>,
+    ) {
         let offer = match description(&request.headers, request.body()) {
             Ok(offer) => offer,
             Err(status) => return self.refuse_body(now, call, status),
@@ -55,7 +83,7 @@ impl PhoneCore {
         session.machine_unused = true;
         session.offer = offer;
         self.sessions.insert(call, session);
-        self.events.push_back(PhoneEvent::Incoming { call, request, path });
+        self.events.push_back(PhoneEvent::Incoming { call, request, path, replaces });
     }
 
     fn refuse_body(&mut self, now: Instant, call: CallKey, status: StatusCode) {
@@ -67,28 +95,177 @@ impl PhoneCore {
         }
     }
 
-    pub(super) fn progress(&mut self, call: CallKey, response: Response) {
-        // Each phone of a fork answers the same offer: its early answer continues on a copy.
-        let early_media = self.sessions.get(&call).and_then(|session| {
-            let answer = description(&response.headers, response.body()).ok().flatten()?;
-            let mut machine = session.machine.clone();
-            machine.receive_answer(&answer).ok().cloned()
-        });
+    /// A provisional response to our INVITE. Each phone of a fork answers the same offer: what it says before the answer
+    /// continues on a copy.
+    pub(super) fn progress(
+        &mut self,
+        now: Instant,
+        call: CallKey,
+        dialog: Option<DialogId>,
+        response: Response,
+        described: Described,
+    ) {
+        let early_media = match (self.early_session(call, &response, described), dialog) {
+            (Some((machine, answer)), Some(dialog)) => {
+                let agreed = machine.current().cloned();
+                if let Some(answer) = answer {
+                    let answer = Body::sdp(answer.to_string());
+                    if let Err(error) = self.dialogs.acknowledge_provisional(now, call, &dialog, answer) {
+                        tracing::debug!(%error, "an early offer came too late");
+                    }
+                }
+                if described != Described::Preview
+                    && let Some(session) = self.sessions.get_mut(&call)
+                {
+                    session.early.push((dialog, machine));
+                }
+                agreed
+            }
+            (early, _) => early.and_then(|(machine, _)| machine.current().cloned()),
+        };
         self.events.push_back(PhoneEvent::Progress { call, response, early_media });
     }
 
+    /// What a provisional response agrees on, and our answer if it offers.
+    fn early_session(
+        &self,
+        call: CallKey,
+        response: &Response,
+        described: Described,
+    ) -> Option<(OfferAnswer, Option<SessionDescription>)> {
+        let session = self.sessions.get(&call)?;
+        let theirs = description(&response.headers, response.body()).ok().flatten()?;
+        let mut machine = session.machine.clone();
+        match described {
+            Described::Nothing => None,
+            Described::Preview | Described::Answer => {
+                machine.receive_answer(&theirs).ok()?;
+                Some((machine, None))
+            }
+            // An offer in a response cannot be refused: what cannot be taken is rejected line by line (RFC 6337 §2.3).
+            Described::Offer => {
+                let answer =
+                    machine.receive_offer(&theirs).unwrap_or_else(|_| session.machine.refusal(&theirs));
+                Some((machine, Some(answer)))
+            }
+        }
+    }
+
+    /// The callee answered: what its phone agreed on with us before is the session from now on.
+    pub(super) fn answered_in(&mut self, call: CallKey, dialog: &DialogId) {
+        let Some(session) = self.sessions.get_mut(&call) else { return };
+        let early = std::mem::take(&mut session.early);
+        if let Some((_, machine)) = early.into_iter().find(|(early, _)| early == dialog) {
+            session.machine = machine;
+        }
+    }
+
     /// A 2xx to our INVITE or re-INVITE.
-    pub(super) fn answered(&mut self, now: Instant, call: CallKey, response: &Response, answer_due: bool) {
-        let outcome = if answer_due {
-            self.take_offer_of_success(now, call, response)
-        } else {
-            self.take_answer(call, &response.headers, response.body())
+    pub(super) fn answered(
+        &mut self,
+        now: Instant,
+        call: CallKey,
+        response: &Response,
+        described: Described,
+    ) {
+        let outcome = match described {
+            Described::Offer => self.take_offer_of_success(now, call, response),
+            Described::Answer => self.take_answer(call, &response.headers, response.body()),
+            Described::Preview | Described::Nothing => self.said_before(call),
         };
         match outcome {
             Ok(()) => self.agreed(call, true),
             Err(reason) => self.no_media(now, call, &reason),
         }
         self.grant_wish(now, call);
+    }
+
+    /// A 2xx that says nothing of media: a reliable provisional response has, or there is none.
+    fn said_before(&mut self, call: CallKey) -> Result<(), String> {
+        let Some(session) = self.sessions.get_mut(&call) else { return Ok(()) };
+        match session.machine.current() {
+            Some(agreed) if !agreed.streams.is_empty() && session.machine.state() == sdp::State::Stable => {
+                Ok(())
+            }
+            Some(_) if session.machine.state() == sdp::State::Stable => {
+                Err("every stream was refused".into())
+            }
+            _ => Err("our offer was not answered".into()),
+        }
+    }
+
+    /// The PRACK for our reliable provisional response: it brings the answer if we offered.
+    pub(super) fn provisional_acknowledged(
+        &mut self,
+        now: Instant,
+        call: CallKey,
+        prack: &Request,
+        described: Described,
+    ) {
+        let open = self.sessions.get(&call).map(|session| session.machine.state());
+        if open != Some(sdp::State::HaveLocalOffer) {
+            return;
+        }
+        let outcome = match described {
+            Described::Answer => self.take_answer(call, &prack.headers, prack.body()),
+            _ => Err("the PRACK brought no answer to our offer".into()),
+        };
+        match outcome {
+            Ok(()) => self.early_media(call),
+            Err(reason) => self.no_media(now, call, &reason),
+        }
+    }
+
+    /// We can be heard before the answer.
+    pub(super) fn early_media(&mut self, call: CallKey) {
+        let Some(session) = self.sessions.get(&call) else { return };
+        if let Some(media) = session.machine.current().cloned() {
+            self.events.push_back(PhoneEvent::EarlyMedia { call, media });
+        }
+    }
+
+    /// The peer offers a change by UPDATE or PRACK (RFC 3311 §5.2): answered at once, as a re-INVITE is.
+    pub(super) fn offered(&mut self, now: Instant, offer: &OfferKey, request: &Request) {
+        let theirs = match description(&request.headers, request.body()) {
+            Ok(Some(theirs)) => theirs,
+            Ok(None) => return self.refuse_change(now, offer, StatusCode::BAD_REQUEST, None),
+            Err(status) => return self.refuse_change(now, offer, status, None),
+        };
+        let Some(session) = self.sessions.get_mut(&offer.call) else { return };
+        match session.machine_of(&offer.dialog).receive_offer(&theirs) {
+            Ok(answer) => {
+                if let Err(error) = self.dialogs.answer_offer(now, offer, Body::sdp(answer.to_string())) {
+                    tracing::debug!(%error, "an offer was withdrawn before its answer");
+                }
+                self.changed(offer.call, &offer.dialog, false);
+            }
+            Err(error) => {
+                let status = StatusCode::new(error.status()).unwrap_or(StatusCode::NOT_ACCEPTABLE_HERE);
+                self.refuse_change(now, offer, status, super::warning_of(&error).as_deref());
+            }
+        }
+    }
+
+    fn refuse_change(&mut self, now: Instant, offer: &OfferKey, status: StatusCode, warning: Option<&str>) {
+        let fields: Vec<(&str, &str)> = match (status, warning) {
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, _) => vec![("Accept", "application/sdp")],
+            (_, Some(text)) => vec![("Warning", text)],
+            _ => Vec::new(),
+        };
+        if let Err(error) = self.dialogs.refuse_offer(now, offer, status, &fields) {
+            tracing::debug!(%error, "an offer was withdrawn before its refusal");
+        }
+    }
+
+    /// The session of a dialog is another one now, before the answer or after.
+    fn changed(&mut self, call: CallKey, dialog: &DialogId, by_us: bool) {
+        let Some(session) = self.sessions.get_mut(&call) else { return };
+        let established = session.established;
+        let Some(media) = session.machine_of(dialog).current().cloned() else { return };
+        self.events.push_back(match established {
+            true => PhoneEvent::MediaChanged { call, media, by_us },
+            false => PhoneEvent::EarlyMedia { call, media },
+        });
     }
 
     fn take_answer(&mut self, call: CallKey, headers: &Headers, body: &[u8]) -> Result<(), String> {

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use sdp::{LocalMedia, Negotiated, OfferAnswer, SessionDescription};
-use sip_dialog::{Body, CallKey, Cause, Dialogs, Event as DialogEvent, Invite, RequestKey};
+use sip_dialog::{Body, CallKey, Cause, Described, Dialogs, Event as DialogEvent, Invite, RequestKey};
 use sip_message::headers::{Contact, ContentType, InstanceId, NameAddr, Route};
 use sip_message::{Request, Response, StatusCode, Uri};
 use sip_transport::outbound::{Failure, KeepAlive, News, Step};
@@ -78,6 +78,22 @@ pub enum PhoneEvent {
         request: Request,
         /// The way it came.
         path: Path,
+        /// The call of ours that it takes the place of when it is answered (RFC 3891): a transfer, or a pick-up.
+        replaces: Option<CallKey>,
+    },
+    /// A server sent our call on to this address (RFC 3261 §8.1.3.4).
+    Redirected {
+        /// The call.
+        call: CallKey,
+        /// Where it goes now.
+        to: Uri,
+    },
+    /// Media flows before the answer, or changed before it.
+    EarlyMedia {
+        /// The call.
+        call: CallKey,
+        /// What is agreed.
+        media: Negotiated,
     },
     /// The far end rings, or says what else goes on.
     Progress {
@@ -369,7 +385,38 @@ impl PhoneCore {
     /// # Errors
     /// If the call is not ringing here.
     pub fn ring(&mut self, now: Instant, call: CallKey, status: StatusCode) -> Result<(), PhoneError> {
-        Ok(self.dialogs.ring(now, call, status, None)?)
+        match self.dialogs.ring(now, call, status, None) {
+            // A caller that demands reliable responses and offers nothing hears of us with our offer (RFC 3262 §5).
+            Err(sip_dialog::Error::Described(reason)) => {
+                tracing::info!(reason, "the caller is not told that it rings");
+                Ok(())
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// Says something to a caller before the answer, with media: 183 for an announcement, 180 for a ringing tone of our own
+    /// (RFC 3960).
+    ///
+    /// # Errors
+    /// As [`PhoneCore::answer`]; and if the caller offered nothing and cannot take a reliable response.
+    pub fn ring_with_media(
+        &mut self,
+        now: Instant,
+        call: CallKey,
+        status: StatusCode,
+        media: LocalMedia,
+    ) -> Result<(), PhoneError> {
+        let (mut session, body) = self.describe_answer(now, call, media)?;
+        self.dialogs.ring(now, call, status, Some(Body::sdp(body.clone())))?;
+        let answered = session.machine.current().is_some();
+        session.early_answer = Some(body);
+        self.sessions.insert(call, session);
+        if answered {
+            self.early_media(call);
+        }
+        self.dispatch(now);
+        Ok(())
     }
 
     /// Answers a call with this media.
@@ -378,6 +425,44 @@ impl PhoneCore {
     /// If the call is not ringing here. If the offer cannot be taken the call is refused with the status that
     /// the error names, and is over.
     pub fn answer(&mut self, now: Instant, call: CallKey, media: LocalMedia) -> Result<(), PhoneError> {
+        let (session, body) = self.describe_answer(now, call, media)?;
+        self.dialogs.accept(now, call, Some(Body::sdp(body)))?;
+        self.sessions.insert(call, session);
+        self.answer_is_out(now, call);
+        Ok(())
+    }
+
+    /// Answers a call that [`PhoneCore::ring_with_media`] has given its media.
+    ///
+    /// # Errors
+    /// If there is no such call, or it is not ringing here.
+    pub fn answer_as_rung(&mut self, now: Instant, call: CallKey) -> Result<(), PhoneError> {
+        let said = self.sessions.get(&call).and_then(|session| session.early_answer.clone());
+        let said = said.ok_or(PhoneError::NoSuchCall)?;
+        let repeat = self.dialogs.description_due(call) == Described::Answer;
+        self.dialogs.accept(now, call, repeat.then(|| Body::sdp(said)))?;
+        self.answer_is_out(now, call);
+        Ok(())
+    }
+
+    fn answer_is_out(&mut self, now: Instant, call: CallKey) {
+        if let Some(session) = self.sessions.get_mut(&call) {
+            let media = session.machine.current().cloned();
+            session.established = media.is_some();
+            if let Some(media) = media {
+                self.events.push_back(PhoneEvent::Established { call, media });
+            }
+        }
+        self.dispatch(now);
+    }
+
+    /// Our side of a call that rings here: the answer to its offer, or our offer.
+    fn describe_answer(
+        &mut self,
+        now: Instant,
+        call: CallKey,
+        media: LocalMedia,
+    ) -> Result<(Session, String), PhoneError> {
         let offer = match self.sessions.get(&call) {
             Some(session) if session.machine_unused => session.offer.clone(),
             _ => return Err(PhoneError::NoSuchCall),
@@ -393,15 +478,7 @@ impl PhoneCore {
             },
             None => session.machine.create_offer()?,
         };
-        self.dialogs.accept(now, call, Some(Body::sdp(body.to_string())))?;
-        let media = session.machine.current().cloned();
-        session.established = media.is_some();
-        self.sessions.insert(call, session);
-        if let Some(media) = media {
-            self.events.push_back(PhoneEvent::Established { call, media });
-        }
-        self.dispatch(now);
-        Ok(())
+        Ok((session, body.to_string()))
     }
 
     fn refuse_offer(&mut self, now: Instant, call: CallKey, error: &sdp::OfferError) {
@@ -409,8 +486,7 @@ impl PhoneCore {
         if let Some(session) = self.sessions.get_mut(&call) {
             session.bad_media = !session.established;
         }
-        let warning =
-            error.warning().map(|(code, text)| format!("{code} phone \"{}\"", text.replace('"', "'")));
+        let warning = warning_of(error);
         let fields: Vec<(&str, &str)> = warning.iter().map(|text| ("Warning", text.as_str())).collect();
         if let Err(error) = self.dialogs.reject_with(now, call, status, &fields) {
             tracing::debug!(%error, "the call to refuse is gone");
@@ -473,15 +549,32 @@ impl PhoneCore {
     fn dispatch(&mut self, now: Instant) {
         while let Some(event) = self.dialogs.poll_event() {
             match event {
-                DialogEvent::Incoming { call, request, path } => self.incoming(now, call, request, path),
-                DialogEvent::Progress { call, response } => self.progress(call, response),
-                DialogEvent::Answered { call, response, answer_due } => {
-                    self.answered(now, call, &response, answer_due);
+                DialogEvent::Incoming { call, request, path, replaces, .. } => {
+                    self.incoming(now, call, request, path, replaces);
+                }
+                DialogEvent::Progress { call, dialog, response, described } => {
+                    self.progress(now, call, dialog, response, described);
+                }
+                DialogEvent::Redirected { call, to } => {
+                    self.events.push_back(PhoneEvent::Redirected { call, to });
+                }
+                DialogEvent::Answered { call, dialog, response, described } => {
+                    self.answered_in(call, &dialog);
+                    self.answered(now, call, &response, described);
+                }
+                DialogEvent::ProvisionalAcknowledged { call, prack, described } => {
+                    self.provisional_acknowledged(now, call, &prack, described);
+                }
+                DialogEvent::Offered { offer, request } => self.offered(now, &offer, &request),
+                DialogEvent::RefreshDue { call } => {
+                    if let Err(error) = self.wish(now, call, Wish::Refresh) {
+                        tracing::debug!(%error, "the call to refresh is gone");
+                    }
                 }
                 DialogEvent::Confirmed { call, ack } => self.confirmed(now, call, ack.as_ref()),
                 DialogEvent::Reinvited { call, request } => self.reinvited(now, call, &request),
-                DialogEvent::ReinviteAnswered { call, response, answer_due } => {
-                    self.answered(now, call, &response, answer_due);
+                DialogEvent::ReinviteAnswered { call, response, described } => {
+                    self.answered(now, call, &response, described);
                 }
                 DialogEvent::ReinviteFailed { call, status } => self.reinvite_failed(now, call, status),
                 DialogEvent::ReinviteRetry { call } => self.grant_wish(now, call),
@@ -535,6 +628,11 @@ impl PhoneCore {
             }
         }
     }
+}
+
+/// What a Warning says about an offer that cannot be taken (RFC 3261 §20.43).
+fn warning_of(error: &sdp::OfferError) -> Option<String> {
+    error.warning().map(|(code, text)| format!("{code} phone \"{}\"", text.replace('"', "'")))
 }
 
 /// `sip:host:port` of an address.
