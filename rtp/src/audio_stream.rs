@@ -108,7 +108,7 @@ pub enum DigitError {
 }
 
 /// What a stream counted, and what the E-model makes of it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Statistics {
     /// RTP and RTCP.
     pub session: statistics::Statistics,

@@ -49,6 +49,13 @@ pub struct Quality {
     pub mos: f64,
 }
 
+/// The worst: nothing was heard.
+impl Default for Quality {
+    fn default() -> Self {
+        Self { r_factor: 0.0, mos: 1.0 }
+    }
+}
+
 // G.107 table 2, in its own symbols.
 const SLR: f64 = 8.0;
 const RLR: f64 = 2.0;

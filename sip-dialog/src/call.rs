@@ -102,11 +102,11 @@ pub(crate) struct Session {
     /// The reliable provisional response to our INVITE that came last in order (RFC 3262 §4).
     pub(crate) rseq: Option<u32>,
     /// One that brought an offer; its PRACK waits for our answer.
-    pub(crate) prack_due: Option<RAck>,
+    pub(crate) prack_due: Option<Box<RAck>>,
     /// An UPDATE of ours is out.
     pub(crate) update: Option<OwnUpdate>,
     /// An UPDATE or PRACK of the peer whose offer waits for the application's answer.
-    pub(crate) peer_offer: Option<(ServerTx, Request)>,
+    pub(crate) peer_offer: Option<Box<(ServerTx, Request)>>,
     /// The peer's Allow has UPDATE (RFC 4028 §7.4).
     pub(crate) peer_takes_update: bool,
     /// The session timer, agreed with the last 2xx (RFC 4028 §7.2).
@@ -134,76 +134,100 @@ pub(crate) struct Early {
     pub(crate) session: Session,
 }
 
+/// What a call needs until it stands, and not after: an established call is to be small.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    /// The INVITE: ours without Via, or the one that came.
+    pub(crate) invite: Request,
+    pub(crate) contact: Contact,
+    pub(crate) hop: Option<Uri>,
+    /// Dialogs of phones that ring for our INVITE.
+    pub(crate) early: Vec<Early>,
+    /// The last provisional response to the peer's INVITE.
+    pub(crate) provisional: Option<Response>,
+    /// Where 3xx responses lead (RFC 3261 §8.1.3.4).
+    pub(crate) redirection: Redirection,
+    /// 422 responses to our INVITE so far (RFC 4028 §7.3).
+    pub(crate) too_brief: u8,
+}
+
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) state: CallState,
     /// Whether we made the Call-ID, which decides the wait after a 491 (§14.1).
     pub(crate) ours: bool,
-    /// The INVITE: ours without Via, or the one that came.
-    pub(crate) invite: Request,
-    pub(crate) contact: Contact,
-    pub(crate) hop: Option<Uri>,
+    /// A 491 was answered to our re-INVITE and its wait is not over.
+    pub(crate) retry_waits: bool,
+    /// The application hung up before the ACK for our 2xx came: BYE follows the ACK (§15).
+    pub(crate) bye_after_ack: bool,
+    pub(crate) setup: Option<Box<Setup>>,
     /// The transaction of an INVITE of ours, the first or a further one, until its final response.
     pub(crate) client: Option<ClientTx>,
     pub(crate) server: Option<ServerTx>,
-    pub(crate) local_tag: String,
-    /// Dialogs of phones that ring for our INVITE.
-    pub(crate) early: Vec<Early>,
     pub(crate) dialog: Option<Dialog>,
     /// The session of `dialog`; before there is one, what an early dialog begins with.
     pub(crate) session: Session,
-    pub(crate) provisional: Option<Response>,
     /// Provisional responses to the peer's INVITE that want a PRACK.
     pub(crate) reliable: Reliable,
-    pub(crate) success: Option<Success>,
-    pub(crate) reinvite: Option<Reinvite>,
+    pub(crate) success: Option<Box<Success>>,
+    pub(crate) reinvite: Option<Box<Reinvite>>,
     /// A re-INVITE of the peer that waits for the application's answer.
-    pub(crate) peer_reinvite: Option<(ServerTx, Request)>,
-    /// A 491 was answered to our re-INVITE and its wait is not over.
-    pub(crate) retry_waits: bool,
+    pub(crate) peer_reinvite: Option<Box<(ServerTx, Request)>>,
     /// Why the call is ending, told when it has.
-    pub(crate) cause: Option<Cause>,
+    pub(crate) cause: Option<Box<Cause>>,
     /// The call that this one takes the place of when it is accepted (RFC 3891 §3).
     pub(crate) replaces: Option<CallKey>,
-    /// Where 3xx responses lead (RFC 3261 §8.1.3.4).
-    pub(crate) redirection: Redirection,
-    /// 422 responses to our INVITE so far (RFC 4028 §7.3).
-    pub(crate) too_brief: u8,
-    /// The application hung up before the ACK for our 2xx came: BYE follows the ACK (§15).
-    pub(crate) bye_after_ack: bool,
 }
 
 impl Call {
-    pub(crate) fn new(state: CallState, invite: Request, contact: Contact, local_tag: String) -> Self {
-        Self {
-            state,
-            ours: state == CallState::Calling,
+    /// A call that begins with this INVITE.
+    pub(crate) fn new(state: CallState, invite: Request, contact: Contact) -> Box<Self> {
+        let setup = Setup {
             invite,
             contact,
             hop: None,
+            early: Vec::new(),
+            provisional: None,
+            redirection: Redirection::default(),
+            too_brief: 0,
+        };
+        Box::new(Self {
+            state,
+            ours: state != CallState::Ringing,
+            retry_waits: false,
+            bye_after_ack: false,
+            setup: Some(Box::new(setup)),
             client: None,
             server: None,
-            local_tag,
-            early: Vec::new(),
             dialog: None,
             session: Session::default(),
-            provisional: None,
             reliable: Reliable::default(),
             success: None,
             reinvite: None,
             peer_reinvite: None,
-            retry_waits: false,
             cause: None,
             replaces: None,
-            redirection: Redirection::default(),
-            too_brief: 0,
-            bye_after_ack: false,
-        }
+        })
+    }
+
+    /// Our tag in the dialog of a call that came in, or of any that stands.
+    pub(crate) fn local_tag(&self) -> &str {
+        self.dialog.as_ref().map_or("", |dialog| &dialog.id().local_tag)
+    }
+
+    /// Whether the caller has heard of us, so that it knows the dialog.
+    pub(crate) fn was_rung(&self) -> bool {
+        self.setup.as_ref().is_some_and(|setup| setup.provisional.is_some())
+    }
+
+    /// Why the call ends, if it was said before.
+    pub(crate) fn take_cause(&mut self) -> Option<Cause> {
+        self.cause.take().map(|cause| *cause)
     }
 
     /// Early dialogs end when the INVITE is sent anew or fails (§13.2.2.3).
     pub(crate) fn forget_early(&mut self, by_dialog: &mut HashMap<DialogId, CallKey>) {
-        for early in self.early.drain(..) {
+        for early in self.setup.iter_mut().flat_map(|setup| setup.early.drain(..)) {
             by_dialog.remove(early.dialog.id());
         }
     }
@@ -213,7 +237,8 @@ impl Call {
         match &mut self.dialog {
             Some(dialog) => Some((dialog, &mut self.session)),
             None => {
-                let early = self.early.iter_mut().find(|early| early.dialog.id() == id)?;
+                let early = &mut self.setup.as_mut()?.early;
+                let early = early.iter_mut().find(|early| early.dialog.id() == id)?;
                 Some((&mut early.dialog, &mut early.session))
             }
         }

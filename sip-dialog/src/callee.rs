@@ -53,7 +53,7 @@ impl Dialogs {
             Err(_) => return self.answer_status(now, tx, &request, StatusCode::BAD_REQUEST),
         };
         let key = CallKey(self.fresh_key());
-        let mut call = Call::new(CallState::Ringing, request.clone(), contact, tag);
+        let mut call = Call::new(CallState::Ringing, request.clone(), contact);
         call.server = Some(tx);
         self.by_dialog.insert(dialog.id().clone(), key);
         call.dialog = Some(dialog);
@@ -124,7 +124,8 @@ impl Dialogs {
         }
         let replaced = call.replaces.take();
         call.server = None;
-        call.success = Some(Success { tx, response: response.clone(), interval, cseq, answers });
+        call.setup = None;
+        call.success = Some(Box::new(Success { tx, response: response.clone(), interval, cseq, answers }));
         self.by_server.remove(&tx);
         self.deadlines.cancel(key, Due::NoAnswer);
         self.deadlines.arm(now + interval, key, Due::RepeatSuccess);
@@ -140,7 +141,7 @@ impl Dialogs {
     fn end_replaced(&mut self, now: Instant, replaced: CallKey, by: CallKey) {
         let Some(call) = self.calls.get_mut(&replaced) else { return };
         if matches!(call.state, CallState::Calling) {
-            call.cause = Some(Cause::ReplacedBy(by));
+            call.cause = Some(Box::new(Cause::ReplacedBy(by)));
             if let Err(error) = self.hang_up(now, replaced) {
                 tracing::debug!(%error, "the call to replace is gone");
             }
@@ -192,9 +193,9 @@ impl Dialogs {
     /// The INVITE of the peer that waits for an answer.
     pub(crate) fn unanswered(&self, key: CallKey) -> Result<(ServerTx, &Request), Error> {
         let call = self.calls.get(&key).ok_or(Error::NoSuchCall)?;
-        match (&call.peer_reinvite, call.server, call.state) {
-            (Some((tx, request)), ..) => Ok((*tx, request)),
-            (None, Some(tx), CallState::Ringing) => Ok((tx, &call.invite)),
+        match (&call.peer_reinvite, call.server, &call.setup, call.state) {
+            (Some(reinvite), ..) => Ok((reinvite.0, &reinvite.1)),
+            (None, Some(tx), Some(setup), CallState::Ringing) => Ok((tx, &setup.invite)),
             _ => {
                 let wanted = "an INVITE of the peer must wait for its answer";
                 Err(Error::WrongState { state: call.state.describe(), wanted })
@@ -210,9 +211,12 @@ impl Dialogs {
     ) -> Result<(ServerTx, ResponseBuilder), Error> {
         let (tx, request) = self.unanswered(key)?;
         let call = self.calls.get(&key).ok_or(Error::NoSuchCall)?;
-        let builder = request.reply(status).to_tag(&call.local_tag);
+        let builder = request.reply(status).to_tag(call.local_tag());
         let contact = status > StatusCode::TRYING && status.code() < 300;
-        Ok((tx, if contact { builder.header::<Contact>(&call.contact) } else { builder }))
+        match &call.dialog {
+            Some(dialog) if contact => Ok((tx, builder.header::<Contact>(dialog.contact()))),
+            _ => Ok((tx, builder)),
+        }
     }
 
     pub(crate) fn repeat_success(&mut self, now: Instant, key: CallKey) {
@@ -267,8 +271,7 @@ impl Dialogs {
     pub(crate) fn cancel_came(&mut self, now: Instant, tx: ServerTx, cancel: Request) {
         let Some(key) = self.by_server.remove(&tx) else { return };
         let Some(call) = self.calls.get_mut(&key) else { return };
-        let reinvite = call.peer_reinvite.take_if(|(waiting, _)| *waiting == tx).is_some();
-        let (invite, tag) = (call.invite.clone(), call.local_tag.clone());
+        let reinvite = call.peer_reinvite.take_if(|reinvite| reinvite.0 == tx).is_some();
         if reinvite {
             call.session.exchange.withdraw();
             self.forget_reliable(key);
@@ -277,9 +280,10 @@ impl Dialogs {
             }
             return self.events.push_back(Event::ReinviteCancelled { call: key });
         }
-        match invite.reply(StatusCode::REQUEST_TERMINATED).to_tag(&tag).build() {
-            Ok(response) => self.answer(now, tx, response),
-            Err(error) => tracing::error!(%error, "a 487 cannot be built"),
+        let terminated = self.response_to_invite(key, StatusCode::REQUEST_TERMINATED);
+        match terminated.map(|(_, builder)| builder.build()) {
+            Ok(Ok(response)) => self.answer(now, tx, response),
+            error => tracing::error!(?error, "a 487 cannot be built"),
         }
         self.end(key, Cause::CancelledByCaller(cancel));
     }
@@ -321,20 +325,20 @@ impl Dialogs {
         self.leave_reinvite(now, key);
         let Some(call) = self.calls.get_mut(&key) else { return };
         let open = match call.peer_reinvite.take() {
-            Some(reinvite) => Some(reinvite),
-            None => call.server.take().map(|server| (server, call.invite.clone())),
+            Some(reinvite) => Some(*reinvite),
+            None => call.server.take().zip(call.setup.take().map(|setup| setup.invite)),
         };
-        let tag = call.local_tag.clone();
+        let tag = call.local_tag().to_owned();
         let offered = call.session.peer_offer.take();
         // Our own BYE crossed the peer's: its transaction goes on by itself, the call is over.
-        let cause = call.cause.take().unwrap_or(Cause::HungUpByPeer(bye));
+        let cause = call.take_cause().unwrap_or(Cause::HungUpByPeer(bye));
         if let Some((server, invite)) = open {
             self.by_server.remove(&server);
             if let Ok(response) = invite.reply(StatusCode::REQUEST_TERMINATED).to_tag(&tag).build() {
                 self.answer(now, server, response);
             }
         }
-        if let Some((tx, request)) = offered {
+        if let Some((tx, request)) = offered.map(|offered| *offered) {
             self.answer_status(now, tx, &request, StatusCode::REQUEST_TERMINATED);
         }
         self.end(key, cause);
@@ -370,7 +374,7 @@ impl Dialogs {
         call.session.exchange.invite(false, offers);
         call.session.learn(&request.headers);
         call.reliable = crate::reliable::Reliable::default();
-        call.peer_reinvite = Some((tx, request.clone()));
+        call.peer_reinvite = Some(Box::new((tx, request.clone())));
         self.by_server.insert(tx, key);
         self.events.push_back(Event::Reinvited { call: key, request });
     }

@@ -6,7 +6,7 @@ use sip_message::headers::{CSeq, CallId, From, Reason, To};
 use sip_message::{HeaderName, Method, Request, Response, StatusCode};
 use sip_transaction::{ClientTx, Failure};
 
-use crate::call::{Call, CallState, Reinvite};
+use crate::call::{Call, CallState, Reinvite, Setup};
 use crate::deadlines::Due;
 use crate::dialog::Dialog;
 use crate::event::{Body, CallKey, Cause, Error, Event, Invite};
@@ -48,9 +48,11 @@ impl Dialogs {
         let mut request = self.finish(builder)?;
         let key = CallKey(self.fresh_key());
         self.ask_timer(key, &mut request);
-        let mut call = Call::new(CallState::Calling, request.clone(), contact, tag);
-        call.hop = Some(hop.clone());
-        call.reinvite = Some(Reinvite::new());
+        let mut call = Call::new(CallState::Calling, request.clone(), contact);
+        if let Some(setup) = &mut call.setup {
+            setup.hop = Some(hop.clone());
+        }
+        call.reinvite = Some(Box::new(Reinvite::new()));
         call.session.exchange.invite(true, offered);
         self.calls.insert(key, call);
         if let Some(limit) = self.config.ring_limit {
@@ -61,8 +63,8 @@ impl Dialogs {
                 // The transaction may have failed while it was sent; the call is over then.
                 if let Some(call) = self.calls.get_mut(&key) {
                     call.client = Some(tx);
-                    if let Some(sent) = self.sent.get(&tx) {
-                        call.invite = sent.request.clone();
+                    if let (Some(sent), Some(setup)) = (self.sent.get(&tx), &mut call.setup) {
+                        setup.invite = sent.request.clone();
                     }
                 }
                 Ok(key)
@@ -93,35 +95,39 @@ impl Dialogs {
             if self.asked_for_longer(now, key, &response) || self.redirected(now, key, &response) {
                 return;
             }
-            let given_up = self.calls.get_mut(&key).and_then(|call| call.cause.take());
+            let given_up = self.calls.get_mut(&key).and_then(|call| call.take_cause());
             let cause = match cancelling {
                 true => given_up.unwrap_or(Cause::Cancelled),
                 false => Cause::Rejected(response),
             };
             return self.end(key, cause);
         }
-        let dialog = match Dialog::of_client(&call.invite, &response, &call.contact) {
+        // What follows is the call's that stands: what it was set up with has served.
+        let Some(setup) = call.setup.take() else { return };
+        let Setup { invite, contact, mut early, .. } = *setup;
+        for early in &early {
+            self.by_dialog.remove(early.dialog.id());
+        }
+        let dialog = match Dialog::of_client(&invite, &response, &contact) {
             Ok(fresh) => {
                 // The early dialog of this phone counts on; the 2xx decides its route set (§13.2.2.4).
-                match call.early.iter().position(|early| early.dialog.id() == fresh.id()) {
+                match early.iter().position(|early| early.dialog.id() == fresh.id()) {
                     Some(at) => {
-                        let mut early = call.early.swap_remove(at);
+                        let mut early = early.swap_remove(at);
                         call.session = early.session;
-                        if early.dialog.rebuild(&call.invite, &response).is_ok() {
-                            early.dialog
-                        } else {
-                            fresh
-                        }
+                        if early.dialog.rebuild(&invite, &response).is_ok() { early.dialog } else { fresh }
                     }
                     None => fresh,
                 }
             }
             Err(error) => {
                 tracing::warn!(%error, "a 2xx makes no dialog; the call cannot be acknowledged");
+                if let Some(call_id) = invite.headers.text(HeaderName::CALL_ID) {
+                    self.credentials.forget(call_id);
+                }
                 return self.end(key, Cause::Lost(StatusCode::BAD_REQUEST));
             }
         };
-        call.forget_early(&mut self.by_dialog);
         let id = dialog.id().clone();
         let cseq = response.headers.get::<CSeq>().ok().flatten().map_or(1, |cseq| cseq.number);
         self.by_dialog.insert(id.clone(), key);
@@ -134,10 +140,9 @@ impl Dialogs {
             false => Described::Nothing,
         };
         call.session.exchange.close_invite();
-        let (invite, contact) = (call.invite.clone(), call.contact.clone());
         if described == Described::Offer && !cancelling {
             call.state = CallState::AnswerDue;
-            call.reinvite = Some(Reinvite::unanswered(cseq, invite.clone()));
+            call.reinvite = Some(Box::new(Reinvite::unanswered(cseq, invite.clone())));
         } else {
             call.state = CallState::Confirmed;
             self.acknowledge_success(now, key, cseq, &invite, None);
@@ -146,7 +151,7 @@ impl Dialogs {
         self.watch_forks(now, &id, cseq, invite, contact);
         if cancelling {
             // The 2xx crossed our CANCEL (§9.1): the call stands and is hung up.
-            let given_up = self.calls.get_mut(&key).and_then(|call| call.cause.take());
+            let given_up = self.calls.get_mut(&key).and_then(|call| call.take_cause());
             return self.end_with_bye(now, key, given_up.unwrap_or(Cause::Cancelled));
         }
         self.events.push_back(Event::Answered { call: key, dialog: id, response, described });
@@ -161,12 +166,13 @@ impl Dialogs {
         let Some(call) = self.calls.get_mut(&key) else { return false };
         let heard = call.session.min_se;
         call.session.learn(&response.headers);
-        call.too_brief = call.too_brief.saturating_add(1);
-        if call.session.min_se <= heard || call.too_brief > MAX_TOO_BRIEF || call.state != CallState::Calling
-        {
+        let longer = call.session.min_se > heard;
+        let Some(setup) = &mut call.setup else { return false };
+        setup.too_brief = setup.too_brief.saturating_add(1);
+        if !longer || setup.too_brief > MAX_TOO_BRIEF || call.state != CallState::Calling {
             return false;
         }
-        let (mut request, hop) = (call.invite.clone(), call.hop.clone());
+        let (mut request, hop) = (setup.invite.clone(), setup.hop.clone());
         let (Some(hop), Ok(cseq)) = (hop, request.headers.require::<CSeq>()) else { return false };
         request.headers.set(&CSeq::new(cseq.number.saturating_add(1), Method::Invite));
         self.ask_timer(key, &mut request);
@@ -183,14 +189,16 @@ impl Dialogs {
     ) -> bool {
         let Some(call) = self.calls.get_mut(&key) else { return false };
         call.forget_early(&mut self.by_dialog);
-        call.invite = request.clone();
-        call.hop = Some(hop.clone());
+        if let Some(setup) = &mut call.setup {
+            setup.invite = request.clone();
+            setup.hop = Some(hop.clone());
+        }
         match self.send(now, request, hop, Purpose::Invite(key)) {
             Ok(tx) => {
                 if let Some(call) = self.calls.get_mut(&key) {
                     call.client = Some(tx);
-                    if let Some(sent) = self.sent.get(&tx) {
-                        call.invite = sent.request.clone();
+                    if let (Some(sent), Some(setup)) = (self.sent.get(&tx), &mut call.setup) {
+                        setup.invite = sent.request.clone();
                     }
                 }
                 true
@@ -208,7 +216,7 @@ impl Dialogs {
         match call.state {
             CallState::Calling => {
                 call.state = CallState::Cancelling;
-                call.cause = Some(Cause::NoAnswer);
+                call.cause = Some(Box::new(Cause::NoAnswer));
                 self.cancel_transaction(now, key, None);
             }
             CallState::Ringing => {
@@ -266,7 +274,7 @@ impl Dialogs {
     pub(crate) fn invite_failed(&mut self, key: CallKey, failure: Failure) {
         let Some(call) = self.calls.get_mut(&key) else { return };
         let cause = match call.state {
-            CallState::Cancelling => call.cause.take().unwrap_or(Cause::Cancelled),
+            CallState::Cancelling => call.take_cause().unwrap_or(Cause::Cancelled),
             _ => Cause::Failed(failure),
         };
         self.end(key, cause);
@@ -329,14 +337,14 @@ impl Dialogs {
             builder = builder.header(reason);
         }
         call.state = CallState::Ending;
-        call.cause = Some(cause);
+        call.cause = Some(Box::new(cause));
         let pending = call.peer_reinvite.take();
         let offered = call.session.peer_offer.take();
-        if let Some((tx, request)) = pending {
+        if let Some((tx, request)) = pending.map(|pending| *pending) {
             self.by_server.remove(&tx);
             self.answer_status(now, tx, &request, StatusCode::REQUEST_TERMINATED);
         }
-        if let Some((tx, request)) = offered {
+        if let Some((tx, request)) = offered.map(|offered| *offered) {
             self.answer_status(now, tx, &request, StatusCode::REQUEST_TERMINATED);
         }
         self.deadlines.cancel_all(key);
@@ -358,8 +366,9 @@ impl Dialogs {
             CallState::Ending => {}
             CallState::Ringing => {
                 let status = StatusCode::TEMPORARILY_UNAVAILABLE;
-                let response = call.invite.reply(status).to_tag(&call.local_tag).build();
-                if let (Some(tx), Ok(response)) = (call.server, response) {
+                let response =
+                    self.response_to_invite(key, status).map(|(tx, builder)| (tx, builder.build()));
+                if let Ok((tx, Ok(response))) = response {
                     self.answer(now, tx, response);
                 }
                 self.end(key, cause);
@@ -370,7 +379,7 @@ impl Dialogs {
 
     /// Whatever the answer to a BYE is, the call is over (§15.1.1).
     pub(crate) fn bye_answered(&mut self, key: CallKey) {
-        let cause = self.calls.get_mut(&key).and_then(|call| call.cause.take()).unwrap_or(Cause::HungUp);
+        let cause = self.calls.get_mut(&key).and_then(|call| call.take_cause()).unwrap_or(Cause::HungUp);
         self.end(key, cause);
     }
 
@@ -384,7 +393,9 @@ impl Dialogs {
     pub(crate) fn forget(&mut self, key: CallKey) -> bool {
         let Some(mut call) = self.calls.remove(&key) else { return false };
         self.deadlines.cancel_all(key);
-        if let Some(call_id) = call.invite.headers.text(HeaderName::CALL_ID) {
+        let of_setup = call.setup.as_ref().and_then(|setup| setup.invite.headers.text(HeaderName::CALL_ID));
+        let of_dialog = call.dialog.as_ref().map(|dialog| dialog.id().call_id.as_str());
+        if let Some(call_id) = of_dialog.or(of_setup) {
             self.credentials.forget(call_id);
         }
         call.forget_early(&mut self.by_dialog);
@@ -394,8 +405,8 @@ impl Dialogs {
         if let Some(tx) = call.server {
             self.by_server.remove(&tx);
         }
-        if let Some((tx, _)) = call.peer_reinvite {
-            self.by_server.remove(&tx);
+        if let Some(reinvite) = &call.peer_reinvite {
+            self.by_server.remove(&reinvite.0);
         }
         true
     }

@@ -35,10 +35,12 @@ impl CredentialStore {
         self.by_call_id.get_mut(call_id)
     }
 
-    /// Signs a new request with the nonces of its Call-ID.
-    pub(crate) fn authorize(&mut self, request: &mut Request, in_call: bool, cnonce: &str) {
-        if let Some(authenticator) = self.of(request, in_call) {
-            authenticator.authorize(request, cnonce);
+    /// Signs a new request with the nonces of its Call-ID, if it was challenged before.
+    pub(crate) fn authorize(&mut self, request: &mut Request, cnonce: impl FnOnce() -> String) {
+        let call_id = request.headers.get::<CallId>().ok().flatten();
+        let known = call_id.and_then(|call_id| self.by_call_id.get_mut(call_id.as_str()));
+        if let Some(authenticator) = known {
+            authenticator.authorize(request, &cnonce());
         }
     }
 

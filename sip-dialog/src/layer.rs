@@ -130,14 +130,14 @@ pub struct Dialogs {
     pub(crate) transactions: Transactions,
     pub(crate) out: Queues<TransactionEvent>,
     pub(crate) events: VecDeque<Event>,
-    pub(crate) calls: HashMap<CallKey, Call>,
+    pub(crate) calls: HashMap<CallKey, Box<Call>>,
     pub(crate) by_dialog: HashMap<DialogId, CallKey>,
     pub(crate) by_server: HashMap<ServerTx, CallKey>,
-    pub(crate) sent: HashMap<ClientTx, Sent>,
+    pub(crate) sent: HashMap<ClientTx, Box<Sent>>,
     pub(crate) deadlines: Deadlines,
     pub(crate) credentials: CredentialStore,
-    pub(crate) acks: HashMap<DialogId, CachedAck>,
-    pub(crate) forks: HashMap<(String, String), Fork>,
+    pub(crate) acks: HashMap<DialogId, Box<CachedAck>>,
+    pub(crate) forks: HashMap<(String, String), Box<Fork>>,
     pub(crate) lingering: VecDeque<(Instant, Lingering)>,
     next_key: u64,
 }
@@ -311,12 +311,12 @@ impl Dialogs {
         hop: Uri,
         purpose: Purpose,
     ) -> Result<ClientTx, Error> {
-        let cnonce = self.token();
-        self.credentials.authorize(&mut request, purpose.in_call(), &cnonce);
-        self.resend(now, Sent { purpose, request, hop, attempts: Attempts::default() })
+        let Self { credentials, transactions, .. } = self;
+        credentials.authorize(&mut request, || transactions.token());
+        self.resend(now, Box::new(Sent { purpose, request, hop, attempts: Attempts::default() }))
     }
 
-    pub(crate) fn resend(&mut self, now: Instant, sent: Sent) -> Result<ClientTx, Error> {
+    pub(crate) fn resend(&mut self, now: Instant, sent: Box<Sent>) -> Result<ClientTx, Error> {
         let target = Target::Uri(sent.hop.clone());
         let tx = self
             .transactions
@@ -488,8 +488,7 @@ impl Dialogs {
 
     /// The request again with an answer to the challenge: same Call-ID and From tag, next CSeq (§22.2, §8.1.3.5).
     /// As it was if the challenge cannot be answered.
-    #[allow(clippy::result_large_err)] // both ways hand the same thing on
-    fn with_credentials(&mut self, mut sent: Sent, response: &Response) -> Result<Sent, Sent> {
+    fn with_credentials(&mut self, mut sent: Box<Sent>, response: &Response) -> Result<Box<Sent>, Box<Sent>> {
         let cnonce = self.token();
         let mut request = sent.request.clone();
         let in_call = sent.purpose.in_call();
@@ -498,7 +497,8 @@ impl Dialogs {
         }
         let Some(cseq) = self.next_cseq(sent.purpose, &request) else { return Err(sent) };
         request.headers.set(&sip_message::headers::CSeq::new(cseq, request.method().clone()));
-        Ok(Sent { request, ..sent })
+        sent.request = request;
+        Ok(sent)
     }
 
     fn next_cseq(&mut self, purpose: Purpose, request: &Request) -> Option<u32> {
@@ -520,13 +520,15 @@ impl Dialogs {
         Some(next)
     }
 
-    fn retry(&mut self, now: Instant, sent: Sent) {
+    fn retry(&mut self, now: Instant, sent: Box<Sent>) {
         let purpose = sent.purpose;
         if let Purpose::Invite(call) = purpose
             && let Some(call) = self.calls.get_mut(&call)
         {
-            call.invite = sent.request.clone();
             call.forget_early(&mut self.by_dialog);
+            if let Some(setup) = &mut call.setup {
+                setup.invite = sent.request.clone();
+            }
         }
         match self.resend(now, sent) {
             Ok(tx) => {

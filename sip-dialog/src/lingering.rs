@@ -49,7 +49,7 @@ impl Dialogs {
     pub(crate) fn send_ack(&mut self, now: Instant, id: DialogId, cseq: u32, ack: Request, hop: Uri) {
         self.transmit_ack(ack.clone(), hop.clone());
         self.lingering.push_back((now + self.patience(), Lingering::Ack(id.clone(), cseq)));
-        self.acks.insert(id, CachedAck { cseq, ack, hop });
+        self.acks.insert(id, Box::new(CachedAck { cseq, ack, hop }));
     }
 
     fn transmit_ack(&mut self, ack: Request, hop: Uri) {
@@ -76,7 +76,7 @@ impl Dialogs {
     ) {
         let key = (id.call_id.clone(), id.local_tag.clone());
         self.lingering.push_back((now + self.patience(), Lingering::Fork(key.0.clone(), key.1.clone())));
-        self.forks.insert(key, Fork { invite, cseq, contact, refused: 0 });
+        self.forks.insert(key, Box::new(Fork { invite, cseq, contact, refused: 0 }));
     }
 
     /// A 2xx to an INVITE that is not the first from its transaction: a repetition wants its ACK again; one of
@@ -121,8 +121,8 @@ impl Dialogs {
         let cseq = dialog.local_cseq();
         let key = CallKey(self.fresh_key());
         let offered = describes_session(&invite.headers, invite.body());
-        let mut call = Call::new(CallState::Calling, invite.clone(), contact, dialog.id().local_tag.clone());
-        call.state = CallState::Confirmed;
+        let mut call = Call::new(CallState::Confirmed, invite.clone(), contact);
+        call.setup = None;
         call.session.exchange.invite(true, offered);
         call.session.learn(&response.headers);
         let described = match response_describes(response) {
@@ -131,7 +131,7 @@ impl Dialogs {
         };
         if described == Described::Offer {
             call.state = CallState::AnswerDue;
-            call.reinvite = Some(Reinvite::unanswered(cseq, invite.clone()));
+            call.reinvite = Some(Box::new(Reinvite::unanswered(cseq, invite.clone())));
         }
         self.by_dialog.insert(dialog.id().clone(), key);
         call.dialog = Some(dialog);

@@ -56,16 +56,17 @@ impl Dialogs {
         if limit == 0 || call.state != CallState::Calling || status >= 600 {
             return false;
         }
-        let Ok(first) = call.invite.uri() else { return false };
-        if call.redirection.tried.is_empty() {
-            call.redirection.tried.push(first.clone());
+        let Some(setup) = &mut call.setup else { return false };
+        let Ok(first) = setup.invite.uri() else { return false };
+        if setup.redirection.tried.is_empty() {
+            setup.redirection.tried.push(first.clone());
         }
         if (300..400).contains(&status) {
             let mut contacts: Vec<Contact> = response.headers.all().flatten().collect();
-            call.redirection.add(&mut contacts, first.is_sips());
+            setup.redirection.add(&mut contacts, first.is_sips());
         }
-        let Some(uri) = call.redirection.next(limit) else { return false };
-        let mut request = call.invite.clone();
+        let Some(uri) = setup.redirection.next(limit) else { return false };
+        let mut request = setup.invite.clone();
         let Ok(cseq) = request.headers.require::<CSeq>() else { return false };
         request.set_uri(&uri);
         request.headers.set(&CSeq::new(cseq.number.saturating_add(1), Method::Invite));

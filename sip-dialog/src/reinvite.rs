@@ -37,7 +37,7 @@ impl Dialogs {
         let dialog = call.dialog.as_mut().ok_or(Error::NoSuchCall)?;
         let hop = dialog.next_hop().clone();
         let mut builder = dialog.request(Method::Invite);
-        call.reinvite = Some(Reinvite::new());
+        call.reinvite = Some(Box::new(Reinvite::new()));
         call.session.exchange.invite(true, offer.is_some());
         call.session.rseq = None;
         if let Some(Body { content_type, octets }) = offer {
@@ -96,7 +96,7 @@ impl Dialogs {
             };
             call.session.exchange.close_invite();
             if described == Described::Offer && call.state == CallState::Confirmed {
-                call.reinvite = Some(Reinvite::unanswered(cseq, invite.clone()));
+                call.reinvite = Some(Box::new(Reinvite::unanswered(cseq, invite.clone())));
             } else {
                 self.acknowledge_success(now, key, cseq, invite, None);
             }
@@ -160,7 +160,7 @@ impl Dialogs {
             return Err(Error::WrongState { state, wanted: "this method cannot be sent in it by itself" });
         }
         let wanted = "the peer must know the dialog";
-        if call.state == CallState::Ringing && call.provisional.is_none() {
+        if call.state == CallState::Ringing && !call.was_rung() {
             return Err(Error::WrongState { state, wanted });
         }
         let dialog = call.dialog.as_mut().ok_or(Error::WrongState { state, wanted })?;

@@ -63,10 +63,10 @@ struct Outstanding {
 #[derive(Debug, Default)]
 pub(crate) struct Reliable {
     last: Option<u32>,
-    outstanding: Option<Outstanding>,
+    outstanding: Option<Box<Outstanding>>,
     queue: VecDeque<(StatusCode, Option<Body>)>,
     /// The application has accepted, and the 2xx waits for the PRACK.
-    accepted: Option<Option<Body>>,
+    accepted: Option<Box<Option<Body>>>,
 }
 
 impl Reliable {
@@ -145,9 +145,7 @@ impl Dialogs {
     ) -> Result<(), Error> {
         let (tx, builder) = self.response_to_invite(key, status)?;
         let response = with_body(builder, body).build()?;
-        if let Some(call) = self.calls.get_mut(&key) {
-            call.provisional = Some(response.clone());
-        }
+        self.remember_provisional(key, &response);
         self.answer(now, tx, response);
         self.deadlines.arm(now + REPEAT, key, Due::RepeatProvisional);
         Ok(())
@@ -174,16 +172,16 @@ impl Dialogs {
         if describes {
             call.session.exchange.send(Carrier::ReliableProvisional);
         }
-        if let Some(invite) = call.peer_reinvite.as_ref().map(|(_, invite)| invite.clone())
+        if let Some(invite) = call.peer_reinvite.as_ref().map(|reinvite| reinvite.1.clone())
             && let Some(dialog) = &mut call.dialog
         {
             dialog.accept_refresh(&invite); // RFC 6141 §4.6: from the first reliable response on
         }
         call.reliable.last = Some(rseq);
-        call.provisional = Some(response.clone());
         let ack = RAck::new(rseq, cseq, Method::Invite);
         call.reliable.outstanding =
-            Some(Outstanding { tx, ack, response: response.clone(), interval, describes });
+            Some(Box::new(Outstanding { tx, ack, response: response.clone(), interval, describes }));
+        self.remember_provisional(key, &response);
         self.deadlines.arm(now + interval, key, Due::RepeatReliable);
         self.deadlines.arm(now + patience, key, Due::NoPrack);
         self.deadlines.arm(now + REPEAT_RELIABLE, key, Due::RepeatProvisional);
@@ -191,12 +189,17 @@ impl Dialogs {
         Ok(())
     }
 
+    fn remember_provisional(&mut self, key: CallKey, response: &Response) {
+        if let Some(setup) = self.calls.get_mut(&key).and_then(|call| call.setup.as_mut()) {
+            setup.provisional = Some(response.clone());
+        }
+    }
+
     /// The time of [`REPEAT`] or [`REPEAT_RELIABLE`] is over without a final response.
     pub(crate) fn repeat_provisional(&mut self, now: Instant, key: CallKey) {
         let Some(call) = self.calls.get(&key) else { return };
-        let (CallState::Ringing, Some(tx), Some(response)) =
-            (call.state, call.server, call.provisional.clone())
-        else {
+        let provisional = call.setup.as_ref().and_then(|setup| setup.provisional.clone());
+        let (CallState::Ringing, Some(tx), Some(response)) = (call.state, call.server, provisional) else {
             return;
         };
         if call.reliable.last.is_none() {
@@ -265,7 +268,7 @@ impl Dialogs {
         if !call.reliable.is_describing() {
             return Some(body);
         }
-        call.reliable.accepted = Some(body);
+        call.reliable.accepted = Some(Box::new(body));
         None
     }
 
@@ -293,7 +296,7 @@ impl Dialogs {
             false => Described::Nothing,
         };
         if described == Described::Offer {
-            call.session.peer_offer = Some((tx, prack.clone()));
+            call.session.peer_offer = Some(Box::new((tx, prack.clone())));
             let offer = OfferKey { call: key, dialog: id.clone(), tx };
             return self.events.push_back(Event::Offered { offer, request: prack });
         }
@@ -313,7 +316,7 @@ impl Dialogs {
             return;
         }
         if let Some(body) = call.reliable.accepted.take() {
-            if let Err(error) = self.accept(now, key, body) {
+            if let Err(error) = self.accept(now, key, *body) {
                 tracing::warn!(%error, "a call that was accepted before its PRACK could not be answered");
             }
             return;
@@ -340,13 +343,14 @@ impl Dialogs {
             .map(|identity| DialogId::of_response(&identity));
         let again = call.dialog.is_some();
         let fresh = id.as_ref().is_some_and(|id| call.dialog_mut(id).is_none());
+        let exchange = call.session.exchange;
         if fresh
-            && call.early.len() < MAX_EARLY_DIALOGS
-            && let Some(id) = &id
-            && let Ok(dialog) = Dialog::of_client(&call.invite, &response, &call.contact)
+            && let (Some(id), Some(setup)) = (&id, &mut call.setup)
+            && setup.early.len() < MAX_EARLY_DIALOGS
+            && let Ok(dialog) = Dialog::of_client(&setup.invite, &response, &setup.contact)
         {
-            let session = Session { exchange: call.session.exchange, ..Session::default() };
-            call.early.push(Early { dialog, session });
+            let session = Session { exchange, ..Session::default() };
+            setup.early.push(Early { dialog, session });
             self.by_dialog.insert(id.clone(), key);
         }
         let Some(taken) = id.as_ref().map_or(Some(Taken::default()), |id| take_progress(call, id, &response))
@@ -359,7 +363,7 @@ impl Dialogs {
             if !due {
                 self.send_prack(now, key, id, &ack, None);
             } else if live && let Some((_, session)) = call.dialog_mut(id) {
-                session.prack_due = Some(ack);
+                session.prack_due = Some(Box::new(ack));
             }
         }
         if !live {

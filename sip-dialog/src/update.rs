@@ -58,7 +58,7 @@ impl Dialogs {
             return Err(Error::WrongState { state, wanted: "the call must not be ending" });
         }
         let wanted = "the peer must know the dialog";
-        if call.state == CallState::Ringing && call.provisional.is_none() {
+        if call.state == CallState::Ringing && !call.was_rung() {
             return Err(Error::WrongState { state, wanted });
         }
         let established = call.state == CallState::Confirmed;
@@ -183,7 +183,7 @@ impl Dialogs {
         match (session.exchange.open, session.exchange.receive(Carrier::Update)) {
             (Open::Theirs(_), _) => self.answer_later(now, tx, &request),
             (_, Described::Offer) => {
-                session.peer_offer = Some((tx, request.clone()));
+                session.peer_offer = Some(Box::new((tx, request.clone())));
                 let offer = OfferKey { call: key, dialog: id.clone(), tx };
                 self.events.push_back(Event::Offered { offer, request });
             }
@@ -248,9 +248,9 @@ impl Dialogs {
         let state = call.state.describe();
         let waiting = call
             .dialog_mut(&offer.dialog)
-            .and_then(|(_, session)| session.peer_offer.take_if(|(tx, _)| *tx == offer.tx));
+            .and_then(|(_, session)| session.peer_offer.take_if(|waiting| waiting.0 == offer.tx));
         let wanted = "the offer must wait for its answer";
-        waiting.map(|(_, request)| request).ok_or(Error::WrongState { state, wanted })
+        waiting.map(|waiting| waiting.1).ok_or(Error::WrongState { state, wanted })
     }
 
     /// The 2xx to an UPDATE or a PRACK. An UPDATE refreshes the target and the session timer.
@@ -270,8 +270,10 @@ impl Dialogs {
                 session.learn(&request.headers);
             }
             builder = self.capabilities(builder);
+            if let Some((dialog, _)) = self.calls.get_mut(&key).and_then(|call| call.dialog_mut(id)) {
+                builder = builder.header(dialog.contact());
+            }
             if let Some(call) = self.calls.get(&key) {
-                builder = builder.header(&call.contact);
                 // RFC 4028 §9: a timer runs from the 2xx to the INVITE on.
                 if matches!(call.state, CallState::Answered | CallState::Confirmed) {
                     builder = self.grant_timer(now, key, request, builder);

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rtp::audio_stream::Statistics;
-use sdp::LocalMedia;
 use sip_dialog::{CallKey, Cause};
 use sip_message::headers::{From, NameAddr};
 use sip_message::{Request, StatusCode, Uri};
 use sip_transport::Path;
 
 use crate::core::{PhoneCore, PhoneError};
-use crate::media::{Audio, Media};
+use crate::media::{Audio, MediaSession};
 use crate::phone::{CallError, Phone};
 use crate::shell::{Ended, Progress};
 
@@ -30,7 +29,7 @@ impl Held {
         Self { phone: self.phone.clone(), key: self.key, released: false }
     }
 
-    fn media(&self) -> Option<Arc<Media>> {
+    fn media(&self) -> Option<Arc<dyn MediaSession>> {
         self.phone.inner.with(|shell, _| shell.boxes.get(&self.key).and_then(|mailbox| mailbox.media.clone()))
     }
 
@@ -38,8 +37,8 @@ impl Held {
         let key = self.key;
         self.phone
             .inner
-            .wait(|shell| match shell.boxes.get(&key) {
-                Some(mailbox) => mailbox.ended.clone(),
+            .wait_for_call(key, |mailbox| match mailbox {
+                Some(mailbox) => mailbox.ended.as_deref().cloned(),
                 None => Some(Ended { cause: Cause::HungUp, bad_media: false }),
             })
             .await
@@ -79,11 +78,11 @@ impl OutgoingCall {
         self.held
             .phone
             .inner
-            .wait(|shell| {
-                let Some(mailbox) = shell.boxes.get_mut(&key) else { return Some(None) };
+            .wait_for_call(key, |mailbox| {
+                let Some(mailbox) = mailbox else { return Some(None) };
                 match mailbox.progress.pop_front() {
                     Some(progress) => Some(Some(progress)),
-                    None => (mailbox.agreed.is_some() || mailbox.ended.is_some()).then_some(None),
+                    None => (mailbox.agreed || mailbox.ended.is_some()).then_some(None),
                 }
             })
             .await
@@ -99,9 +98,9 @@ impl OutgoingCall {
             .held
             .phone
             .inner
-            .wait(|shell| match shell.boxes.get(&key) {
-                Some(mailbox) if mailbox.ended.is_some() => Some(Err(mailbox.ended.clone())),
-                Some(mailbox) => mailbox.agreed.is_some().then_some(Ok(())),
+            .wait_for_call(key, |mailbox| match mailbox {
+                Some(mailbox) if mailbox.ended.is_some() => Some(Err(mailbox.ended.as_deref().cloned())),
+                Some(mailbox) => mailbox.agreed.then_some(Ok(())),
                 None => Some(Err(None)),
             })
             .await;
@@ -118,7 +117,7 @@ impl OutgoingCall {
 
     /// Where a server sent the call last, if it did (3xx).
     pub fn redirected_to(&self) -> Option<Uri> {
-        self.held.phone.inner.with(|shell, _| shell.boxes.get(&self.held.key)?.redirected.clone())
+        self.held.phone.inner.with(|shell, _| shell.boxes.get(&self.held.key)?.redirected.as_deref().cloned())
     }
 
     /// Gives up; [`answered`](Self::answered) then tells how it ended, which can still be with an answer that
@@ -132,7 +131,7 @@ impl OutgoingCall {
 
     /// Early media, and the means to prepare what is played.
     pub fn audio(&self) -> Option<Audio> {
-        self.held.media().map(|media| Audio { media })
+        self.held.media().and_then(|media| media.audio())
     }
 }
 
@@ -202,14 +201,15 @@ impl IncomingCall {
     /// If the caller has given up, or no media can be agreed on; the call is refused then. If the caller offered nothing
     /// and takes no reliable responses, nothing can be said before the answer.
     pub async fn early_media(&self) -> Result<Audio, CallError> {
+        let audio = |media: &Arc<dyn MediaSession>| media.audio().unwrap_or_default();
         if let Some(media) = self.held.media() {
-            return Ok(Audio { media });
+            return Ok(audio(&media));
         }
-        let (media, local) = self.open_media().await?;
-        let key = self.held.key;
+        let media = self.open_media().await?;
+        let (key, local) = (self.held.key, media.describe());
         let status = StatusCode::SESSION_PROGRESS;
         self.attach(&media, |core, now| core.ring_with_media(now, key, status, local))?;
-        Ok(Audio { media })
+        Ok(audio(&media))
     }
 
     /// Answers.
@@ -221,13 +221,14 @@ impl IncomingCall {
         if let Some(media) = self.held.media() {
             self.attach(&media, |core, now| core.answer_as_rung(now, key))?;
         } else {
-            let (media, local) = self.open_media().await?;
+            let media = self.open_media().await?;
+            let local = media.describe();
             self.attach(&media, |core, now| core.answer(now, key, local))?;
         }
         Call::new(self.held.hand_over(), self.from)
     }
 
-    async fn open_media(&self) -> Result<(Arc<Media>, LocalMedia), CallError> {
+    async fn open_media(&self) -> Result<Arc<dyn MediaSession>, CallError> {
         let inner = &self.held.phone.inner;
         let offered = inner.with(|shell, _| shell.core.offered_address(self.held.key));
         inner.open_media(inner.listener_for(&self.path, offered)).await
@@ -236,7 +237,7 @@ impl IncomingCall {
     /// Gives the call its media and tells the caller; takes the media away if that fails.
     fn attach(
         &self,
-        media: &Arc<Media>,
+        media: &Arc<dyn MediaSession>,
         tell: impl FnOnce(&mut PhoneCore, Instant) -> Result<(), PhoneError>,
     ) -> Result<(), CallError> {
         let told = self.held.phone.inner.with(|shell, now| {
@@ -290,7 +291,7 @@ pub struct Summary {
 #[derive(Debug)]
 pub struct Call {
     held: Held,
-    media: Arc<Media>,
+    media: Arc<dyn MediaSession>,
     remote: NameAddr,
     since: Instant,
 }
@@ -321,9 +322,14 @@ impl Call {
         &self.remote
     }
 
-    /// Its sound.
+    /// Its media, whichever engine's it is.
+    pub fn media(&self) -> &Arc<dyn MediaSession> {
+        &self.media
+    }
+
+    /// Its sound. If another engine than the phone's own has the media, there is none to be had here, and what plays says so.
     pub fn audio(&self) -> Audio {
-        Audio { media: Arc::clone(&self.media) }
+        self.media.audio().unwrap_or_default()
     }
 
     /// Counters and the estimated quality up to now.
@@ -370,8 +376,8 @@ impl Call {
         self.held
             .phone
             .inner
-            .wait(|shell| {
-                let Some(mailbox) = shell.boxes.get_mut(&key) else { return Some(Err(ChangeError::Ended)) };
+            .wait_for_call(key, |mailbox| {
+                let Some(mailbox) = mailbox else { return Some(Err(ChangeError::Ended)) };
                 if mailbox.changes > before {
                     return Some(Ok(()));
                 }
@@ -385,10 +391,10 @@ impl Call {
 
     /// Whether the peer has put us on hold.
     pub fn is_held_by_peer(&self) -> bool {
-        self.held.phone.inner.with(|shell, _| {
-            let agreed = shell.boxes.get(&self.held.key).and_then(|mailbox| mailbox.agreed.as_ref());
-            agreed.and_then(|agreed| agreed.audio()).is_some_and(|audio| audio.held_by_remote)
-        })
+        self.held
+            .phone
+            .inner
+            .with(|shell, _| shell.boxes.get(&self.held.key).is_some_and(|mailbox| mailbox.held_by_peer))
     }
 
     /// Waits until the call is over, whoever ends it, and its recording is written.

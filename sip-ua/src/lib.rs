@@ -37,7 +37,9 @@ mod phone;
 mod shell;
 
 pub use call::{Call, ChangeError, IncomingCall, OutgoingCall, Summary};
-pub use media::{Audio, AudioError, MediaPacket, MediaTap};
+pub use media::{
+    Audio, AudioError, MediaEngine, MediaFuture, MediaPacket, MediaPlace, MediaSession, MediaTap, NoMedia,
+};
 pub use phone::{BindError, CallError, Phone, PhoneBuilder, RegisterError};
 pub use rtp::audio_stream::Statistics;
 pub use shell::{Ended, Progress};

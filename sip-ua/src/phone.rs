@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sdp::LocalMedia;
+use sip_dialog::CallKey;
 use sip_message::headers::{InstanceId, NameAddr, Route};
 use sip_message::{StatusCode, Uri, ValueError};
 use sip_transport::tokio::tls::Tls;
@@ -16,7 +16,7 @@ use sip_transport::{Local, Locals, Path, Transport};
 
 use crate::call::{IncomingCall, OutgoingCall};
 use crate::core::{PhoneConfig, PhoneCore, PhoneError};
-use crate::media::{MediaOptions, MediaPort, MediaTap};
+use crate::media::{MediaEngine, MediaOptions, MediaPlace, MediaSession, MediaTap, OwnEngine};
 use crate::shell::{Mailbox, Shell};
 
 /// How long [`Phone::close`] waits for peers to confirm that calls and the registration are over.
@@ -31,7 +31,7 @@ pub struct Phone {
 pub(crate) struct Inner {
     handle: Handle<Shell>,
     locals: Locals,
-    media: MediaOptions,
+    engine: Arc<dyn MediaEngine>,
     media_ip: Option<IpAddr>,
     changed: Arc<tokio::sync::Notify>,
 }
@@ -103,9 +103,6 @@ pub enum CallError {
     /// No sockets for sound.
     #[error("no sockets for media: {0}")]
     Media(#[from] std::io::Error),
-    /// The operating system gives no random numbers.
-    #[error("no random numbers from the operating system: {0}")]
-    Random(#[from] getrandom::Error),
     /// The phone says no.
     #[error(transparent)]
     Phone(#[from] PhoneError),
@@ -151,6 +148,8 @@ pub struct PhoneBuilder {
     tap: Option<Box<dyn Tap>>,
     media_tap: Option<MediaTap>,
     rtcp_interval: Option<Duration>,
+    media_engine: Option<Arc<dyn MediaEngine>>,
+    max_calls: usize,
 }
 
 impl std::fmt::Debug for PhoneBuilder {
@@ -222,6 +221,12 @@ impl PhoneBuilder {
         self
     }
 
+    /// Calls at one time; more are answered 486. 10,000 if it is not set.
+    pub fn max_calls(mut self, calls: usize) -> Self {
+        self.max_calls = calls;
+        self
+    }
+
     /// What User-Agent says.
     pub fn user_agent(mut self, text: &str) -> Self {
         self.user_agent = text.into();
@@ -243,6 +248,12 @@ impl PhoneBuilder {
     /// The least time between RTCP reports; 5 s without it (RFC 3550 §6.2).
     pub fn rtcp_interval(mut self, interval: Duration) -> Self {
         self.rtcp_interval = Some(interval);
+        self
+    }
+
+    /// Another engine for the media of calls than the phone's own; the media options above are for that one alone.
+    pub fn media_engine(mut self, engine: Arc<dyn MediaEngine>) -> Self {
+        self.media_engine = Some(engine);
         self
     }
 
@@ -271,6 +282,7 @@ impl PhoneBuilder {
 
         let mut dialogs = sip_dialog::Config::new(sip_transaction::Config::new(seed, locals.clone()));
         dialogs.user_agent = self.user_agent;
+        dialogs.max_calls = self.max_calls;
         let identity = NameAddr::new(&address).with_display_name(&self.display_name);
         let mut config = PhoneConfig::new(identity, dialogs);
         config.credentials = self.password.map(|password| (self.username, password));
@@ -287,8 +299,9 @@ impl PhoneBuilder {
         let options = Options { tap: self.tap, ..Options::default() };
         let handle = Driver::spawn(shell, sockets, options);
         let cname = format!("{}@{}", address.user().unwrap_or("phone"), address.host());
-        let media = MediaOptions { cname, rtcp_interval: self.rtcp_interval, tap: self.media_tap };
-        Ok(Phone { inner: Arc::new(Inner { handle, locals, media, media_ip: self.media_ip, changed }) })
+        let options = MediaOptions { cname, rtcp_interval: self.rtcp_interval, tap: self.media_tap };
+        let engine = self.media_engine.unwrap_or_else(|| Arc::new(OwnEngine { options }));
+        Ok(Phone { inner: Arc::new(Inner { handle, locals, engine, media_ip: self.media_ip, changed }) })
     }
 }
 
@@ -311,6 +324,8 @@ impl Phone {
             tap: None,
             media_tap: None,
             rtcp_interval: None,
+            media_engine: None,
+            max_calls: sip_dialog::Config::MAX_CALLS,
         }
     }
 
@@ -364,10 +379,11 @@ impl Phone {
             let dialogs = shell.core.dialogs();
             dialogs.local_for(shell.core.first_hop(&to)).ok().cloned()
         });
-        let (media, local) = self.inner.open_media(listener.as_ref()).await?;
+        let media = self.inner.open_media(listener.as_ref()).await?;
+        let local = media.describe();
         let placed = self.inner.with(|shell, now| {
             let key = shell.core.call(now, &to, local)?;
-            shell.boxes.insert(key, Mailbox { media: Some(Arc::clone(&media)), ..Mailbox::default() });
+            shell.open(key, Mailbox { media: Some(Arc::clone(&media)), ..Mailbox::default() });
             Ok(key)
         });
         match placed {
@@ -399,11 +415,7 @@ impl Phone {
             }
             calls
         });
-        let all_ended = self.inner.wait(|shell| {
-            let open =
-                calls.iter().any(|call| shell.boxes.get(call).is_some_and(|mailbox| mailbox.ended.is_none()));
-            (!open).then_some(())
-        });
+        let all_ended = self.inner.wait(|shell| (shell.live == 0).then_some(()));
         let all = async {
             all_ended.await;
             let media: Vec<_> = self.inner.with(|shell, _| {
@@ -439,6 +451,26 @@ impl Inner {
         })
     }
 
+    /// Waits until `look` finds what it looks for in the news of one call; it sees `None` once the call is forgotten.
+    pub(crate) async fn wait_for_call<T>(
+        &self,
+        key: CallKey,
+        mut look: impl FnMut(Option<&mut Mailbox>) -> Option<T>,
+    ) -> T {
+        let changed = self.handle.with(|shell, _| shell.boxes.get(&key).map(|b| Arc::clone(&b.changed)));
+        let changed = changed.unwrap_or_default();
+        loop {
+            let mut changed = pin!(changed.notified());
+            changed.as_mut().enable(); // a change between the look and the wait is not missed
+            if let Some(found) =
+                self.handle.with(|shell, _| look(shell.boxes.get_mut(&key).map(|mailbox| &mut **mailbox)))
+            {
+                return found;
+            }
+            changed.await;
+        }
+    }
+
     /// Waits until `look` finds what it looks for.
     pub(crate) async fn wait<T>(&self, mut look: impl FnMut(&mut Shell) -> Option<T>) -> T {
         loop {
@@ -451,22 +483,19 @@ impl Inner {
         }
     }
 
-    /// Sockets and a task for a call's sound, and their description: bound where the listener of the call's signalling
-    /// is, told to the peer as that listener is told.
+    /// The media of a call: bound where the listener of the call's signalling is, told to the peer as that listener is told.
     pub(crate) async fn open_media(
         &self,
         listener: Option<&Local>,
-    ) -> Result<(Arc<crate::media::Media>, LocalMedia), CallError> {
+    ) -> Result<Arc<dyn MediaSession>, CallError> {
         let bound = self.media_ip.or(listener.map(|local| local.bound.ip()));
-        let bound = bound.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+        let bind = bound.unwrap_or(IpAddr::from([0, 0, 0, 0]));
         let told = self
             .media_ip
             .or_else(|| listener.and_then(|local| sip_transport::locals::parse_ip(&local.host)))
-            .filter(|told| told.is_ipv4() == bound.is_ipv4())
-            .unwrap_or(bound);
-        let port = MediaPort::bind(bound).await?;
-        let local = LocalMedia::audio((told, port.address().port()).into());
-        Ok((crate::media::Media::start(port, &self.media)?, local))
+            .filter(|told| told.is_ipv4() == bind.is_ipv4())
+            .unwrap_or(bind);
+        Ok(self.engine.open(MediaPlace { bind, told }).await?)
     }
 
     /// The listener whose address suits the media of a call that came on `path`: of the family that the caller's offer

@@ -11,12 +11,12 @@ use sip_transport::{Answer, Core, FlowEvent, FlowId, Path, Query, Received, Tran
 use tokio::sync::Notify;
 
 use crate::core::{PhoneCore, PhoneEvent};
-use crate::media::Media;
+use crate::media::MediaSession;
 
 /// Provisional responses that wait to be read; the oldest goes.
 const MAX_PROGRESS: usize = 16;
 /// Calls that wait for the application to look at them; more are answered 486.
-const MAX_WAITING: usize = 64;
+const MAX_WAITING: usize = 1024;
 
 /// What goes on before the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,28 +52,35 @@ pub struct Ended {
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     pub(crate) progress: VecDeque<Progress>,
-    pub(crate) media: Option<Arc<Media>>,
-    pub(crate) agreed: Option<Negotiated>,
+    pub(crate) media: Option<Arc<dyn MediaSession>>,
+    /// Media was agreed on with the answer.
+    pub(crate) agreed: bool,
+    pub(crate) held_by_peer: bool,
     pub(crate) established_at: Option<Instant>,
     /// Changes of the session by our own re-INVITEs, and refusals of them.
     pub(crate) changes: u64,
     pub(crate) refused: VecDeque<StatusCode>,
-    pub(crate) ended: Option<Ended>,
+    pub(crate) ended: Option<Box<Ended>>,
     /// Where a 3xx sent the call last.
-    pub(crate) redirected: Option<Uri>,
+    pub(crate) redirected: Option<Box<Uri>>,
     /// Nobody holds the call any more: forget it with its end.
     pub(crate) abandoned: bool,
+    /// Tells whoever waits for news of this call, and of no other: a thousand calls that wait must not all wake for one.
+    pub(crate) changed: Arc<Notify>,
 }
 
 /// The core and the mailboxes of its calls, behind the driver's one lock.
 #[derive(Debug)]
 pub(crate) struct Shell {
     pub(crate) core: PhoneCore,
-    pub(crate) boxes: HashMap<CallKey, Mailbox>,
+    pub(crate) boxes: HashMap<CallKey, Box<Mailbox>>,
+    /// Calls that have not ended.
+    pub(crate) live: usize,
     pub(crate) incoming: VecDeque<(CallKey, Request, Path)>,
     /// The last outcome of a REGISTER, and how many there were.
     pub(crate) registration: Option<Result<Duration, StatusCode>>,
     pub(crate) registrations: u64,
+    /// Something of the phone as a whole happened: a call comes in, a registration was answered, a call ended.
     pub(crate) changed: Arc<Notify>,
 }
 
@@ -82,11 +89,18 @@ impl Shell {
         Self {
             core,
             boxes: HashMap::new(),
+            live: 0,
             incoming: VecDeque::new(),
             registration: None,
             registrations: 0,
             changed: Arc::new(Notify::new()),
         }
+    }
+
+    /// A call begins: what happens to it is kept from now on.
+    pub(crate) fn open(&mut self, call: CallKey, mailbox: Mailbox) {
+        self.boxes.insert(call, Box::new(mailbox));
+        self.live = self.live.saturating_add(1);
     }
 
     /// Nobody holds this call any more.
@@ -100,13 +114,18 @@ impl Shell {
 
     /// Puts the core's events where the handles look.
     pub(crate) fn dispatch(&mut self, now: Instant) {
-        let mut any = false;
         while let Some(event) = self.core.poll_event() {
-            any = true;
+            let call = event.call();
+            let of_phone =
+                call.is_none() || matches!(event, PhoneEvent::Incoming { .. } | PhoneEvent::Ended { .. });
+            let waiting = call.and_then(|call| Some(Arc::clone(&self.boxes.get(&call)?.changed)));
             self.take(now, event);
-        }
-        if any {
-            self.changed.notify_waiters();
+            if let Some(waiting) = waiting {
+                waiting.notify_waiters();
+            }
+            if of_phone {
+                self.changed.notify_waiters();
+            }
         }
     }
 
@@ -122,7 +141,7 @@ impl Shell {
                     }
                     return;
                 }
-                self.boxes.insert(call, Mailbox::default());
+                self.open(call, Mailbox::default());
                 self.incoming.push_back((call, request, path));
             }
             PhoneEvent::Progress { call, response, early_media } => {
@@ -147,18 +166,18 @@ impl Shell {
             PhoneEvent::Redirected { call, to } => {
                 let Some(mailbox) = self.boxes.get_mut(&call) else { return };
                 tracing::info!(%to, "the call goes on elsewhere");
-                mailbox.redirected = Some(to);
+                mailbox.redirected = Some(Box::new(to));
             }
             PhoneEvent::Established { call, media } => {
                 if let Some(mailbox) = self.boxes.get_mut(&call) {
                     mailbox.established_at = Some(now);
-                    mailbox.agree(media);
+                    mailbox.agree(&media);
                 }
             }
             PhoneEvent::MediaChanged { call, media, by_us } => {
                 if let Some(mailbox) = self.boxes.get_mut(&call) {
                     mailbox.changes = mailbox.changes.saturating_add(u64::from(by_us));
-                    mailbox.agree(media);
+                    mailbox.agree(&media);
                 }
             }
             PhoneEvent::ChangeRefused { call, status } => {
@@ -175,7 +194,8 @@ impl Shell {
             PhoneEvent::Ended { call, cause, bad_media } => {
                 self.incoming.retain(|(waiting, ..)| *waiting != call);
                 let Some(mailbox) = self.boxes.get_mut(&call) else { return };
-                mailbox.ended = Some(Ended { cause, bad_media });
+                mailbox.ended = Some(Box::new(Ended { cause, bad_media }));
+                self.live = self.live.saturating_sub(1);
                 if let Some(media) = &mailbox.media {
                     media.close();
                 }
@@ -194,11 +214,12 @@ impl Shell {
 }
 
 impl Mailbox {
-    fn agree(&mut self, agreed: Negotiated) {
+    fn agree(&mut self, agreed: &Negotiated) {
         if let Some(media) = &self.media {
-            media.apply(&agreed);
+            media.apply(agreed);
         }
-        self.agreed = Some(agreed);
+        self.agreed = true;
+        self.held_by_peer = agreed.audio().is_some_and(|audio| audio.held_by_remote);
     }
 }
 

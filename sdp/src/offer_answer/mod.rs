@@ -77,12 +77,13 @@ pub struct OfferAnswer {
     options: Options,
     /// `o=` of the last description sent. Only its version ever changes (RFC 3264 §8).
     origin: Origin,
-    last_sent: Option<Session>,
+    /// As text: it is kept for the whole session, and looked at when the next one is made.
+    last_sent: Option<Box<str>>,
     numbers: PayloadTypes,
-    agreed: Option<Agreement>,
-    offered: Option<Offered>,
+    agreed: Option<Box<Agreement>>,
+    offered: Option<Box<Offered>>,
     /// The agreement before the last answer of ours, for [`OfferAnswer::undo_answer`].
-    before_answer: Option<Option<Agreement>>,
+    before_answer: Option<Option<Box<Agreement>>>,
 }
 
 /// What an exchange left behind.
@@ -157,7 +158,7 @@ impl OfferAnswer {
 
     /// The last description sent, for repeating it where a message has to carry the same once more (RFC 3261 §13.2.1).
     pub fn last_sent(&self) -> Option<SessionDescription> {
-        self.last_sent.clone().map(SessionDescription::from)
+        self.last_sent.as_ref()?.parse().ok()
     }
 
     /// What the local side brings.
@@ -222,7 +223,7 @@ impl OfferAnswer {
             }
         }
         let session = write::session(self.origin.clone(), self.local.address.ip(), &times, medias);
-        self.offered = Some(Offered { lines, slot, media: self.local.clone(), payloads, times });
+        self.offered = Some(Box::new(Offered { lines, slot, media: self.local.clone(), payloads, times }));
         self.before_answer = None;
         Ok(self.stamp(session))
     }
@@ -233,7 +234,7 @@ impl OfferAnswer {
     /// [`AnswerError`] when it answers no offer of ours, or not this one. The offer is spent and the agreement before it
     /// stays, whatever the error.
     pub fn receive_answer(&mut self, answer: &SessionDescription) -> Result<&Negotiated, AnswerError> {
-        let offered = self.offered.take().ok_or(AnswerError::NoOffer)?;
+        let offered = *self.offered.take().ok_or(AnswerError::NoOffer)?;
         let answered = answer.media().len();
         if answered != offered.lines.len() {
             return Err(AnswerError::LineCount { offered: offered.lines.len(), answered });
@@ -252,8 +253,9 @@ impl OfferAnswer {
             }
         }
         let slot = negotiated.audio().map(|stream| stream.line);
+        negotiated.shrink();
         let agreed = Agreement { negotiated, lines: offered.lines, slot, times: offered.times };
-        Ok(&self.agreed.insert(agreed).negotiated)
+        Ok(&self.agreed.insert(Box::new(agreed)).negotiated)
     }
 
     /// Takes an offer of the peer and gives the answer, which must then be sent: the exchange is complete.
@@ -266,7 +268,7 @@ impl OfferAnswer {
     pub fn receive_offer(&mut self, offer: &SessionDescription) -> Result<SessionDescription, OfferError> {
         let (answer, agreement, numbers) = self.evaluate(offer)?;
         self.numbers = numbers;
-        self.before_answer = Some(self.agreed.replace(agreement));
+        self.before_answer = Some(self.agreed.replace(Box::new(agreement)));
         Ok(self.stamp(answer))
     }
 
@@ -341,6 +343,7 @@ impl OfferAnswer {
             negotiated.rejected.push(RejectedLine { line, media: section.kind().to_owned(), reason });
         }
         negotiated.rejected.sort_by_key(|rejected| rejected.line);
+        negotiated.shrink();
         let all_disabled = negotiated.rejected.iter().all(|line| line.reason == RejectReason::Disabled);
         if chosen.is_none() && !all_disabled {
             return Err(OfferError::NotAcceptable { lines: negotiated.rejected });
@@ -433,12 +436,16 @@ impl OfferAnswer {
     /// Gives a description its version: the last one if it is the last one, else the next (RFC 3264 §8). Compared with what
     /// was *sent* last, agreed or not, so that the peer never sees one version with two texts.
     fn stamp(&mut self, mut session: Session) -> SessionDescription {
-        if self.last_sent.as_ref() != Some(&session) {
-            self.origin.sess_version = self.next_version();
-            session.origin = self.origin.clone();
-            self.last_sent = Some(session.clone());
+        session.origin = self.origin.clone();
+        let same = SessionDescription::from(session.clone());
+        if self.last_sent.as_deref() == Some(same.to_string().as_str()) {
+            return same;
         }
-        session.into()
+        self.origin.sess_version = self.next_version();
+        session.origin.sess_version = self.origin.sess_version;
+        let next = SessionDescription::from(session);
+        self.last_sent = Some(next.to_string().into());
+        next
     }
 }
 

@@ -111,6 +111,18 @@ impl RejectReason {
 }
 
 impl Negotiated {
+    /// It is kept as long as the session: without room for what does not come.
+    pub(super) fn shrink(&mut self) {
+        self.streams.shrink_to_fit();
+        self.rejected.shrink_to_fit();
+        for stream in &mut self.streams {
+            stream.send.shrink_to_fit();
+            stream.receive.shrink_to_fit();
+            stream.send_events.shrink_to_fit();
+            stream.receive_events.shrink_to_fit();
+        }
+    }
+
     /// The audio stream, if one is in use.
     pub fn audio(&self) -> Option<&MediaStream> {
         self.streams.first()

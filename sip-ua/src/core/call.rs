@@ -24,7 +24,7 @@ pub(super) struct Session {
     /// The call rings here: `machine` is a stand-in until the owner answers with its media.
     pub(super) machine_unused: bool,
     /// The offer of a call that rings here.
-    pub(super) offer: Option<SessionDescription>,
+    pub(super) offer: Option<Box<SessionDescription>>,
     /// What each phone of a fork has agreed on with us before its answer (RFC 3262 §5).
     early: Vec<(DialogId, OfferAnswer)>,
     /// We said this before the answer; unless a PRACK took it, the 2xx says it again (RFC 6337 §3.1.1).
@@ -79,9 +79,9 @@ impl PhoneCore {
                 return self.refuse_body(now, call, StatusCode::SERVER_INTERNAL_ERROR);
             }
         };
-        let mut session = Session::new(probe);
+        let mut session = Box::new(Session::new(probe));
         session.machine_unused = true;
-        session.offer = offer;
+        session.offer = offer.map(Box::new);
         self.sessions.insert(call, session);
         self.events.push_back(PhoneEvent::Incoming { call, request, path, replaces });
     }

@@ -150,6 +150,25 @@ pub enum PhoneEvent {
     },
 }
 
+impl PhoneEvent {
+    /// The call that it is about, if it is about one.
+    pub fn call(&self) -> Option<CallKey> {
+        match self {
+            Self::Registered(_) | Self::RegistrationFailed(_) | Self::Unregistered => None,
+            Self::Incoming { call, .. }
+            | Self::Redirected { call, .. }
+            | Self::EarlyMedia { call, .. }
+            | Self::Progress { call, .. }
+            | Self::Established { call, .. }
+            | Self::Confirmed { call }
+            | Self::MediaChanged { call, .. }
+            | Self::ChangeRefused { call, .. }
+            | Self::Digit { call, .. }
+            | Self::Ended { call, .. } => Some(*call),
+        }
+    }
+}
+
 /// What cannot be done now.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -177,7 +196,7 @@ pub struct PhoneCore {
     config: PhoneConfig,
     dialogs: Dialogs,
     registration: Registration,
-    sessions: HashMap<CallKey, Session>,
+    sessions: HashMap<CallKey, Box<Session>>,
     events: VecDeque<PhoneEvent>,
     /// Keep-alives to send, and connections to close.
     pings: VecDeque<Transmit>,
@@ -355,16 +374,16 @@ impl PhoneCore {
         self.invite(now, to, session, None)
     }
 
-    fn new_session(&mut self, media: LocalMedia) -> Result<Session, PhoneError> {
+    fn new_session(&mut self, media: LocalMedia) -> Result<Box<Session>, PhoneError> {
         let id = self.dialogs.chance();
-        Ok(Session::new(OfferAnswer::new(media, id)?))
+        Ok(Box::new(Session::new(OfferAnswer::new(media, id)?)))
     }
 
     fn invite(
         &mut self,
         now: Instant,
         to: &Uri,
-        session: Session,
+        session: Box<Session>,
         offer: Option<Body>,
     ) -> Result<CallKey, PhoneError> {
         let invite = Invite {
@@ -462,7 +481,7 @@ impl PhoneCore {
         now: Instant,
         call: CallKey,
         media: LocalMedia,
-    ) -> Result<(Session, String), PhoneError> {
+    ) -> Result<(Box<Session>, String), PhoneError> {
         let offer = match self.sessions.get(&call) {
             Some(session) if session.machine_unused => session.offer.clone(),
             _ => return Err(PhoneError::NoSuchCall),

@@ -9,9 +9,10 @@ use rtp::audio_stream::{DigitError, FRAME, Statistics};
 use super::{Media, Source};
 
 /// The sound of one call: play, record, echo, digits. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Audio {
-    pub(crate) media: Arc<Media>,
+    /// `None`: the call's media is another engine's.
+    pub(crate) media: Option<Arc<Media>>,
 }
 
 /// What went wrong with sound.
@@ -32,6 +33,9 @@ pub enum AudioError {
     /// The call is over.
     #[error("the call is over")]
     Ended,
+    /// The call's media is another engine's: its sound is not to be had here.
+    #[error("the media of this call is not the phone's own; ask its engine")]
+    NoAudio,
 }
 
 impl Audio {
@@ -56,8 +60,9 @@ impl Audio {
     /// # Errors
     /// If the call ends before.
     pub async fn play_samples(&self, samples: Vec<i16>) -> Result<(), AudioError> {
-        self.media.state().source = Source::Samples { samples, at: 0 };
-        self.media
+        let media = self.media()?;
+        media.state().source = Source::Samples { samples, at: 0 };
+        media
             .wait(|state| match &state.source {
                 _ if state.finished || state.closing => Some(Err(AudioError::Ended)),
                 Source::Samples { .. } => None,
@@ -68,31 +73,43 @@ impl Audio {
 
     /// Stops what is played.
     pub fn stop_playing(&self) {
-        self.media.state().source = Source::Silent;
-        self.media.changed.notify_waiters();
+        self.set_source(Source::Silent);
+    }
+
+    fn media(&self) -> Result<&Media, AudioError> {
+        self.media.as_deref().ok_or(AudioError::NoAudio)
+    }
+
+    fn set_source(&self, source: Source) {
+        if let Some(media) = &self.media {
+            media.state().source = source;
+            media.changed.notify_waiters();
+        }
     }
 
     /// Sends back what is heard, or stops doing so.
     pub fn echo(&self, on: bool) {
-        self.media.state().source = if on { Source::Echo(Box::new([0; FRAME])) } else { Source::Silent };
-        self.media.changed.notify_waiters();
+        self.set_source(if on { Source::Echo(Box::new([0; FRAME])) } else { Source::Silent });
     }
 
     /// Records what is heard from now on, to be written to a WAV file when the call ends.
     pub fn record(&self, path: impl AsRef<Path>) {
-        let mut state = self.media.state();
+        let Some(media) = &self.media else { return };
+        let mut state = media.state();
         state.record_path = Some(path.as_ref().to_owned());
         state.recording.get_or_insert_default();
     }
 
     /// Records what is heard from now on, into memory.
     pub fn start_recording(&self) {
-        self.media.state().recording = Some(Vec::new());
+        if let Some(media) = &self.media {
+            media.state().recording = Some(Vec::new());
+        }
     }
 
     /// Ends the recording and gives its samples (16 bit, 8 kHz).
     pub fn stop_recording(&self) -> Vec<i16> {
-        self.media.state().recording.take().unwrap_or_default()
+        self.media.as_ref().and_then(|media| media.state().recording.take()).unwrap_or_default()
     }
 
     /// Presses keys: `0-9 * # A-D`, as telephone events (RFC 4733), and waits until they are sent.
@@ -100,12 +117,13 @@ impl Audio {
     /// # Errors
     /// If one is no key, the peer does not take telephone events, or the call ends before.
     pub async fn send_digits(&self, keys: &str) -> Result<(), AudioError> {
+        let media = self.media()?;
         {
-            let mut state = self.media.state();
+            let mut state = media.state();
             state.stream.send_digits(keys)?;
             state.pressing = true;
         }
-        self.media
+        media
             .wait(|state| {
                 if !state.stream.is_sending_digits() {
                     Some(Ok(()))
@@ -120,7 +138,8 @@ impl Audio {
 
     /// The next key that the peer presses, each once; `None` when the call is over.
     pub async fn next_digit(&self) -> Option<char> {
-        self.media
+        let media = self.media.as_ref()?;
+        media
             .wait(|state| match state.digits.pop_front() {
                 Some(digit) => Some(Some(digit)),
                 None => (state.finished || state.closing).then_some(None),
@@ -130,6 +149,6 @@ impl Audio {
 
     /// Counters and the estimated quality up to now.
     pub fn statistics(&self) -> Statistics {
-        self.media.statistics()
+        self.media.as_ref().map(|media| media.statistics()).unwrap_or_default()
     }
 }

@@ -1,6 +1,7 @@
 //! The sound of a call: RTP sockets, a task that ticks every 20 ms, and the handle to what it plays and hears.
 
 mod audio;
+mod engine;
 mod port;
 mod task;
 
@@ -18,6 +19,8 @@ use sdp::{MediaStream, Negotiated};
 use tokio::sync::Notify;
 
 pub use audio::{Audio, AudioError};
+pub(crate) use engine::OwnEngine;
+pub use engine::{MediaEngine, MediaFuture, MediaPlace, MediaSession, NoMedia};
 pub(crate) use port::MediaPort;
 
 /// An RTP or RTCP datagram that passed, for captures.
@@ -44,6 +47,12 @@ pub(crate) struct MediaOptions {
     pub(crate) cname: String,
     pub(crate) rtcp_interval: Option<Duration>,
     pub(crate) tap: Option<MediaTap>,
+}
+
+impl std::fmt::Debug for MediaOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MediaOptions").field("cname", &self.cname).finish_non_exhaustive()
+    }
 }
 
 /// What is sent in each frame.

@@ -1,0 +1,143 @@
+//! The seam between a call and its media: another engine than ours can be put in its place.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use rtp::audio_stream::Statistics;
+use sdp::{LocalMedia, Negotiated};
+
+use super::{Audio, Media, MediaOptions, MediaPort};
+
+/// A future without a name.
+pub type MediaFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where the media of a call is to be: beside its signalling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MediaPlace {
+    /// The address of this machine to bind to; unspecified for any.
+    pub bind: IpAddr,
+    /// The address that the peer is told.
+    pub told: IpAddr,
+}
+
+/// Makes the media of calls: sockets, codecs, sound. [`Phone`](crate::Phone) asks it once for each call.
+///
+/// The one that a phone has of its own sends and receives G.711 over RTP. Another one takes its place by
+/// [`PhoneBuilder::media_engine`](crate::PhoneBuilder::media_engine): a gateway that has its media elsewhere, a test that
+/// wants none ([`NoMedia`]).
+pub trait MediaEngine: Debug + Send + Sync {
+    /// Opens the media of one call, before its offer or answer is made.
+    fn open(&self, place: MediaPlace) -> MediaFuture<'_, io::Result<Arc<dyn MediaSession>>>;
+}
+
+/// The media of one call. Called from within the phone's core: nothing here may block.
+pub trait MediaSession: Debug + Send + Sync {
+    /// What is offered to the peer, or answered with: addresses and codecs.
+    fn describe(&self) -> LocalMedia;
+
+    /// Offer and answer were exchanged, for the first time or anew, perhaps before the call is answered.
+    fn apply(&self, agreed: &Negotiated);
+
+    /// The peer pressed a key that came by the signalling (INFO).
+    fn digit(&self, key: char) {
+        let _ = key;
+    }
+
+    /// The call is over.
+    fn close(&self);
+
+    /// Waits until all is put away: what was recorded is written.
+    fn finished(&self) -> MediaFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// What was sent and heard.
+    fn statistics(&self) -> Statistics {
+        Statistics::default()
+    }
+
+    /// The sound of it, if the session is one of the phone's own engine.
+    fn audio(&self) -> Option<Audio> {
+        None
+    }
+}
+
+/// The engine that a phone has of its own.
+#[derive(Debug)]
+pub(crate) struct OwnEngine {
+    pub(crate) options: MediaOptions,
+}
+
+impl MediaEngine for OwnEngine {
+    fn open(&self, place: MediaPlace) -> MediaFuture<'_, io::Result<Arc<dyn MediaSession>>> {
+        Box::pin(async move {
+            let port = MediaPort::bind(place.bind).await?;
+            let told = SocketAddr::new(place.told, port.address().port());
+            let media = Media::start(port, &self.options).map_err(io::Error::other)?;
+            Ok(Arc::new(OwnSession { media, told }) as Arc<dyn MediaSession>)
+        })
+    }
+}
+
+#[derive(Debug)]
+struct OwnSession {
+    media: Arc<Media>,
+    told: SocketAddr,
+}
+
+impl MediaSession for OwnSession {
+    fn describe(&self) -> LocalMedia {
+        LocalMedia::audio(self.told)
+    }
+
+    fn apply(&self, agreed: &Negotiated) {
+        self.media.apply(agreed);
+    }
+
+    fn digit(&self, key: char) {
+        self.media.digit(key);
+    }
+
+    fn close(&self) {
+        self.media.close();
+    }
+
+    fn finished(&self) -> MediaFuture<'_, ()> {
+        Box::pin(self.media.finished())
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.media.statistics()
+    }
+
+    fn audio(&self) -> Option<Audio> {
+        Some(Audio { media: Some(Arc::clone(&self.media)) })
+    }
+}
+
+/// Signalling alone: calls describe an audio stream at the discard port and nothing is sent or heard.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoMedia;
+
+#[derive(Debug)]
+struct NoSession(IpAddr);
+
+impl MediaEngine for NoMedia {
+    fn open(&self, place: MediaPlace) -> MediaFuture<'_, io::Result<Arc<dyn MediaSession>>> {
+        Box::pin(std::future::ready(Ok(Arc::new(NoSession(place.told)) as Arc<dyn MediaSession>)))
+    }
+}
+
+impl MediaSession for NoSession {
+    fn describe(&self) -> LocalMedia {
+        LocalMedia::audio(SocketAddr::new(self.0, 9))
+    }
+
+    fn apply(&self, _: &Negotiated) {}
+
+    fn close(&self) {}
+}
