@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use sip_auth::{Attempts, Authenticator};
-use sip_message::headers::{Allow, Contact, Headers, Reason, Require, Supported, Unsupported, UserAgent};
+use sip_message::headers::{Contact, Headers, Reason, Require, Unsupported, UserAgent};
 use sip_message::{HeaderName, Method, Request, RequestBuilder, Response, StatusCode, Uri};
 use sip_transaction::{ClientTx, Event as TransactionEvent, Failure, ServerTx, Target, Transactions};
 use sip_transport::locals::parse_ip;
@@ -127,6 +127,9 @@ impl Purpose {
 #[derive(Debug)]
 pub struct Dialogs {
     pub(crate) config: Config,
+    /// Allow and Supported as they are written.
+    allow: String,
+    supported: String,
     pub(crate) transactions: Transactions,
     pub(crate) out: Queues<TransactionEvent>,
     pub(crate) events: VecDeque<Event>,
@@ -140,13 +143,18 @@ pub struct Dialogs {
     pub(crate) forks: HashMap<(String, String), Box<Fork>>,
     pub(crate) lingering: VecDeque<(Instant, Lingering)>,
     next_key: u64,
+    /// What our Contact is in dialogs, if a registrar gave us a URI that leads here from wherever (RFC 5627 §4.4).
+    gruu: Option<Uri>,
 }
 
 impl Dialogs {
     /// A layer without calls.
     pub fn new(config: Config) -> Self {
+        let allow: Vec<&str> = config.allow.iter().map(Method::as_str).collect();
         Self {
             transactions: Transactions::new(config.transaction.clone()),
+            allow: allow.join(", "),
+            supported: config.supported.join(", "),
             config,
             out: Queues::new(),
             events: VecDeque::new(),
@@ -160,6 +168,7 @@ impl Dialogs {
             forks: HashMap::new(),
             lingering: VecDeque::new(),
             next_key: 0,
+            gruu: None,
         }
     }
 
@@ -207,6 +216,11 @@ impl Dialogs {
         &self.transactions
     }
 
+    /// Has dialogs from now on name this URI as our Contact, or the listener's address again (RFC 5627 §4.4).
+    pub fn use_gruu(&mut self, gruu: Option<Uri>) {
+        self.gruu = gruu;
+    }
+
     /// A fresh random token for a tag, a Call-ID or a client nonce (RFC 3261 §19.3).
     pub fn token(&mut self) -> String {
         self.transactions.token()
@@ -223,6 +237,9 @@ impl Dialogs {
     /// # Errors
     /// Without a listener of the hop's transport, and for a `sips` hop without a secure one.
     pub fn contact_for(&self, user: Option<&str>, hop: &Uri) -> Result<Contact, Error> {
+        if let Some(gruu) = self.gruu.as_ref().filter(|gruu| gruu.is_sips() == hop.is_sips()) {
+            return Ok(Contact::new(gruu));
+        }
         let mut uri = uri_of(self.local_for(hop)?, user, hop.is_sips())?;
         if self.config.outbound {
             uri.set_param("ob", None);
@@ -260,6 +277,9 @@ impl Dialogs {
 
     /// The Contact of the listener that a request came to, as `sips` URI if the dialog is one of `sips` (RFC 3261 §12.1.1).
     pub(crate) fn contact_at(&self, user: Option<&str>, path: &Path, secure: bool) -> Result<Contact, Error> {
+        if let Some(gruu) = self.gruu.as_ref().filter(|gruu| gruu.is_sips() == secure) {
+            return Ok(Contact::new(gruu));
+        }
         let local = self.config.transaction.locals.at(path).ok_or(Error::NoListener)?;
         let uri = uri_of(local, user, secure).or_else(|_| uri_of(local, None, secure))?;
         Ok(Contact::new(&uri))
@@ -290,17 +310,12 @@ impl Dialogs {
         let mut request = builder.build()?;
         let tells = matches!(request.method(), Method::Invite | Method::Options | Method::Update);
         if tells && !request.headers.contains(HeaderName::ALLOW) {
-            request.headers.push_raw(HeaderName::ALLOW, &self.allow_text())?;
+            request.headers.push_raw(HeaderName::ALLOW, &self.allow)?;
         }
-        if tells && !self.config.supported.is_empty() && !request.headers.contains(HeaderName::SUPPORTED) {
-            request.headers.push_raw(HeaderName::SUPPORTED, &self.config.supported.join(", "))?;
+        if tells && !self.supported.is_empty() && !request.headers.contains(HeaderName::SUPPORTED) {
+            request.headers.push_raw(HeaderName::SUPPORTED, &self.supported)?;
         }
         Ok(request)
-    }
-
-    pub(crate) fn allow_text(&self) -> String {
-        let names: Vec<&str> = self.config.allow.iter().map(Method::as_str).collect();
-        names.join(", ")
     }
 
     /// Sends a request in a transaction of its own, with credentials if a server asked for them before.
@@ -396,8 +411,8 @@ impl Dialogs {
     fn request_came(&mut self, now: Instant, tx: ServerTx, request: Request, path: Path) {
         if !self.config.allow.contains(request.method()) {
             let tag = self.token();
-            let methods: Vec<Allow> = self.config.allow.iter().cloned().map(Allow).collect();
-            let builder = request.reply(StatusCode::METHOD_NOT_ALLOWED).to_tag(&tag).headers(&methods);
+            let builder = request.reply(StatusCode::METHOD_NOT_ALLOWED).to_tag(&tag);
+            let builder = builder.raw(HeaderName::ALLOW, &self.allow);
             return self.answer_built(now, tx, builder);
         }
         // §8.2.2: what its method asks of a request; the layer below has checked all the rest.
@@ -572,9 +587,8 @@ impl Dialogs {
 
     /// What a 200 to OPTIONS says we can do (RFC 3261 §11.2), besides what the application adds.
     pub fn capabilities(&self, builder: sip_message::ResponseBuilder) -> sip_message::ResponseBuilder {
-        let allow: Vec<Allow> = self.config.allow.iter().cloned().map(Allow).collect();
-        let supported: Vec<Supported> = self.config.supported.iter().cloned().map(Supported).collect();
-        builder.headers(&allow).headers(&supported)
+        let builder = builder.raw(HeaderName::ALLOW, &self.allow);
+        if self.supported.is_empty() { builder } else { builder.raw(HeaderName::SUPPORTED, &self.supported) }
     }
 }
 

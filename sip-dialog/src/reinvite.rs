@@ -149,6 +149,21 @@ impl Dialogs {
         method: Method,
         body: Option<Body>,
     ) -> Result<RequestKey, Error> {
+        self.request_in_call_with(now, key, method, &[], body)
+    }
+
+    /// As [`Dialogs::request_in_call`], with further fields such as Info-Package.
+    ///
+    /// # Errors
+    /// As [`Dialogs::request_in_call`], or if a field cannot be written.
+    pub fn request_in_call_with(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        method: Method,
+        fields: &[(&str, &str)],
+        body: Option<Body>,
+    ) -> Result<RequestKey, Error> {
         let request = RequestKey(self.fresh_key());
         let call = self.calls.get_mut(&key).ok_or(Error::NoSuchCall)?;
         let state = call.state.describe();
@@ -166,6 +181,9 @@ impl Dialogs {
         let dialog = call.dialog.as_mut().ok_or(Error::WrongState { state, wanted })?;
         let hop = dialog.next_hop().clone();
         let mut builder = dialog.request(method);
+        for (name, value) in fields {
+            builder = builder.raw(*name, value);
+        }
         if let Some(Body { content_type, octets }) = body {
             builder = builder.body(&content_type, octets);
         }

@@ -30,16 +30,20 @@
 //! Futures only wait: dropping one loses nothing, the core goes on. [`core::PhoneCore`] is the same phone without
 //! sockets, sound and clock; the simulator runs it.
 
+mod builder;
 mod call;
 pub mod core;
 mod media;
 mod phone;
+mod requests;
 mod shell;
 
+pub use builder::{BindError, PhoneBuilder};
 pub use call::{Call, ChangeError, IncomingCall, OutgoingCall, Summary};
 pub use media::{
     Audio, AudioError, MediaEngine, MediaFuture, MediaPacket, MediaPlace, MediaSession, MediaTap, NoMedia,
 };
-pub use phone::{BindError, CallError, Phone, PhoneBuilder, RegisterError};
+pub use phone::{CallError, Phone, RegisterError};
+pub use requests::{RequestError, TextMessage};
 pub use rtp::audio_stream::Statistics;
 pub use shell::{Ended, Progress};

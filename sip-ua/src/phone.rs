@@ -6,17 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sip_dialog::CallKey;
-use sip_message::headers::{InstanceId, NameAddr, Route};
 use sip_message::{StatusCode, Uri, ValueError};
-use sip_transport::tokio::tls::Tls;
-use sip_transport::tokio::{
-    BindError as SocketError, Driver, Handle, Listen, ListenError, Options, Sockets, Tap,
-};
-use sip_transport::{Local, Locals, Path, Transport};
+use sip_transport::tokio::Handle;
+use sip_transport::{Local, Locals, Path};
 
 use crate::call::{IncomingCall, OutgoingCall};
-use crate::core::{PhoneConfig, PhoneCore, PhoneError};
-use crate::media::{MediaEngine, MediaOptions, MediaPlace, MediaSession, MediaTap, OwnEngine};
+use crate::core::{PhoneCore, PhoneError};
+use crate::media::{MediaEngine, MediaPlace, MediaSession};
 use crate::shell::{Mailbox, Shell};
 
 /// How long [`Phone::close`] waits for peers to confirm that calls and the registration are over.
@@ -29,40 +25,17 @@ pub struct Phone {
 }
 
 pub(crate) struct Inner {
-    handle: Handle<Shell>,
-    locals: Locals,
-    engine: Arc<dyn MediaEngine>,
-    media_ip: Option<IpAddr>,
-    changed: Arc<tokio::sync::Notify>,
+    pub(crate) handle: Handle<Shell>,
+    pub(crate) locals: Locals,
+    pub(crate) engine: Arc<dyn MediaEngine>,
+    pub(crate) media_ip: Option<IpAddr>,
+    pub(crate) changed: Arc<tokio::sync::Notify>,
 }
 
 impl std::fmt::Debug for Phone {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Phone").field("locals", &self.inner.locals).finish_non_exhaustive()
     }
-}
-
-/// Why a phone could not be set up.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BindError {
-    /// An address is none.
-    #[error("'{text}' is no SIP address: {error}")]
-    Address {
-        /// What was given.
-        text: String,
-        /// What is wrong with it.
-        error: ValueError,
-    },
-    /// A listener cannot be read.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// A listener cannot be opened.
-    #[error(transparent)]
-    Socket(#[from] SocketError),
-    /// The operating system gives no random numbers, without which tags and keys could be guessed.
-    #[error("no random numbers from the operating system: {0}")]
-    Random(#[from] getrandom::Error),
 }
 
 /// Why a call could not begin, or did not come about.
@@ -130,205 +103,7 @@ pub struct RegisterError {
     pub status: StatusCode,
 }
 
-/// A phone in the making.
-#[must_use = "a builder does nothing until bind()"]
-pub struct PhoneBuilder {
-    address: String,
-    display_name: String,
-    username: String,
-    password: Option<String>,
-    proxy: Option<String>,
-    registrar: Option<String>,
-    expires: u32,
-    instance: Option<InstanceId>,
-    listen: Vec<String>,
-    tls: Option<Tls>,
-    media_ip: Option<IpAddr>,
-    user_agent: String,
-    tap: Option<Box<dyn Tap>>,
-    media_tap: Option<MediaTap>,
-    rtcp_interval: Option<Duration>,
-    media_engine: Option<Arc<dyn MediaEngine>>,
-    max_calls: usize,
-}
-
-impl std::fmt::Debug for PhoneBuilder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PhoneBuilder").field("address", &self.address).finish_non_exhaustive()
-    }
-}
-
-impl PhoneBuilder {
-    /// The name that others are shown.
-    pub fn display_name(mut self, name: &str) -> Self {
-        self.display_name = name.into();
-        self
-    }
-
-    /// The user name for those who challenge us, if it is not the user of the address.
-    pub fn username(mut self, name: &str) -> Self {
-        self.username = name.into();
-        self
-    }
-
-    /// The password for those who challenge us.
-    pub fn password(mut self, password: &str) -> Self {
-        self.password = Some(password.into());
-        self
-    }
-
-    /// The proxy that every request passes first: `sip:192.0.2.1:5060`.
-    pub fn proxy(mut self, uri: &str) -> Self {
-        self.proxy = Some(uri.into());
-        self
-    }
-
-    /// Where to register, if it is not the domain of the address.
-    pub fn registrar(mut self, uri: &str) -> Self {
-        self.registrar = Some(uri.into());
-        self
-    }
-
-    /// How long a registration is asked for, in seconds.
-    pub fn expires(mut self, seconds: u32) -> Self {
-        self.expires = seconds;
-        self
-    }
-
-    /// Who this phone is, whatever its address: the flow itself is registered then, kept alive and replaced when it is dead
-    /// (RFC 5626). Has to be the same after each start, and another one for each phone of a user.
-    pub fn instance(mut self, instance: InstanceId) -> Self {
-        self.instance = Some(instance);
-        self
-    }
-
-    /// Where to listen: `udp:0.0.0.0:0`, `tls:[::1]:5061`, `wss:client:0.0.0.0`. Once for each listener; without any, UDP on
-    /// a free port of all IPv4 addresses.
-    pub fn listen(mut self, listen: &str) -> Self {
-        self.listen.push(listen.into());
-        self
-    }
-
-    /// The certificates for `tls:` and `wss:`, and the authorities to trust.
-    pub fn tls(mut self, tls: Tls) -> Self {
-        self.tls = Some(tls);
-        self
-    }
-
-    /// The address for media, if it is not that of the listener.
-    pub fn media_address(mut self, ip: IpAddr) -> Self {
-        self.media_ip = Some(ip);
-        self
-    }
-
-    /// Calls at one time; more are answered 486. 10,000 if it is not set.
-    pub fn max_calls(mut self, calls: usize) -> Self {
-        self.max_calls = calls;
-        self
-    }
-
-    /// What User-Agent says.
-    pub fn user_agent(mut self, text: &str) -> Self {
-        self.user_agent = text.into();
-        self
-    }
-
-    /// Sees every SIP message.
-    pub fn tap(mut self, tap: Box<dyn Tap>) -> Self {
-        self.tap = Some(tap);
-        self
-    }
-
-    /// Sees every RTP and RTCP packet.
-    pub fn media_tap(mut self, tap: MediaTap) -> Self {
-        self.media_tap = Some(tap);
-        self
-    }
-
-    /// The least time between RTCP reports; 5 s without it (RFC 3550 §6.2).
-    pub fn rtcp_interval(mut self, interval: Duration) -> Self {
-        self.rtcp_interval = Some(interval);
-        self
-    }
-
-    /// Another engine for the media of calls than the phone's own; the media options above are for that one alone.
-    pub fn media_engine(mut self, engine: Arc<dyn MediaEngine>) -> Self {
-        self.media_engine = Some(engine);
-        self
-    }
-
-    /// Opens the sockets and starts the phone. It does not register by itself.
-    ///
-    /// # Errors
-    /// If an address or a listener cannot be read, or a socket not be opened.
-    pub async fn bind(self) -> Result<Phone, BindError> {
-        let parse =
-            |text: &str| text.parse::<Uri>().map_err(|error| BindError::Address { text: text.into(), error });
-        let address = parse(&self.address)?;
-        let mut listen = Vec::new();
-        for text in &self.listen {
-            listen.push(text.parse::<Listen>()?);
-        }
-        if listen.is_empty() {
-            listen.push(Listen::new(Transport::Udp, ([0, 0, 0, 0], 0).into()));
-        }
-        let sockets = match self.tls {
-            Some(tls) => Sockets::bind_with_tls(&listen, tls)?,
-            None => Sockets::bind(&listen)?,
-        };
-        let locals = sockets.locals().clone();
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed)?;
-
-        let mut dialogs = sip_dialog::Config::new(sip_transaction::Config::new(seed, locals.clone()));
-        dialogs.user_agent = self.user_agent;
-        dialogs.max_calls = self.max_calls;
-        let identity = NameAddr::new(&address).with_display_name(&self.display_name);
-        let mut config = PhoneConfig::new(identity, dialogs);
-        config.credentials = self.password.map(|password| (self.username, password));
-        config.expires = self.expires;
-        config.instance = self.instance;
-        config.registrar = self.registrar.as_deref().map(parse).transpose()?;
-        if let Some(proxy) = &self.proxy {
-            let mut proxy = parse(proxy)?;
-            proxy.set_param("lr", None);
-            config.route = vec![Route::new(&proxy)];
-        }
-        let shell = Shell::new(PhoneCore::new(config));
-        let changed = Arc::clone(&shell.changed);
-        let options = Options { tap: self.tap, ..Options::default() };
-        let handle = Driver::spawn(shell, sockets, options);
-        let cname = format!("{}@{}", address.user().unwrap_or("phone"), address.host());
-        let options = MediaOptions { cname, rtcp_interval: self.rtcp_interval, tap: self.media_tap };
-        let engine = self.media_engine.unwrap_or_else(|| Arc::new(OwnEngine { options }));
-        Ok(Phone { inner: Arc::new(Inner { handle, locals, engine, media_ip: self.media_ip, changed }) })
-    }
-}
-
 impl Phone {
-    /// Starts a phone for an address: `sip:alice@example.com`.
-    pub fn builder(address: &str) -> PhoneBuilder {
-        PhoneBuilder {
-            address: address.into(),
-            display_name: String::new(),
-            username: String::new(),
-            password: None,
-            proxy: None,
-            registrar: None,
-            expires: PhoneConfig::EXPIRES,
-            instance: None,
-            listen: Vec::new(),
-            tls: None,
-            media_ip: None,
-            user_agent: concat!("sip-ua/", env!("CARGO_PKG_VERSION")).into(),
-            tap: None,
-            media_tap: None,
-            rtcp_interval: None,
-            media_engine: None,
-            max_calls: sip_dialog::Config::MAX_CALLS,
-        }
-    }
-
     /// The listeners, with their real ports.
     pub fn locals(&self) -> &Locals {
         &self.inner.locals

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sdp::Negotiated;
-use sip_dialog::{CallKey, Cause};
-use sip_message::{Request, StatusCode, Uri};
+use sip_dialog::{CallKey, Cause, RequestKey};
+use sip_message::{Request, Response, StatusCode, Uri};
 use sip_transport::{Answer, Core, FlowEvent, FlowId, Path, Query, Received, Transmit};
 use tokio::sync::Notify;
 
@@ -48,6 +48,9 @@ pub struct Ended {
     pub bad_media: bool,
 }
 
+/// Messages that wait to be read; more are answered 486 (RFC 3428 §7).
+const MAX_MESSAGES: usize = 256;
+
 /// One call as its handles see it.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
@@ -80,6 +83,10 @@ pub(crate) struct Shell {
     /// The last outcome of a REGISTER, and how many there were.
     pub(crate) registration: Option<Result<Duration, StatusCode>>,
     pub(crate) registrations: u64,
+    /// Messages that came and were answered 200, until they are taken.
+    pub(crate) messages: VecDeque<Request>,
+    /// Final responses to requests outside of calls that somebody waits for.
+    pub(crate) responses: HashMap<RequestKey, Option<Result<Response, StatusCode>>>,
     /// Something of the phone as a whole happened: a call comes in, a registration was answered, a call ended.
     pub(crate) changed: Arc<Notify>,
 }
@@ -93,6 +100,8 @@ impl Shell {
             incoming: VecDeque::new(),
             registration: None,
             registrations: 0,
+            messages: VecDeque::new(),
+            responses: HashMap::new(),
             changed: Arc::new(Notify::new()),
         }
     }
@@ -116,8 +125,11 @@ impl Shell {
     pub(crate) fn dispatch(&mut self, now: Instant) {
         while let Some(event) = self.core.poll_event() {
             let call = event.call();
-            let of_phone =
-                call.is_none() || matches!(event, PhoneEvent::Incoming { .. } | PhoneEvent::Ended { .. });
+            let of_phone = call.is_none()
+                || matches!(
+                    event,
+                    PhoneEvent::Incoming { .. } | PhoneEvent::Ended { .. } | PhoneEvent::Message { .. }
+                );
             let waiting = call.and_then(|call| Some(Arc::clone(&self.boxes.get(&call)?.changed)));
             self.take(now, event);
             if let Some(waiting) = waiting {
@@ -202,6 +214,16 @@ impl Shell {
                 if mailbox.abandoned {
                     self.boxes.remove(&call);
                 }
+            }
+            PhoneEvent::Response { request, result } => {
+                if let Some(awaited) = self.responses.get_mut(&request) {
+                    *awaited = Some(result);
+                }
+            }
+            PhoneEvent::Message { request, .. } => {
+                self.messages.push_back(request);
+                // What was answered 200 is kept until it is read; when there is no room, the next are answered 486.
+                self.core.take_messages(self.messages.len() < MAX_MESSAGES);
             }
             PhoneEvent::Confirmed { .. } => {}
         }

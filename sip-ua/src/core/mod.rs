@@ -1,194 +1,27 @@
 //! The phone without sockets, sound and clock: registration, calls and their sessions.
 
 mod call;
+mod config;
+mod event;
+mod outside;
 mod registration;
 mod requests;
 
 use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sdp::{LocalMedia, Negotiated, OfferAnswer, SessionDescription};
-use sip_dialog::{Body, CallKey, Cause, Described, Dialogs, Event as DialogEvent, Invite, RequestKey};
-use sip_message::headers::{Contact, ContentType, InstanceId, NameAddr, Route};
-use sip_message::{Request, Response, StatusCode, Uri};
+use sip_dialog::{Body, CallKey, Described, Dialogs, Event as DialogEvent, Invite, RequestKey};
+use sip_message::headers::{Contact, ContentType};
+use sip_message::{Method, Response, StatusCode, Uri};
 use sip_transport::outbound::{Failure, KeepAlive, News, Step};
 use sip_transport::{Answer, Core, FlowEvent, FlowId, Path, Query, Received, Transmit};
 
 use call::{Session, Wish};
+pub use config::PhoneConfig;
+pub use event::{PhoneError, PhoneEvent};
 pub use registration::RegistrationState;
 use registration::{Outcome, Registration};
-
-/// What a phone is told once.
-#[derive(Clone, Debug)]
-pub struct PhoneConfig {
-    /// The dialog layer and what is below it.
-    pub dialogs: sip_dialog::Config,
-    /// Who we are: the From of what we send, and the address-of-record that we register.
-    pub identity: NameAddr,
-    /// User name and password for whoever challenges us; the user of [`identity`](Self::identity) if it is empty.
-    pub credentials: Option<(String, String)>,
-    /// Proxies that every request passes first.
-    pub route: Vec<Route>,
-    /// Where to register; the domain of [`identity`](Self::identity) if it is not set.
-    pub registrar: Option<Uri>,
-    /// Seconds that a registration is asked for.
-    pub expires: u32,
-    /// Who this phone is, whatever its address: it registers the flow itself then, and keeps it alive (RFC 5626). It has to be the
-    /// same after each start. `None`: it registers its address alone.
-    pub instance: Option<InstanceId>,
-    /// Offers the next hop of a registration to keep the way to it alive, and does so if it agrees (RFC 6223).
-    pub offer_keep_alive: bool,
-}
-
-impl PhoneConfig {
-    /// An hour, as phones ask for.
-    pub const EXPIRES: u32 = 3600;
-
-    /// A phone for `identity` over this dialog layer.
-    pub fn new(identity: NameAddr, dialogs: sip_dialog::Config) -> Self {
-        Self {
-            dialogs,
-            identity,
-            credentials: None,
-            route: Vec::new(),
-            registrar: None,
-            expires: Self::EXPIRES,
-            instance: None,
-            offer_keep_alive: true,
-        }
-    }
-}
-
-/// What the owner of a phone must know.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-#[allow(clippy::large_enum_variant)] // moved once, from the core to its owner
-pub enum PhoneEvent {
-    /// The registrar knows us for this long; the refresh is planned.
-    Registered(Duration),
-    /// The registrar refused, or did not answer; another try is planned.
-    RegistrationFailed(StatusCode),
-    /// The registrar has forgotten us.
-    Unregistered,
-    /// Somebody calls. Answer with `ring`, `answer` or `reject`.
-    Incoming {
-        /// The call.
-        call: CallKey,
-        /// The INVITE.
-        request: Request,
-        /// The way it came.
-        path: Path,
-        /// The call of ours that it takes the place of when it is answered (RFC 3891): a transfer, or a pick-up.
-        replaces: Option<CallKey>,
-    },
-    /// A server sent our call on to this address (RFC 3261 §8.1.3.4).
-    Redirected {
-        /// The call.
-        call: CallKey,
-        /// Where it goes now.
-        to: Uri,
-    },
-    /// Media flows before the answer, or changed before it.
-    EarlyMedia {
-        /// The call.
-        call: CallKey,
-        /// What is agreed.
-        media: Negotiated,
-    },
-    /// The far end rings, or says what else goes on.
-    Progress {
-        /// The call.
-        call: CallKey,
-        /// The provisional response.
-        response: Response,
-        /// Media before the answer, if the response describes some (RFC 3960).
-        early_media: Option<Negotiated>,
-    },
-    /// The call stands and this is its media; for a call that we answer, before the ACK.
-    Established {
-        /// The call.
-        call: CallKey,
-        /// What was agreed.
-        media: Negotiated,
-    },
-    /// The caller knows that we answered.
-    Confirmed {
-        /// The call.
-        call: CallKey,
-    },
-    /// A re-INVITE of either side changed the media.
-    MediaChanged {
-        /// The call.
-        call: CallKey,
-        /// What is agreed now.
-        media: Negotiated,
-        /// Whether our own re-INVITE did it.
-        by_us: bool,
-    },
-    /// Our hold, resume or refresh was refused; the media stays as it was.
-    ChangeRefused {
-        /// The call.
-        call: CallKey,
-        /// How it was refused.
-        status: StatusCode,
-    },
-    /// A digit came by INFO.
-    Digit {
-        /// The call.
-        call: CallKey,
-        /// One of `0-9*#A-D`.
-        digit: char,
-    },
-    /// The call is over.
-    Ended {
-        /// The call.
-        call: CallKey,
-        /// Why.
-        cause: Cause,
-        /// Whether it ended because no media could be agreed on.
-        bad_media: bool,
-    },
-}
-
-impl PhoneEvent {
-    /// The call that it is about, if it is about one.
-    pub fn call(&self) -> Option<CallKey> {
-        match self {
-            Self::Registered(_) | Self::RegistrationFailed(_) | Self::Unregistered => None,
-            Self::Incoming { call, .. }
-            | Self::Redirected { call, .. }
-            | Self::EarlyMedia { call, .. }
-            | Self::Progress { call, .. }
-            | Self::Established { call, .. }
-            | Self::Confirmed { call }
-            | Self::MediaChanged { call, .. }
-            | Self::ChangeRefused { call, .. }
-            | Self::Digit { call, .. }
-            | Self::Ended { call, .. } => Some(*call),
-        }
-    }
-}
-
-/// What cannot be done now.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PhoneError {
-    /// The dialog layer says no.
-    #[error(transparent)]
-    Dialog(#[from] sip_dialog::Error),
-    /// The media address or codecs cannot be described.
-    #[error(transparent)]
-    Media(#[from] sdp::LocalMediaError),
-    /// No offer can be made now.
-    #[error(transparent)]
-    Offer(#[from] sdp::CreateOfferError),
-    /// The peer's offer cannot be taken; it was refused.
-    #[error(transparent)]
-    Incompatible(#[from] sdp::OfferError),
-    /// The call is over, or never was.
-    #[error("no such call: it has ended")]
-    NoSuchCall,
-}
 
 /// A phone as a pure [`Core`]: drive it over sockets, or in the simulator.
 #[derive(Debug)]
@@ -198,6 +31,7 @@ pub struct PhoneCore {
     registration: Registration,
     sessions: HashMap<CallKey, Box<Session>>,
     events: VecDeque<PhoneEvent>,
+    messages_welcome: bool,
     /// Keep-alives to send, and connections to close.
     pings: VecDeque<Transmit>,
     dead: VecDeque<FlowId>,
@@ -207,6 +41,9 @@ impl PhoneCore {
     /// A phone that is not registered and has no calls.
     pub fn new(config: PhoneConfig) -> Self {
         let mut below = config.dialogs.clone();
+        if config.messages {
+            below.allow.push(Method::Message);
+        }
         below.transaction.offer_keep_alive = config.offer_keep_alive;
         if config.instance.is_some() {
             below.outbound = true;
@@ -233,6 +70,7 @@ impl PhoneCore {
             registration,
             sessions: HashMap::new(),
             events: VecDeque::new(),
+            messages_welcome: true,
             pings: VecDeque::new(),
             dead: VecDeque::new(),
         }
@@ -246,6 +84,11 @@ impl PhoneCore {
     /// The layer below, to look at.
     pub fn dialogs(&self) -> &Dialogs {
         &self.dialogs
+    }
+
+    /// Whether messages can be taken now; they are answered 486 otherwise.
+    pub fn take_messages(&mut self, yes: bool) {
+        self.messages_welcome = yes;
     }
 
     /// Whether no call, transaction or timer of one is left; a registration may stand.
@@ -320,7 +163,10 @@ impl PhoneCore {
         let Ok(contact) = self.contact() else { return };
         let chance = self.dialogs.chance();
         match self.registration.answered(now, result, path, &contact, chance) {
-            Outcome::Registered(lifetime) => self.events.push_back(PhoneEvent::Registered(lifetime)),
+            Outcome::Registered(lifetime) => {
+                self.dialogs.use_gruu(self.registration.gruu.clone());
+                self.events.push_back(PhoneEvent::Registered(lifetime));
+            }
             Outcome::Unregistered => self.events.push_back(PhoneEvent::Unregistered),
             Outcome::Failed(status) => self.events.push_back(PhoneEvent::RegistrationFailed(status)),
             Outcome::Again => {
@@ -347,7 +193,7 @@ impl PhoneCore {
 
     /// The first hop of a request to `to`.
     pub fn first_hop<'u>(&'u self, to: &'u Uri) -> &'u Uri {
-        self.config.route.first().map_or(to, |route| route.uri())
+        self.route().first().map_or(to, |route| route.uri())
     }
 
     /// Calls somebody, offering this media.
@@ -390,7 +236,7 @@ impl PhoneCore {
             to: to.clone(),
             from: self.config.identity.clone(),
             offer,
-            route: self.config.route.clone(),
+            route: self.route().to_vec(),
             fields: vec![("Accept".into(), "application/sdp".into())],
         };
         let call = self.dialogs.invite(now, invite)?;
@@ -615,9 +461,11 @@ impl PhoneCore {
         result: Result<Response, sip_transaction::Failure>,
         path: Option<Path>,
     ) {
+        let result = result.map_err(|failure| failure.status());
         if self.registration.request == Some(key) {
-            let result = result.as_ref().map_err(sip_transaction::Failure::status);
-            self.register_answered(now, result, path.as_ref());
+            self.register_answered(now, result.as_ref().map_err(|status| *status), path.as_ref());
+        } else {
+            self.events.push_back(PhoneEvent::Response { request: key, result });
         }
     }
 

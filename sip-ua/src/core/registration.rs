@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sip_dialog::RequestKey;
 use sip_message::headers::{
     CSeq, CallId, Contact, Expires, FlowTimer, From, InstanceId, MinExpires, NameAddr, Require, RetryAfter,
-    Route, Supported, To, Via,
+    Route, ServiceRoute, Supported, To, Via,
 };
 use sip_message::{BuildError, Method, Request, RequestBuilder, Response, StatusCode, Uri};
 use sip_transport::outbound::{Every, KeepAlive, Recovery};
@@ -56,6 +56,10 @@ pub(super) struct Registration {
     recovery: Recovery,
     /// Who we are, if we offer outbound (RFC 5626 §4.2).
     instance: Option<InstanceId>,
+    /// The routes that the registrar wants our requests to take (RFC 3608 §5.1).
+    pub(super) service_route: Vec<Route>,
+    /// A URI that leads to this phone alone, from wherever (RFC 5627 §4.2).
+    pub(super) gruu: Option<Uri>,
     /// Keeps the flow of the registration alive, if the other side has agreed to that.
     pub(super) keep_alive: Option<KeepAlive>,
     /// Whether a binding may stand at the registrar, so that it must be removed at the end.
@@ -101,6 +105,8 @@ impl Registration {
             failures: 0,
             recovery: Recovery::default(),
             instance,
+            service_route: Vec::new(),
+            gruu: None,
             keep_alive: None,
             bound: false,
         }
@@ -123,7 +129,7 @@ impl Registration {
         let (mut contact, mut extensions) = (contact.clone(), Vec::new());
         if let Some(instance) = &self.instance {
             contact = contact.with_instance(instance).with_reg_id(REG_ID);
-            extensions.extend([Supported::new("path"), Supported::new("outbound")]);
+            extensions.extend(["path", "outbound", "gruu"].map(Supported::new));
         }
         Ok(Request::builder(Method::Register, &self.registrar)
             .headers(&self.route)
@@ -176,12 +182,26 @@ impl Registration {
         if self.state == RegistrationState::Unregistering {
             self.state = RegistrationState::Idle;
             self.keep_alive = None;
+            self.service_route.clear();
+            self.gruu = None;
             return Outcome::Unregistered;
         }
         let status = match result {
             Ok(response) if response.status().is_success() => {
                 let granted = granted(response, contact).unwrap_or(self.expires);
                 self.state = RegistrationState::Registered;
+                self.service_route = response
+                    .headers
+                    .all::<ServiceRoute>()
+                    .flatten()
+                    .map(|ServiceRoute(route)| Route(route))
+                    .collect();
+                let own =
+                    self.instance.as_ref().and_then(|instance| own_contact(response, contact, instance));
+                self.gruu = own.and_then(|own| match own {
+                    Contact::Address(address) => address.pub_gruu(),
+                    _ => None,
+                });
                 let every = keep_alive_wanted(response);
                 self.keep(now, every, path, chance);
                 let lifetime = Duration::from_secs(u64::from(granted));
@@ -265,6 +285,16 @@ fn granted(response: &Response, ours: &Contact) -> Option<u32> {
         .find(|contact| contact.uri().is_some_and(|listed| listed.equivalent(uri)));
     own.and_then(|contact| contact.expires())
         .or_else(|| response.headers.get::<Expires>().ok().flatten().map(|expires| expires.0))
+}
+
+/// The binding in a 2xx that is this phone's, by its instance (RFC 5627 §4.2): its address may have been rewritten on the way.
+fn own_contact(response: &Response, ours: &Contact, instance: &InstanceId) -> Option<Contact> {
+    let mut listed = response.headers.all::<Contact>().flatten();
+    let same = |contact: &Contact| {
+        contact.instance().as_ref() == Some(instance)
+            || ours.uri().zip(contact.uri()).is_some_and(|(ours, listed)| ours.equivalent(listed))
+    };
+    listed.find(|contact| same(contact))
 }
 
 /// How often the flow of a 2xx is to be kept alive: if the registrar has registered the flow (RFC 5626 §4.4), or the next hop
@@ -380,8 +410,37 @@ mod tests {
             let written: Contact = register.headers.require().unwrap();
             assert_eq!((written.instance(), written.reg_id()), (Some(InstanceId::uuid([7; 16])), Some(1)));
             let supported: Vec<_> = register.headers.all::<Supported>().flatten().map(|tag| tag.0).collect();
-            assert_eq!(supported, ["path", "outbound"]);
+            assert_eq!(supported, ["path", "outbound", "gruu"]);
         }
+    }
+
+    /// RFC 3608 §5.1, RFC 5627 §4.2: the routes of the 2xx, in order, and the GRUU of our own instance among others'.
+    #[test]
+    fn what_a_registrar_gives_besides_the_binding() {
+        let now = Instant::now();
+        let (mut registration, contact) = outbound();
+        registration.register(&contact).unwrap().build().unwrap();
+        let gruu = |id: u8, user: &str| {
+            let instance = InstanceId::uuid([id; 16]);
+            let instance = instance.as_str();
+            format!(
+                "Contact: <sip:alice@203.0.113.9:4711>;+sip.instance=\"<{instance}>\";expires=600;\
+                 pub-gruu=\"sip:{user}@example.com;gr={instance}\"\r\n"
+            )
+        };
+        let fields = format!(
+            "Service-Route: <sip:p1.example.com;lr>, <sip:p2.example.com;lr>\r\n{}{}",
+            gruu(9, "somebody"),
+            gruu(7, "alice")
+        );
+        let ok = response("200 OK", &fields);
+        assert!(matches!(registration.answered(now, Ok(&ok), None, &contact, 0), Outcome::Registered(_)));
+        let routes: Vec<_> = registration.service_route.iter().map(|route| route.uri().host()).collect();
+        assert_eq!(routes, ["p1.example.com", "p2.example.com"]);
+        assert_eq!(registration.gruu.as_ref().and_then(|gruu| gruu.user()), Some("alice"));
+        registration.unregister(&contact).unwrap().unwrap().build().unwrap();
+        registration.answered(now, Ok(&response("200 OK", "")), None, &contact, 0);
+        assert!(registration.service_route.is_empty() && registration.gruu.is_none());
     }
 
     /// RFC 5626 §4.4, RFC 6223 §4.3: keep-alives only where somebody said that they are answered.

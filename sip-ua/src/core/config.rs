@@ -1,0 +1,48 @@
+//! What a phone is told once.
+
+use sip_message::Uri;
+use sip_message::headers::{InstanceId, NameAddr, Route};
+
+/// How a phone behaves.
+#[derive(Clone, Debug)]
+pub struct PhoneConfig {
+    /// The dialog layer and what is below it.
+    pub dialogs: sip_dialog::Config,
+    /// Who we are: the From of what we send, and the address-of-record that we register.
+    pub identity: NameAddr,
+    /// User name and password for whoever challenges us; the user of [`identity`](Self::identity) if it is empty.
+    pub credentials: Option<(String, String)>,
+    /// Proxies that every request passes first.
+    pub route: Vec<Route>,
+    /// Where to register; the domain of [`identity`](Self::identity) if it is not set.
+    pub registrar: Option<Uri>,
+    /// Seconds that a registration is asked for.
+    pub expires: u32,
+    /// Who this phone is, whatever its address: it registers the flow itself then, and keeps it alive (RFC 5626). It has to be the
+    /// same after each start. `None`: it registers its address alone.
+    pub instance: Option<InstanceId>,
+    /// Takes messages (RFC 3428): [`PhoneEvent::Message`](super::PhoneEvent::Message) tells them.
+    pub messages: bool,
+    /// Offers the next hop of a registration to keep the way to it alive, and does so if it agrees (RFC 6223).
+    pub offer_keep_alive: bool,
+}
+
+impl PhoneConfig {
+    /// An hour, as phones ask for.
+    pub const EXPIRES: u32 = 3600;
+
+    /// A phone for `identity` over this dialog layer.
+    pub fn new(identity: NameAddr, dialogs: sip_dialog::Config) -> Self {
+        Self {
+            dialogs,
+            identity,
+            credentials: None,
+            route: Vec::new(),
+            registrar: None,
+            expires: Self::EXPIRES,
+            instance: None,
+            messages: true,
+            offer_keep_alive: true,
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Requests outside of calls over loopback sockets: OPTIONS, MESSAGE, and what a registrar's answer changes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::time::Duration;
+
+use sip_message::{Method, StatusCode};
+use sip_ua::{Phone, RequestError};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn patient<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what} takes too long"))
+}
+
+async fn phone(user: &str) -> Phone {
+    Phone::builder(&format!("sip:{user}@example.com")).listen("udp:127.0.0.1:0").bind().await.unwrap()
+}
+
+fn address_of(phone: &Phone, user: &str) -> String {
+    phone.locals().iter().next().unwrap().uri(Some(user)).unwrap().to_string()
+}
+
+/// RFC 3261 §11.2: what the other phone can do.
+#[tokio::test]
+async fn options() {
+    let (alice, bob) = (phone("alice").await, phone("bob").await);
+    let answer = patient("OPTIONS", alice.options(&address_of(&bob, "bob"))).await.unwrap();
+    let allow: Vec<&str> = answer.headers.text("Allow").unwrap().split(", ").collect();
+    assert!(allow.contains(&"MESSAGE") && allow.contains(&"UPDATE"), "{allow:?}");
+    assert!(answer.headers.contains("Supported") && answer.headers.contains("Accept"));
+    alice.close().await;
+    bob.close().await;
+}
+
+/// RFC 3428 §4, §7: a message is answered 200 when it is kept for the application, and refused when there is no room.
+#[tokio::test]
+async fn messages() {
+    let (alice, bob) = (phone("alice").await, phone("bob").await);
+    let to = address_of(&bob, "bob");
+    let sent = patient("MESSAGE", alice.send_message(&to, "Grüße, Bob")).await.unwrap();
+    assert_eq!(sent, StatusCode::OK);
+    let message = patient("the message", bob.next_message()).await;
+    assert_eq!(message.text, "Grüße, Bob");
+    assert_eq!(message.from.uri().user(), Some("alice"));
+    assert!(!message.request.headers.contains("Contact"), "RFC 3428 §4: it makes no dialog");
+    let mut kept = 0;
+    let refused = loop {
+        match patient("MESSAGE", alice.send_message(&to, "and another")).await {
+            Ok(_) => kept += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(kept, 256);
+    assert_eq!(refused.status(), Some(StatusCode::BUSY_HERE));
+    for _ in 0..kept {
+        patient("what was answered 200 is there", bob.next_message()).await;
+    }
+    patient("MESSAGE", alice.send_message(&to, "room again")).await.unwrap();
+    alice.close().await;
+    bob.close().await;
+}
+
+/// RFC 3261 §8.2.1: a method that the phone does not have; an address that is none.
+#[tokio::test]
+async fn what_is_refused() {
+    let (alice, bob) = (phone("alice").await, phone("bob").await);
+    let to = address_of(&bob, "bob");
+    let refused = patient("FLY", alice.request(&to, Method::Other("FLY".into()), &[], None)).await;
+    assert!(matches!(refused, Err(RequestError::Refused { status: StatusCode::METHOD_NOT_ALLOWED, .. })));
+    assert!(matches!(alice.options("nobody").await, Err(RequestError::Address { .. })));
+    alice.close().await;
+    bob.close().await;
+}
