@@ -55,6 +55,12 @@ pub(crate) enum Command {
     Phone(PhoneArgs),
     /// Make one call; the exit code tells what became of it.
     Call(CallArgs),
+    /// Send a text; the exit code tells whether it was taken.
+    Message(MessageArgs),
+    /// Ask a phone or server what it can do, and whether it is there.
+    Options(OptionsArgs),
+    /// Bind an address at its registrar, list its bindings, or remove them.
+    Register(RegisterArgs),
     /// Look at messages in files and captures: valid or not, what is wrong and where, every field in its parts.
     Inspect(InspectArgs),
     /// Explain where a request to a URI goes: which names are asked for, what they lead to, what is tried first.
@@ -168,7 +174,8 @@ Commands, each a line on standard input; they concern the last call that `n` or 
   a          answer                 c URI      call somebody
   h          hang up or reject      n          make the next call current
   o          hold, or resume        l          list the calls
-  d 123#     send digits            q          hang up everything, unregister, end
+  d 123#     send digits            m URI TEXT send a text
+  q          hang up everything, unregister, end
 
 Without --answer and without somebody to type `a` it rings until the caller gives up.
 Port 0 takes a free port. The first lines of output name every listener: `listening udp:127.0.0.1:40123`.
@@ -280,6 +287,110 @@ pub(crate) struct CallArgs {
     /// Give up when not answered in this time.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60")]
     pub(crate) ring: Duration,
+}
+
+/// What every command that sends one request needs to know.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Sender {
+    /// Who asks.
+    #[arg(long, value_name = "sip:USER@DOMAIN")]
+    pub(crate) from: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) account: Account,
+
+    /// Where to listen; UDP and TCP on free ports, and what the URI needs, if it is not given.
+    #[arg(long, value_name = "udp:ADDRESS:PORT")]
+    pub(crate) listen: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+}
+
+const MESSAGE_EXAMPLES: &str = "\
+Examples:
+  sip message sip:bob@192.0.2.7 'lunch?'
+  sip message sip:bob@example.com - --from sip:alice@example.com --password secret < letter.txt
+
+The exit code is 0 if the far end, or a server for it, has taken the message (200, 202).";
+
+/// `sip message`.
+#[derive(Debug, Args)]
+#[command(after_help = MESSAGE_EXAMPLES)]
+pub(crate) struct MessageArgs {
+    /// Whom to write to, such as sip:bob@example.com.
+    #[arg(value_name = "URI")]
+    pub(crate) uri: String,
+
+    /// The text; `-` reads it from standard input.
+    #[arg(value_name = "TEXT")]
+    pub(crate) text: String,
+
+    #[command(flatten)]
+    pub(crate) sender: Sender,
+}
+
+const OPTIONS_EXAMPLES: &str = "\
+Examples:
+  sip options sip:192.0.2.1
+  sip options sip:bob@example.com --json | jq .allow
+
+The exit code is 0 if it was answered with 200.";
+
+/// `sip options`.
+#[derive(Debug, Args)]
+#[command(after_help = OPTIONS_EXAMPLES)]
+pub(crate) struct OptionsArgs {
+    /// Whom to ask, such as sip:192.0.2.1 or sip:bob@example.com.
+    #[arg(value_name = "URI")]
+    pub(crate) uri: String,
+
+    #[command(flatten)]
+    pub(crate) sender: Sender,
+}
+
+const REGISTER_EXAMPLES: &str = "\
+Examples:
+  sip register sip:alice@example.com --password secret --list
+  sip register sip:alice@example.com --password secret --contact sip:alice@192.0.2.7:5070 --expires 600
+  sip register sip:alice@example.com --password secret --contact sip:alice@192.0.2.7:5070 --remove
+  sip register sip:alice@example.com --password secret --remove
+
+The bindings that stand then are shown. A binding made here stays until it expires; `sip phone` keeps one alive.";
+
+/// `sip register`.
+#[derive(Debug, Args)]
+#[command(after_help = REGISTER_EXAMPLES)]
+pub(crate) struct RegisterArgs {
+    /// The address, such as sip:alice@example.com.
+    #[arg(value_name = "sip:USER@DOMAIN")]
+    pub(crate) address: String,
+
+    /// Where the address is to be reached.
+    #[arg(long, value_name = "URI", required_unless_present_any = ["list", "remove"])]
+    pub(crate) contact: Option<String>,
+
+    /// Seconds to bind it for.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    pub(crate) expires: u32,
+
+    /// Show the bindings and change nothing.
+    #[arg(long, conflicts_with_all = ["contact", "remove"])]
+    pub(crate) list: bool,
+
+    /// Remove the binding of --contact, or all of them.
+    #[arg(long)]
+    pub(crate) remove: bool,
+
+    #[command(flatten)]
+    pub(crate) account: Account,
+
+    /// Where to listen; UDP and TCP on free ports, and what the registrar needs, if it is not given.
+    #[arg(long, value_name = "udp:ADDRESS:PORT")]
+    pub(crate) listen: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 }
 
 const INSPECT_EXAMPLES: &str = "\
@@ -417,7 +528,9 @@ mod tests {
 
     #[test]
     fn every_subcommand_has_help_with_examples() {
-        for name in ["demo", "server", "phone", "call", "inspect", "resolve"] {
+        for name in
+            ["demo", "server", "phone", "call", "message", "options", "register", "inspect", "resolve"]
+        {
             let mut command = Cli::command();
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
             assert!(help.contains(&format!("  sip {name}")), "{help}");

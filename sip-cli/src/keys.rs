@@ -13,6 +13,8 @@ pub(crate) enum Command {
     Digits(String),
     /// Call somebody.
     Call(String),
+    /// Send a text to somebody.
+    Message(String, String),
     /// Make the next call the current one.
     Next,
     /// List the calls.
@@ -40,8 +42,15 @@ impl Command {
             "q" | "quit" => Self::Quit,
             "c" | "call" if !rest.is_empty() => return Ok(Some(Self::Call(rest.into()))),
             "c" | "call" => return Err("whom? type `c sip:bob@example.com`".into()),
+            "m" | "message" => {
+                let (uri, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+                return match text.trim() {
+                    "" => Err("to whom, and what? type `m sip:bob@example.com Hello`".into()),
+                    text => Ok(Some(Self::Message(uri.into(), text.into()))),
+                };
+            }
             "d" | "digits" => return digits(rest).map(Some),
-            _ => return Err(format!("{word:?} is no command; there are a h o d c n l q")),
+            _ => return Err(format!("{word:?} is no command; there are a h o d c m n l q")),
         };
         if rest.is_empty() { Ok(Some(command)) } else { Err(format!("`{word}` stands alone on its line")) }
     }
@@ -68,6 +77,7 @@ mod tests {
             ("hold", Command::Hold),
             ("d 12 3#", Command::Digits("123#".into())),
             ("c  sip:bob@example.com ", Command::Call("sip:bob@example.com".into())),
+            ("m sip:b@c see you  soon ", Command::Message("sip:b@c".into(), "see you  soon".into())),
             ("q", Command::Quit),
         ] {
             assert_eq!(Command::parse(line), Ok(Some(command)), "{line}");
@@ -77,9 +87,14 @@ mod tests {
 
     #[test]
     fn wrong_lines_say_what_would_be_right() {
-        for (line, hint) in
-            [("x", "a h o d c"), ("c", "sip:"), ("d", "d 123#"), ("d 1y", "no key"), ("a b", "alone")]
-        {
+        for (line, hint) in [
+            ("x", "a h o d c m"),
+            ("c", "sip:"),
+            ("m sip:b@c", "what?"),
+            ("d", "d 123#"),
+            ("d 1y", "no key"),
+            ("a b", "alone"),
+        ] {
             let error = Command::parse(line).unwrap_err();
             assert!(error.contains(hint), "{line}: {error}");
         }

@@ -13,6 +13,7 @@ mod interrupt;
 mod keys;
 mod ladder;
 mod media;
+mod once;
 mod output;
 mod phone;
 mod resolve;
@@ -60,6 +61,9 @@ async fn run(cli: Cli) -> Result<Code, Failure> {
         Command::Server(args) => server::run(args, output, interrupt).await,
         Command::Phone(args) => phone::run(args, output, interrupt).await,
         Command::Call(args) => call::run(args, output, interrupt).await,
+        Command::Message(args) => once::message(args, output, interrupt).await,
+        Command::Options(args) => once::options(args, output, interrupt).await,
+        Command::Register(args) => once::register(args, output, interrupt).await,
         Command::Inspect(args) => inspect::run(&args, output),
         Command::Resolve(args) => resolve::run(args, output, interrupt).await,
     }

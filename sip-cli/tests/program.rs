@@ -1,91 +1,15 @@
 //! The program as a script sees it: output, exit codes, files.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-use std::io::{BufRead, BufReader, Write};
+mod running;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
 
 use rtp::audio::correlate::correlate;
 use rtp::audio::speech::speech_like;
 use rtp::audio::wav;
+use running::{Running, sip};
 use serde_json::Value;
-
-/// No wait of these tests is longer on a machine that is not broken.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A program that runs beside the test and is ended with it.
-struct Running {
-    child: Child,
-    lines: Receiver<String>,
-    input: ChildStdin,
-}
-
-impl Running {
-    fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sip"))
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let input = child.stdin.take().unwrap();
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in output.lines() {
-                if line.is_err() || sender.send(line.unwrap()).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, lines, input }
-    }
-
-    /// The next line with this text; what comes before it is passed over.
-    fn line(&self, text: &str) -> String {
-        loop {
-            match self.lines.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains(text) => return line,
-                Ok(_) => {}
-                Err(error) => panic!("no line with {text:?}: {error}"),
-            }
-        }
-    }
-
-    /// The address in the first line.
-    fn address(&self) -> String {
-        let line = self.lines.recv_timeout(PATIENCE).unwrap();
-        line.strip_prefix("listening udp:").unwrap_or_else(|| panic!("{line}")).to_owned()
-    }
-
-    fn type_line(&mut self, line: &str) {
-        writeln!(self.input, "{line}").unwrap();
-    }
-
-    #[cfg(unix)]
-    fn interrupt(&self) {
-        let killed = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
-        assert!(killed.success());
-    }
-
-    /// Waits for the end; the exit code.
-    fn end(mut self) -> Option<i32> {
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn sip(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_sip")).args(arguments).stdin(Stdio::null()).output().unwrap()
-}
 
 /// One line on standard error, and this exit code.
 fn fails(arguments: &[&str], code: i32) -> String {

@@ -1,10 +1,12 @@
 //! Requests outside of calls: OPTIONS, MESSAGE and whatever else (RFC 3261 §11, RFC 3428).
 
+use std::time::Instant;
+
 use sip_dialog::{Body, RequestKey};
-use sip_message::headers::{ContentType, From, NameAddr};
+use sip_message::headers::{Contact, ContentType, From, NameAddr};
 use sip_message::{Method, Request, Response, StatusCode, Uri, ValueError};
 
-use crate::core::PhoneError;
+use crate::core::{PhoneCore, PhoneError};
 use crate::phone::Phone;
 
 /// Why a request outside of calls was not answered with a 2xx.
@@ -86,8 +88,29 @@ impl Phone {
         body: Option<Body>,
     ) -> Result<Response, RequestError> {
         let to: Uri = to.parse().map_err(|error| RequestError::Address { text: to.into(), error })?;
+        self.answer_to(|core, now| core.request(now, &to, method, fields, body)).await
+    }
+
+    /// The bindings that the registrar has for our address; with a Contact, after it was bound for `expires` seconds, and
+    /// removed with 0 (RFC 3261 §10.2). `*` with 0 seconds removes all.
+    ///
+    /// # Errors
+    /// If it is not answered with a 2xx.
+    pub async fn bindings(
+        &self,
+        contact: Option<&str>,
+        expires: Option<u32>,
+    ) -> Result<Vec<Contact>, RequestError> {
+        let response = self.answer_to(|core, now| core.bindings(now, contact, expires)).await?;
+        Ok(response.headers.all::<Contact>().flatten().collect())
+    }
+
+    async fn answer_to(
+        &self,
+        ask: impl FnOnce(&mut PhoneCore, Instant) -> Result<RequestKey, PhoneError>,
+    ) -> Result<Response, RequestError> {
         let key = self.inner.with(|shell, now| {
-            let key = shell.core.request(now, &to, method, fields, body)?;
+            let key = ask(&mut shell.core, now)?;
             shell.responses.insert(key, None);
             Ok::<_, PhoneError>(key)
         })?;

@@ -40,6 +40,8 @@ struct Calls {
     last: u32,
     current: Option<u32>,
     tasks: JoinSet<u32>,
+    /// Texts on their way.
+    messages: JoinSet<()>,
 }
 
 /// Runs the phone until it is told to end.
@@ -111,6 +113,13 @@ async fn serve(phone: &Phone, manner: &Arc<Manner>, end: Option<Duration>, inter
                 Some(incoming) => calls.take(incoming, manner),
                 None => break,
             },
+            message = phone.next_message() => {
+                let from = shown(&message.from);
+                output.event(
+                    json!({ "event": "message", "from": from, "text": message.text }),
+                    format_args!("message from {from}: {}", printable(&message.text)),
+                );
+            }
             line = lines.recv(), if typing => match line.as_deref().map(Command::parse) {
                 Some(Ok(Some(Command::Quit))) => break,
                 Some(Ok(Some(command))) => calls.obey(command, phone, manner),
@@ -118,6 +127,7 @@ async fn serve(phone: &Phone, manner: &Arc<Manner>, end: Option<Duration>, inter
                 Some(Err(error)) => eprintln!("sip: {error}"),
                 None => typing = false,
             },
+            Some(_) = calls.messages.join_next(), if !calls.messages.is_empty() => {}
             Some(done) = calls.tasks.join_next(), if !calls.tasks.is_empty() => calls.forget(done.ok()),
             () = &mut end => break,
             () = interrupt.requested() => break,
@@ -125,6 +135,11 @@ async fn serve(phone: &Phone, manner: &Arc<Manner>, end: Option<Duration>, inter
     }
     calls.end().await;
     output.text("bye");
+}
+
+/// A text of somebody else on our terminal: without the characters that would steer it.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 /// The lines of standard input. A thread of its own reads them: it would keep the runtime from ending.
@@ -191,6 +206,19 @@ impl Calls {
                 let (number, orders) = self.add(&uri);
                 let line = Line { number, orders, manner: Arc::clone(manner), held: false };
                 self.tasks.spawn(line.outgoing(phone.clone(), uri));
+                return;
+            }
+            Command::Message(uri, text) => {
+                let (phone, output) = (phone.clone(), manner.output);
+                self.messages.spawn(async move {
+                    match phone.send_message(&uri, &text).await {
+                        Ok(status) => output.event(
+                            json!({ "event": "sent", "uri": uri, "status": status.code() }),
+                            format_args!("message to {uri} sent"),
+                        ),
+                        Err(error) => eprintln!("sip: message to {uri}: {error}"),
+                    }
+                });
                 return;
             }
             Command::Next => {

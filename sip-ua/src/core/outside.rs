@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use sip_dialog::{Body, CallKey, RequestKey};
-use sip_message::headers::{Accept, CSeq, CallId, From, Route, To};
+use sip_message::headers::{Accept, CSeq, CallId, Expires, From, Route, To};
 use sip_message::{Method, Request, Uri};
 
 use super::{PhoneCore, PhoneError};
@@ -48,6 +48,38 @@ impl PhoneCore {
         }
         if let Some(Body { content_type, octets }) = body {
             builder = builder.body(&content_type, octets);
+        }
+        let request = builder.build().map_err(sip_dialog::Error::from)?;
+        let key = self.dialogs.request(now, request, hop)?;
+        self.dispatch(now);
+        Ok(key)
+    }
+
+    /// Asks the registrar for the bindings of our address, or changes one of them, once and beside the registration that a phone
+    /// keeps (RFC 3261 §10.2): `contact` is a Contact as it is written, `*` with 0 seconds removes all.
+    ///
+    /// # Errors
+    /// If it cannot be built or sent.
+    pub fn bindings(
+        &mut self,
+        now: Instant,
+        contact: Option<&str>,
+        expires: Option<u32>,
+    ) -> Result<RequestKey, PhoneError> {
+        let (call_id, tag) = (self.dialogs.token(), self.dialogs.token());
+        let registrar = self.registration.registrar().clone();
+        let hop = self.config.route.first().map_or(&registrar, |route| route.uri()).clone();
+        let mut builder = Request::builder(Method::Register, &registrar)
+            .headers(&self.config.route)
+            .header(&From(self.config.identity.clone()).with_tag(&tag))
+            .header(&To(self.config.identity.clone()))
+            .header(&CallId::new(&call_id))
+            .header(&CSeq::new(1, Method::Register));
+        if let Some(contact) = contact {
+            builder = builder.raw("Contact", contact);
+        }
+        if let Some(expires) = expires {
+            builder = builder.header(&Expires(expires));
         }
         let request = builder.build().map_err(sip_dialog::Error::from)?;
         let key = self.dialogs.request(now, request, hop)?;

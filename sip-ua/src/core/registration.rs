@@ -112,6 +112,11 @@ impl Registration {
         }
     }
 
+    /// Whom we register with.
+    pub(super) fn registrar(&self) -> &Uri {
+        &self.registrar
+    }
+
     /// Where REGISTER goes first.
     pub(super) fn hop(&self) -> Uri {
         self.route.first().map_or(&self.registrar, |route| route.uri()).clone()

@@ -1,0 +1,182 @@
+//! Commands that send one request and tell what was answered: `sip message`, `sip options`, `sip register`.
+
+use std::future::Future;
+use std::io::Read;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use sip_message::headers::Contact;
+use sip_message::{Headers, StatusCode};
+use sip_ua::{Phone, RequestError};
+
+use crate::account::{ANONYMOUS, Identity};
+use crate::args::{MessageArgs, OptionsArgs, RegisterArgs, Sender};
+use crate::exit::{Code, Failure};
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+
+/// Longer texts belong into a session (RFC 3428 §8 wants them below 1300 octets over UDP).
+const MAX_TEXT: u64 = 64 * 1024;
+
+/// A phone for one request to `peer`.
+async fn sender(sender: &Sender, peer: &str) -> Result<Phone, Failure> {
+    let address = sender.from.as_deref().unwrap_or(ANONYMOUS);
+    Identity {
+        address,
+        account: &sender.account,
+        tls: &sender.tls,
+        listen: &sender.listen,
+        expires: 0,
+        instance: None,
+        peer: Some(peer),
+    }
+    .bind()
+    .await
+}
+
+/// Waits for the answer, or for Ctrl-C; the phone is closed then.
+async fn answer<T>(
+    phone: &Phone,
+    mut interrupt: Interrupt,
+    request: impl Future<Output = Result<T, RequestError>>,
+) -> Result<T, Failure> {
+    let outcome = tokio::select! {
+        outcome = request => outcome,
+        () = interrupt.requested() => {
+            phone.close().await;
+            return Err(Failure::new(Code::NoAnswer, "interrupted before there was an answer"));
+        }
+    };
+    phone.close().await;
+    outcome.map_err(|error| {
+        let code = error.status().map_or(Code::Fault, Code::of);
+        let hint = match error.status() {
+            Some(StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED) => {
+                "; check --from, --username and --password"
+            }
+            _ => "",
+        };
+        Failure::new(code, format_args!("{error}{hint}"))
+    })
+}
+
+/// `sip message`.
+pub(crate) async fn message(
+    args: MessageArgs,
+    output: Output,
+    interrupt: Interrupt,
+) -> Result<Code, Failure> {
+    let text = match args.text.as_str() {
+        "-" => {
+            let mut text = String::new();
+            let read = std::io::stdin().lock().take(MAX_TEXT).read_to_string(&mut text);
+            read.map_err(|error| Failure::fault(format_args!("standard input is no text: {error}")))?;
+            text
+        }
+        text => text.to_owned(),
+    };
+    let phone = sender(&args.sender, &args.uri).await?;
+    let status = answer(&phone, interrupt, phone.send_message(&args.uri, &text)).await?;
+    let kept = if status == StatusCode::ACCEPTED { "kept for" } else { "delivered to" };
+    output.event(
+        json!({ "event": "sent", "uri": args.uri, "status": status.code() }),
+        format_args!("{kept} {}", args.uri),
+    );
+    Ok(Code::Well)
+}
+
+/// `sip options`.
+pub(crate) async fn options(
+    args: OptionsArgs,
+    output: Output,
+    interrupt: Interrupt,
+) -> Result<Code, Failure> {
+    let phone = sender(&args.sender, &args.uri).await?;
+    let since = Instant::now();
+    let response = answer(&phone, interrupt, phone.options(&args.uri)).await?;
+    let milliseconds = since.elapsed().as_secs_f64() * 1000.0;
+    let headers = &response.headers;
+    let list = |name: &str| elements(headers, name);
+    output.event(
+        json!({
+            "event": "answered",
+            "uri": args.uri,
+            "status": response.status().code(),
+            "milliseconds": (milliseconds * 10.0).round() / 10.0,
+            "user_agent": headers.text("User-Agent").or(headers.text("Server")),
+            "allow": list("Allow"),
+            "supported": list("Supported"),
+            "accept": list("Accept"),
+        }),
+        format_args!("{} {} in {milliseconds:.1} ms", response.status().code(), response.reason()),
+    );
+    for name in ["User-Agent", "Server", "Allow", "Supported", "Accept", "Allow-Events"] {
+        let values = list(name);
+        if !values.is_empty() {
+            output.text(format_args!("{name}: {}", values.join(", ")));
+        }
+    }
+    Ok(Code::Well)
+}
+
+/// The elements of a list in all its lines.
+fn elements(headers: &Headers, name: &str) -> Vec<String> {
+    let lines = headers.raw(name).map(|value| String::from_utf8_lossy(value).into_owned());
+    lines
+        .flat_map(|line| line.split(',').map(|element| element.trim().to_owned()).collect::<Vec<_>>())
+        .filter(|element| !element.is_empty())
+        .collect()
+}
+
+/// `sip register`.
+pub(crate) async fn register(
+    args: RegisterArgs,
+    output: Output,
+    interrupt: Interrupt,
+) -> Result<Code, Failure> {
+    let phone = Identity {
+        address: &args.address,
+        account: &args.account,
+        tls: &args.tls,
+        listen: &args.listen,
+        expires: args.expires,
+        instance: None,
+        peer: Some(&args.address),
+    }
+    .bind()
+    .await?;
+    let written = args.contact.as_ref().map(|contact| format!("<{contact}>"));
+    let (contact, expires) = match (args.list, args.remove, &written) {
+        (true, ..) => (None, None),
+        (_, true, None) => (Some("*"), Some(0)),
+        (_, true, Some(contact)) => (Some(contact.as_str()), Some(0)),
+        (_, false, contact) => (contact.as_deref(), Some(args.expires)),
+    };
+    let bindings = answer(&phone, interrupt, phone.bindings(contact, expires)).await?;
+    if bindings.is_empty() {
+        output.event(
+            json!({ "event": "bindings", "address": args.address, "bindings": [] }),
+            format_args!("{} has no bindings", args.address),
+        );
+        return Ok(Code::Well);
+    }
+    let shown: Vec<Value> = bindings.iter().map(binding).collect();
+    output.event(
+        json!({ "event": "bindings", "address": args.address, "bindings": shown }),
+        format_args!("{} is bound to", args.address),
+    );
+    for contact in &bindings {
+        let uri = contact.uri().map(ToString::to_string).unwrap_or_default();
+        let seconds = contact.expires().map(|seconds| format!(" for {seconds} s")).unwrap_or_default();
+        output.text(format_args!("  {uri}{seconds}"));
+    }
+    Ok(Code::Well)
+}
+
+fn binding(contact: &Contact) -> Value {
+    json!({
+        "uri": contact.uri().map(ToString::to_string),
+        "seconds": contact.expires(),
+        "q": contact.q().map(|q| f64::from(q) / 1000.0),
+    })
+}
