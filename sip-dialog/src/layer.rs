@@ -4,7 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use sip_auth::{Attempts, Authenticator};
-use sip_message::headers::{Allow, Contact, Headers, Reason, Require, Supported, Unsupported, UserAgent};
+use sip_message::headers::{
+    Allow, AllowEvents, Contact, Headers, Reason, Require, Supported, Unsupported, UserAgent,
+};
 use sip_message::{HeaderName, Method, Request, RequestBuilder, Response, StatusCode, Uri};
 use sip_transaction::{ClientTx, Event as TransactionEvent, Failure, ServerTx, Target, Transactions};
 use sip_transport::locals::parse_ip;
@@ -16,6 +18,8 @@ use crate::deadlines::{Deadlines, Due};
 use crate::dialog::DialogId;
 use crate::event::{CallKey, Cause, Error, Event, RequestKey};
 use crate::lingering::{CachedAck, Fork, Lingering};
+use crate::publication::Publications;
+use crate::subscription::{EventConfig, EventPurpose, Subscriptions};
 
 /// How the layer behaves.
 #[derive(Clone, Debug)]
@@ -33,6 +37,9 @@ pub struct Config {
     pub user_agent: String,
     /// Calls at one time. A new one over it is answered 486: an INVITE flood must not fill the memory.
     pub max_calls: usize,
+    /// Subscriptions: the packages we notify about, durations, limits (RFC 6665). SUBSCRIBE, NOTIFY and REFER are taken
+    /// by the layer if `allow` names them.
+    pub events: EventConfig,
 }
 
 impl Config {
@@ -46,6 +53,7 @@ impl Config {
             outbound: false,
             user_agent: String::new(),
             max_calls: Self::MAX_CALLS,
+            events: EventConfig::default(),
         }
     }
 
@@ -74,6 +82,8 @@ pub(crate) enum Purpose {
     Free(RequestKey),
     /// A BYE to a phone that answered a forked INVITE too late; nobody waits for its end.
     Surplus,
+    /// A request of a subscription or a publication.
+    Events(EventPurpose),
 }
 
 impl Purpose {
@@ -102,6 +112,8 @@ pub struct Dialogs {
     pub(crate) acks: HashMap<DialogId, CachedAck>,
     pub(crate) forks: HashMap<(String, String), Fork>,
     pub(crate) lingering: VecDeque<(Instant, Lingering)>,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) publications: Publications,
     next_key: u64,
 }
 
@@ -122,6 +134,8 @@ impl Dialogs {
             acks: HashMap::new(),
             forks: HashMap::new(),
             lingering: VecDeque::new(),
+            subscriptions: Subscriptions::default(),
+            publications: Publications::default(),
             next_key: 0,
         }
     }
@@ -161,6 +175,8 @@ impl Dialogs {
             && self.acks.is_empty()
             && self.forks.is_empty()
             && self.lingering.is_empty()
+            && self.subscriptions.is_empty()
+            && self.publications.is_empty()
             && self.transactions.live_client() == 0
             && self.transactions.live_server() == 0
     }
@@ -258,6 +274,10 @@ impl Dialogs {
         if tells && !self.config.supported.is_empty() && !request.headers.contains(HeaderName::SUPPORTED) {
             request.headers.push_raw(HeaderName::SUPPORTED, &self.config.supported.join(", "))?;
         }
+        let may_notify = tells || matches!(request.method(), Method::Subscribe | Method::Refer);
+        if may_notify && !self.config.events.packages.is_empty() {
+            request.headers.push_raw(HeaderName::ALLOW_EVENTS, &self.config.events.packages.join(", "))?;
+        }
         Ok(request)
     }
 
@@ -330,7 +350,7 @@ impl Dialogs {
         self.answer_built(now, tx, request.reply(status).to_tag(&tag));
     }
 
-    fn answer_built(&mut self, now: Instant, tx: ServerTx, builder: sip_message::ResponseBuilder) {
+    pub(crate) fn answer_built(&mut self, now: Instant, tx: ServerTx, builder: sip_message::ResponseBuilder) {
         match builder.build() {
             Ok(response) => self.answer(now, tx, response),
             Err(error) => tracing::error!(%error, "a response of ours cannot be built"),
@@ -384,7 +404,13 @@ impl Dialogs {
         let Ok(identity) = sip_message::Identity::of(&request.headers) else {
             return self.answer_status(now, tx, &request, StatusCode::BAD_REQUEST);
         };
+        if matches!(request.method(), Method::Subscribe | Method::Notify | Method::Refer) {
+            return self.event_request_came(now, tx, request, path, &identity);
+        }
         match DialogId::of_request(&identity) {
+            Some(id) if !self.by_dialog.contains_key(&id) && self.subscriptions.has_dialog(&id) => {
+                self.request_in_event_dialog_came(now, &id, tx, request, path);
+            }
             Some(id) => match self.by_dialog.get(&id) {
                 Some(&call) => self.request_in_dialog_came(now, call, tx, request, path),
                 None => {
@@ -441,6 +467,7 @@ impl Dialogs {
                 self.events.push_back(Event::Response { key, result: Ok(response), path: Some(path) })
             }
             Purpose::Surplus => {}
+            Purpose::Events(purpose) => self.event_answered(now, purpose, response),
         }
     }
 
@@ -468,6 +495,7 @@ impl Dialogs {
                 dialog.note_local_cseq(next);
                 next
             }
+            Purpose::Events(purpose) => self.event_cseq(purpose, current)?,
             Purpose::Invite(_) | Purpose::Free(_) | Purpose::Surplus => current.saturating_add(1),
         };
         Some(next)
@@ -483,6 +511,9 @@ impl Dialogs {
         }
         match self.resend(now, sent) {
             Ok(tx) => {
+                if let Purpose::Events(purpose) = purpose {
+                    self.event_resent(now, purpose, tx);
+                }
                 if let Purpose::Invite(call) | Purpose::Reinvite(call) = purpose {
                     self.invite_resent(now, call, purpose, tx);
                 }
@@ -512,6 +543,7 @@ impl Dialogs {
                 self.events.push_back(Event::Response { key, result: Err(failure), path: None })
             }
             Purpose::Surplus => {}
+            Purpose::Events(purpose) => self.event_failed(now, purpose, failure),
         }
     }
 
@@ -524,7 +556,9 @@ impl Dialogs {
     pub fn capabilities(&self, builder: sip_message::ResponseBuilder) -> sip_message::ResponseBuilder {
         let allow: Vec<Allow> = self.config.allow.iter().cloned().map(Allow).collect();
         let supported: Vec<Supported> = self.config.supported.iter().cloned().map(Supported).collect();
-        builder.headers(&allow).headers(&supported)
+        let events = self.config.events.packages.iter().map(|package| AllowEvents::new(package));
+        let events: Vec<AllowEvents> = events.collect();
+        builder.headers(&allow).headers(&supported).headers(&events)
     }
 }
 
@@ -557,10 +591,13 @@ impl Core for Dialogs {
             self.drain(now);
         }
         self.forget_lingering(now);
+        self.event_alarms(now);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        [self.transactions.poll_timeout(), self.deadlines.next(), self.lingering.front().map(|(at, _)| *at)]
+        let lingering = self.lingering.front().map(|(at, _)| *at);
+        let events = self.subscriptions.next_alarm();
+        [self.transactions.poll_timeout(), self.deadlines.next(), lingering, events]
             .into_iter()
             .flatten()
             .min()

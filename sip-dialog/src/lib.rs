@@ -56,9 +56,19 @@ mod dialog;
 mod event;
 mod layer;
 mod lingering;
+mod publication;
+mod refer;
 mod reinvite;
+mod subscription;
 
 pub use call::CallState;
 pub use dialog::{Dialog, DialogError, DialogId};
 pub use event::{Body, CallKey, Cause, Error, Event, Invite, RequestKey};
 pub use layer::{Config, Dialogs};
+pub use publication::compositor;
+pub use publication::{Publication, PublicationChange, PublicationEnd, PublicationKey};
+pub use refer::{Refer, Report, refer_to_replacing};
+pub use subscription::{
+    Acceptance, EventConfig, Notification, Subscribe, SubscriberChange, SubscriberEnd, SubscriptionChange,
+    SubscriptionEnd, SubscriptionKey, SubscriptionStage, TerminationReason,
+};
