@@ -479,7 +479,7 @@ fn a_subscription_that_expires_without_a_word() {
     assert_eq!(story(&mut pair.alice), ["refresh failed 403"]);
     assert!(pair.log.is_empty(), "{:?}", pair.log);
     pair.pass_until("-> SUBSCRIBE");
-    assert!((599..=601).contains(&(pair.now - begin).as_secs()));
+    assert!((603..=605).contains(&(pair.now - begin).as_secs()));
     assert_eq!(story(&mut pair.alice), ["terminated Expired, again in 0"]);
     pair.nothing_is_left_after_unsubscribing();
 }

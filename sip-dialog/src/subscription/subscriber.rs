@@ -75,6 +75,10 @@ const SHORT_LIFE: Duration = Duration::from_secs(60);
 /// A new duration that is shorter by less is the same one, told a little later.
 const SAME: Duration = Duration::from_secs(2);
 
+/// How long after its time a subscription is waited for: the notifier's clock began later than ours, and its last NOTIFY has
+/// a way to go.
+const GRACE: Duration = Duration::from_secs(4);
+
 /// How long the subscription of a REFER lasts if the notifier does not say (it must, by RFC 6665 §4.2.2).
 const REFER_LIFETIME: u32 = 300;
 
@@ -507,7 +511,7 @@ impl Dialogs {
         };
         subscriber.expires_at = Some(at);
         let refreshes = subscriber.plan.is_some() && !subscriber.ending;
-        self.subscriptions.alarms.arm(at, Alarm::Expiry(key));
+        self.subscriptions.alarms.arm(at + GRACE, Alarm::Expiry(key));
         if refreshes {
             let left = at.saturating_duration_since(now);
             self.subscriptions.alarms.arm(now + refresh_after(left, patience, chance), Alarm::Refresh(key));
