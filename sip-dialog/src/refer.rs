@@ -16,8 +16,9 @@ use sip_transport::Path;
 
 use crate::call::CallState;
 use crate::dialog::{Dialog, DialogId};
-use crate::event::{Body, CallKey, Error, Event};
+use crate::event::{CallKey, Error, Event};
 use crate::layer::Dialogs;
+use crate::packages::refer::Report;
 use crate::subscription::{
     Alarm, EventId, EventPurpose, Notification, Notifier, Subscriber, SubscriberEnd, SubscriptionEnd,
     SubscriptionKey, TerminationReason, Undecided, later,
@@ -40,35 +41,6 @@ impl Refer {
     /// To call this one, and to say how it goes.
     pub fn new(refer_to: Uri) -> Self {
         Self { refer_to, referred_by: None, subscription: true, fields: Vec::new() }
-    }
-}
-
-/// How the request that a REFER asked for goes: its status line, which is all that is told of it (RFC 3515 §2.4.5).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// The status; from 200 on it is the last report.
-    pub status: StatusCode,
-    /// Another reason phrase than the registered one.
-    pub reason: Option<String>,
-}
-
-impl Report {
-    /// A status with its registered phrase.
-    pub fn new(status: StatusCode) -> Self {
-        Self { status, reason: None }
-    }
-
-    /// The status line of a response.
-    pub fn of(response: &Response) -> Self {
-        Self { status: response.status(), reason: Some(response.reason().into()) }
-    }
-
-    fn fragment(&self) -> Body {
-        let phrase = self.reason.as_deref().unwrap_or(self.status.reason());
-        // What was received is not trusted to be one line.
-        let phrase: String = phrase.chars().filter(|c| !c.is_control()).collect();
-        let line = format!("SIP/2.0 {} {phrase}\r\n", self.status);
-        Body { content_type: "message/sipfrag;version=2.0".into(), octets: line.into() }
     }
 }
 
@@ -375,7 +347,7 @@ impl Dialogs {
             self.own_dialog(dialog, key);
         }
         self.subscriptions.alarms.arm(until, Alarm::Granted(key));
-        self.notify(now, key, Notification::full(Report::new(StatusCode::TRYING).fragment()))
+        self.notify(now, key, Notification::full(Report::new(StatusCode::TRYING).to_body()))
     }
 
     /// Refuses a REFER, with 603 for a person's no (RFC 3515 §2.4.4).
@@ -397,7 +369,7 @@ impl Dialogs {
     /// # Errors
     /// If nobody listens (any more), or the REFER is not accepted.
     pub fn report(&mut self, now: Instant, key: SubscriptionKey, report: &Report) -> Result<(), Error> {
-        let body = report.fragment();
+        let body = report.to_body();
         let notifier = self.decided(key)?;
         if notifier.event.package != "refer" {
             return Err(Error::Subscription("is not that of a REFER"));

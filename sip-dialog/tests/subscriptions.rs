@@ -775,6 +775,7 @@ fn a_challenged_subscribe() {
     pair.bob.accept_subscription(pair.now, asked, active("open")).unwrap();
     pair.settle();
     assert_eq!(story(&mut pair.alice), ["notified open", "active 600"]);
+    pair.pass(seconds(100));
     pair.alice.refresh(pair.now, key).unwrap();
     pair.settle();
     let refresh = pair.last_request(&Method::Subscribe, true);

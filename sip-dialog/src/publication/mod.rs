@@ -89,7 +89,6 @@ pub(crate) struct Published {
     cseq: u32,
     asked: u32,
     etag: Option<String>,
-    expires_at: Option<Instant>,
     client: Option<ClientTx>,
     /// What is under way.
     operation: Operation,
@@ -138,7 +137,6 @@ impl Dialogs {
             asked: plan.expires,
             plan,
             etag: None,
-            expires_at: None,
             client: None,
             operation: Operation::Publish,
             next: None,
@@ -267,7 +265,6 @@ impl Dialogs {
         let granted = granted.map_or(published.asked, |expires| expires.0.min(published.asked));
         let expires = Duration::from_secs(granted.into());
         let at = later(now, expires);
-        published.expires_at = Some(at);
         self.subscriptions.alarms.arm(at, Alarm::Published(key));
         let refresh = now + refresh_after(expires, patience, chance);
         self.subscriptions.alarms.arm(refresh, Alarm::Publish(key));
@@ -354,7 +351,7 @@ impl Dialogs {
     /// The server has dropped it: from here on only the whole state brings it back.
     pub(crate) fn publication_expired(&mut self, now: Instant, key: PublicationKey) {
         let Some(published) = self.publications.all.get_mut(&key) else { return };
-        (published.etag, published.expires_at) = (None, None);
+        published.etag = None;
         if published.client.is_none() && published.next.is_none() {
             published.next = Some(Operation::Publish);
             self.publish_next(now, key);

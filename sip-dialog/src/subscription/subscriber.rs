@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sip_message::body::Fragment;
 use sip_message::headers::{
     self, CSeq, CallId, Contact, Expires, From, MinExpires, NameAddr, RetryAfter, Route, SipETag,
     SubscriptionState, SuppressIfMatch, To,
 };
-use sip_message::{HeaderName, Identity, Limits, Method, Request, RequestBuilder, Response, StatusCode, Uri};
+use sip_message::{HeaderName, Identity, Method, Request, RequestBuilder, Response, StatusCode, Uri};
 use sip_transaction::{ClientTx, Failure, ServerTx};
 
 use super::state::{again_after, ends_subscription};
@@ -20,6 +19,7 @@ use super::{
 use crate::dialog::{Dialog, DialogId};
 use crate::event::{Body, Error, Event};
 use crate::layer::{Dialogs, Purpose};
+use crate::packages::refer::Report;
 
 /// A subscription to make.
 #[derive(Clone, Debug)]
@@ -765,7 +765,11 @@ impl Dialogs {
     }
 
     pub(crate) fn forget_attempt(&mut self, id: &(String, String)) {
-        if self.subscriptions.attempts.remove(id).is_some() {
+        let Some(attempt) = self.subscriptions.attempts.remove(id) else { return };
+        // The nonces stay with the dialog that came of it.
+        let subscriber = self.subscriptions.subscribers.get(&attempt.key);
+        let dialog = subscriber.and_then(|subscriber| subscriber.dialog.as_ref());
+        if dialog.is_none_or(|dialog| dialog.call_id != id.0) {
             self.credentials.forget(&id.0);
         }
     }
@@ -803,5 +807,5 @@ fn status_of_fragment(request: &Request) -> Option<StatusCode> {
     if !fragment {
         return None;
     }
-    Fragment::parse(request.body(), &Limits::default()).ok()?.status()
+    Report::parse(request.body()).ok()?.map(|report| report.status)
 }
