@@ -393,7 +393,7 @@ impl Dialogs {
             .headers
             .all::<Require>()
             .flatten()
-            .filter(|tag| !self.config.supported.iter().any(|known| known.eq_ignore_ascii_case(&tag.0)))
+            .filter(|tag| !self.understands(&tag.0))
             .map(|tag| Unsupported(tag.0))
             .collect();
         if !unsupported.is_empty() && *request.method() != Method::Cancel {
@@ -425,6 +425,14 @@ impl Dialogs {
                 _ => self.events.push_back(Event::Request { tx, call: None, request, path }),
             },
         }
+    }
+
+    /// What the application supports, and with REFER what the layer does by itself (RFC 4488, RFC 4538).
+    fn understands(&self, option: &str) -> bool {
+        let known = |known: &&str| known.eq_ignore_ascii_case(option);
+        let own: &[&str] =
+            if self.config.allow.contains(&Method::Refer) { &["norefersub", "tdialog"] } else { &[] };
+        self.config.supported.iter().map(String::as_str).any(|tag| known(&tag)) || own.iter().any(known)
     }
 
     fn response_came(&mut self, now: Instant, tx: ClientTx, response: Response, path: Path) {

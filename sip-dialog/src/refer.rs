@@ -231,6 +231,15 @@ impl Dialogs {
         self.end_subscription(now, key, SubscriptionEnd::Failed(failure), None);
     }
 
+    /// What names an established call of ours to its peer, for [`refer_to_replacing`]: the attended transfer of another
+    /// call to it (RFC 5589 §7.1).
+    pub fn replacing(&self, call: CallKey) -> Option<Replaces> {
+        let call = self.calls.get(&call).filter(|call| call.state == CallState::Confirmed)?;
+        let id = call.dialog.as_ref()?.id();
+        // The tags as the peer sees them: its own is that of To (RFC 3891 §4).
+        Some(Replaces::new(&id.call_id, &id.remote_tag, &id.local_tag))
+    }
+
     // ---- being asked -----------------------------------------------------------------------------------------
 
     pub(crate) fn refer_came(

@@ -89,6 +89,13 @@ fn a_blind_transfer() {
 fn an_attended_transfer() {
     let mut pair = Pair::eventful();
     let (call, incoming) = pair.connect();
+    // Carol's phone, here Bob's, finds the call by its own tag as that of To.
+    let named = pair.alice.replacing(call).unwrap();
+    let id = pair.bob.dialog(incoming).unwrap().id().clone();
+    assert_eq!(
+        (named.call_id(), named.to_tag(), named.from_tag()),
+        (&*id.call_id, &*id.local_tag, &*id.remote_tag)
+    );
     let replaces = Replaces::new("0123 4567@10.0.0.1", "t-1", "f-1").with_early_only();
     let target: Uri = "sip:carol@example.com".parse().unwrap();
     let refer = Refer::new(refer_to_replacing(&target, &replaces).unwrap());
@@ -353,6 +360,11 @@ fn refers_that_are_refused() {
     assert_eq!(refused(&mut pair, "Refer-To: <sip:c@d>\n", ""), "400", "without Contact");
     assert_eq!(refused(&mut pair, &format!("{contact}Refer-To: <sip:c@d>\n"), ";tag=x"), "481");
     assert_eq!(story(&mut pair.bob), [""; 0]);
+    // What the layer does by itself may be required (RFC 4488 §5, RFC 4538 §3).
+    let known = format!("{contact}Refer-To: <sip:c@d>\nRequire: norefersub, tdialog\n");
+    assert_eq!(refused(&mut pair, &known, ""), "none");
+    assert_eq!(story(&mut pair.bob), ["referred to sip:c@d"]);
+    pair.pass(seconds(20));
     pair.nothing_is_left();
 }
 
