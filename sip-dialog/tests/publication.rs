@@ -195,6 +195,18 @@ fn refusals() {
     server.nothing_is_left(key);
 }
 
+/// A 2xx that grants no time is a refusal, and no reason to publish again and again.
+#[test]
+fn a_server_that_keeps_nothing() {
+    let mut server = Server::new();
+    let key = server.pair.alice.publish(server.pair.now, presence("open")).unwrap();
+    server.serve_with(Some((StatusCode::OK, &[("SIP-ETag", "e1"), ("Expires", "0")])));
+    assert_eq!(server.story(), ["refused 200"]);
+    server.pass(seconds(60));
+    assert_eq!(server.asked, ["- 600 open"]);
+    server.nothing_is_left(key);
+}
+
 /// The network is gone for longer than the publication lasts: it comes back with the whole state.
 #[test]
 fn a_server_that_is_gone_for_a_while() {

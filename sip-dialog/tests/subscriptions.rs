@@ -368,6 +368,67 @@ fn a_notifier_that_always_deactivates_is_not_asked_all_the_time() {
     pair.nothing_is_left();
 }
 
+/// One that grants no time, or next to none, is not asked all the time either.
+#[test]
+fn a_notifier_that_grants_next_to_nothing() {
+    for (expires, most) in [(0, 15), (1, 61)] {
+        let mut pair = Pair::eventful();
+        pair.alice.subscribe(pair.now, plan(3600)).unwrap();
+        let begin = pair.now;
+        let mut subscribes = 0;
+        while pair.now < begin + seconds(60) {
+            pair.settle();
+            while let Some(Event::SubscriptionRequested { .. }) = pair.bob.poll_event() {
+                subscribes += 1;
+                let subscribe = pair.last_request(&Method::Subscribe, true);
+                let state = format!("active;expires={expires}");
+                let tag = format!("n{subscribes}");
+                assert_eq!(
+                    status(&pair.hand_alice(&notify(&subscribe, &tag, 1, "presence", &state, ""))),
+                    "200"
+                );
+            }
+            pair.pass(Duration::from_millis(100));
+        }
+        let sent = pair.seen.iter().filter(|(alice, message)| {
+            *alice && message.as_request().is_some_and(|request| *request.method() == Method::Subscribe)
+        });
+        let distinct: std::collections::HashSet<String> =
+            sent.map(|(_, message)| message.headers().text("Via").unwrap().to_string()).collect();
+        assert!((2..=most).contains(&distinct.len()), "{expires}: {}", distinct.len());
+        pair.nothing_is_left_after_unsubscribing();
+    }
+}
+
+/// RFC 5057 §5.3: what belongs to no call is the application's in a subscription's dialog too, in order.
+#[test]
+fn other_requests_in_the_dialog_of_a_subscription() {
+    let mut pair = Pair::eventful();
+    subscribed(&mut pair, plan(600), active("open"));
+    let notify = pair.last_request(&Method::Notify, false);
+    let (from, to) = (notify.headers.text("From").unwrap(), notify.headers.text("To").unwrap());
+    let call_id = notify.headers.text("Call-ID").unwrap();
+    let request = |method: &str, number: u32| {
+        format!(
+            "{method} sip:alice@{ALICE} SIP/2.0\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK{method}{number}\n\
+             Max-Forwards: 70\nFrom: {from}\nTo: {to}\nCall-ID: {call_id}\nCSeq: {number} {method}\n\
+             Contact: <sip:b@192.0.2.9>\nContent-Length: 0\n\n"
+        )
+    };
+    assert_eq!(status(&pair.hand_alice(&request("OPTIONS", 50))), "no answer");
+    let Some(Event::Request { tx, call: None, request: options, .. }) = pair.alice.poll_event() else {
+        panic!()
+    };
+    pair.alice.respond(pair.now, tx, options.reply(StatusCode::OK).build().unwrap()).unwrap();
+    pair.settle();
+    assert_eq!(status(&pair.hand_alice(&request("OPTIONS", 49))), "500");
+    for method in ["BYE", "INVITE", "INFO"] {
+        assert_eq!(status(&pair.hand_alice(&request(method, 60))), "481", "{method}");
+    }
+    assert_eq!(story(&mut pair.alice), [""; 0]);
+    pair.nothing_is_left_after_unsubscribing();
+}
+
 /// RFC 6665 §4.2.1.1: 423 with Min-Expires, and the subscriber asks for that.
 #[test]
 fn too_brief() {

@@ -263,6 +263,9 @@ impl Dialogs {
         published.etag = response.headers.get::<SipETag>().ok().flatten().map(|etag| etag.0);
         let granted = response.headers.get::<Expires>().ok().flatten();
         let granted = granted.map_or(published.asked, |expires| expires.0.min(published.asked));
+        if granted == 0 {
+            return self.end_publication(key, PublicationEnd::Refused(Box::new(response.clone()))); // it keeps nothing
+        }
         let expires = Duration::from_secs(granted.into());
         let at = later(now, expires);
         self.subscriptions.alarms.arm(at, Alarm::Published(key));

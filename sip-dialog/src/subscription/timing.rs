@@ -92,13 +92,17 @@ impl Timetable {
     }
 }
 
+/// However short the time that is granted, no more than a refresh a second: what is granted for no time at all would keep
+/// two machines busy.
+const LEAST_REFRESH: Duration = Duration::from_secs(1);
+
 /// When to refresh what lasts `left`: early enough for a transaction (64·T1) to end before it is over, and at a moment of
 /// its own, so that thousands that began together do not come again together.
 pub(crate) fn refresh_after(left: Duration, patience: Duration, chance: u64) -> Duration {
     let margin = (left / 4).min(patience);
     let milliseconds = u64::try_from(margin.as_millis()).unwrap_or(u64::MAX).max(1);
     let jitter = Duration::from_millis(chance.checked_rem(milliseconds).unwrap_or(0));
-    left.saturating_sub(margin).saturating_sub(jitter)
+    left.saturating_sub(margin).saturating_sub(jitter).max(LEAST_REFRESH)
 }
 
 /// How long to wait before subscribing anew when the last subscriptions were short: at once the first time, then longer and
@@ -134,7 +138,7 @@ mod tests {
             assert!(hour - at >= patience && hour - at <= 2 * patience, "{at:?}");
             let at = refresh_after(Duration::from_secs(8), patience, chance);
             assert!((4..=6).contains(&at.as_secs()), "{at:?}");
-            assert_eq!(refresh_after(Duration::ZERO, patience, chance), Duration::ZERO);
+            assert_eq!(refresh_after(Duration::ZERO, patience, chance), LEAST_REFRESH);
         }
     }
 

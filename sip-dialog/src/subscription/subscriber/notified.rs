@@ -184,7 +184,8 @@ impl Dialogs {
             None => return,
         };
         subscriber.expires_at = Some(at);
-        let refreshes = subscriber.plan.is_some() && !subscriber.ending;
+        // What is granted for no time is left to end, and made anew less and less often.
+        let refreshes = subscriber.plan.is_some() && !subscriber.ending && at > now;
         self.subscriptions.alarms.arm(at + GRACE, Alarm::Expiry(key));
         if refreshes {
             let left = at.saturating_duration_since(now);
