@@ -400,6 +400,55 @@ fn a_notifier_that_grants_next_to_nothing() {
     }
 }
 
+/// What servers send without a subscription is taken where the application asks for it, and else answered 481.
+#[test]
+fn notifies_that_nobody_asked_for() {
+    let mut pair = Pair::eventful_with(|config| config.events.unsolicited = vec!["message-summary".into()]);
+    let unsolicited = |event: &str, to: &str| {
+        format!(
+            "NOTIFY sip:alice@{ALICE} SIP/2.0\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK{event}{}\nMax-Forwards: 70\n\
+             From: <sip:pbx@192.0.2.9>;tag=1\nTo: <sip:alice@{ALICE}>{to}\nCall-ID: c{event}{to}\nCSeq: 1 NOTIFY\n\
+             Contact: <sip:pbx@192.0.2.9>\nEvent: {event}\nSubscription-State: active\nContent-Length: 0\n\n",
+            to.len()
+        )
+    };
+    assert_eq!(status(&pair.hand_alice(&unsolicited("message-summary", ""))), "no answer");
+    let Some(Event::Request { tx, request, .. }) = pair.alice.poll_event() else { panic!() };
+    pair.alice.respond(pair.now, tx, request.reply(StatusCode::OK).to_tag("t").build().unwrap()).unwrap();
+    pair.settle();
+    assert_eq!(status(&pair.hand_alice(&unsolicited("presence", ""))), "481");
+    assert_eq!(status(&pair.hand_alice(&unsolicited("message-summary", ";tag=x"))), "481");
+    assert_eq!(story(&mut pair.alice), [""; 0]);
+    pair.nothing_is_left();
+}
+
+/// A fork answers with its NOTIFY, the other one challenges: the numbers of the dialog go on from the SUBSCRIBE with
+/// credentials.
+#[test]
+fn a_notify_before_a_challenge() {
+    let mut pair = Pair::eventful();
+    pair.alice.authenticator().add_account(None, "alice", sip_auth::Secret::password("secret"));
+    let key = pair.alice.subscribe(pair.now, plan(600)).unwrap();
+    pair.settle();
+    let asked = pair.bob_is_asked();
+    let subscribe = pair.last_request(&Method::Subscribe, true);
+    let early = notify(&subscribe, "n1", 1, "presence", "active;expires=600", "open");
+    assert_eq!(status(&pair.hand_alice(&early)), "200");
+    let challenge = ("WWW-Authenticate", "Digest realm=\"b\", nonce=\"1\", qop=\"auth\"");
+    pair.bob.reject_subscription(pair.now, asked, StatusCode::UNAUTHORIZED, &[challenge]).unwrap();
+    pair.settle();
+    let asked = pair.bob_is_asked();
+    pair.bob.reject_subscription(pair.now, asked, StatusCode::FORBIDDEN, &[]).unwrap();
+    pair.settle();
+    assert_eq!(story(&mut pair.alice), ["notified open", "active 600"], "the dialog that there is stays");
+    pair.alice.refresh(pair.now, key).unwrap();
+    assert_eq!(pair.alice.refresh(pair.now, key), Err(Error::Pending));
+    pair.lose = vec!["SUBSCRIBE"; 20];
+    pair.settle();
+    assert_eq!(pair.last_request(&Method::Subscribe, true).headers.text("CSeq"), Some("3 SUBSCRIBE"));
+    pair.nothing_is_left_after_unsubscribing();
+}
+
 /// RFC 5057 §5.3: what belongs to no call is the application's in a subscription's dialog too, in order.
 #[test]
 fn other_requests_in_the_dialog_of_a_subscription() {

@@ -50,6 +50,9 @@ pub struct EventConfig {
     /// Packages that the application notifies about. A SUBSCRIBE for others is answered 489 with this list, which is also
     /// in Allow-Events (RFC 6665 §4.4.4).
     pub packages: Vec<String>,
+    /// Packages whose NOTIFY is handed to the application as an [`Event::Request`] though nobody subscribed: there are
+    /// servers that tell of waiting messages in this way. RFC 6665 has no such thing: others are answered 481.
+    pub unsolicited: Vec<String>,
     /// Seconds of a SUBSCRIBE without Expires, where the package names no other number (RFC 6665 §8.2 leaves it to it).
     pub default_expires: u32,
     /// The fewest seconds that are granted; what asks for less is answered 423 (§4.2.1.1). Has no effect above one hour.
@@ -79,6 +82,7 @@ impl Default for EventConfig {
     fn default() -> Self {
         Self {
             packages: Vec::new(),
+            unsolicited: Vec::new(),
             default_expires: 3600,
             min_expires: 60,
             max_expires: 7200,
@@ -260,12 +264,19 @@ impl Dialogs {
     ) {
         let id = DialogId::of_request(identity);
         match (request.method(), id) {
+            (Method::Notify, None) if self.is_wanted_unsolicited(&request) => {
+                self.events.push_back(Event::Request { tx, call: None, request, path });
+            }
             (Method::Notify, Some(id)) => self.notify_came(now, tx, request, &id),
             (Method::Subscribe, None) => self.subscribe_came(now, tx, request, path),
             (Method::Subscribe, Some(id)) => self.subscribe_in_dialog_came(now, tx, request, &id),
             (Method::Refer, id) => self.refer_came(now, tx, request, path, id),
             _ => self.answer_status(now, tx, &request, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST),
         }
+    }
+
+    fn is_wanted_unsolicited(&self, notify: &Request) -> bool {
+        event_of(notify).is_ok_and(|event| self.config.events.unsolicited.contains(&event.token))
     }
 
     /// A request of another kind in a dialog that only subscriptions live in.
@@ -353,6 +364,11 @@ impl Dialogs {
                 if let Some(attempt) = subscriber.attempt.clone() {
                     let next = current.saturating_add(1);
                     self.subscriptions.attempts.get_mut(&attempt)?.cseq = next;
+                    // A NOTIFY of another branch may have made the dialog already: its numbers go on from here.
+                    let bound = subscriber.dialog.clone();
+                    if let Some(dialog) = bound.and_then(|id| self.dialog_of(&id)) {
+                        dialog.note_local_cseq(next);
+                    }
                     return Some(next);
                 }
                 subscriber.dialog.clone()?
