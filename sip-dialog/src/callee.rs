@@ -18,7 +18,7 @@ use crate::replaces::References;
 
 /// RFC 3261 §12.1.1: whether our Contact has to be a `sips` URI, by the Request-URI or the first Record-Route, else the
 /// peer's Contact.
-fn wants_sips(request: &Request) -> bool {
+pub(crate) fn wants_sips(request: &Request) -> bool {
     let addressed = request.uri().is_ok_and(|uri| uri.is_sips());
     let record = request.headers.get::<RecordRoute>().ok().flatten();
     addressed

@@ -399,8 +399,9 @@ impl Dialogs {
             self.credentials.forget(call_id);
         }
         call.forget_early(&mut self.by_dialog);
-        if let Some(dialog) = &call.dialog {
+        if let Some(dialog) = call.dialog.take() {
             self.by_dialog.remove(dialog.id());
+            self.keep_for_subscriptions(dialog);
         }
         if let Some(tx) = call.server {
             self.by_server.remove(&tx);

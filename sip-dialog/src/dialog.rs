@@ -178,7 +178,7 @@ impl Dialog {
 
     fn mint(&self, method: Method, cseq: u32) -> RequestBuilder {
         let (uri, routes) = self.request_uri_and_routes();
-        let refreshes = matches!(method, Method::Invite | Method::Update | Method::Subscribe | Method::Refer);
+        let refreshes = refreshes_target(&method);
         let builder = Request::builder(method.clone(), uri)
             .headers(&routes)
             .header(&From(self.local.clone()))
@@ -218,8 +218,7 @@ impl Dialog {
         {
             return Err(DialogError::OutOfOrder { got: cseq.number, last });
         }
-        let refreshes = matches!(request.method(), Method::Invite | Method::Update | Method::Subscribe);
-        let refreshed = if refreshes { target(&request.headers)? } else { None };
+        let refreshed = if refreshes_target(request.method()) { target(&request.headers)? } else { None };
         self.remote_cseq = Some(cseq.number);
         if let Some(uri) = refreshed
             && *request.method() == Method::Subscribe
@@ -257,6 +256,12 @@ impl Dialog {
         self.remote = fresh.remote;
         Ok(())
     }
+}
+
+/// Requests whose Contact is the sender's new target: RFC 3261 §12.2, RFC 3311 §5.1; SUBSCRIBE and NOTIFY by RFC 6665 §4.1.2,
+/// §4.1.3 and §B.12; REFER by RFC 5057 §5.4.
+fn refreshes_target(method: &Method) -> bool {
+    matches!(method, Method::Invite | Method::Update | Method::Subscribe | Method::Notify | Method::Refer)
 }
 
 fn routes(headers: &sip_message::Headers) -> Result<Vec<Route>, DialogError> {

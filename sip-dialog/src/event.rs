@@ -1,13 +1,15 @@
 //! What the layer tells the application, and what the application hands in.
 
 use bytes::Bytes;
-use sip_message::headers::{NameAddr, Route};
-use sip_message::{Request, Response, StatusCode, Uri};
+use sip_message::headers::{NameAddr, ReferredBy, Replaces, Route};
+use sip_message::{Method, Request, Response, StatusCode, Uri};
 use sip_transaction::{Failure, ServerTx};
 use sip_transport::Path;
 
 use crate::dialog::DialogId;
 use crate::offer_answer::Described;
+use crate::publication::{PublicationChange, PublicationKey};
+use crate::subscription::{SubscriberChange, SubscriptionChange, SubscriptionKey};
 
 /// A call: an INVITE, the dialogs that come of it, and everything until its BYE is answered.
 ///
@@ -262,6 +264,57 @@ pub enum Event {
         /// The way the response came.
         path: Option<Path>,
     },
+    /// What became of a subscription of ours, a REFER's too.
+    Subscription {
+        /// The subscription.
+        key: SubscriptionKey,
+        /// What is new.
+        what: SubscriptionChange,
+    },
+    /// Somebody subscribes. Answer at once with `accept_subscription` or `reject_subscription`: no person may be waited for
+    /// (RFC 6665 §4.2.1.1); a subscription that needs one is accepted as pending.
+    SubscriptionRequested {
+        /// The subscription.
+        key: SubscriptionKey,
+        /// The SUBSCRIBE.
+        request: Request,
+        /// The way it came.
+        path: Path,
+    },
+    /// What became of a subscription that somebody has with us.
+    Subscriber {
+        /// The subscription.
+        key: SubscriptionKey,
+        /// What is new.
+        what: SubscriberChange,
+    },
+    /// Somebody asks us to send a request, mostly an INVITE: to be transferred (RFC 3515). Answer at once with
+    /// `accept_refer` or `decline_refer`; then tell how it goes with `report`.
+    Referred {
+        /// The subscription that the REFER makes.
+        key: SubscriptionKey,
+        /// The call in whose dialog it came.
+        call: Option<CallKey>,
+        /// The call whose dialog a REFER outside of dialogs names, so proving that it knows it (RFC 4538 §4).
+        target: Option<CallKey>,
+        /// Whom to call, without header fields.
+        refer_to: Uri,
+        /// The dialog that the call to make shall replace: an attended transfer (RFC 3891, RFC 5589 §7).
+        replaces: Option<Replaces>,
+        /// Who refers (RFC 3892).
+        referred_by: Option<ReferredBy>,
+        /// The REFER.
+        request: Request,
+        /// The way it came.
+        path: Path,
+    },
+    /// What became of a publication of ours.
+    Publication {
+        /// The publication.
+        key: PublicationKey,
+        /// What is new.
+        what: PublicationChange,
+    },
     /// The call is over; its key is no longer valid.
     Ended {
         /// The call.
@@ -307,6 +360,27 @@ pub enum Error {
     /// No listener to name in Contact.
     #[error("there is no listener for this transport; add one to the configuration")]
     NoListener,
+    /// The subscription is over, or never was.
+    #[error("no such subscription: it has ended")]
+    NoSuchSubscription,
+    /// It cannot be done with the subscription as it stands.
+    #[error("the subscription {0}")]
+    Subscription(&'static str),
+    /// The publication is over, or never was.
+    #[error("no such publication: it has ended")]
+    NoSuchPublication,
+    /// What the peer would send us back is not in `Config::allow`, so that it would be refused.
+    #[error("{0} is not among the methods of Config::allow; add it")]
+    NotAllowed(Method),
+    /// A limit of the configuration is reached.
+    #[error("too many subscriptions: the limit is {0}")]
+    TooManySubscriptions(usize),
+    /// A limit of the configuration is reached.
+    #[error("too many publications: the limit is {0}")]
+    TooManyPublications(usize),
+    /// A value that a field is made of cannot be written.
+    #[error(transparent)]
+    Value(#[from] sip_message::ValueError),
     /// A limit of the configuration is reached.
     #[error("too many calls: the limit is {0}")]
     TooManyCalls(usize),

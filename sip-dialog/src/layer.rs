@@ -16,9 +16,11 @@ use crate::deadlines::{Deadlines, Due};
 use crate::dialog::DialogId;
 use crate::event::{CallKey, Cause, Error, Event, RequestKey};
 use crate::lingering::{CachedAck, Fork, Lingering};
+use crate::publication::Publications;
 use crate::reliable::ReliableProvisionals;
 use crate::replaces::refers_wrongly;
 use crate::session_timer::SessionTimer;
+use crate::subscription::{EventConfig, EventPurpose, Subscriptions};
 
 /// How the layer behaves.
 #[derive(Clone, Debug)]
@@ -47,6 +49,9 @@ pub struct Config {
     pub user_agent: String,
     /// Calls at one time. A new one over it is answered 486: an INVITE flood must not fill the memory.
     pub max_calls: usize,
+    /// Subscriptions: the packages we notify about, durations, limits (RFC 6665). SUBSCRIBE, NOTIFY and REFER are taken
+    /// by the layer if `allow` names them.
+    pub events: EventConfig,
 }
 
 impl Config {
@@ -74,6 +79,7 @@ impl Config {
             keep_forks: false,
             user_agent: String::new(),
             max_calls: Self::MAX_CALLS,
+            events: EventConfig::default(),
         }
     }
 
@@ -111,6 +117,8 @@ pub(crate) enum Purpose {
     Free(RequestKey),
     /// A BYE to a phone that answered a forked INVITE too late; nobody waits for its end.
     Surplus,
+    /// A request of a subscription or a publication.
+    Events(EventPurpose),
 }
 
 impl Purpose {
@@ -127,9 +135,10 @@ impl Purpose {
 #[derive(Debug)]
 pub struct Dialogs {
     pub(crate) config: Config,
-    /// Allow and Supported as they are written.
+    /// Allow, Supported and Allow-Events as they are written.
     allow: String,
     supported: String,
+    allow_events: String,
     pub(crate) transactions: Transactions,
     pub(crate) out: Queues<TransactionEvent>,
     pub(crate) events: VecDeque<Event>,
@@ -142,6 +151,8 @@ pub struct Dialogs {
     pub(crate) acks: HashMap<DialogId, Box<CachedAck>>,
     pub(crate) forks: HashMap<(String, String), Box<Fork>>,
     pub(crate) lingering: VecDeque<(Instant, Lingering)>,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) publications: Publications,
     next_key: u64,
     /// What our Contact is in dialogs, if a registrar gave us a URI that leads here from wherever (RFC 5627 §4.4).
     gruu: Option<Uri>,
@@ -155,6 +166,7 @@ impl Dialogs {
             transactions: Transactions::new(config.transaction.clone()),
             allow: allow.join(", "),
             supported: config.supported.join(", "),
+            allow_events: config.events.packages.join(", "),
             config,
             out: Queues::new(),
             events: VecDeque::new(),
@@ -167,6 +179,8 @@ impl Dialogs {
             acks: HashMap::new(),
             forks: HashMap::new(),
             lingering: VecDeque::new(),
+            subscriptions: Subscriptions::default(),
+            publications: Publications::default(),
             next_key: 0,
             gruu: None,
         }
@@ -207,6 +221,8 @@ impl Dialogs {
             && self.acks.is_empty()
             && self.forks.is_empty()
             && self.lingering.is_empty()
+            && self.subscriptions.is_empty()
+            && self.publications.is_empty()
             && self.transactions.live_client() == 0
             && self.transactions.live_server() == 0
     }
@@ -315,6 +331,10 @@ impl Dialogs {
         if tells && !self.supported.is_empty() && !request.headers.contains(HeaderName::SUPPORTED) {
             request.headers.push_raw(HeaderName::SUPPORTED, &self.supported)?;
         }
+        let may_notify = tells || matches!(request.method(), Method::Subscribe | Method::Refer);
+        if may_notify && !self.allow_events.is_empty() {
+            request.headers.push_raw(HeaderName::ALLOW_EVENTS, &self.allow_events)?;
+        }
         Ok(request)
     }
 
@@ -382,7 +402,7 @@ impl Dialogs {
         self.answer_built(now, tx, request.reply(status).to_tag(&tag));
     }
 
-    fn answer_built(&mut self, now: Instant, tx: ServerTx, builder: sip_message::ResponseBuilder) {
+    pub(crate) fn answer_built(&mut self, now: Instant, tx: ServerTx, builder: sip_message::ResponseBuilder) {
         match builder.build() {
             Ok(response) => self.answer(now, tx, response),
             Err(error) => tracing::error!(%error, "a response of ours cannot be built"),
@@ -425,7 +445,7 @@ impl Dialogs {
             .headers
             .all::<Require>()
             .flatten()
-            .filter(|tag| !self.config.supported.iter().any(|known| known.eq_ignore_ascii_case(&tag.0)))
+            .filter(|tag| !self.understands(&tag.0))
             .map(|tag| Unsupported(tag.0))
             .collect();
         if !unsupported.is_empty() && *request.method() != Method::Cancel {
@@ -439,7 +459,13 @@ impl Dialogs {
         let Ok(identity) = sip_message::Identity::of(&request.headers) else {
             return self.answer_status(now, tx, &request, StatusCode::BAD_REQUEST);
         };
+        if matches!(request.method(), Method::Subscribe | Method::Notify | Method::Refer) {
+            return self.event_request_came(now, tx, request, path, &identity);
+        }
         match DialogId::of_request(&identity) {
+            Some(id) if !self.by_dialog.contains_key(&id) && self.subscriptions.has_dialog(&id) => {
+                self.request_in_event_dialog_came(now, &id, tx, request, path);
+            }
             Some(id) => match self.by_dialog.get(&id) {
                 Some(&call) => self.request_in_dialog_came(now, call, tx, request, path),
                 None => {
@@ -454,6 +480,14 @@ impl Dialogs {
                 _ => self.events.push_back(Event::Request { tx, call: None, request, path }),
             },
         }
+    }
+
+    /// What the application supports, and with REFER what the layer does by itself (RFC 4488, RFC 4538).
+    fn understands(&self, option: &str) -> bool {
+        let known = |known: &&str| known.eq_ignore_ascii_case(option);
+        let own: &[&str] =
+            if self.config.allow.contains(&Method::Refer) { &["norefersub", "tdialog"] } else { &[] };
+        self.config.supported.iter().map(String::as_str).any(|tag| known(&tag)) || own.iter().any(known)
     }
 
     fn response_came(&mut self, now: Instant, tx: ClientTx, response: Response, path: Path) {
@@ -498,6 +532,7 @@ impl Dialogs {
                 self.events.push_back(Event::Response { key, result: Ok(response), path: Some(path) })
             }
             Purpose::Surplus => {}
+            Purpose::Events(purpose) => self.event_answered(now, purpose, response),
         }
     }
 
@@ -530,6 +565,7 @@ impl Dialogs {
                 dialog.note_local_cseq(next);
                 next
             }
+            Purpose::Events(purpose) => self.event_cseq(purpose, current)?,
             Purpose::Invite(_) | Purpose::Free(_) | Purpose::Surplus => current.saturating_add(1),
         };
         Some(next)
@@ -547,6 +583,9 @@ impl Dialogs {
         }
         match self.resend(now, sent) {
             Ok(tx) => {
+                if let Purpose::Events(purpose) = purpose {
+                    self.event_resent(now, purpose, tx);
+                }
                 if let Purpose::Invite(call) | Purpose::Reinvite(call) = purpose {
                     self.invite_resent(now, call, purpose, tx);
                 }
@@ -577,6 +616,7 @@ impl Dialogs {
                 self.events.push_back(Event::Response { key, result: Err(failure), path: None })
             }
             Purpose::Surplus => {}
+            Purpose::Events(purpose) => self.event_failed(now, purpose, failure),
         }
     }
 
@@ -587,8 +627,14 @@ impl Dialogs {
 
     /// What a 200 to OPTIONS says we can do (RFC 3261 §11.2), besides what the application adds.
     pub fn capabilities(&self, builder: sip_message::ResponseBuilder) -> sip_message::ResponseBuilder {
-        let builder = builder.raw(HeaderName::ALLOW, &self.allow);
-        if self.supported.is_empty() { builder } else { builder.raw(HeaderName::SUPPORTED, &self.supported) }
+        let mut builder = builder.raw(HeaderName::ALLOW, &self.allow);
+        if !self.supported.is_empty() {
+            builder = builder.raw(HeaderName::SUPPORTED, &self.supported);
+        }
+        if !self.allow_events.is_empty() {
+            builder = builder.raw(HeaderName::ALLOW_EVENTS, &self.allow_events);
+        }
+        builder
     }
 }
 
@@ -626,10 +672,13 @@ impl Core for Dialogs {
             self.drain(now);
         }
         self.forget_lingering(now);
+        self.event_alarms(now);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        [self.transactions.poll_timeout(), self.deadlines.next(), self.lingering.front().map(|(at, _)| *at)]
+        let lingering = self.lingering.front().map(|(at, _)| *at);
+        let events = self.subscriptions.next_alarm();
+        [self.transactions.poll_timeout(), self.deadlines.next(), lingering, events]
             .into_iter()
             .flatten()
             .min()

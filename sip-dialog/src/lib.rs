@@ -1,9 +1,22 @@
-//! SIP dialogs and the calls that live in them, as a pure core (RFC 3261 §12 to §15, §22).
+//! SIP dialogs and what lives in them, as a pure core: calls (RFC 3261 §12 to §15, §22), subscriptions (RFC 6665) and what
+//! is made of them.
 //!
 //! [`Dialogs`] sits on the transaction layer and owns every call: early dialogs of a forked INVITE, the ACK of
 //! each 2xx and its repetition, our own 2xx until its ACK, re-INVITE and its glare, CANCEL and BYE in whatever
 //! order they cross, digest challenges. It does no I/O and reads no clock: drive it over sockets with
 //! `sip_transport::tokio`, or in virtual time with `sip-sim`.
+//!
+//! | to do | with |
+//! |---|---|
+//! | call, be called, hold, hang up | [`Dialogs::invite`], [`Event::Incoming`] |
+//! | hear what changes somewhere (RFC 6665 §4.1) | [`Dialogs::subscribe`], [`Event::Subscription`] |
+//! | tell others what changes (§4.2, RFC 6446, RFC 5839) | [`Event::SubscriptionRequested`], [`Dialogs::notify`] |
+//! | transfer, be transferred (RFC 3515, RFC 3891, RFC 3892, RFC 4488, RFC 4538) | [`Dialogs::refer`], [`Event::Referred`], [`Dialogs::report`] |
+//! | publish (RFC 3903) | [`Dialogs::publish`]; the server's table is [`compositor`] |
+//! | read and write the bodies of event packages | [`packages`] |
+//!
+//! A dialog has one owner: a call, and when that ends first the subscriptions that a REFER made in it. SUBSCRIBE, NOTIFY and
+//! REFER are taken where [`Config::allow`] names them, and else answered 405.
 //!
 //! ```
 //! use sip_dialog::{Body, Config, Dialogs, Event, Invite};
@@ -58,11 +71,15 @@ mod layer;
 mod lingering;
 pub mod offer_answer;
 mod options;
+pub mod packages;
+mod publication;
 mod redirect;
+mod refer;
 mod reinvite;
 mod reliable;
 mod replaces;
 mod session_timer;
+mod subscription;
 mod update;
 
 pub use call::CallState;
@@ -70,5 +87,13 @@ pub use dialog::{Dialog, DialogError, DialogId};
 pub use event::{Body, CallKey, Cause, Error, Event, Invite, OfferKey, RequestKey};
 pub use layer::{Config, Dialogs};
 pub use offer_answer::Described;
+pub use packages::refer::Report;
+pub use publication::compositor;
+pub use publication::{Publication, PublicationChange, PublicationEnd, PublicationKey};
+pub use refer::{Refer, refer_to_replacing};
 pub use reliable::ReliableProvisionals;
 pub use session_timer::SessionTimer;
+pub use subscription::{
+    Acceptance, EventConfig, Notification, Subscribe, SubscriberChange, SubscriberEnd, SubscriptionChange,
+    SubscriptionEnd, SubscriptionKey, SubscriptionStage, TerminationReason,
+};

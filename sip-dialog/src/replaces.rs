@@ -62,8 +62,8 @@ impl Dialogs {
     /// The call that a Target-Dialog names, for deciding whether its sender may do what it asks (RFC 4538 §3).
     pub fn target_dialog(&self, request: &Request) -> Option<CallKey> {
         let target = request.headers.get::<TargetDialog>().ok().flatten()?;
-        // RFC 4538 §7: the tags as the sender of the request sees them are the other way round for us.
-        let (key, ..) = self.referred(target.call_id(), target.remote_tag(), target.local_tag()).ok()?;
+        // RFC 4538 §4: the tags stand there as the one who gets the request sees them.
+        let (key, ..) = self.referred(target.call_id(), target.local_tag(), target.remote_tag()).ok()?;
         Some(key)
     }
 

@@ -4,8 +4,12 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use sip_dialog::{Body, CallKey, Config, Dialogs, Event, Invite};
-use sip_message::{Limits, Message};
+use bytes::Bytes;
+use sip_dialog::{
+    Body, CallKey, Config, Dialogs, Event, Invite, PublicationChange, SubscriberChange, SubscriptionChange,
+    SubscriptionEnd, SubscriptionKey,
+};
+use sip_message::{Limits, Message, Method, Request};
 use sip_transport::{Core, Local, Locals, Path, Transmit, Transport, ingress};
 
 pub(crate) const ALICE: &str = "192.0.2.1:5060";
@@ -18,6 +22,80 @@ pub(crate) fn config(address: &str, seed: u8) -> Config {
 
 pub(crate) fn phone(address: &str, seed: u8) -> Dialogs {
     Dialogs::new(config(address, seed))
+}
+
+/// A phone that takes all requests of subscriptions and notifies about two packages.
+pub(crate) fn eventful_phone(address: &str, seed: u8, change: impl Fn(&mut Config)) -> Dialogs {
+    let mut config = config(address, seed);
+    config.allow.extend([Method::Subscribe, Method::Notify, Method::Refer]);
+    config.events.packages = vec!["presence".into(), "dialog".into()];
+    change(&mut config);
+    Dialogs::new(config)
+}
+
+pub(crate) fn text(body: &str) -> Body {
+    Body { content_type: "text/plain".into(), octets: Bytes::copy_from_slice(body.as_bytes()) }
+}
+
+/// What happened, a line for each event.
+pub(crate) fn story(dialogs: &mut Dialogs) -> Vec<String> {
+    std::iter::from_fn(|| dialogs.poll_event()).map(|event| line(&event)).collect()
+}
+
+pub(crate) fn line(event: &Event) -> String {
+    match event {
+        Event::Subscription { what, .. } => match what {
+            SubscriptionChange::Active { expires } => {
+                format!("active {}", expires.map_or(0, |e| e.as_secs()))
+            }
+            SubscriptionChange::Pending { expires } => {
+                format!("pending {}", expires.map_or(0, |e| e.as_secs()))
+            }
+            SubscriptionChange::Notified { request } => {
+                format!("notified {}", String::from_utf8_lossy(request.body())).trim_end().into()
+            }
+            SubscriptionChange::Progress { status } => format!("progress {status}"),
+            SubscriptionChange::Forked { .. } => "forked".into(),
+            SubscriptionChange::RefreshFailed { status } => format!("refresh failed {status}"),
+            SubscriptionChange::Terminated { end, again } => {
+                let end = match end {
+                    SubscriptionEnd::ByNotifier { reason, .. } => {
+                        reason.as_ref().map_or("without reason", |reason| reason.as_str()).to_string()
+                    }
+                    SubscriptionEnd::Refused(response) => format!("refused {}", response.status()),
+                    SubscriptionEnd::Failed(failure) => format!("failed {}", failure.status()),
+                    other => format!("{other:?}"),
+                };
+                match again {
+                    Some(wait) => format!("terminated {end}, again in {}", wait.as_secs()),
+                    None => format!("terminated {end}"),
+                }
+            }
+            other => format!("{other:?}"),
+        },
+        Event::Subscriber { what, .. } => match what {
+            SubscriberChange::Refreshed { expires } => format!("refreshed {}", expires.as_secs()),
+            SubscriberChange::Ended(why) => format!("ended {why:?}"),
+            other => format!("{other:?}"),
+        },
+        Event::Publication { what, .. } => match what {
+            PublicationChange::Published { expires } => format!("published {}", expires.as_secs()),
+            PublicationChange::Failed { status, again } => {
+                format!("failed {status}, again in {}", again.as_secs())
+            }
+            PublicationChange::Ended(sip_dialog::PublicationEnd::Refused(response)) => {
+                format!("refused {}", response.status())
+            }
+            PublicationChange::Ended(end) => format!("{end:?}"),
+            other => format!("{other:?}"),
+        },
+        Event::SubscriptionRequested { .. } => "requested".into(),
+        Event::Referred { refer_to, .. } => format!("referred to {refer_to}"),
+        Event::Ended { cause, .. } => {
+            format!("call over: {}", format!("{cause:?}").split('(').next().unwrap())
+        }
+        other => format!("{other:?}").split([' ', '{', '(']).next().unwrap().into(),
+    }
 }
 
 pub(crate) fn invite(offer: Option<&'static str>) -> Invite {
@@ -41,6 +119,8 @@ pub(crate) struct Pair {
     pub(crate) lose: Vec<&'static str>,
     /// Keeps no log: for many calls.
     pub(crate) quiet: bool,
+    /// What was carried, lost or not, and whether Alice sent it.
+    pub(crate) seen: Vec<(bool, Message)>,
 }
 
 impl Pair {
@@ -52,6 +132,70 @@ impl Pair {
             log: Vec::new(),
             lose: Vec::new(),
             quiet: false,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Two phones that subscribe to each other.
+    pub(crate) fn eventful() -> Self {
+        Self::eventful_with(|_| {})
+    }
+
+    pub(crate) fn eventful_with(change: impl Fn(&mut Config)) -> Self {
+        Self { alice: eventful_phone(ALICE, 1, &change), bob: eventful_phone(BOB, 2, &change), ..Self::new() }
+    }
+
+    /// Hands a request of somebody else's making to Alice, and returns the status that she answers it with.
+    pub(crate) fn hand_alice(&mut self, request: &str) -> String {
+        self.hand_over(request, true)
+    }
+
+    pub(crate) fn hand_bob(&mut self, request: &str) -> String {
+        self.hand_over(request, false)
+    }
+
+    fn hand_over(&mut self, request: &str, to_alice: bool) -> String {
+        let bytes = Bytes::copy_from_slice(request.replace('\n', "\r\n").as_bytes());
+        let (local, remote) = if to_alice { (ALICE, "192.0.2.9:5060") } else { (BOB, "192.0.2.9:5060") };
+        let (local, remote) = (local.parse().unwrap(), remote.parse().unwrap());
+        let path = Path { transport: Transport::Udp, local, remote, flow: None };
+        let received = ingress::datagram(bytes, path, &Limits::default()).unwrap();
+        let dialogs = if to_alice { &mut self.alice } else { &mut self.bob };
+        dialogs.receive(self.now, received);
+        let mut answer = String::new();
+        let mut others = Vec::new();
+        while let Some(transmit) = dialogs.poll_transmit() {
+            let message = Message::parse(transmit.payload.clone(), &Limits::default()).unwrap();
+            match message {
+                Message::Response(response) if transmit.path.remote == remote => {
+                    answer = response.to_string();
+                }
+                _ => others.push(transmit),
+            }
+        }
+        for transmit in others {
+            self.carry(transmit, to_alice);
+        }
+        self.settle();
+        answer
+    }
+
+    /// The requests of a method that Alice, or Bob, sent last.
+    pub(crate) fn last_request(&self, method: &Method, from_alice: bool) -> Request {
+        let of = |(alice, message): &(bool, Message)| {
+            message.as_request().filter(|it| *alice == from_alice && it.method() == method).cloned()
+        };
+        self.seen.iter().rev().find_map(of).unwrap()
+    }
+
+    /// The key in the event by which Bob hears of a SUBSCRIBE or REFER; what came before it is dropped.
+    pub(crate) fn bob_is_asked(&mut self) -> SubscriptionKey {
+        loop {
+            match self.bob.poll_event() {
+                Some(Event::SubscriptionRequested { key, .. } | Event::Referred { key, .. }) => return key,
+                Some(_) => {}
+                None => panic!("nobody asks Bob"),
+            }
         }
     }
 
@@ -113,6 +257,9 @@ impl Pair {
 
     pub(crate) fn carry(&mut self, transmit: Transmit, from_alice: bool) {
         let message = Message::parse(transmit.payload.clone(), &Limits::default()).unwrap();
+        if !self.quiet {
+            self.seen.push((from_alice, message.clone()));
+        }
         let arrow = if from_alice { "->" } else { "<-" };
         let line = match &message {
             Message::Request(request) => format!("{arrow} {}", request.method()),
@@ -160,6 +307,17 @@ impl Pair {
         self.now = end;
     }
 
+    /// Lets time pass until a message goes whose log line contains this.
+    pub(crate) fn pass_until(&mut self, line: &str) {
+        for _ in 0..200_000 {
+            if self.log.iter().any(|logged| logged.contains(line)) {
+                return;
+            }
+            self.pass(Duration::from_millis(50));
+        }
+        panic!("{line} is never sent");
+    }
+
     pub(crate) fn bob_is_called(&mut self) -> CallKey {
         match self.bob.poll_event() {
             Some(Event::Incoming { call, .. }) => call,
@@ -178,6 +336,33 @@ impl Pair {
         assert!(matches!(self.bob.poll_event(), Some(Event::Confirmed { .. })));
         self.log.clear();
         (call, incoming)
+    }
+
+    /// Hands a response of the test's making to Alice, as if Bob had sent it.
+    pub(crate) fn answer_to_alice(&mut self, response: &sip_message::Response) {
+        let (local, remote) = (ALICE.parse().unwrap(), BOB.parse().unwrap());
+        let path = Path { transport: Transport::Udp, local, remote, flow: None };
+        let bytes = Message::from(response.clone()).to_bytes();
+        self.alice.receive(self.now, ingress::datagram(bytes, path, &Limits::default()).unwrap());
+        self.settle();
+    }
+
+    /// Whoever has a subscription ends it, and nothing is left.
+    pub(crate) fn nothing_is_left_after_unsubscribing(&mut self) {
+        self.lose.clear();
+        self.settle();
+        for dialogs in [&mut self.alice, &mut self.bob] {
+            for key in dialogs.subscriptions().collect::<Vec<_>>() {
+                let _ = dialogs.unsubscribe(self.now, key);
+            }
+        }
+        self.pass(Duration::from_secs(200));
+        let keys: Vec<_> = self.bob.subscriptions().collect();
+        for key in keys {
+            let reason = sip_dialog::TerminationReason::NoResource;
+            let _ = self.bob.terminate_subscription(self.now, key, &reason, None, None);
+        }
+        self.nothing_is_left();
     }
 
     /// After enough time nothing is left on either side.
