@@ -58,6 +58,7 @@ pub struct PhoneBuilder {
     rtcp_interval: Option<Duration>,
     media_engine: Option<Arc<dyn MediaEngine>>,
     max_calls: usize,
+    notifies: Vec<String>,
 }
 
 impl std::fmt::Debug for PhoneBuilder {
@@ -135,6 +136,12 @@ impl PhoneBuilder {
         self
     }
 
+    /// Takes subscriptions to this package (RFC 6665): [`Phone::next_subscriber`] tells who subscribes. Once for each package.
+    pub fn notifies(mut self, package: &str) -> Self {
+        self.notifies.push(package.into());
+        self
+    }
+
     /// What User-Agent says.
     pub fn user_agent(mut self, text: &str) -> Self {
         self.user_agent = text.into();
@@ -195,6 +202,7 @@ impl PhoneBuilder {
         let mut config = PhoneConfig::new(identity, dialogs);
         config.credentials = self.password.map(|password| (self.username, password));
         config.expires = self.expires;
+        config.notifies = self.notifies;
         config.instance = self.instance;
         config.registrar = self.registrar.as_deref().map(parse).transpose()?;
         if let Some(proxy) = &self.proxy {
@@ -234,6 +242,7 @@ impl Phone {
             rtcp_interval: None,
             media_engine: None,
             max_calls: sip_dialog::Config::MAX_CALLS,
+            notifies: Vec::new(),
         }
     }
 }

@@ -166,13 +166,20 @@ pub struct IncomingCall {
     request: Request,
     path: Path,
     from: NameAddr,
+    replaces: bool,
 }
 
 impl IncomingCall {
-    pub(crate) fn new(phone: Phone, key: CallKey, request: Request, path: Path) -> Option<Self> {
+    pub(crate) fn new(
+        phone: Phone,
+        key: CallKey,
+        request: Request,
+        path: Path,
+        replaces: bool,
+    ) -> Option<Self> {
         let held = Held { phone, key, released: false };
         let from: From = request.headers.get().ok().flatten()?;
-        Some(Self { held, request, path, from: from.0 })
+        Some(Self { held, request, path, from: from.0, replaces })
     }
 
     /// Who calls.
@@ -183,6 +190,11 @@ impl IncomingCall {
     /// The INVITE.
     pub fn request(&self) -> &Request {
         &self.request
+    }
+
+    /// Whether it takes the place of a call that we have (RFC 3891): a transfer, or a pick-up. Answering it ends that one.
+    pub fn replaces_a_call(&self) -> bool {
+        self.replaces
     }
 
     /// Tells the caller that it rings here (180).
@@ -315,6 +327,14 @@ impl Call {
             shell.boxes.get(&held.key).and_then(|mailbox| mailbox.established_at).unwrap_or(now)
         });
         Ok(Self { held, media, remote, since })
+    }
+
+    pub(crate) fn key(&self) -> CallKey {
+        self.held.key
+    }
+
+    pub(crate) fn phone(&self) -> &Phone {
+        &self.held.phone
     }
 
     /// Who is at the other end.

@@ -34,16 +34,22 @@ mod builder;
 mod call;
 pub mod core;
 mod media;
+mod notifier;
 mod phone;
 mod requests;
 mod shell;
+mod transfer;
+mod watch;
 
 pub use builder::{BindError, PhoneBuilder};
 pub use call::{Call, ChangeError, IncomingCall, OutgoingCall, Summary};
 pub use media::{
     Audio, AudioError, MediaEngine, MediaFuture, MediaPacket, MediaPlace, MediaSession, MediaTap, NoMedia,
 };
+pub use notifier::Subscriber;
 pub use phone::{CallError, Phone, RegisterError};
 pub use requests::{RequestError, TextMessage};
 pub use rtp::audio_stream::Statistics;
 pub use shell::{Ended, Progress};
+pub use transfer::{Referral, TransferError};
+pub use watch::{Published, Subscription, WaitingMessages, Watch};

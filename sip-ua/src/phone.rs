@@ -150,11 +150,7 @@ impl Phone {
     /// If the address cannot be read, or no sockets for media are to be had.
     pub async fn call(&self, to: &str) -> Result<OutgoingCall, CallError> {
         let to: Uri = to.parse().map_err(|error| CallError::Address { text: to.into(), error })?;
-        let listener = self.inner.with(|shell, _| {
-            let dialogs = shell.core.dialogs();
-            dialogs.local_for(shell.core.first_hop(&to)).ok().cloned()
-        });
-        let media = self.inner.open_media(listener.as_ref()).await?;
+        let media = self.media_for(&to).await?;
         let local = media.describe();
         let placed = self.inner.with(|shell, now| {
             let key = shell.core.call(now, &to, local)?;
@@ -170,11 +166,25 @@ impl Phone {
         }
     }
 
+    /// Media for a call to `to`.
+    pub(crate) async fn media_for(&self, to: &Uri) -> Result<Arc<dyn MediaSession>, CallError> {
+        let listener = self.inner.with(|shell, _| {
+            let dialogs = shell.core.dialogs();
+            dialogs.local_for(shell.core.first_hop(to)).ok().cloned()
+        });
+        self.inner.open_media(listener.as_ref()).await
+    }
+
+    /// Our own address.
+    pub fn address(&self) -> String {
+        self.inner.with(|shell, _| shell.core.identity().uri().to_string())
+    }
+
     /// The next call that comes in.
     pub async fn incoming(&self) -> Option<IncomingCall> {
         loop {
-            let (key, request, path) = self.inner.wait(|shell| shell.incoming.pop_front()).await;
-            if let Some(call) = IncomingCall::new(self.clone(), key, request, path) {
+            let (key, request, path, replaces) = self.inner.wait(|shell| shell.incoming.pop_front()).await;
+            if let Some(call) = IncomingCall::new(self.clone(), key, request, path, replaces) {
                 return Some(call);
             }
         }
@@ -232,30 +242,33 @@ impl Inner {
         key: CallKey,
         mut look: impl FnMut(Option<&mut Mailbox>) -> Option<T>,
     ) -> T {
-        let changed = self.handle.with(|shell, _| shell.boxes.get(&key).map(|b| Arc::clone(&b.changed)));
-        let changed = changed.unwrap_or_default();
-        loop {
-            let mut changed = pin!(changed.notified());
-            changed.as_mut().enable(); // a change between the look and the wait is not missed
-            if let Some(found) =
-                self.handle.with(|shell, _| look(shell.boxes.get_mut(&key).map(|mailbox| &mut **mailbox)))
-            {
-                return found;
-            }
-            changed.await;
-        }
+        self.wait_for(
+            |shell| shell.boxes.get(&key).map(|mailbox| Arc::clone(&mailbox.changed)),
+            |shell| look(shell.boxes.get_mut(&key).map(|mailbox| &mut **mailbox)),
+        )
+        .await
     }
 
-    /// Waits until `look` finds what it looks for.
-    pub(crate) async fn wait<T>(&self, mut look: impl FnMut(&mut Shell) -> Option<T>) -> T {
+    /// Waits until `look` finds what it looks for, looking again when what `bell` gives rings.
+    pub(crate) async fn wait_for<T>(
+        &self,
+        bell: impl FnOnce(&mut Shell) -> Option<Arc<tokio::sync::Notify>>,
+        mut look: impl FnMut(&mut Shell) -> Option<T>,
+    ) -> T {
+        let bell = self.handle.with(|shell, _| bell(shell)).unwrap_or_default();
         loop {
-            let mut changed = pin!(self.changed.notified());
-            changed.as_mut().enable(); // a change between the look and the wait is not missed
+            let mut rings = pin!(bell.notified());
+            rings.as_mut().enable(); // a change between the look and the wait is not missed
             if let Some(found) = self.handle.with(|shell, _| look(shell)) {
                 return found;
             }
-            changed.await;
+            rings.await;
         }
+    }
+
+    /// Waits until `look` finds what it looks for in the news of the phone as a whole.
+    pub(crate) async fn wait<T>(&self, look: impl FnMut(&mut Shell) -> Option<T>) -> T {
+        self.wait_for(|_| Some(Arc::clone(&self.changed)), look).await
     }
 
     /// The media of a call: bound where the listener of the call's signalling is, told to the peer as that listener is told.

@@ -5,13 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sdp::Negotiated;
-use sip_dialog::{CallKey, Cause, RequestKey};
+use sip_dialog::{
+    CallKey, Cause, PublicationChange, PublicationKey, RequestKey, SubscriberChange, SubscriptionChange,
+    SubscriptionKey,
+};
 use sip_message::{Request, Response, StatusCode, Uri};
 use sip_transport::{Answer, Core, FlowEvent, FlowId, Path, Query, Received, Transmit};
 use tokio::sync::Notify;
 
 use crate::core::{PhoneCore, PhoneEvent};
 use crate::media::MediaSession;
+use crate::transfer::{Transferring, WaitingReferral};
+use crate::watch::News;
 
 /// Provisional responses that wait to be read; the oldest goes.
 const MAX_PROGRESS: usize = 16;
@@ -64,6 +69,8 @@ pub(crate) struct Mailbox {
     pub(crate) changes: u64,
     pub(crate) refused: VecDeque<StatusCode>,
     pub(crate) ended: Option<Box<Ended>>,
+    /// The transfer that was asked for last.
+    pub(crate) transfer: Option<Box<Transferring>>,
     /// Where a 3xx sent the call last.
     pub(crate) redirected: Option<Box<Uri>>,
     /// Nobody holds the call any more: forget it with its end.
@@ -79,7 +86,7 @@ pub(crate) struct Shell {
     pub(crate) boxes: HashMap<CallKey, Box<Mailbox>>,
     /// Calls that have not ended.
     pub(crate) live: usize,
-    pub(crate) incoming: VecDeque<(CallKey, Request, Path)>,
+    pub(crate) incoming: VecDeque<(CallKey, Request, Path, bool)>,
     /// The last outcome of a REGISTER, and how many there were.
     pub(crate) registration: Option<Result<Duration, StatusCode>>,
     pub(crate) registrations: u64,
@@ -87,6 +94,13 @@ pub(crate) struct Shell {
     pub(crate) messages: VecDeque<Request>,
     /// Final responses to requests outside of calls that somebody waits for.
     pub(crate) responses: HashMap<RequestKey, Option<Result<Response, StatusCode>>>,
+    /// What peers ask us to do.
+    pub(crate) referrals: VecDeque<WaitingReferral>,
+    pub(crate) subscriptions: HashMap<SubscriptionKey, News<SubscriptionChange>>,
+    pub(crate) publications: HashMap<PublicationKey, News<PublicationChange>>,
+    /// Who subscribes to us, and those among them that nobody has looked at.
+    pub(crate) subscribers: HashMap<SubscriptionKey, News<SubscriberChange>>,
+    pub(crate) new_subscribers: VecDeque<(SubscriptionKey, Request)>,
     /// Something of the phone as a whole happened: a call comes in, a registration was answered, a call ended.
     pub(crate) changed: Arc<Notify>,
 }
@@ -101,6 +115,11 @@ impl Shell {
             registration: None,
             registrations: 0,
             messages: VecDeque::new(),
+            referrals: VecDeque::new(),
+            subscriptions: HashMap::new(),
+            publications: HashMap::new(),
+            subscribers: HashMap::new(),
+            new_subscribers: VecDeque::new(),
             responses: HashMap::new(),
             changed: Arc::new(Notify::new()),
         }
@@ -128,10 +147,14 @@ impl Shell {
             let of_phone = call.is_none()
                 || matches!(
                     event,
-                    PhoneEvent::Incoming { .. } | PhoneEvent::Ended { .. } | PhoneEvent::Message { .. }
+                    PhoneEvent::Incoming { .. }
+                        | PhoneEvent::Ended { .. }
+                        | PhoneEvent::Message { .. }
+                        | PhoneEvent::Referred { .. }
                 );
             let waiting = call.and_then(|call| Some(Arc::clone(&self.boxes.get(&call)?.changed)));
             self.take(now, event);
+            // A subscription tells its own handle.
             if let Some(waiting) = waiting {
                 waiting.notify_waiters();
             }
@@ -146,7 +169,7 @@ impl Shell {
             PhoneEvent::Registered(lifetime) => self.registered(Ok(lifetime)),
             PhoneEvent::RegistrationFailed(status) => self.registered(Err(status)),
             PhoneEvent::Unregistered => self.registered(Ok(Duration::ZERO)),
-            PhoneEvent::Incoming { call, request, path, .. } => {
+            PhoneEvent::Incoming { call, request, path, replaces } => {
                 if self.incoming.len() >= MAX_WAITING {
                     if let Err(error) = self.core.reject(now, call, StatusCode::BUSY_HERE) {
                         tracing::debug!(%error, "the call too many is gone already");
@@ -154,7 +177,7 @@ impl Shell {
                     return;
                 }
                 self.open(call, Mailbox::default());
-                self.incoming.push_back((call, request, path));
+                self.incoming.push_back((call, request, path, replaces.is_some()));
             }
             PhoneEvent::Progress { call, response, early_media } => {
                 let Some(mailbox) = self.boxes.get_mut(&call) else { return };
@@ -225,8 +248,57 @@ impl Shell {
                 // What was answered 200 is kept until it is read; when there is no room, the next are answered 486.
                 self.core.take_messages(self.messages.len() < MAX_MESSAGES);
             }
+            PhoneEvent::Transfer { call, transfer, status } => {
+                if let Some(state) = self.transfer_of(call, transfer) {
+                    state.status = Some(status);
+                }
+            }
+            PhoneEvent::TransferOver { call, transfer } => {
+                if let Some(state) = self.transfer_of(call, transfer) {
+                    state.over = true;
+                }
+            }
+            PhoneEvent::Referred { referral, call, to, by, attended } => {
+                if self.referrals.len() >= MAX_WAITING {
+                    let _ = self.core.decline_referral(now, referral);
+                    return;
+                }
+                self.referrals.push_back(WaitingReferral { key: referral, call, to, by, attended });
+            }
+            PhoneEvent::Subscription { key, what } => {
+                let over = matches!(what, SubscriptionChange::Terminated { again: None, .. });
+                if let Some(news) = self.subscriptions.get_mut(&key) {
+                    news.add(what, over);
+                }
+            }
+            PhoneEvent::Publication { key, what } => {
+                let over = matches!(what, PublicationChange::Ended(_));
+                if let Some(news) = self.publications.get_mut(&key) {
+                    news.add(what, over);
+                }
+            }
+            PhoneEvent::SubscriptionRequested { key, request } => {
+                if self.new_subscribers.len() >= MAX_WAITING {
+                    let _ = self.core.reject_subscription(now, key, StatusCode::TEMPORARILY_UNAVAILABLE);
+                    return;
+                }
+                self.subscribers.insert(key, News::default());
+                self.new_subscribers.push_back((key, request));
+            }
+            PhoneEvent::Subscriber { key, what } => {
+                let over = matches!(what, SubscriberChange::Ended(_));
+                self.new_subscribers.retain(|(waiting, _)| !over || *waiting != key);
+                if let Some(news) = self.subscribers.get_mut(&key) {
+                    news.add(what, over);
+                }
+            }
             PhoneEvent::Confirmed { .. } => {}
         }
+    }
+
+    fn transfer_of(&mut self, call: CallKey, transfer: SubscriptionKey) -> Option<&mut Transferring> {
+        let state = self.boxes.get_mut(&call)?.transfer.as_mut()?;
+        (state.key == transfer).then_some(state)
     }
 
     fn registered(&mut self, outcome: Result<Duration, StatusCode>) {

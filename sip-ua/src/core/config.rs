@@ -23,6 +23,9 @@ pub struct PhoneConfig {
     pub instance: Option<InstanceId>,
     /// Takes messages (RFC 3428): [`PhoneEvent::Message`](super::PhoneEvent::Message) tells them.
     pub messages: bool,
+    /// Packages that the owner notifies about (RFC 6665 §4.2): [`PhoneEvent::SubscriptionRequested`](super::PhoneEvent::SubscriptionRequested)
+    /// tells who subscribes.
+    pub notifies: Vec<String>,
     /// Offers the next hop of a registration to keep the way to it alive, and does so if it agrees (RFC 6223).
     pub offer_keep_alive: bool,
 }
@@ -42,6 +45,7 @@ impl PhoneConfig {
             expires: Self::EXPIRES,
             instance: None,
             messages: true,
+            notifies: Vec::new(),
             offer_keep_alive: true,
         }
     }

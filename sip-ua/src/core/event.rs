@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use sdp::Negotiated;
-use sip_dialog::{CallKey, Cause, RequestKey};
+use sip_dialog::{
+    CallKey, Cause, PublicationChange, PublicationKey, RequestKey, SubscriberChange, SubscriptionChange,
+    SubscriptionKey,
+};
+use sip_message::headers::ReferredBy;
 use sip_message::{Request, Response, StatusCode, Uri};
 use sip_transport::Path;
 
@@ -94,6 +98,64 @@ pub enum PhoneEvent {
         /// The MESSAGE, with its text or whatever it carries.
         request: Request,
     },
+    /// How a transfer goes that we asked for: the status that the peer reports of the call to the new party, or that of its
+    /// refusal. From 200 on it is the last one.
+    Transfer {
+        /// The call whose peer we asked.
+        call: CallKey,
+        /// The transfer.
+        transfer: SubscriptionKey,
+        /// The status.
+        status: StatusCode,
+    },
+    /// A transfer that we asked for is reported on no longer.
+    TransferOver {
+        /// The call whose peer we asked.
+        call: CallKey,
+        /// The transfer.
+        transfer: SubscriptionKey,
+    },
+    /// A peer asks us to call somebody. Answer with `follow` or `decline_referral`; who says nothing for 16 s has declined.
+    Referred {
+        /// What it asks for.
+        referral: SubscriptionKey,
+        /// The call whose peer asks, if it has proved that it is one.
+        call: Option<CallKey>,
+        /// Whom to call.
+        to: Uri,
+        /// Who asks, as it says (RFC 3892).
+        by: Option<ReferredBy>,
+        /// The new call takes the place of another one that the peer has (RFC 3891).
+        attended: bool,
+    },
+    /// Somebody subscribes to a package that we notify about. Answer with `accept_subscription` or `reject_subscription`.
+    SubscriptionRequested {
+        /// The subscription.
+        key: SubscriptionKey,
+        /// The SUBSCRIBE.
+        request: Request,
+    },
+    /// News of a subscription that somebody has with us.
+    Subscriber {
+        /// The subscription.
+        key: SubscriptionKey,
+        /// What is new.
+        what: SubscriberChange,
+    },
+    /// News of a subscription of ours.
+    Subscription {
+        /// The subscription.
+        key: SubscriptionKey,
+        /// What is new.
+        what: SubscriptionChange,
+    },
+    /// News of a publication of ours.
+    Publication {
+        /// The publication.
+        key: PublicationKey,
+        /// What is new.
+        what: PublicationChange,
+    },
     /// A digit came by INFO.
     Digit {
         /// The call.
@@ -119,8 +181,13 @@ impl PhoneEvent {
             Self::Registered(_)
             | Self::RegistrationFailed(_)
             | Self::Unregistered
-            | Self::Response { .. } => None,
-            Self::Message { call, .. } => *call,
+            | Self::Response { .. }
+            | Self::SubscriptionRequested { .. }
+            | Self::Subscriber { .. }
+            | Self::Subscription { .. }
+            | Self::Publication { .. } => None,
+            Self::Message { call, .. } | Self::Referred { call, .. } => *call,
+            Self::Transfer { call, .. } | Self::TransferOver { call, .. } => Some(*call),
             Self::Incoming { call, .. }
             | Self::Redirected { call, .. }
             | Self::EarlyMedia { call, .. }

@@ -2,16 +2,20 @@
 
 mod call;
 mod config;
+mod control;
 mod event;
 mod outside;
 mod registration;
 mod requests;
+mod watching;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 use sdp::{LocalMedia, Negotiated, OfferAnswer, SessionDescription};
-use sip_dialog::{Body, CallKey, Described, Dialogs, Event as DialogEvent, Invite, RequestKey};
+use sip_dialog::{
+    Body, CallKey, Described, Dialogs, Event as DialogEvent, Invite, RequestKey, SubscriptionKey,
+};
 use sip_message::headers::{Contact, ContentType};
 use sip_message::{Method, Response, StatusCode, Uri};
 use sip_transport::outbound::{Failure, KeepAlive, News, Step};
@@ -19,6 +23,7 @@ use sip_transport::{Answer, Core, FlowEvent, FlowId, Path, Query, Received, Tran
 
 use call::{Session, Wish};
 pub use config::PhoneConfig;
+use control::Asked;
 pub use event::{PhoneError, PhoneEvent};
 pub use registration::RegistrationState;
 use registration::{Outcome, Registration};
@@ -32,6 +37,12 @@ pub struct PhoneCore {
     sessions: HashMap<CallKey, Box<Session>>,
     events: VecDeque<PhoneEvent>,
     messages_welcome: bool,
+    /// Transfers that we asked for, and the calls whose peers we asked.
+    transfers: HashMap<SubscriptionKey, CallKey>,
+    /// What peers ask for and nobody has decided about.
+    asked: HashMap<SubscriptionKey, Asked>,
+    /// Calls that peers asked for, and who hears how they go.
+    followed: HashMap<CallKey, SubscriptionKey>,
     /// Keep-alives to send, and connections to close.
     pings: VecDeque<Transmit>,
     dead: VecDeque<FlowId>,
@@ -43,6 +54,11 @@ impl PhoneCore {
         let mut below = config.dialogs.clone();
         if config.messages {
             below.allow.push(Method::Message);
+        }
+        below.allow.extend([Method::Refer, Method::Notify]);
+        if !config.notifies.is_empty() {
+            below.allow.push(Method::Subscribe);
+            below.events.packages.clone_from(&config.notifies);
         }
         below.transaction.offer_keep_alive = config.offer_keep_alive;
         if config.instance.is_some() {
@@ -71,6 +87,9 @@ impl PhoneCore {
             sessions: HashMap::new(),
             events: VecDeque::new(),
             messages_welcome: true,
+            transfers: HashMap::new(),
+            asked: HashMap::new(),
+            followed: HashMap::new(),
             pings: VecDeque::new(),
             dead: VecDeque::new(),
         }
@@ -79,6 +98,11 @@ impl PhoneCore {
     /// What happened, oldest first.
     pub fn poll_event(&mut self) -> Option<PhoneEvent> {
         self.events.pop_front()
+    }
+
+    /// Who we are.
+    pub fn identity(&self) -> &sip_message::headers::NameAddr {
+        &self.config.identity
     }
 
     /// The layer below, to look at.
@@ -201,9 +225,23 @@ impl PhoneCore {
     /// # Errors
     /// If the media cannot be described or the INVITE not be sent.
     pub fn call(&mut self, now: Instant, to: &Uri, media: LocalMedia) -> Result<CallKey, PhoneError> {
+        self.call_with(now, to, media, Vec::new())
+    }
+
+    /// As [`PhoneCore::call`], with further header fields: Subject, Replaces, Privacy.
+    ///
+    /// # Errors
+    /// As [`PhoneCore::call`], or if a field cannot be written.
+    pub fn call_with(
+        &mut self,
+        now: Instant,
+        to: &Uri,
+        media: LocalMedia,
+        fields: Vec<(String, String)>,
+    ) -> Result<CallKey, PhoneError> {
         let mut session = self.new_session(media)?;
         let offer = session.machine.create_offer()?.to_string();
-        self.invite(now, to, session, Some(Body::sdp(offer)))
+        self.invite(now, to, session, Some(Body::sdp(offer)), fields)
     }
 
     /// Calls somebody without an offer: the callee makes one in its answer (RFC 3261 §13.2.1).
@@ -217,7 +255,7 @@ impl PhoneCore {
         media: LocalMedia,
     ) -> Result<CallKey, PhoneError> {
         let session = self.new_session(media)?;
-        self.invite(now, to, session, None)
+        self.invite(now, to, session, None, Vec::new())
     }
 
     fn new_session(&mut self, media: LocalMedia) -> Result<Box<Session>, PhoneError> {
@@ -231,13 +269,15 @@ impl PhoneCore {
         to: &Uri,
         session: Box<Session>,
         offer: Option<Body>,
+        mut fields: Vec<(String, String)>,
     ) -> Result<CallKey, PhoneError> {
+        fields.push(("Accept".into(), "application/sdp".into()));
         let invite = Invite {
             to: to.clone(),
             from: self.config.identity.clone(),
             offer,
             route: self.route().to_vec(),
-            fields: vec![("Accept".into(), "application/sdp".into())],
+            fields,
         };
         let call = self.dialogs.invite(now, invite)?;
         self.sessions.insert(call, session);
@@ -418,12 +458,14 @@ impl PhoneCore {
                     self.incoming(now, call, request, path, replaces);
                 }
                 DialogEvent::Progress { call, dialog, response, described } => {
+                    self.report_progress(now, call, &response);
                     self.progress(now, call, dialog, response, described);
                 }
                 DialogEvent::Redirected { call, to } => {
                     self.events.push_back(PhoneEvent::Redirected { call, to });
                 }
                 DialogEvent::Answered { call, dialog, response, described } => {
+                    self.report_progress(now, call, &response);
                     self.answered_in(call, &dialog);
                     self.answered(now, call, &response, described);
                 }
@@ -441,11 +483,21 @@ impl PhoneCore {
                 DialogEvent::ReinviteAnswered { call, response, described } => {
                     self.answered(now, call, &response, described);
                 }
+                DialogEvent::Referred { key, call, target, refer_to, replaces, referred_by, .. } => {
+                    self.referred(key, call.or(target), refer_to, replaces, referred_by);
+                }
+                DialogEvent::SubscriptionRequested { key, request, .. } => {
+                    self.events.push_back(PhoneEvent::SubscriptionRequested { key, request });
+                }
+                DialogEvent::Subscriber { key, what } => self.subscriber_changed(key, what),
+                DialogEvent::Subscription { key, what } => self.subscription_changed(key, what),
+                DialogEvent::Publication { key, what } => self.publication_changed(key, what),
                 DialogEvent::ReinviteFailed { call, status } => self.reinvite_failed(now, call, status),
                 DialogEvent::ReinviteRetry { call } => self.grant_wish(now, call),
                 DialogEvent::Request { tx, call, request, .. } => self.request_came(now, tx, call, &request),
                 DialogEvent::Response { key, result, path } => self.response_came(now, key, result, path),
                 DialogEvent::Ended { call, cause } => {
+                    self.report_end(now, call, &cause);
                     let bad_media = self.sessions.remove(&call).is_some_and(|session| session.bad_media);
                     self.events.push_back(PhoneEvent::Ended { call, cause, bad_media });
                 }
