@@ -169,12 +169,16 @@ Examples:
   sip phone --register sip:bob@example.com --password secret --answer --record bob.wav
   sip phone --register sip:bob@example.com --password secret --proxy sip:192.0.2.1:5060
   sip phone --listen udp:127.0.0.1:0 --answer --play hello.wav --for 30
+  sip phone --register sip:bob@example.com --password secret --script evening.txt
 
 Commands, each a line on standard input; they concern the last call that `n` or an event made current:
   a          answer                 c URI      call somebody
   h          hang up or reject      n          make the next call current
   o          hold, or resume        l          list the calls
   d 123#     send digits            m URI TEXT send a text
+  u          mute, or no longer     i          how well it is heard
+  t URI      have the peer call somebody else; the call ends when that is answered
+  t 2        connect the peer with that of call 2; both calls end
   q          hang up everything, unregister, end
 
 Without --answer and without somebody to type `a` it rings until the caller gives up.
@@ -229,6 +233,10 @@ pub(crate) struct PhoneArgs {
     /// Record what is heard: the first call into FILE.wav, the next into FILE-2.wav, and so on.
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
+
+    /// Take the commands from this file, and end with it; `w 2.5` in it waits so many seconds, lines with # are comments.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) script: Option<PathBuf>,
 
     /// End after this time, hanging up whatever is there.
     #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]

@@ -1,5 +1,7 @@
 //! What is typed into `sip phone`.
 
+use std::time::Duration;
+
 /// A command: one line of standard input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
@@ -13,6 +15,16 @@ pub(crate) enum Command {
     Digits(String),
     /// Call somebody.
     Call(String),
+    /// Have the peer call somebody else.
+    Transfer(String),
+    /// Connect the peers of the current call and of the one with this number.
+    Connect(u32),
+    /// Send silence, or sound again.
+    Mute,
+    /// Say how well the call is heard.
+    Quality,
+    /// In a script: do nothing for this long.
+    Wait(Duration),
     /// Send a text to somebody.
     Message(String, String),
     /// Make the next call the current one.
@@ -37,6 +49,10 @@ impl Command {
             "a" | "answer" => Self::Answer,
             "h" | "hangup" => Self::HangUp,
             "o" | "hold" => Self::Hold,
+            "u" | "mute" => Self::Mute,
+            "i" | "info" => Self::Quality,
+            "t" | "transfer" => return transfer(rest).map(Some),
+            "w" | "wait" => return wait(rest).map(Some),
             "n" | "next" => Self::Next,
             "l" | "list" => Self::List,
             "q" | "quit" => Self::Quit,
@@ -50,10 +66,24 @@ impl Command {
                 };
             }
             "d" | "digits" => return digits(rest).map(Some),
-            _ => return Err(format!("{word:?} is no command; there are a h o d c m n l q")),
+            _ => return Err(format!("{word:?} is no command; there are a h o u t i d c m n l w q")),
         };
         if rest.is_empty() { Ok(Some(command)) } else { Err(format!("`{word}` stands alone on its line")) }
     }
+}
+
+fn transfer(text: &str) -> Result<Command, String> {
+    if text.is_empty() || text.contains(char::is_whitespace) {
+        return Err(
+            "whereto? type `t sip:carol@example.com`, or `t 2` to connect the peer with call 2".into()
+        );
+    }
+    Ok(text.parse().map_or_else(|_| Command::Transfer(text.into()), Command::Connect))
+}
+
+fn wait(text: &str) -> Result<Command, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.map(Command::Wait).ok_or_else(|| "how many seconds? type `w 2.5`".into())
 }
 
 fn digits(text: &str) -> Result<Command, String> {
@@ -78,6 +108,9 @@ mod tests {
             ("d 12 3#", Command::Digits("123#".into())),
             ("c  sip:bob@example.com ", Command::Call("sip:bob@example.com".into())),
             ("m sip:b@c see you  soon ", Command::Message("sip:b@c".into(), "see you  soon".into())),
+            ("t sip:carol@example.com", Command::Transfer("sip:carol@example.com".into())),
+            ("t 2", Command::Connect(2)),
+            ("w 2.5", Command::Wait(Duration::from_millis(2500))),
             ("q", Command::Quit),
         ] {
             assert_eq!(Command::parse(line), Ok(Some(command)), "{line}");
@@ -88,7 +121,9 @@ mod tests {
     #[test]
     fn wrong_lines_say_what_would_be_right() {
         for (line, hint) in [
-            ("x", "a h o d c m"),
+            ("x", "a h o u t i d c m"),
+            ("t", "t 2"),
+            ("w soon", "w 2.5"),
             ("c", "sip:"),
             ("m sip:b@c", "what?"),
             ("d", "d 123#"),

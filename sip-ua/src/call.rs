@@ -329,7 +329,8 @@ impl Call {
         Ok(Self { held, media, remote, since })
     }
 
-    pub(crate) fn key(&self) -> CallKey {
+    /// Its key in the phone's core, for [`transfer_to_call`](Self::transfer_to_call) from elsewhere.
+    pub fn key(&self) -> CallKey {
         self.held.key
     }
 

@@ -60,7 +60,15 @@ impl Call {
     /// # Errors
     /// If one of the peers refuses.
     pub async fn transfer_to(&self, other: &Call) -> Result<StatusCode, TransferError> {
-        self.transferred(|shell, now| shell.core.transfer_to(now, self.key(), other.key())).await
+        self.transfer_to_call(other.key()).await
+    }
+
+    /// As [`transfer_to`](Self::transfer_to), for a call that somebody else holds.
+    ///
+    /// # Errors
+    /// As [`transfer_to`](Self::transfer_to), or if there is no such call.
+    pub async fn transfer_to_call(&self, other: CallKey) -> Result<StatusCode, TransferError> {
+        self.transferred(|shell, now| shell.core.transfer_to(now, self.key(), other)).await
     }
 
     async fn transferred(

@@ -1,14 +1,15 @@
 //! One call of the phone: from its ringing to its end, obeying what is typed.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use serde_json::json;
+use sip_dialog::{CallKey, Cause};
 use sip_message::StatusCode;
 use sip_message::headers::NameAddr;
-use sip_ua::{Audio, Call, CallError, IncomingCall, OutgoingCall, Phone};
+use sip_ua::{Audio, Call, CallError, IncomingCall, OutgoingCall, Phone, Referral, TransferError};
 use tokio::sync::mpsc;
 
 use crate::account::code_of;
@@ -32,6 +33,11 @@ pub(super) enum Order {
     HangUp,
     Hold,
     Digits(String),
+    Transfer(String),
+    /// Connect our peer with that of another call, which has this number.
+    Connect(u32, CallKey),
+    Mute,
+    Quality,
 }
 
 /// One call in its task.
@@ -41,6 +47,8 @@ pub(super) struct Line {
     pub(super) manner: Arc<Manner>,
     /// The peer is on hold by us.
     pub(super) held: bool,
+    /// Told once the call stands, for those who want to connect it with another.
+    pub(super) stands: Arc<OnceLock<CallKey>>,
 }
 
 impl Line {
@@ -56,6 +64,20 @@ impl Line {
                 );
                 self.wait_for_answer(ringing).await
             }
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(call) => self.talk(call).await,
+            Err(error) => self.over(code_of(&error).word(), &error.to_string()),
+        }
+        number
+    }
+
+    /// A call that a peer asked for.
+    pub(super) async fn referred(mut self, referral: Referral) -> u32 {
+        let number = self.number;
+        let outcome = match referral.follow().await {
+            Ok(ringing) => self.wait_for_answer(ringing).await,
             Err(error) => Err(error),
         };
         match outcome {
@@ -96,7 +118,9 @@ impl Line {
             self.over("cancelled", &error.to_string());
             return number;
         }
-        let answered = if self.manner.answer { true } else { self.wait_for_order(&incoming).await };
+        // A call that takes the place of one that we have goes on as that one: nobody has to pick it up again.
+        let at_once = self.manner.answer || incoming.replaces_a_call();
+        let answered = at_once || self.wait_for_order(&incoming).await;
         if answered {
             match incoming.answer().await {
                 Ok(call) => self.talk(call).await,
@@ -135,6 +159,8 @@ impl Line {
     async fn talk(mut self, call: Call) {
         let (number, output) = (self.number, self.manner.output);
         let since = Instant::now();
+        let _ = self.stands.set(call.key());
+        let mut muted = false;
         let audio = call.audio();
         let recording = self.recording();
         if let Some(path) = &recording {
@@ -167,6 +193,31 @@ impl Line {
                     Some(Order::HangUp) | None => break false,
                     Some(Order::Answer) => refuse(&Order::Answer, "it is answered"),
                     Some(Order::Hold) => self.turn_hold(&call).await,
+                    Some(Order::Mute) => {
+                        muted = !muted;
+                        audio.mute(muted);
+                        let word = if muted { "muted" } else { "unmuted" };
+                        output.event(
+                            json!({ "event": word, "call": number }),
+                            format_args!("call {number} {word}"),
+                        );
+                    }
+                    Some(Order::Quality) => output.event(
+                        json!({ "event": "quality", "call": number, "media": media::to_json(&call.statistics()) }),
+                        format_args!("call {number}: {}", media::to_line(&call.statistics())),
+                    ),
+                    Some(Order::Transfer(uri)) => {
+                        let outcome = call.transfer(&uri).await;
+                        if self.transferred(&uri, outcome) {
+                            break false;
+                        }
+                    }
+                    Some(Order::Connect(other, key)) => {
+                        let outcome = call.transfer_to_call(key).await;
+                        if self.transferred(&format!("call {other}"), outcome) {
+                            break false;
+                        }
+                    }
                     Some(Order::Digits(keys)) => {
                         if let Err(error) = audio.send_digits(&keys).await {
                             eprintln!("sip: call {number}: {error}");
@@ -176,7 +227,11 @@ impl Line {
             }
         };
         let summary = if by_peer { call.ended().await } else { call.hang_up().await };
-        let who = if by_peer { "peer" } else { "us" };
+        let who = match summary.ended.cause {
+            Cause::ReplacedBy(_) => "another that took its place",
+            _ if by_peer => "peer",
+            _ => "us",
+        };
         let seconds = since.elapsed();
         output.event(
             json!({
@@ -194,6 +249,24 @@ impl Line {
                 media::to_line(&summary.statistics)
             ),
         );
+    }
+
+    /// Tells what came of a transfer; whether our own call is to end.
+    fn transferred(&self, whereto: &str, outcome: Result<StatusCode, TransferError>) -> bool {
+        let number = self.number;
+        match outcome {
+            Ok(status) => {
+                self.manner.output.event(
+                    json!({ "event": "transferred", "call": number, "to": whereto, "status": status.code() }),
+                    format_args!("call {number} transferred to {whereto}"),
+                );
+                true
+            }
+            Err(error) => {
+                eprintln!("sip: call {number} is not transferred to {whereto}: {error}");
+                false
+            }
+        }
     }
 
     /// Holds a call, or takes it off hold.
@@ -249,6 +322,9 @@ fn refuse(order: &Order, why: &str) {
         Order::HangUp => "hang up",
         Order::Hold => "hold",
         Order::Digits(_) => "send digits on",
+        Order::Transfer(_) | Order::Connect(..) => "transfer",
+        Order::Mute => "mute",
+        Order::Quality => "tell the quality of",
     };
     eprintln!("sip: cannot {what} the call: {why}");
 }

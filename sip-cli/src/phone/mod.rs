@@ -4,13 +4,15 @@ mod line;
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::json;
+use sip_dialog::CallKey;
 use sip_message::StatusCode;
-use sip_ua::{IncomingCall, Phone};
+use sip_ua::{IncomingCall, Phone, Referral};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -36,7 +38,7 @@ const END_PATIENCE: Duration = Duration::from_secs(5);
 /// The calls that there are, each behind the means to order it about.
 #[derive(Default)]
 struct Calls {
-    by_number: BTreeMap<u32, (mpsc::Sender<Order>, String)>,
+    by_number: BTreeMap<u32, Entry>,
     last: u32,
     current: Option<u32>,
     tasks: JoinSet<u32>,
@@ -44,10 +46,21 @@ struct Calls {
     messages: JoinSet<()>,
 }
 
+/// One call among them.
+struct Entry {
+    orders: mpsc::Sender<Order>,
+    who: String,
+    stands: Arc<OnceLock<CallKey>>,
+}
+
 /// Runs the phone until it is told to end.
 pub(crate) async fn run(args: PhoneArgs, output: Output, mut interrupt: Interrupt) -> Result<Code, Failure> {
     let sound = media::to_play(args.play.as_deref())?;
     media::can_record(args.record.as_deref())?;
+    let script = match &args.script {
+        Some(path) => Some(script(path)?),
+        None => None,
+    };
     let address = args.register.as_deref().or(args.from.as_deref()).unwrap_or(ANONYMOUS);
     let phone = Identity {
         address,
@@ -89,15 +102,25 @@ pub(crate) async fn run(args: PhoneArgs, output: Output, mut interrupt: Interrup
             }
         }
     }
-    serve(&phone, &manner, args.duration, &mut interrupt).await;
+    serve(&phone, &manner, script, args.duration, &mut interrupt).await;
     phone.close().await;
     Ok(Code::Well)
 }
 
 /// Takes calls and commands until it is time to end, and ends what is there.
-async fn serve(phone: &Phone, manner: &Arc<Manner>, end: Option<Duration>, interrupt: &mut Interrupt) {
+async fn serve(
+    phone: &Phone,
+    manner: &Arc<Manner>,
+    script: Option<String>,
+    end: Option<Duration>,
+    interrupt: &mut Interrupt,
+) {
     let output = manner.output;
-    let mut lines = typed();
+    let by_script = script.is_some();
+    let mut lines = match script {
+        Some(script) => scripted(script),
+        None => typed(),
+    };
     let mut typing = true;
     let mut calls = Calls::default();
     let end = async {
@@ -113,6 +136,7 @@ async fn serve(phone: &Phone, manner: &Arc<Manner>, end: Option<Duration>, inter
                 Some(incoming) => calls.take(incoming, manner),
                 None => break,
             },
+            referral = phone.next_referral() => calls.refer(referral, manner),
             message = phone.next_message() => {
                 let from = shown(&message.from);
                 output.event(
@@ -125,6 +149,7 @@ async fn serve(phone: &Phone, manner: &Arc<Manner>, end: Option<Duration>, inter
                 Some(Ok(Some(command))) => calls.obey(command, phone, manner),
                 Some(Ok(None)) => {}
                 Some(Err(error)) => eprintln!("sip: {error}"),
+                None if by_script => break,
                 None => typing = false,
             },
             Some(_) = calls.messages.join_next(), if !calls.messages.is_empty() => {}
@@ -142,6 +167,39 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
+/// Reads a script, and makes sure that every line of it is a command before anybody is called.
+fn script(path: &Path) -> Result<String, Failure> {
+    let shown = path.display();
+    let text =
+        std::fs::read_to_string(path).map_err(|error| Failure::fault(format_args!("{shown}: {error}")))?;
+    for (number, line) in text.lines().enumerate() {
+        if let Err(error) = Command::parse(commanded(line)) {
+            return Err(Failure::fault(format_args!("{shown}:{}: {error}", number.saturating_add(1))));
+        }
+    }
+    Ok(text)
+}
+
+/// A line of a script without its comment.
+fn commanded(line: &str) -> &str {
+    if line.trim_start().starts_with('#') { "" } else { line }
+}
+
+/// The lines of a script, each when those before it have waited for as long as they say.
+fn scripted(script: String) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        for line in script.lines().map(commanded) {
+            if let Ok(Some(Command::Wait(time))) = Command::parse(line) {
+                tokio::time::sleep(time).await;
+            } else if sender.send(line.into()).await.is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
 /// The lines of standard input. A thread of its own reads them: it would keep the runtime from ending.
 fn typed() -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel(COMMANDS);
@@ -157,12 +215,30 @@ fn typed() -> mpsc::Receiver<String> {
 }
 
 impl Calls {
-    fn add(&mut self, who: &str) -> (u32, mpsc::Receiver<Order>) {
+    fn add(&mut self, who: &str, manner: &Arc<Manner>) -> Line {
         let (sender, orders) = mpsc::channel(COMMANDS);
         self.last = self.last.saturating_add(1);
-        self.by_number.insert(self.last, (sender, who.into()));
+        let stands = Arc::<OnceLock<CallKey>>::default();
+        let entry = Entry { orders: sender, who: who.into(), stands: Arc::clone(&stands) };
+        self.by_number.insert(self.last, entry);
         self.current = Some(self.last);
-        (self.last, orders)
+        Line { number: self.last, orders, manner: Arc::clone(manner), held: false, stands }
+    }
+
+    /// A peer asks us to call somebody. Only who talks to us may: a stranger could have us call numbers that cost money.
+    fn refer(&mut self, referral: Referral, manner: &Arc<Manner>) {
+        let to = referral.to().to_string();
+        if !referral.is_of_a_call() || self.by_number.len() >= MAX_CALLS {
+            tracing::warn!(to, "somebody without a call wants us to call");
+            return referral.decline();
+        }
+        let line = self.add(&to, manner);
+        let number = line.number;
+        manner.output.event(
+            json!({ "event": "referred", "call": number, "uri": to }),
+            format_args!("call {number} to {to}, as the peer asks"),
+        );
+        self.tasks.spawn(line.referred(referral));
     }
 
     fn forget(&mut self, number: Option<u32>) {
@@ -171,7 +247,7 @@ impl Calls {
                 self.by_number.remove(&number);
             }
             // A task that broke down cannot say which it was; its orders find nobody any more.
-            None => self.by_number.retain(|_, (orders, _)| !orders.is_closed()),
+            None => self.by_number.retain(|_, entry| !entry.orders.is_closed()),
         }
         if self.current.is_none_or(|current| !self.by_number.contains_key(&current)) {
             self.current = self.by_number.keys().next_back().copied();
@@ -187,12 +263,12 @@ impl Calls {
             }
             return;
         }
-        let (number, orders) = self.add(&from);
+        let line = self.add(&from, manner);
+        let number = line.number;
         manner.output.event(
             json!({ "event": "incoming", "call": number, "from": from }),
             format_args!("call {number} from {from}"),
         );
-        let line = Line { number, orders, manner: Arc::clone(manner), held: false };
         self.tasks.spawn(line.incoming(incoming));
     }
 
@@ -202,9 +278,19 @@ impl Calls {
             Command::HangUp => Order::HangUp,
             Command::Hold => Order::Hold,
             Command::Digits(digits) => Order::Digits(digits),
+            Command::Transfer(uri) => Order::Transfer(uri),
+            Command::Mute => Order::Mute,
+            Command::Quality => Order::Quality,
+            Command::Connect(other) => {
+                match self.by_number.get(&other).and_then(|entry| entry.stands.get()) {
+                    Some(key) if self.current != Some(other) => Order::Connect(other, *key),
+                    Some(_) => return eprintln!("sip: call {other} is the current one; `n` changes that"),
+                    None => return eprintln!("sip: there is no call {other} that stands"),
+                }
+            }
+            Command::Wait(_) => return, // the reader of a script waits
             Command::Call(uri) => {
-                let (number, orders) = self.add(&uri);
-                let line = Line { number, orders, manner: Arc::clone(manner), held: false };
+                let line = self.add(&uri, manner);
                 self.tasks.spawn(line.outgoing(phone.clone(), uri));
                 return;
             }
@@ -231,7 +317,7 @@ impl Calls {
             Command::Quit => return,
         };
         match self.current.and_then(|current| self.by_number.get(&current)) {
-            Some((orders, _)) if orders.try_send(order).is_ok() => {}
+            Some(entry) if entry.orders.try_send(order).is_ok() => {}
             Some(_) => eprintln!("sip: the call is busy with what was typed before"),
             None => eprintln!("sip: there is no call"),
         }
@@ -241,7 +327,7 @@ impl Calls {
         if self.by_number.is_empty() {
             output.text("no calls");
         }
-        for (number, (_, who)) in &self.by_number {
+        for (number, Entry { who, .. }) in &self.by_number {
             let mark = if self.current == Some(*number) { '>' } else { ' ' };
             output.event(
                 json!({ "event": "call", "call": number, "peer": who, "current": mark == '>' }),
@@ -252,9 +338,9 @@ impl Calls {
 
     /// Hangs everything up.
     async fn end(mut self) {
-        for (orders, _) in self.by_number.values() {
+        for entry in self.by_number.values() {
             // A call whose queue is full ends with the program.
-            let _ = orders.try_send(Order::HangUp);
+            let _ = entry.orders.try_send(Order::HangUp);
         }
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if timeout(END_PATIENCE, all).await.is_err() {

@@ -87,6 +87,13 @@ impl Audio {
         }
     }
 
+    /// Sends silence in the place of everything else, or no longer. Digits are still sent.
+    pub fn mute(&self, on: bool) {
+        if let Some(media) = &self.media {
+            media.state().muted = on;
+        }
+    }
+
     /// Sends back what is heard, or stops doing so.
     pub fn echo(&self, on: bool) {
         self.set_source(if on { Source::Echo(Box::new([0; FRAME])) } else { Source::Silent });

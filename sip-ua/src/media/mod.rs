@@ -75,6 +75,7 @@ const MAX_DIGITS: usize = 256;
 struct State {
     stream: AudioStream,
     source: Source,
+    muted: bool,
     recording: Option<Vec<i16>>,
     record_path: Option<PathBuf>,
     digits: VecDeque<char>,
@@ -122,6 +123,7 @@ impl Media {
             state: Mutex::new(State {
                 stream: AudioStream::new(Instant::now(), config),
                 source: Source::Silent,
+                muted: false,
                 recording: None,
                 record_path: None,
                 digits: VecDeque::new(),

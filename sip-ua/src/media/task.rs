@@ -81,6 +81,9 @@ impl State {
                 *at = at.saturating_add(FRAME);
             }
         }
+        if self.muted {
+            frame = [0; FRAME]; // what plays goes on, unheard
+        }
         self.stream.tick(now, &frame);
         let heard = self.stream.next_frame(now);
         if let Source::Echo(last) = &mut self.source {
