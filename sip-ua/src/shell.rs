@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sdp::Negotiated;
 use sip_dialog::{CallKey, Cause};
 use sip_message::{Request, StatusCode};
-use sip_transport::{Answer, Core, FlowEvent, FlowId, Path, Query, Received, Transmit};
+use sip_transport::{Answer, Close, Core, FlowEvent, Path, Query, Received, Transmit};
 use tokio::sync::Notify;
 
 use crate::core::{PhoneCore, PhoneEvent};
@@ -223,7 +223,7 @@ impl Core for Shell {
         self.core.poll_query()
     }
 
-    fn poll_close(&mut self) -> Option<FlowId> {
+    fn poll_close(&mut self) -> Option<Close> {
         self.core.poll_close()
     }
 }

@@ -215,7 +215,7 @@ impl Transactions {
         self.stop(running);
         self.counters.sent = self.counters.sent.saturating_add(1);
         self.transmit_request(key, out);
-        self.watch(key);
+        self.watch(now, key);
         self.client_step(now, key, Input::Sent, None, out);
     }
 

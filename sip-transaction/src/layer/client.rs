@@ -1,6 +1,7 @@
 //! Client transactions: RFC 3261 §17.1.
 
 use super::attempt::Place;
+use super::broken::silent;
 use super::cancel::Cancel;
 use super::dead::is_its_fault;
 use super::race::Race;
@@ -94,6 +95,8 @@ pub(super) struct ClientEntry {
     pub(super) fixed: bool,
     /// Where it is found should its connection break, while nothing was answered.
     pub(super) watched: Option<(Transport, SocketAddr)>,
+    /// When the request was sent last over a connection.
+    pub(super) sent: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -125,6 +128,7 @@ impl ClientEntry {
             error: None,
             fixed: false,
             watched: None,
+            sent: None,
         }
     }
 }
@@ -274,6 +278,7 @@ impl Transactions {
                             && let Some(entry) = self.clients.get(key)
                         {
                             self.dead.failed(now, &entry.path);
+                            silent(entry, out);
                         }
                         // RFC 3263 §4.3: who sent a provisional response has the request.
                         if !(timeout && heard) && self.try_elsewhere(now, key, timeout, out) {

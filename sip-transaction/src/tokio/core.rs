@@ -7,7 +7,7 @@ use crate::layer::Transactions;
 use ::tokio::sync::Notify;
 use sip_message::headers::To;
 use sip_message::{Headers, Method, Request, Response, StatusCode};
-use sip_transport::{Answer, Core, FlowEvent, Path, Query, Queues, Received, Transmit};
+use sip_transport::{Answer, Close, Core, FlowEvent, Path, Query, Queues, Received, Transmit};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -315,5 +315,9 @@ impl Core for EndpointCore {
 
     fn poll_query(&mut self) -> Option<Query> {
         self.out.queries.pop_front()
+    }
+
+    fn poll_close(&mut self) -> Option<Close> {
+        self.out.closes.pop_front()
     }
 }

@@ -241,6 +241,9 @@ impl Task {
         shared.enter(|state, now| {
             let Some(connection) = state.wire.table.get_mut(flow) else { return Turn::Closed };
             connection.last_activity = now;
+            if read {
+                connection.last_heard = now;
+            }
             let had_message = items.iter().any(|item| matches!(item, Item::Message(_)));
             if buffered == 0 && (had_message || self.whole_by.is_none()) {
                 self.whole_by = None;

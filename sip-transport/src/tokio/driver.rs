@@ -17,7 +17,7 @@ use crate::core::{Answer, Core, Query, ResolveError};
 use crate::limits::{Counters, Limits};
 use crate::locals::Locals;
 use crate::outbound::PING;
-use crate::path::{CloseReason, FlowEvent, FlowId, Path, SendError, Token, Transmit, Transport};
+use crate::path::{Close, CloseReason, FlowEvent, FlowId, Path, SendError, Token, Transmit, Transport};
 use crate::stun;
 use crate::tokio::batch::{BATCH, Sender};
 use crate::tokio::dns::{Resolve, default_resolver};
@@ -346,8 +346,11 @@ impl<C: Core + Send + 'static> Shared<C> {
     fn flush(self: &Arc<Self>, state: &mut State<C>, now: Instant, datagrams: Datagrams) {
         let mut told = 0_usize;
         loop {
-            while let Some(flow) = state.core.poll_close() {
-                close(state, flow, CloseReason::Local);
+            while let Some(wanted) = state.core.poll_close() {
+                match wanted {
+                    Close::Flow(flow) => close(state, flow, CloseReason::Local),
+                    Close::Silent { path, since } => close_silent(state, &path, since),
+                }
             }
             while let Some(transmit) = state.core.poll_transmit() {
                 self.send(state, transmit, now);
@@ -604,6 +607,14 @@ pub(super) fn close<C>(state: &mut State<C>, flow: FlowId, reason: CloseReason) 
     if connection.socket.is_some() {
         tracing::debug!(%path, %reason, "connection closed");
         state.events.push_back(FlowEvent::Closed { path, reason });
+    }
+}
+
+/// Gives up the connections over which nothing came since an answer was waited for.
+fn close_silent<C>(state: &mut State<C>, path: &Path, since: Instant) {
+    for flow in state.wire.table.silent(path, since) {
+        add(&mut state.wire.counters.silent_closed);
+        close(state, flow, CloseReason::Local);
     }
 }
 

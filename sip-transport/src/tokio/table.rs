@@ -81,6 +81,8 @@ pub(super) struct Connection {
     /// Wakes the task of the connection: something waits to be written, or the connection left the table.
     pub(super) wake: Arc<Notify>,
     pub(super) last_activity: Instant,
+    /// When something came last; before that, when it was asked for or accepted.
+    pub(super) last_heard: Instant,
     /// Who wants to know when it stands.
     pub(super) awaited_by: Vec<Token>,
     pub(super) accepted: bool,
@@ -251,6 +253,7 @@ impl Table {
             queued_bytes: 0,
             wake: wake.clone(),
             last_activity: now,
+            last_heard: now,
             awaited_by: Vec::new(),
             accepted,
             aliases: Vec::new(),
@@ -293,6 +296,16 @@ impl Table {
         let all = (transport, remote, FlowId(0))..=(transport, remote, FlowId(u64::MAX));
         let mut flows = self.by_remote.range(all).rev().map(|(_, _, flow)| *flow);
         flows.find(|flow| self.by_flow.get(flow).is_some_and(|connection| connection.serves(domain, remote)))
+    }
+
+    /// The connections that a message on this path may have taken, and over which nothing came since then.
+    pub(super) fn silent(&self, path: &Path, since: Instant) -> Vec<FlowId> {
+        let last = path.flow.unwrap_or(FlowId(u64::MAX));
+        let all = (path.transport, path.remote, path.flow.unwrap_or(FlowId(0)))
+            ..=(path.transport, path.remote, last);
+        let is_silent =
+            |flow: &FlowId| self.by_flow.get(flow).is_some_and(|connection| connection.last_heard <= since);
+        self.by_remote.range(all).map(|(_, _, flow)| *flow).filter(is_silent).collect()
     }
 
     /// RFC 5923 §5: an accepted connection leads to this address too, since its peer says so and has proven who it is.

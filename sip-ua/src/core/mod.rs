@@ -12,7 +12,7 @@ use sip_dialog::{Body, CallKey, Cause, Dialogs, Event as DialogEvent, Invite, Re
 use sip_message::headers::{Contact, ContentType, InstanceId, NameAddr, Route};
 use sip_message::{Request, Response, StatusCode, Uri};
 use sip_transport::outbound::{Failure, KeepAlive, News, Step};
-use sip_transport::{Answer, Core, FlowEvent, FlowId, Path, Query, Received, Transmit};
+use sip_transport::{Answer, Close, Core, FlowEvent, FlowId, Path, Query, Received, Transmit};
 
 use call::{Session, Wish};
 pub use registration::RegistrationState;
@@ -600,8 +600,8 @@ impl Core for PhoneCore {
         self.pings.pop_front().or_else(|| self.dialogs.poll_transmit())
     }
 
-    fn poll_close(&mut self) -> Option<FlowId> {
-        self.dead.pop_front()
+    fn poll_close(&mut self) -> Option<Close> {
+        self.dead.pop_front().map(Close::Flow).or_else(|| self.dialogs.poll_close())
     }
 
     fn poll_query(&mut self) -> Option<Query> {
