@@ -138,7 +138,7 @@ fn is_within_dialog(request: &Request) -> bool {
 }
 
 /// A call for help, or one that public authorities gave a priority: refused last (RFC 7339 §5.10.1).
-fn is_urgent(request: &Request) -> bool {
+pub(crate) fn is_urgent(request: &Request) -> bool {
     let sos = request.uri().is_ok_and(|uri| ServiceUrn::of(&uri).is_ok_and(|service| service.is_emergency()));
     sos || (request.headers.contains(HeaderName::RESOURCE_PRIORITY)
         && request.headers.all::<ResourcePriority>().flatten().any(|priority| {

@@ -235,7 +235,7 @@ impl Transactions {
         {
             entry.error = Some(error);
             if is_its_fault(error) {
-                self.dead.failed(now, path);
+                self.place_failed(now, path);
             }
             self.client_step(now, key, Input::TransportError, None, out);
         }
@@ -254,6 +254,7 @@ impl Transactions {
         let (early, heard) = (entry.machine.is_early(), entry.machine.is_proceeding());
         if matches!(input, Input::Status(status) if status != StatusCode::SERVICE_UNAVAILABLE) {
             self.dead.answered(&entry.path);
+            self.silence.answered(&entry.path);
         }
         let actions = step(&mut entry.machine, input, &self.timing, entry.path.transport.is_reliable());
         for action in actions.iter() {
@@ -277,8 +278,9 @@ impl Transactions {
                             && !heard
                             && let Some(entry) = self.clients.get(key)
                         {
-                            self.dead.failed(now, &entry.path);
                             silent(entry, out);
+                            let path = entry.path;
+                            self.place_failed(now, &path);
                         }
                         // RFC 3263 §4.3: who sent a provisional response has the request.
                         if !(timeout && heard) && self.try_elsewhere(now, key, timeout, out) {
