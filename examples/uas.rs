@@ -65,6 +65,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         faces.push(Face::new(local)?);
     }
 
+    // A task of its own: the runtime looks for events before it goes on with this function, which would be a system call for
+    // each message.
+    Ok(tokio::spawn(serve(endpoint, faces)).await?)
+}
+
+/// Answers until it is interrupted.
+async fn serve(endpoint: Endpoint, faces: Vec<Face>) {
     let (mut calls, mut counts) = (Unacknowledged::default(), Counts::default());
     let mut tick = tokio::time::interval(T1 / 2);
     let interrupt = tokio::signal::ctrl_c();
@@ -72,10 +79,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     loop {
         let incoming = tokio::select! {
             incoming = endpoint.accept() => incoming,
-            _ = &mut interrupt => {
-                println!("{counts}");
-                return Ok(());
-            }
+            _ = &mut interrupt => return println!("{counts}"),
             _ = tick.tick() => {
                 calls.repeat();
                 continue;
@@ -91,7 +95,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }
             Some(Incoming::Ack { request, .. }) => counts.acknowledged += u64::from(calls.settled(&request)),
             Some(_) => {}
-            None => return Ok(()),
+            None => return,
         }
     }
 }

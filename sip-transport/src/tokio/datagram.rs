@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ::tokio::net::UdpSocket;
 use bytes::Bytes;
 
 use crate::core::Core;
@@ -13,10 +12,11 @@ use crate::path::{FlowEvent, KeepAliveAnswer, Path, Transmit, Transport};
 use crate::stun::{self, Binding};
 use crate::tokio::batch::{BATCH, Receiver};
 use crate::tokio::driver::{Shared, Udp, add};
+use crate::tokio::udp::DatagramSocket;
 
 pub(super) async fn run<C: Core + Send + 'static>(
     shared: Arc<Shared<C>>,
-    socket: Arc<UdpSocket>,
+    socket: Arc<DatagramSocket>,
     index: usize,
 ) {
     let Some(udp) = shared.udp.get(index) else { return };
@@ -35,7 +35,7 @@ pub(super) async fn run<C: Core + Send + 'static>(
             }
             // What others left is sent when they had their turn: by then there may be more of it.
             () = udp.wake.notified(), if !full => shared.send_waiting(index),
-            _ = socket.writable(), if full => shared.send_waiting(index),
+            () = socket.writable(), if full => shared.send_waiting(index),
             () = Shared::<C>::closing(&mut life) => {
                 // A last try for what waits; what the kernel does not take now is lost as datagrams are.
                 shared.send_waiting(index);
@@ -49,7 +49,7 @@ pub(super) async fn run<C: Core + Send + 'static>(
 /// Reads what is there, up to a batch, parses it without the lock, and hands it to the core.
 fn read<C: Core + Send + 'static>(
     shared: &Arc<Shared<C>>,
-    socket: &UdpSocket,
+    socket: &DatagramSocket,
     udp: &Udp,
     receiver: &mut Receiver,
     batch: &mut Vec<(SocketAddr, Bytes)>,

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use ::tokio::net::UdpSocket;
 use ::tokio::runtime;
 use ::tokio::sync::{Notify, watch};
 use bytes::Bytes;
@@ -25,6 +24,7 @@ use crate::tokio::establish::Security;
 use crate::tokio::listen::Sockets;
 use crate::tokio::table::{Origin, Table};
 use crate::tokio::tap::Tap;
+use crate::tokio::udp::DatagramSocket;
 use crate::tokio::{accept, connection, datagram};
 
 /// Events given to a core in one go. A core that answers each failure with another message that fails at once would
@@ -246,14 +246,14 @@ pub(super) struct Wire {
 /// The way out of a UDP socket.
 struct Outgoing {
     /// `None` when the driver is closed.
-    socket: Option<Arc<UdpSocket>>,
+    socket: Option<Arc<DatagramSocket>>,
     /// What waits to be sent.
     queue: VecDeque<Transmit>,
     sender: Sender,
 }
 
 impl Outgoing {
-    fn new(socket: &Arc<UdpSocket>) -> Outgoing {
+    fn new(socket: &Arc<DatagramSocket>) -> Outgoing {
         Outgoing { socket: Some(socket.clone()), queue: VecDeque::new(), sender: Sender::new() }
     }
 }
