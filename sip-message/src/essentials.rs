@@ -90,7 +90,7 @@ impl Headers {
     pub fn essentials(&self) -> Essentials<'_> {
         let mut found = Essentials::default();
         let mut seen = 0u128; // one bit per known name: the first line of a name counts
-        for (name, value) in self.known_texts() {
+        for (name, value) in self.known_texts(is_essential) {
             let bit = 1u128.wrapping_shl(u32::from(name));
             let Some(value) = value else {
                 seen |= bit; // the field is there, and cannot be read
@@ -121,7 +121,7 @@ impl Headers {
 }
 
 /// Whether [`Headers::essentials`] wants the text of this known name.
-pub(crate) fn is_essential(name: u8) -> bool {
+fn is_essential(name: u8) -> bool {
     matches!(name, VIA | FROM | TO | CALL_ID | CSEQ | CONTACT | MAX_FORWARDS | ROUTE)
 }
 
@@ -243,7 +243,7 @@ fn call_id(text: &str) -> Option<&str> {
     (!text.is_empty() && long_span(text.as_bytes(), VISIBLE) == text.len()).then_some(text)
 }
 
-fn cseq(text: &str) -> Option<(u32, &str)> {
+pub(crate) fn cseq(text: &str) -> Option<(u32, &str)> {
     let end = text.bytes().position(is_lws)?;
     let number =
         u32::try_from(decimal(text.get(..end)?.as_bytes())?).ok().filter(|&number| number < 1 << 31)?;

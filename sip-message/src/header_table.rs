@@ -1,6 +1,5 @@
 //! The header fields of a message: a table of lines over the octets as they arrived.
 
-use crate::essentials::is_essential;
 use crate::parts::Parts;
 use crate::scan::{has_control, next_control};
 use crate::syntax::{TOKEN, decimal, span, split_element, token, trim};
@@ -174,14 +173,17 @@ impl Headers {
         Ok(if line.flags & FOLDED == 0 { Cow::Borrowed(text) } else { Cow::Owned(unfold(text)) })
     }
 
-    /// The essential known names in wire order with their values, folds included; none for values that are no UTF-8.
-    pub(crate) fn known_texts(&self) -> impl Iterator<Item = (u8, Option<&str>)> {
+    /// The known names that are wanted, in wire order with their values, folds included; none for values that are no UTF-8.
+    pub(crate) fn known_texts(
+        &self,
+        wanted: impl Fn(u8) -> bool,
+    ) -> impl Iterator<Item = (u8, Option<&str>)> {
         // All lines are looked at for UTF-8 at once, which is cheaper than line by line, if none stands against it.
         let from =
             self.lines.iter().find(|line| line.flags & EDIT == 0).map_or(0, |line| line.start as usize);
         let to = self.lines.iter().rfind(|line| line.flags & EDIT == 0).map_or(0, Line::end);
         let together = core::str::from_utf8(self.received.get(from..to).unwrap_or_default()).ok();
-        self.lines.iter().filter(|line| is_essential(line.name)).map(move |line| {
+        self.lines.iter().filter(move |line| wanted(line.name)).map(move |line| {
             let start = (line.start as usize).saturating_add(usize::from(line.value));
             let end = start.saturating_add(usize::from(line.value_len));
             let text = if line.flags & EDIT != 0 {
@@ -416,6 +418,19 @@ impl Headers {
         true
     }
 
+    /// Writes `more` behind the value of the first line of this name.
+    pub(crate) fn lengthen(&mut self, name: HeaderName, more: [&str; 2]) {
+        let Some((at, line)) = self.lines.iter().enumerate().find(|(_, line)| line.name == name.id()) else {
+            return;
+        };
+        let Ok(value) = self.text_of(line).map(String::from) else { return };
+        let line = self.append(name.as_str(), name.id(), |out| {
+            out.push_str(&value);
+            more.iter().for_each(|more| out.push_str(more));
+        });
+        self.put(at, line);
+    }
+
     fn put(&mut self, at: usize, line: Line) {
         if let Some(slot) = self.lines.get_mut(at) {
             *slot = line;
@@ -467,6 +482,16 @@ impl Headers {
 
     /// Adds every line of that name of another message at the end, byte for byte.
     pub fn copy_from(&mut self, other: &Self, name: impl AsHeaderName) {
+        self.copy_lines(other, |line| other.matches(line, &name));
+    }
+
+    /// Adds the lines of the known names that are wanted, in their order.
+    pub(crate) fn copy_known(&mut self, other: &Self, wanted: impl Fn(HeaderName) -> bool) {
+        self.lines.reserve(other.lines.len().saturating_add(SPARE_LINES));
+        self.copy_lines(other, |line| HeaderName::from_id(line.name).is_some_and(&wanted));
+    }
+
+    fn copy_lines(&mut self, other: &Self, wanted: impl Fn(&Line) -> bool) {
         // A response takes its lines from one request: it holds on to what that arrived in, and copies nothing.
         if self.received.is_empty() {
             self.received = other.received.clone();
@@ -474,9 +499,12 @@ impl Headers {
         let same =
             self.received.as_ptr() == other.received.as_ptr() && self.received.len() == other.received.len();
         let mut joined = Vec::new();
-        for line in other.lines.iter().filter(|line| other.matches(line, &name)) {
+        for line in other.lines.iter().filter(|line| wanted(line)) {
             let octets = other.line(line);
             if line.flags & EDIT != 0 {
+                if self.edits.capacity() == 0 {
+                    self.edits.reserve(EDITS);
+                }
                 let Ok(start) = u32::try_from(self.edits.len()) else { return };
                 let range = line.start as usize..line.end();
                 self.edits.push_str(other.edits.get(range).unwrap_or_default());
