@@ -140,6 +140,12 @@ impl<C: Core + Send + 'static> Handle<C> {
         self.shared.enter_for(Datagrams::Left, |state, now| f(&mut state.core, now))
     }
 
+    /// Locks the core to look at it, or to take out of it what others wait for. Unlike [`with`](Handle::with) it costs nothing
+    /// besides, and nothing that `f` makes the core want to do is done until the next message, timeout or `with`.
+    pub fn look<R>(&self, f: impl FnOnce(&mut C) -> R) -> R {
+        f(&mut self.shared.lock().core)
+    }
+
     /// The listeners with their real ports.
     #[must_use]
     pub fn locals(&self) -> &Locals {
