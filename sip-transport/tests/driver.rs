@@ -90,6 +90,24 @@ async fn many_requests_from_many_threads_all_come_back() {
     assert_eq!(bob.handle.connections(), 1);
 }
 
+/// What several calls have left for a connection leaves together, in order and whole, whatever its size.
+#[tokio::test]
+async fn a_burst_over_one_connection_arrives_whole_and_in_order() {
+    let (mut alice, mut bob) = (Peer::new(&["tcp:127.0.0.1:0"]), Peer::new(&["tcp:127.0.0.1:0"]));
+    let (a, b) = (alice.at(Transport::Tcp), bob.at(Transport::Tcp));
+    bob.handle.with(|core, _| core.body = 7_000);
+    for number in 0..100 {
+        alice.send(options(Transport::Tcp, a, b, number));
+    }
+    for number in 0..100 {
+        assert_eq!(bob.request().await.0, number);
+    }
+    for number in 0..100 {
+        assert_eq!(alice.response().await.0, number);
+    }
+    assert_eq!(bob.handle.counters().accepted, 1);
+}
+
 #[tokio::test]
 async fn one_port_number_serves_both_families() {
     let v4 = Peer::new(&["udp:0.0.0.0:0"]);

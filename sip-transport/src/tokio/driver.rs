@@ -135,9 +135,9 @@ impl<C: Core + Send + 'static> Handle<C> {
     ///
     /// `f` must not wait for anything: while it runs no message is handled. Calling `with` within `f` deadlocks.
     ///
-    /// Datagrams are left to the task of their socket, which sends in one go what several calls in a row have left.
+    /// Messages are left to the task of their socket, which sends in one go what several calls in a row have left.
     pub fn with<R>(&self, f: impl FnOnce(&mut C, Instant) -> R) -> R {
-        self.shared.enter_for(Datagrams::Left, |state, now| f(&mut state.core, now))
+        self.shared.enter_for(Waiting::Left, |state, now| f(&mut state.core, now))
     }
 
     /// Locks the core to look at it, or to take out of it what others wait for. Unlike [`with`](Handle::with) it costs nothing
@@ -193,12 +193,12 @@ pub(super) struct Life {
     tasks: usize,
 }
 
-/// What becomes of the datagrams that a core gives.
+/// What becomes of the messages that a core gives.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Datagrams {
+enum Waiting {
     /// They are sent before the lock is let go.
     Sent,
-    /// Unless they are many, they are left to the task of the socket: more may follow in a moment.
+    /// Unless they are many, they are left to the tasks of the sockets: more may follow in a moment.
     Left,
 }
 
@@ -304,19 +304,15 @@ impl<C: Core + Send + 'static> Shared<C> {
 
     /// Locks the core for `f`, then sends what it produced. All input goes through here.
     pub(super) fn enter<R>(self: &Arc<Self>, f: impl FnOnce(&mut State<C>, Instant) -> R) -> R {
-        self.enter_for(Datagrams::Sent, f)
+        self.enter_for(Waiting::Sent, f)
     }
 
-    fn enter_for<R>(
-        self: &Arc<Self>,
-        datagrams: Datagrams,
-        f: impl FnOnce(&mut State<C>, Instant) -> R,
-    ) -> R {
+    fn enter_for<R>(self: &Arc<Self>, waiting: Waiting, f: impl FnOnce(&mut State<C>, Instant) -> R) -> R {
         let mut state = self.lock();
         // Read under the lock: time never goes backwards from one call of the core to the next.
         let now = ::tokio::time::Instant::now().into_std();
         let result = f(&mut state, now);
-        self.flush(&mut state, now, datagrams);
+        self.flush(&mut state, now, waiting);
         result
     }
 
@@ -349,7 +345,7 @@ impl<C: Core + Send + 'static> Shared<C> {
         self.life.subscribe()
     }
 
-    fn flush(self: &Arc<Self>, state: &mut State<C>, now: Instant, datagrams: Datagrams) {
+    fn flush(self: &Arc<Self>, state: &mut State<C>, now: Instant, waiting: Waiting) {
         let mut told = 0_usize;
         loop {
             while let Some(wanted) = state.core.poll_close() {
@@ -364,7 +360,11 @@ impl<C: Core + Send + 'static> Shared<C> {
             while let Some(query) = state.core.poll_query() {
                 self.ask(state, query);
             }
-            self.send_datagrams(state, datagrams);
+            self.send_datagrams(state, waiting);
+            match waiting {
+                Waiting::Sent => state.wire.table.write(now),
+                Waiting::Left => state.wire.table.leave(),
+            }
             if told >= EVENTS_PER_FLUSH {
                 if !(state.events.is_empty() && state.answers.is_empty()) {
                     self.timer.notify_one();
@@ -426,14 +426,14 @@ impl<C: Core + Send + 'static> Shared<C> {
     }
 
     /// Sends what the core gave for the UDP sockets, or leaves it to their tasks.
-    fn send_datagrams(&self, state: &mut State<C>, datagrams: Datagrams) {
+    fn send_datagrams(&self, state: &mut State<C>, waiting: Waiting) {
         for (index, udp) in self.udp.iter().enumerate() {
-            let waiting = state.wire.udp.get(index).map_or(0, |outgoing| outgoing.queue.len());
-            if waiting == 0 || udp.full.load(Ordering::Relaxed) {
+            let queued = state.wire.udp.get(index).map_or(0, |outgoing| outgoing.queue.len());
+            if queued == 0 || udp.full.load(Ordering::Relaxed) {
                 continue;
             }
-            match datagrams {
-                Datagrams::Left if waiting < BATCH => udp.wake.notify_one(),
+            match waiting {
+                Waiting::Left if queued < BATCH => udp.wake.notify_one(),
                 _ => self.send_queue(state, index),
             }
         }
@@ -557,7 +557,7 @@ impl<C: Core + Send + 'static> Shared<C> {
         self.spawn(connection::open(self.clone(), flow, path, domain, wake));
     }
 
-    /// Writes to a connection at once if nothing waits before it, else puts the message into its queue.
+    /// Puts a message into the queue of a connection, which is written before the lock is let go, or soon after.
     fn write(&self, state: &mut State<C>, flow: FlowId, payload: Bytes, token: Token, now: Instant) {
         let at = state.wire.tap_time();
         let Some(connection) = state.wire.table.get_mut(flow) else { return };
@@ -574,8 +574,8 @@ impl<C: Core + Send + 'static> Shared<C> {
             return state.events.push_back(event);
         }
         let framed = connection.outbound.message(payload.clone());
-        if !connection.send(framed, token, &self.limits, now) {
-            let is_open = connection.socket.is_some();
+        let is_open = connection.socket.is_some();
+        if !state.wire.table.send(flow, &framed, token, &self.limits, now) {
             state.events.push_back(FlowEvent::SendFailed { token, path, error: SendError::QueueFull });
             // While it is being opened nobody can have read anything.
             if is_open {
@@ -599,6 +599,10 @@ fn sent_by(response: &Bytes, limits: &sip_message::Limits) -> Option<Arc<str>> {
 /// Takes a connection out of the table and tells the core what became of it and of what waited.
 pub(super) fn close<C>(state: &mut State<C>, flow: FlowId, reason: CloseReason) {
     let Some(mut connection) = state.wire.table.remove(flow) else { return };
+    if !matches!(reason, CloseReason::SlowReader | CloseReason::Error(_)) {
+        // The last words come before the goodbye; an error does not matter any more.
+        let _ = connection.write(connection.last_activity);
+    }
     connection.say_goodbye(reason);
     let path = connection.path;
     let error = match reason {
