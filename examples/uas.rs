@@ -14,8 +14,8 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sip_message::headers::{CallId, Contact};
-use sip_message::{Method, Request, Response, StatusCode};
+use sip_message::headers::Contact;
+use sip_message::{HeaderName, Method, Request, Response, StatusCode};
 use sip_transaction::tokio::{Endpoint, Incoming, ServerTransaction};
 use sip_transport::Transport;
 use sip_transport::tokio::tls::{Identity, Tls, TlsOptions};
@@ -169,7 +169,7 @@ fn answer(
                 .reply(StatusCode::OK)
                 .to_tag(&tag)
                 .header(&face.contact)
-                .raw("Allow", ALLOW)
+                .raw(HeaderName::ALLOW, ALLOW)
                 .body("application/sdp", face.description.clone())
                 .build()?;
             transaction.respond(&ok)?;
@@ -181,12 +181,16 @@ fn answer(
             transaction.respond(&request.reply(StatusCode::OK).build()?)?;
         }
         Method::Options => {
-            let ok = request.reply(StatusCode::OK).to_tag(&endpoint.token()).raw("Allow", ALLOW).build()?;
+            let ok = request
+                .reply(StatusCode::OK)
+                .to_tag(&endpoint.token())
+                .raw(HeaderName::ALLOW, ALLOW)
+                .build()?;
             transaction.respond(&ok)?;
         }
         _ => {
             let refusal = request.reply(StatusCode::METHOD_NOT_ALLOWED).to_tag(&endpoint.token());
-            transaction.respond(&refusal.raw("Allow", ALLOW).build()?)?;
+            transaction.respond(&refusal.raw(HeaderName::ALLOW, ALLOW).build()?)?;
         }
     }
     Ok(())
@@ -207,18 +211,18 @@ struct Answered {
 
 impl Unacknowledged {
     fn answered(&mut self, transaction: ServerTransaction, ok: Response) {
-        let Ok(Some(call_id)) = transaction.request().headers.get::<CallId>() else { return };
+        let Some(call_id) = transaction.request().headers.text(HeaderName::CALL_ID) else { return };
+        let call_id = call_id.to_owned();
         if self.0.len() < UNACKNOWLEDGED {
             let since = Instant::now();
             let answered = Answered { transaction, ok, since, next: since + T1, interval: T1 };
-            self.0.insert(call_id.as_str().to_owned(), answered);
+            self.0.insert(call_id, answered);
         }
     }
 
     /// Whether this request, an ACK or a BYE, is the first that ends the wait.
     fn settled(&mut self, request: &Request) -> bool {
-        let Ok(Some(call_id)) = request.headers.get::<CallId>() else { return false };
-        self.0.remove(call_id.as_str()).is_some()
+        request.headers.text(HeaderName::CALL_ID).is_some_and(|call_id| self.0.remove(call_id).is_some())
     }
 
     fn repeat(&mut self) {

@@ -120,6 +120,21 @@ impl Headers {
     }
 }
 
+impl Headers {
+    /// The tag of the first `From` or `To` (RFC 3261 §19.3), where it stands. `None` if there is none or it cannot be read.
+    ///
+    /// ```
+    /// use sip_message::{HeaderName, Headers};
+    /// let mut headers = Headers::new();
+    /// headers.push_raw("To", "Bob <sip:bob@example.com>;tag=a6c85cf")?;
+    /// assert_eq!(headers.tag(HeaderName::TO), Some("a6c85cf"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn tag(&self, name: HeaderName) -> Option<&str> {
+        address(self.text(name)?).and_then(|(_, params)| param(params, "tag"))
+    }
+}
+
 /// Whether [`Headers::essentials`] wants the text of this known name.
 fn is_essential(name: u8) -> bool {
     matches!(name, VIA | FROM | TO | CALL_ID | CSEQ | CONTACT | MAX_FORWARDS | ROUTE)
@@ -271,6 +286,8 @@ mod tests {
         assert_eq!(short.method(), cseq.map(|cseq| cseq.method));
         assert_eq!(short.from_tag, headers.get::<From>().unwrap().as_ref().and_then(From::tag));
         assert_eq!(short.to_tag, headers.get::<To>().unwrap().as_ref().and_then(To::tag));
+        let tags = [HeaderName::FROM, HeaderName::TO].map(|name| headers.tag(name));
+        assert_eq!(tags, [short.from_tag, short.to_tag]);
         assert_eq!(short.max_forwards, headers.get::<MaxForwards>().unwrap().map(|hops| hops.0));
         let route = headers.get::<Route>().unwrap();
         let parts =

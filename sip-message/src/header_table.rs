@@ -200,19 +200,21 @@ impl Headers {
         })
     }
 
-    fn matches(&self, line: &Line, name: &impl AsHeaderName) -> bool {
-        match name.known() {
+    /// Whether a line has this name, which is looked up once for all lines.
+    fn is(&self, line: &Line, known: Option<HeaderName>, name: &str) -> bool {
+        match known {
             Some(known) => line.name == known.id(),
             None => {
                 line.name == UNKNOWN
                     && line.flags & MALFORMED == 0
-                    && self.name_of(line).eq_ignore_ascii_case(name.text().as_bytes())
+                    && self.name_of(line).eq_ignore_ascii_case(name.as_bytes())
             }
         }
     }
 
     fn position(&self, name: &impl AsHeaderName) -> Option<usize> {
-        self.lines.iter().position(|line| self.matches(line, name))
+        let known = name.known();
+        self.lines.iter().position(|line| self.is(line, known, name.text()))
     }
 
     /// The first element of a field, if the field is there.
@@ -280,7 +282,9 @@ impl Headers {
 
     /// The values of a field as they arrived: one per line, lists not split, folds not undone.
     pub fn raw(&self, name: impl AsHeaderName) -> impl Iterator<Item = &[u8]> {
-        self.lines.iter().filter(move |line| self.matches(line, &name)).map(|line| self.value_of(line))
+        let known = name.known();
+        let named = move |line: &&Line| self.is(line, known, name.text());
+        self.lines.iter().filter(named).map(|line| self.value_of(line))
     }
 
     /// The value of the first line of that name, if it is UTF-8 on one line.
@@ -295,7 +299,8 @@ impl Headers {
 
     /// How many lines carry the field.
     pub fn count(&self, name: impl AsHeaderName) -> usize {
-        self.lines.iter().filter(|line| self.matches(line, &name)).count()
+        let known = name.known();
+        self.lines.iter().filter(|line| self.is(line, known, name.text())).count()
     }
 
     /// Names and values in wire order, in their original spelling.
@@ -439,9 +444,9 @@ impl Headers {
 
     /// Removes every line of that name and tells how many there were.
     pub fn remove(&mut self, name: impl AsHeaderName) -> usize {
-        let before = self.lines.len();
+        let (before, known) = (self.lines.len(), name.known());
         let mut lines = core::mem::take(&mut self.lines);
-        lines.retain(|line| !self.matches(line, &name));
+        lines.retain(|line| !self.is(line, known, name.text()));
         self.lines = lines;
         before.saturating_sub(self.lines.len())
     }
@@ -482,7 +487,8 @@ impl Headers {
 
     /// Adds every line of that name of another message at the end, byte for byte.
     pub fn copy_from(&mut self, other: &Self, name: impl AsHeaderName) {
-        self.copy_lines(other, |line| other.matches(line, &name));
+        let known = name.known();
+        self.copy_lines(other, |line| other.is(line, known, name.text()));
     }
 
     /// Adds the lines of the known names that are wanted, in their order.
@@ -526,16 +532,17 @@ impl Headers {
     }
 
     fn insert_last(&mut self, name: &impl AsHeaderName, line: Line) {
-        let after = self.lines.iter().rposition(|line| self.matches(line, name));
+        let known = name.known();
+        let after = self.lines.iter().rposition(|line| self.is(line, known, name.text()));
         self.lines.insert(after.map_or(self.lines.len(), |at| at.saturating_add(1)), line);
     }
 
     fn replace(&mut self, name: &impl AsHeaderName, line: Line) {
-        let at = self.position(name);
+        let (at, known) = (self.position(name), name.known());
         let mut position = 0usize;
         let mut lines = core::mem::take(&mut self.lines);
         lines.retain(|line| {
-            let keep = Some(position) == at || !self.matches(line, name);
+            let keep = Some(position) == at || !self.is(line, known, name.text());
             position = position.saturating_add(1);
             keep
         });
