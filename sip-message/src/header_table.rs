@@ -143,10 +143,18 @@ impl Headers {
         (flags & (EDIT | UNENDED) == 0).then_some((first.start as usize, end))
     }
 
-    /// All lines together, if they stand in the received octets as they leave.
-    pub(crate) fn as_received(&self) -> Option<&[u8]> {
-        let (from, to) = self.untouched()?;
-        self.received.get(from..to)
+    /// All lines and perhaps more: those that were received, with what was edited since, and what was written.
+    pub(crate) fn octets(&self) -> [&[u8]; 2] {
+        let (from, to) = self.received_lines();
+        [self.received.get(from..to).unwrap_or_default(), self.edits.as_bytes()]
+    }
+
+    /// Where the first of the lines that stand in the received octets begins, and where the last one ends.
+    fn received_lines(&self) -> (usize, usize) {
+        let from =
+            self.lines.iter().find(|line| line.flags & EDIT == 0).map_or(0, |line| line.start as usize);
+        let to = self.lines.iter().rfind(|line| line.flags & EDIT == 0).map_or(0, Line::end);
+        (from, to)
     }
 
     // ---- reading -------------------------------------------------------------------------------------------
@@ -179,9 +187,7 @@ impl Headers {
         wanted: impl Fn(u8) -> bool,
     ) -> impl Iterator<Item = (u8, Option<&str>)> {
         // All lines are looked at for UTF-8 at once, which is cheaper than line by line, if none stands against it.
-        let from =
-            self.lines.iter().find(|line| line.flags & EDIT == 0).map_or(0, |line| line.start as usize);
-        let to = self.lines.iter().rfind(|line| line.flags & EDIT == 0).map_or(0, Line::end);
+        let (from, to) = self.received_lines();
         let together = core::str::from_utf8(self.received.get(from..to).unwrap_or_default()).ok();
         self.lines.iter().filter(move |line| wanted(line.name)).map(move |line| {
             let start = (line.start as usize).saturating_add(usize::from(line.value));
