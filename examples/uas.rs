@@ -14,8 +14,8 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sip_message::headers::{CallId, Contact};
-use sip_message::{Method, Request, Response, StatusCode};
+use sip_message::headers::Contact;
+use sip_message::{HeaderName, Method, Request, Response, StatusCode};
 use sip_transaction::tokio::{Endpoint, Incoming, ServerTransaction};
 use sip_transport::Transport;
 use sip_transport::tokio::tls::{Identity, Tls, TlsOptions};
@@ -65,6 +65,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         faces.push(Face::new(local)?);
     }
 
+    // A task of its own: the runtime looks for events before it goes on with this function, which would be a system call for
+    // each message.
+    Ok(tokio::spawn(serve(endpoint, faces)).await?)
+}
+
+/// Answers until it is interrupted.
+async fn serve(endpoint: Endpoint, faces: Vec<Face>) {
     let (mut calls, mut counts) = (Unacknowledged::default(), Counts::default());
     let mut tick = tokio::time::interval(T1 / 2);
     let interrupt = tokio::signal::ctrl_c();
@@ -72,10 +79,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     loop {
         let incoming = tokio::select! {
             incoming = endpoint.accept() => incoming,
-            _ = &mut interrupt => {
-                println!("{counts}");
-                return Ok(());
-            }
+            _ = &mut interrupt => return println!("{counts}"),
             _ = tick.tick() => {
                 calls.repeat();
                 continue;
@@ -91,7 +95,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }
             Some(Incoming::Ack { request, .. }) => counts.acknowledged += u64::from(calls.settled(&request)),
             Some(_) => {}
-            None => return Ok(()),
+            None => return,
         }
     }
 }
@@ -165,7 +169,7 @@ fn answer(
                 .reply(StatusCode::OK)
                 .to_tag(&tag)
                 .header(&face.contact)
-                .raw("Allow", ALLOW)
+                .raw(HeaderName::ALLOW, ALLOW)
                 .body("application/sdp", face.description.clone())
                 .build()?;
             transaction.respond(&ok)?;
@@ -177,12 +181,16 @@ fn answer(
             transaction.respond(&request.reply(StatusCode::OK).build()?)?;
         }
         Method::Options => {
-            let ok = request.reply(StatusCode::OK).to_tag(&endpoint.token()).raw("Allow", ALLOW).build()?;
+            let ok = request
+                .reply(StatusCode::OK)
+                .to_tag(&endpoint.token())
+                .raw(HeaderName::ALLOW, ALLOW)
+                .build()?;
             transaction.respond(&ok)?;
         }
         _ => {
             let refusal = request.reply(StatusCode::METHOD_NOT_ALLOWED).to_tag(&endpoint.token());
-            transaction.respond(&refusal.raw("Allow", ALLOW).build()?)?;
+            transaction.respond(&refusal.raw(HeaderName::ALLOW, ALLOW).build()?)?;
         }
     }
     Ok(())
@@ -203,18 +211,18 @@ struct Answered {
 
 impl Unacknowledged {
     fn answered(&mut self, transaction: ServerTransaction, ok: Response) {
-        let Ok(Some(call_id)) = transaction.request().headers.get::<CallId>() else { return };
+        let Some(call_id) = transaction.request().headers.text(HeaderName::CALL_ID) else { return };
+        let call_id = call_id.to_owned();
         if self.0.len() < UNACKNOWLEDGED {
             let since = Instant::now();
             let answered = Answered { transaction, ok, since, next: since + T1, interval: T1 };
-            self.0.insert(call_id.as_str().to_owned(), answered);
+            self.0.insert(call_id, answered);
         }
     }
 
     /// Whether this request, an ACK or a BYE, is the first that ends the wait.
     fn settled(&mut self, request: &Request) -> bool {
-        let Ok(Some(call_id)) = request.headers.get::<CallId>() else { return false };
-        self.0.remove(call_id.as_str()).is_some()
+        request.headers.text(HeaderName::CALL_ID).is_some_and(|call_id| self.0.remove(call_id).is_some())
     }
 
     fn repeat(&mut self) {

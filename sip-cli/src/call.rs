@@ -34,6 +34,8 @@ struct Outcome {
     error: Option<String>,
     digits: String,
     statistics: Option<Statistics>,
+    /// The peer says nothing: there is nobody to take leave of.
+    silent: bool,
 }
 
 /// Makes the call.
@@ -58,7 +60,9 @@ pub(crate) async fn run(args: CallArgs, output: Output, mut interrupt: Interrupt
     }
     let mut outcome = Outcome::default();
     let code = make(&args, &phone, sound, output, &mut interrupt, &mut outcome).await;
-    phone.close().await;
+    if !outcome.silent {
+        phone.close().await;
+    }
     let code = code?;
     outcome.code = Some(code);
     if output.is_json() {
@@ -83,7 +87,7 @@ async fn make(
         Err(error) => return Err(Failure::new(code_of(&error), error)),
     };
     output.text(format_args!("calling {}", args.uri));
-    let answered = dial(args, ringing, began, output, interrupt, outcome).await;
+    let answered = dial(args, phone, ringing, began, output, interrupt, outcome).await;
     match answered {
         Ok(call) => {
             let answered = began.elapsed();
@@ -118,6 +122,7 @@ fn describe(error: &CallError, args: &CallArgs) -> String {
 /// Waits for the answer, as long as the caller wants to.
 async fn dial(
     args: &CallArgs,
+    phone: &Phone,
     mut ringing: OutgoingCall,
     began: Instant,
     output: Output,
@@ -138,15 +143,21 @@ async fn dial(
                 }
                 None => break None,
             },
-            () = sleep_until(patience) => break Some("not answered in time"),
-            () = interrupt.requested() => break Some("interrupted"),
+            () = sleep_until(patience) => break Some(GaveUp::InTime),
+            () = interrupt.requested() => break Some(GaveUp::Interrupted),
         }
     };
-    let Some(why) = gave_up else { return ringing.answered().await };
-    output.text(format_args!("{why}: cancelling"));
+    let Some(gave_up) = gave_up else { return ringing.answered().await };
+    let why = gave_up.why();
+    // Where nothing was heard no CANCEL may be sent (RFC 3261 §9.1), and none would be answered.
+    let heard = phone.heard() > 0;
+    let wait = if heard { CANCEL_PATIENCE } else { Duration::ZERO };
+    if heard {
+        output.text(format_args!("{why}: cancelling"));
+    }
     outcome.error = Some(format!("{}: {why}, cancelled", args.uri));
     ringing.cancel();
-    match timeout(CANCEL_PATIENCE, ringing.answered()).await {
+    match timeout(wait, ringing.answered()).await {
         // The answer crossed our CANCEL: nobody is left to talk.
         Ok(Ok(call)) => {
             call.hang_up().await;
@@ -160,7 +171,31 @@ async fn dial(
             outcome.error = None;
             Err(error)
         }
-        Err(_) => Err(CallError::Cancelled),
+        Err(_) => {
+            outcome.silent = true;
+            if heard || gave_up == GaveUp::Interrupted {
+                return Err(CallError::Cancelled);
+            }
+            outcome.error =
+                Some(format!("{}: nothing was heard in {:.1} s", args.uri, args.ring.as_secs_f64()));
+            Err(CallError::TimedOut)
+        }
+    }
+}
+
+/// Why the caller does not wait any longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum GaveUp {
+    InTime,
+    Interrupted,
+}
+
+impl GaveUp {
+    const fn why(self) -> &'static str {
+        match self {
+            Self::InTime => "not answered in time",
+            Self::Interrupted => "interrupted",
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 mod running;
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rtp::audio::correlate::correlate;
 use rtp::audio::speech::speech_like;
@@ -90,6 +91,48 @@ fn a_call_to_an_echo_hears_itself() {
         // The digits stand in the place of some audio.
         assert!(found.matched > 0.4, "{}: {found:?}", file.display());
     }
+}
+
+/// A network that is gone: no CANCEL may be sent (RFC 3261 §9.1), and nobody is waited for beyond `--ring`. A peer that has
+/// said something and then falls silent is cancelled, and waited for a little.
+#[test]
+fn a_call_that_nobody_hears_ends_with_its_ring_time() {
+    let gone = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let uri = format!("sip:bob@{}", gone.local_addr().unwrap());
+    let start = Instant::now();
+    let error = fails(&["call", &uri, "--ring", "1"], 4);
+    assert!(error.contains("nothing was heard in 1.0 s"), "{error}");
+    let output = sip(&["call", &uri, "--ring", "1", "--json"]);
+    assert_eq!(output.status.code(), Some(4));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (told["status"].as_u64(), told["result"].as_str()),
+        (Some(408), Some("unreachable")),
+        "{told}"
+    );
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+
+    let trying = std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        let mut heard = Vec::new();
+        gone.set_read_timeout(Some(Duration::from_secs(4))).unwrap();
+        while let Ok((length, from)) = gone.recv_from(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if text.starts_with("INVITE") && text.contains("caller@") {
+                let lines = text.lines().filter(|line| {
+                    ["Via:", "From:", "To:", "Call-ID:", "CSeq:"].iter().any(|name| line.starts_with(name))
+                });
+                let lines: String = lines.map(|line| format!("{line}\r\n")).collect();
+                let answer = format!("SIP/2.0 100 Trying\r\n{lines}Content-Length: 0\r\n\r\n");
+                gone.send_to(answer.as_bytes(), from).unwrap();
+            }
+            heard.push(text);
+        }
+        heard
+    });
+    let error = fails(&["call", &uri, "--ring", "1", "--from", "sip:caller@example.com"], 3);
+    assert!(error.contains("not answered in time, cancelled"), "{error}");
+    assert!(trying.join().unwrap().iter().any(|text| text.starts_with("CANCEL ")));
 }
 
 #[test]

@@ -8,7 +8,9 @@ use sip_message::headers::{Contact, Headers, Reason, Require, Unsupported, UserA
 use sip_message::{HeaderName, Method, Request, RequestBuilder, Response, StatusCode, Uri};
 use sip_transaction::{ClientTx, Event as TransactionEvent, Failure, ServerTx, Target, Transactions};
 use sip_transport::locals::parse_ip;
-use sip_transport::{Answer, Core, FlowEvent, Local, Path, Query, Queues, Received, Transmit, Transport};
+use sip_transport::{
+    Answer, Close, Core, FlowEvent, Local, Path, Query, Queues, Received, Transmit, Transport,
+};
 
 use crate::call::{Call, CallState};
 use crate::credentials::CredentialStore;
@@ -690,6 +692,10 @@ impl Core for Dialogs {
 
     fn poll_query(&mut self) -> Option<Query> {
         self.out.queries.pop_front()
+    }
+
+    fn poll_close(&mut self) -> Option<Close> {
+        self.out.closes.pop_front()
     }
 }
 

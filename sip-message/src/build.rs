@@ -1,5 +1,6 @@
 //! Building requests, and responses from requests.
 
+use crate::fields::plain::tags_of_plain;
 use crate::headers::{CSeq, ContentLength, From, Header, Headers, MaxForwards, To};
 use crate::syntax::token;
 use crate::{AsHeaderName, BuildError, HeaderName, Method, Request, Response, StatusCode, Uri};
@@ -52,18 +53,18 @@ impl Request {
     /// dialog (§12.1.1).
     pub fn reply(&self, status: StatusCode) -> ResponseBuilder {
         let mut response = Response::bare(status, status.reason());
-        for name in [HeaderName::VIA, HeaderName::FROM, HeaderName::TO, HeaderName::CALL_ID, HeaderName::CSEQ]
-        {
-            response.headers.copy_from(&self.headers, name);
-        }
-        if status == StatusCode::TRYING {
-            response.headers.copy_from(&self.headers, HeaderName::TIMESTAMP);
-        }
-        let creates =
-            matches!(self.method(), Method::Invite | Method::Subscribe | Method::Refer | Method::Notify);
-        if creates && status > StatusCode::TRYING && status.code() < 300 {
-            response.headers.copy_from(&self.headers, HeaderName::RECORD_ROUTE);
-        }
+        let trying = status == StatusCode::TRYING;
+        let creates = !trying
+            && status.code() < 300
+            && matches!(self.method(), Method::Invite | Method::Subscribe | Method::Refer | Method::Notify);
+        response.headers.copy_known(&self.headers, |name| match name {
+            HeaderName::VIA | HeaderName::FROM | HeaderName::TO | HeaderName::CALL_ID | HeaderName::CSEQ => {
+                true
+            }
+            HeaderName::TIMESTAMP => trying,
+            HeaderName::RECORD_ROUTE => creates,
+            _ => false,
+        });
         ResponseBuilder { response, error: None }
     }
 }
@@ -137,8 +138,17 @@ impl RequestBuilder {
 impl ResponseBuilder {
     /// Gives To this tag, unless the request's To had one (RFC 3261 §8.2.6.2).
     pub fn to_tag(mut self, tag: &str) -> Self {
+        let headers = &mut self.response.headers;
+        if token(tag)
+            && let Some(tags) = headers.text(HeaderName::TO).and_then(tags_of_plain)
+        {
+            if tags == 0 {
+                headers.lengthen(HeaderName::TO, [";tag=", tag]);
+            }
+            return self;
+        }
         // A To that cannot be read stays as it came: the answer to it says 400.
-        let _ = self.response.headers.update_first::<To>(|to| {
+        let _ = headers.update_first::<To>(|to| {
             if to.tag().is_none() {
                 to.set_tag(tag);
             }

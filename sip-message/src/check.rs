@@ -5,9 +5,13 @@ use crate::fields::plain::{ReadableCallId, ReadableFrom, ReadableTo, ReadableVia
 use crate::headers::*;
 use crate::syntax::{elements, find_outside};
 use crate::{
-    CheckError, HeaderError, HeaderName, Limits, Method, ParseErrorKind, Request, Response, StatusCode,
+    CheckError, HeaderError, HeaderName, Limits, Method, ParseErrorKind, Request, Response, StatusCode, Uri,
 };
 use alloc::format;
+
+mod short;
+
+use short::method_of_plain;
 
 fn refuse(
     status: StatusCode,
@@ -73,7 +77,8 @@ const SINGLE: [HeaderName; 27] = [
     HeaderName::SESSION_ID,
 ];
 
-fn check_common(headers: &Headers, limits: &Limits) -> Result<CSeq, CheckError> {
+/// What each message must have, and what of that is wrong first.
+fn check_each(headers: &Headers, limits: &Limits) -> Result<Method, CheckError> {
     if headers.malformed_line().is_some() {
         return Err(bad("RFC 3261 §7.3.1", "Malformed header field line"));
     }
@@ -104,7 +109,14 @@ fn check_common(headers: &Headers, limits: &Limits) -> Result<CSeq, CheckError> 
     require::<ReadableCallId>(headers)?;
     let cseq = require::<CSeq>(headers)?;
     optional::<ContentLength>(headers)?;
-    Ok(cseq)
+    Ok(cseq.method)
+}
+
+/// The numbers that a request may carry.
+fn check_numbers(headers: &Headers) -> Result<(), CheckError> {
+    optional::<MaxForwards>(headers)?; // RFC 2543 clients send none
+    optional::<MaxBreadth>(headers)?;
+    Ok(())
 }
 
 /// RFC 3261 §7.3.1: "any given parameter-name MUST NOT appear more than once".
@@ -119,11 +131,10 @@ fn once(field: HeaderName, twice: bool, name: &str) -> Result<(), CheckError> {
 /// Lists and parameters within their limits. One pass that counts commas and semicolons lets nearly every
 /// message through; only what has many of them is looked at again.
 fn check_sizes(headers: &Headers, limits: &Limits) -> Result<(), CheckError> {
-    let count = |value: &[u8], wanted: u8| memchr::memchr_iter(wanted, value).count();
-    if let Some(head) = headers.as_received()
-        && count(head, b',').saturating_add(headers.len()) <= limits.elements
-        && count(head, b';') <= limits.parameters
-    {
+    let of_all = |wanted| {
+        headers.octets().iter().fold(0usize, |sum, octets| sum.saturating_add(count(octets, wanted)))
+    };
+    if of_all(b',').saturating_add(headers.len()) <= limits.elements && of_all(b';') <= limits.parameters {
         return Ok(());
     }
     let mut commas = headers.len();
@@ -155,6 +166,13 @@ fn check_sizes(headers: &Headers, limits: &Limits) -> Result<(), CheckError> {
         }
     }
     Ok(())
+}
+
+/// How many octets are this one. In pieces of which an octet holds the count, so that many are compared at once.
+fn count(octets: &[u8], wanted: u8) -> usize {
+    let piece =
+        |piece: &[u8]| piece.iter().fold(0u8, |sum, &octet| sum.wrapping_add(u8::from(octet == wanted)));
+    octets.chunks(usize::from(u8::MAX)).fold(0usize, |sum, octets| sum.wrapping_add(piece(octets).into()))
 }
 
 /// Parameters of one element: its semicolons outside of quotes, those in the URI's brackets counted apart.
@@ -199,27 +217,22 @@ impl Request {
             let reason = format!("The Request-URI is longer than {} octets", limits.uri);
             return Err(refuse(StatusCode::REQUEST_URI_TOO_LONG, "RFC 3261 §21.4.15", None, reason));
         }
-        let cseq = check_common(&self.headers, limits)?;
-        if cseq.method != *self.method() {
-            let reason = format!("CSeq method {} is not the request's {}", cseq.method, self.method());
+        let plain = method_of_plain(&self.headers, limits);
+        let is_plain = plain.is_some();
+        let method = plain.map_or_else(|| check_each(&self.headers, limits), Ok)?;
+        if method != *self.method() {
+            let reason = format!("CSeq method {method} is not the request's {}", self.method());
             return Err(refuse(StatusCode::BAD_REQUEST, "RFC 3261 §8.1.1.5", Some(HeaderName::CSEQ), reason));
         }
         if !self.regular {
             return Err(bad("RFC 3261 §7.1", "Malformed request line: single spaces only"));
         }
-        let uri = self.uri();
-        let uri = uri.map_err(|error| bad("RFC 3261 §25.1", format!("Malformed Request-URI: {error}")))?;
-        if uri.params().nth(limits.parameters).is_some() {
-            return Err(bad(
-                "RFC 3261 §19.1.1",
-                format!("More than {} parameters in the Request-URI", limits.parameters),
-            ));
+        if !Uri::is_modest(self.uri_text(), limits.parameters) {
+            self.check_uri(limits)?;
         }
-        if uri.headers().next().is_some() && (uri.is_sip() || uri.is_sips()) {
-            return Err(bad("RFC 3261 §19.1.1", "The Request-URI must not carry header fields"));
+        if !is_plain {
+            check_numbers(&self.headers)?;
         }
-        optional::<MaxForwards>(&self.headers)?; // RFC 2543 clients send none
-        optional::<MaxBreadth>(&self.headers)?;
         if self.body.missing > 0 {
             let reason = format!("Content-Length is {} octets larger than the body", self.body.missing);
             return Err(refuse(
@@ -231,6 +244,22 @@ impl Request {
         }
         if !self.body().is_empty() {
             require::<ContentType>(&self.headers)?;
+        }
+        Ok(())
+    }
+
+    /// What is wrong with the Request-URI, if it is.
+    fn check_uri(&self, limits: &Limits) -> Result<(), CheckError> {
+        let uri = self.uri();
+        let uri = uri.map_err(|error| bad("RFC 3261 §25.1", format!("Malformed Request-URI: {error}")))?;
+        if uri.params().nth(limits.parameters).is_some() {
+            return Err(bad(
+                "RFC 3261 §19.1.1",
+                format!("More than {} parameters in the Request-URI", limits.parameters),
+            ));
+        }
+        if uri.headers().next().is_some() && (uri.is_sip() || uri.is_sips()) {
+            return Err(bad("RFC 3261 §19.1.1", "The Request-URI must not carry header fields"));
         }
         Ok(())
     }
@@ -343,7 +372,9 @@ impl Response {
         if !self.regular {
             return Err(bad("RFC 3261 §7.2", "The reason phrase contains a control character"));
         }
-        check_common(&self.headers, limits)?;
+        if method_of_plain(&self.headers, limits).is_none() {
+            check_each(&self.headers, limits)?;
+        }
         if self.body.missing > 0 {
             let reason = format!("Content-Length is {} octets larger than the body", self.body.missing);
             return Err(refuse(

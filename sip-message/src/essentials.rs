@@ -90,7 +90,7 @@ impl Headers {
     pub fn essentials(&self) -> Essentials<'_> {
         let mut found = Essentials::default();
         let mut seen = 0u128; // one bit per known name: the first line of a name counts
-        for (name, value) in self.known_texts() {
+        for (name, value) in self.known_texts(is_essential) {
             let bit = 1u128.wrapping_shl(u32::from(name));
             let Some(value) = value else {
                 seen |= bit; // the field is there, and cannot be read
@@ -120,8 +120,23 @@ impl Headers {
     }
 }
 
+impl Headers {
+    /// The tag of the first `From` or `To` (RFC 3261 §19.3), where it stands. `None` if there is none or it cannot be read.
+    ///
+    /// ```
+    /// use sip_message::{HeaderName, Headers};
+    /// let mut headers = Headers::new();
+    /// headers.push_raw("To", "Bob <sip:bob@example.com>;tag=a6c85cf")?;
+    /// assert_eq!(headers.tag(HeaderName::TO), Some("a6c85cf"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn tag(&self, name: HeaderName) -> Option<&str> {
+        address(self.text(name)?).and_then(|(_, params)| param(params, "tag"))
+    }
+}
+
 /// Whether [`Headers::essentials`] wants the text of this known name.
-pub(crate) fn is_essential(name: u8) -> bool {
+fn is_essential(name: u8) -> bool {
     matches!(name, VIA | FROM | TO | CALL_ID | CSEQ | CONTACT | MAX_FORWARDS | ROUTE)
 }
 
@@ -243,7 +258,7 @@ fn call_id(text: &str) -> Option<&str> {
     (!text.is_empty() && long_span(text.as_bytes(), VISIBLE) == text.len()).then_some(text)
 }
 
-fn cseq(text: &str) -> Option<(u32, &str)> {
+pub(crate) fn cseq(text: &str) -> Option<(u32, &str)> {
     let end = text.bytes().position(is_lws)?;
     let number =
         u32::try_from(decimal(text.get(..end)?.as_bytes())?).ok().filter(|&number| number < 1 << 31)?;
@@ -271,6 +286,8 @@ mod tests {
         assert_eq!(short.method(), cseq.map(|cseq| cseq.method));
         assert_eq!(short.from_tag, headers.get::<From>().unwrap().as_ref().and_then(From::tag));
         assert_eq!(short.to_tag, headers.get::<To>().unwrap().as_ref().and_then(To::tag));
+        let tags = [HeaderName::FROM, HeaderName::TO].map(|name| headers.tag(name));
+        assert_eq!(tags, [short.from_tag, short.to_tag]);
         assert_eq!(short.max_forwards, headers.get::<MaxForwards>().unwrap().map(|hops| hops.0));
         let route = headers.get::<Route>().unwrap();
         let parts =

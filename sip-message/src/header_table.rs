@@ -1,6 +1,5 @@
 //! The header fields of a message: a table of lines over the octets as they arrived.
 
-use crate::essentials::is_essential;
 use crate::parts::Parts;
 use crate::scan::{has_control, next_control};
 use crate::syntax::{TOKEN, decimal, span, split_element, token, trim};
@@ -144,10 +143,18 @@ impl Headers {
         (flags & (EDIT | UNENDED) == 0).then_some((first.start as usize, end))
     }
 
-    /// All lines together, if they stand in the received octets as they leave.
-    pub(crate) fn as_received(&self) -> Option<&[u8]> {
-        let (from, to) = self.untouched()?;
-        self.received.get(from..to)
+    /// All lines and perhaps more: those that were received, with what was edited since, and what was written.
+    pub(crate) fn octets(&self) -> [&[u8]; 2] {
+        let (from, to) = self.received_lines();
+        [self.received.get(from..to).unwrap_or_default(), self.edits.as_bytes()]
+    }
+
+    /// Where the first of the lines that stand in the received octets begins, and where the last one ends.
+    fn received_lines(&self) -> (usize, usize) {
+        let from =
+            self.lines.iter().find(|line| line.flags & EDIT == 0).map_or(0, |line| line.start as usize);
+        let to = self.lines.iter().rfind(|line| line.flags & EDIT == 0).map_or(0, Line::end);
+        (from, to)
     }
 
     // ---- reading -------------------------------------------------------------------------------------------
@@ -174,14 +181,15 @@ impl Headers {
         Ok(if line.flags & FOLDED == 0 { Cow::Borrowed(text) } else { Cow::Owned(unfold(text)) })
     }
 
-    /// The essential known names in wire order with their values, folds included; none for values that are no UTF-8.
-    pub(crate) fn known_texts(&self) -> impl Iterator<Item = (u8, Option<&str>)> {
+    /// The known names that are wanted, in wire order with their values, folds included; none for values that are no UTF-8.
+    pub(crate) fn known_texts(
+        &self,
+        wanted: impl Fn(u8) -> bool,
+    ) -> impl Iterator<Item = (u8, Option<&str>)> {
         // All lines are looked at for UTF-8 at once, which is cheaper than line by line, if none stands against it.
-        let from =
-            self.lines.iter().find(|line| line.flags & EDIT == 0).map_or(0, |line| line.start as usize);
-        let to = self.lines.iter().rfind(|line| line.flags & EDIT == 0).map_or(0, Line::end);
+        let (from, to) = self.received_lines();
         let together = core::str::from_utf8(self.received.get(from..to).unwrap_or_default()).ok();
-        self.lines.iter().filter(|line| is_essential(line.name)).map(move |line| {
+        self.lines.iter().filter(move |line| wanted(line.name)).map(move |line| {
             let start = (line.start as usize).saturating_add(usize::from(line.value));
             let end = start.saturating_add(usize::from(line.value_len));
             let text = if line.flags & EDIT != 0 {
@@ -198,19 +206,21 @@ impl Headers {
         })
     }
 
-    fn matches(&self, line: &Line, name: &impl AsHeaderName) -> bool {
-        match name.known() {
+    /// Whether a line has this name, which is looked up once for all lines.
+    fn is(&self, line: &Line, known: Option<HeaderName>, name: &str) -> bool {
+        match known {
             Some(known) => line.name == known.id(),
             None => {
                 line.name == UNKNOWN
                     && line.flags & MALFORMED == 0
-                    && self.name_of(line).eq_ignore_ascii_case(name.text().as_bytes())
+                    && self.name_of(line).eq_ignore_ascii_case(name.as_bytes())
             }
         }
     }
 
     fn position(&self, name: &impl AsHeaderName) -> Option<usize> {
-        self.lines.iter().position(|line| self.matches(line, name))
+        let known = name.known();
+        self.lines.iter().position(|line| self.is(line, known, name.text()))
     }
 
     /// The first element of a field, if the field is there.
@@ -278,7 +288,9 @@ impl Headers {
 
     /// The values of a field as they arrived: one per line, lists not split, folds not undone.
     pub fn raw(&self, name: impl AsHeaderName) -> impl Iterator<Item = &[u8]> {
-        self.lines.iter().filter(move |line| self.matches(line, &name)).map(|line| self.value_of(line))
+        let known = name.known();
+        let named = move |line: &&Line| self.is(line, known, name.text());
+        self.lines.iter().filter(named).map(|line| self.value_of(line))
     }
 
     /// The value of the first line of that name, if it is UTF-8 on one line.
@@ -293,7 +305,8 @@ impl Headers {
 
     /// How many lines carry the field.
     pub fn count(&self, name: impl AsHeaderName) -> usize {
-        self.lines.iter().filter(|line| self.matches(line, &name)).count()
+        let known = name.known();
+        self.lines.iter().filter(|line| self.is(line, known, name.text())).count()
     }
 
     /// Names and values in wire order, in their original spelling.
@@ -416,6 +429,19 @@ impl Headers {
         true
     }
 
+    /// Writes `more` behind the value of the first line of this name.
+    pub(crate) fn lengthen(&mut self, name: HeaderName, more: [&str; 2]) {
+        let Some((at, line)) = self.lines.iter().enumerate().find(|(_, line)| line.name == name.id()) else {
+            return;
+        };
+        let Ok(value) = self.text_of(line).map(String::from) else { return };
+        let line = self.append(name.as_str(), name.id(), |out| {
+            out.push_str(&value);
+            more.iter().for_each(|more| out.push_str(more));
+        });
+        self.put(at, line);
+    }
+
     fn put(&mut self, at: usize, line: Line) {
         if let Some(slot) = self.lines.get_mut(at) {
             *slot = line;
@@ -424,9 +450,9 @@ impl Headers {
 
     /// Removes every line of that name and tells how many there were.
     pub fn remove(&mut self, name: impl AsHeaderName) -> usize {
-        let before = self.lines.len();
+        let (before, known) = (self.lines.len(), name.known());
         let mut lines = core::mem::take(&mut self.lines);
-        lines.retain(|line| !self.matches(line, &name));
+        lines.retain(|line| !self.is(line, known, name.text()));
         self.lines = lines;
         before.saturating_sub(self.lines.len())
     }
@@ -467,6 +493,17 @@ impl Headers {
 
     /// Adds every line of that name of another message at the end, byte for byte.
     pub fn copy_from(&mut self, other: &Self, name: impl AsHeaderName) {
+        let known = name.known();
+        self.copy_lines(other, |line| other.is(line, known, name.text()));
+    }
+
+    /// Adds the lines of the known names that are wanted, in their order.
+    pub(crate) fn copy_known(&mut self, other: &Self, wanted: impl Fn(HeaderName) -> bool) {
+        self.lines.reserve(other.lines.len().saturating_add(SPARE_LINES));
+        self.copy_lines(other, |line| HeaderName::from_id(line.name).is_some_and(&wanted));
+    }
+
+    fn copy_lines(&mut self, other: &Self, wanted: impl Fn(&Line) -> bool) {
         // A response takes its lines from one request: it holds on to what that arrived in, and copies nothing.
         if self.received.is_empty() {
             self.received = other.received.clone();
@@ -474,9 +511,12 @@ impl Headers {
         let same =
             self.received.as_ptr() == other.received.as_ptr() && self.received.len() == other.received.len();
         let mut joined = Vec::new();
-        for line in other.lines.iter().filter(|line| other.matches(line, &name)) {
+        for line in other.lines.iter().filter(|line| wanted(line)) {
             let octets = other.line(line);
             if line.flags & EDIT != 0 {
+                if self.edits.capacity() == 0 {
+                    self.edits.reserve(EDITS);
+                }
                 let Ok(start) = u32::try_from(self.edits.len()) else { return };
                 let range = line.start as usize..line.end();
                 self.edits.push_str(other.edits.get(range).unwrap_or_default());
@@ -498,16 +538,17 @@ impl Headers {
     }
 
     fn insert_last(&mut self, name: &impl AsHeaderName, line: Line) {
-        let after = self.lines.iter().rposition(|line| self.matches(line, name));
+        let known = name.known();
+        let after = self.lines.iter().rposition(|line| self.is(line, known, name.text()));
         self.lines.insert(after.map_or(self.lines.len(), |at| at.saturating_add(1)), line);
     }
 
     fn replace(&mut self, name: &impl AsHeaderName, line: Line) {
-        let at = self.position(name);
+        let (at, known) = (self.position(name), name.known());
         let mut position = 0usize;
         let mut lines = core::mem::take(&mut self.lines);
         lines.retain(|line| {
-            let keep = Some(position) == at || !self.matches(line, name);
+            let keep = Some(position) == at || !self.is(line, known, name.text());
             position = position.saturating_add(1);
             keep
         });

@@ -3,7 +3,7 @@
 use crate::header_table::Head;
 use crate::headers::{ContentLength, ContentType, Headers};
 use crate::scan::next_control;
-use crate::syntax::{TOKEN, span};
+use crate::syntax::{TOKEN, push_number, span};
 use crate::{
     BufferTooSmall, Header, HeaderName, Limits, Method, ParseError, ParseErrorKind, StatusCode, Uri,
     ValueError,
@@ -11,7 +11,6 @@ use crate::{
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use core::fmt::Write as _;
 
 /// What follows the header fields, and what Content-Length says of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -564,7 +563,10 @@ impl Response {
     /// Replaces status and reason phrase; control characters in the phrase become spaces.
     pub fn set_status(&mut self, status: StatusCode, reason: &str) {
         let mut line = String::with_capacity(reason.len().saturating_add(16));
-        let _ = write!(line, "SIP/2.0 {status} ");
+        // By hand: formatting takes three times as long.
+        line.push_str("SIP/2.0 ");
+        push_number(&mut line, u64::from(status.code()));
+        line.push(' ');
         let from = line.len();
         line.extend(reason.chars().map(|c| if c.is_control() { ' ' } else { c }));
         self.reason = (from, line.len());

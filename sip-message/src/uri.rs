@@ -308,6 +308,15 @@ impl Uri {
         text.get(end..)?.starts_with('>').then_some(end)
     }
 
+    /// Whether `text` is a URI that carries no header fields and no more parameters than these.
+    pub(crate) fn is_modest(text: &str, parameters: usize) -> bool {
+        let Ok((uri, end)) = Self::locate(text.as_bytes()) else { return false };
+        let behind = text.as_bytes().get(uri.params as usize..).unwrap_or_default();
+        end == text.len()
+            && uri.headers as usize == end
+            && behind.iter().filter(|&&octet| octet == b';').count() <= parameters
+    }
+
     /// The host and the port of the URI that `text` starts with, and where it ends, for a URI that is not kept.
     pub(crate) fn locate_host(text: &str) -> Option<(&str, Option<u16>, usize)> {
         let (uri, end) = Self::locate(text.as_bytes()).ok()?;

@@ -625,6 +625,29 @@ fn a_next_hop_that_asks_to_be_spared_is() {
     assert_eq!(names(&sent), ["INVITE"]);
 }
 
+/// RFC 7339 §5.6: what the client says of overload stays between it and us; §5.4: what the next hop says of it in Vias that are
+/// not ours does not come back with the response, which tells the client of our own load.
+#[test]
+fn what_is_said_of_load_goes_from_one_hop_to_the_next() {
+    let mut world = with_bob("<sip:bob@192.0.2.12>");
+    let text =
+        world.request(ALICE, "INVITE", TO_BOB, "").replacen(";branch=", ";oc;oc-algo=\"loss\";branch=", 1);
+    let text =
+        text.replacen("\r\nFrom:", "\r\nVia: SIP/2.0/UDP far.example;branch=z9hG4bKfar;oc=7\r\nFrom:", 1);
+    let sent = world.udp(ALICE, text);
+    let forwarded = only(&sent, "INVITE");
+    assert_eq!(vias(&forwarded.message).len(), 3);
+    assert!(vias(&forwarded.message).iter().all(|via| via.param("oc").is_none()));
+    let busy = world::response_text(forwarded.request(), 486, "");
+    let claims = |branch: &str| format!("{branch};oc=100;oc-algo=\"loss\";oc-validity=60000;oc-seq=9.0");
+    let busy = busy.replace(";branch=z9hG4bKfar", &claims(";branch=z9hG4bKfar"));
+    let sent = world.udp(BOB, busy);
+    let told = vias(&only(&sent, "486").message);
+    assert_eq!(told.len(), 2);
+    assert_eq!((told[0].param("oc"), told[0].params().value("oc-validity")), (Some(Some("0")), Some("500")));
+    assert!(["oc", "oc-algo", "oc-validity", "oc-seq"].iter().all(|name| told[1].param(name).is_none()));
+}
+
 /// The owner knows that the machine has enough to do: no new calls, but what there is goes on.
 #[test]
 fn the_owner_sets_the_tier_of_refusal() {

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sip_message::framing::{Frame, StreamDecoder};
 use sip_transport::{
-    CloseReason, FlowEvent, FlowId, KeepAliveAnswer, Path, SendError, Token, Transmit, Transport, ingress,
+    Close, CloseReason, FlowEvent, FlowId, KeepAliveAnswer, Path, SendError, Token, Transmit, Transport,
+    ingress,
 };
 
 use crate::agenda::{Happening, later};
@@ -161,6 +162,7 @@ impl Sim {
             gone: false,
             path,
             decoder,
+            last_heard: self.now,
             last_arrival,
             stalled: VecDeque::new(),
         };
@@ -229,6 +231,7 @@ impl Sim {
     }
 
     pub(crate) fn segment(&mut self, id: u64, side: usize, payload: &Bytes) {
+        let now = self.now;
         let Some(connection) = self.streams.get_mut(id) else { return };
         let other = connection.end(1 - side).node;
         let end = connection.end_mut(side);
@@ -236,6 +239,7 @@ impl Sim {
         if end.gone {
             return self.segment_to_nobody(id, node, other);
         }
+        end.last_heard = now;
         end.decoder.push(payload);
         loop {
             // A core may close the connection while it handles a message: look it up again each time.
@@ -250,7 +254,7 @@ impl Sim {
                     self.send_segment(id, side, Bytes::from_static(b"\r\n"), Token::NONE);
                 }
                 Ok(Some(Frame::Pong)) => {
-                    let (now, answer) = (self.now, KeepAliveAnswer::Pong);
+                    let answer = KeepAliveAnswer::Pong;
                     self.touch(node, |core| core.flow_event(now, FlowEvent::KeptAlive { path, answer }));
                 }
                 Ok(None) => return,
@@ -280,8 +284,19 @@ impl Sim {
         self.close(id, CloseReason::Error(error), CloseReason::Error(error), 0);
     }
 
-    /// A core wants a connection of its own closed.
-    pub(crate) fn close_flow(&mut self, flow: FlowId) {
+    /// A core wants connections of its own closed.
+    pub(crate) fn close_wanted(&mut self, node: usize, wanted: Close) {
+        match wanted {
+            Close::Flow(flow) => self.close_flow(flow),
+            Close::Silent { path, since } => {
+                for flow in self.streams.silent(node, &path, since) {
+                    self.close_flow(flow);
+                }
+            }
+        }
+    }
+
+    fn close_flow(&mut self, flow: FlowId) {
         let Some((id, side)) = self.streams.by_flow(flow) else { return };
         let Some(connection) = self.streams.get_mut(id) else { return };
         let (node, other) = (connection.end(side).node, connection.end(1 - side).node);

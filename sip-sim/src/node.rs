@@ -221,8 +221,8 @@ impl Sim {
             let Some(core) = self.hosts.get_mut(node).and_then(|host| host.core.as_deref_mut()) else {
                 return;
             };
-            if let Some(flow) = core.poll_close() {
-                self.close_flow(flow);
+            if let Some(wanted) = core.poll_close() {
+                self.close_wanted(node, wanted);
             } else if let Some(transmit) = core.poll_transmit() {
                 self.counters.sent = self.counters.sent.saturating_add(1);
                 self.send(node, transmit);

@@ -16,6 +16,8 @@ pub(crate) struct End {
     pub(crate) gone: bool,
     pub(crate) path: Path,
     pub(crate) decoder: StreamDecoder,
+    /// When something came to this end last; before that, when the connection was asked for.
+    pub(crate) last_heard: Instant,
     /// When what was sent last from this end arrives at the other: nothing sent later arrives earlier.
     pub(crate) last_arrival: Instant,
     /// What was sent from this end while the link was cut, and since when it waits.
@@ -120,6 +122,19 @@ impl Streams {
         remote: SocketAddr,
     ) -> Option<(u64, usize)> {
         self.by_remote.get(&(node, transport, remote)).copied()
+    }
+
+    /// The connections of a node that a message on this path may have taken, and over which nothing came since then.
+    pub(crate) fn silent(&self, node: usize, path: &Path, since: Instant) -> Vec<FlowId> {
+        let is_silent = |end: &&End| {
+            end.node == node
+                && !end.gone
+                && (end.path.transport, end.path.remote) == (path.transport, path.remote)
+                && (path.flow.is_none() || path.flow == end.path.flow)
+                && end.last_heard <= since
+        };
+        let ends = self.open.values().flat_map(|connection| &connection.ends);
+        ends.filter(is_silent).filter_map(|end| end.path.flow).collect()
     }
 
     /// The connections of which `test` holds, oldest first.

@@ -64,6 +64,7 @@ mod key;
 mod layer;
 pub mod overload;
 mod random;
+mod silence;
 mod slab;
 pub mod tables;
 pub mod timers;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use sip_message::headers::{ResourcePriority, To, Via};
+use sip_message::headers::{ResourcePriority, Via};
 use sip_message::{HeaderName, Method, Request, ServiceUrn};
 use sip_transport::{Path, Transport};
 
@@ -134,11 +134,11 @@ impl Tier {
 
 /// Whether a request belongs to a dialog, as its To tag says.
 fn is_within_dialog(request: &Request) -> bool {
-    request.headers.get::<To>().ok().flatten().is_some_and(|to| to.tag().is_some())
+    request.headers.tag(HeaderName::TO).is_some()
 }
 
 /// A call for help, or one that public authorities gave a priority: refused last (RFC 7339 §5.10.1).
-fn is_urgent(request: &Request) -> bool {
+pub(crate) fn is_urgent(request: &Request) -> bool {
     let sos = request.uri().is_ok_and(|uri| ServiceUrn::of(&uri).is_ok_and(|service| service.is_emergency()));
     sos || (request.headers.contains(HeaderName::RESOURCE_PRIORITY)
         && request.headers.all::<ResourcePriority>().flatten().any(|priority| {

@@ -39,6 +39,8 @@ pub struct Timers<T> {
     lanes: Vec<Lane<T>>,
     odd: BTreeMap<(Instant, u64), T>,
     odd_sequence: u64,
+    /// The next that is due: asked for after every message.
+    earliest: Option<(Instant, u8)>,
     live: usize,
 }
 
@@ -71,7 +73,7 @@ impl<T> Timers<T> {
         all.dedup();
         all.truncate(usize::from(ODD));
         let lanes = all.into_iter().map(|length| Lane { length, first: 0, queue: VecDeque::new() }).collect();
-        Self { lanes, odd: BTreeMap::new(), odd_sequence: 0, live: 0 }
+        Self { lanes, odd: BTreeMap::new(), odd_sequence: 0, earliest: None, live: 0 }
     }
 
     /// Starts a timer that is due `length` after `now`.
@@ -83,12 +85,14 @@ impl<T> Timers<T> {
             if lane.length == length && lane.queue.back().is_none_or(|&(last, _)| last <= at) {
                 let sequence = lane.first.wrapping_add(lane.queue.len() as u64);
                 lane.queue.push_back((at, Some(value)));
+                self.earliest = self.earliest.min(Some((at, number))).or(Some((at, number)));
                 return TimerId { at, lane: number, sequence };
             }
         }
         let sequence = self.odd_sequence;
         self.odd_sequence = sequence.wrapping_add(1);
         self.odd.insert((at, sequence), value);
+        self.earliest = self.earliest.min(Some((at, ODD))).or(Some((at, ODD)));
         TimerId { at, lane: ODD, sequence }
     }
 
@@ -108,6 +112,9 @@ impl<T> Timers<T> {
         };
         if removed {
             self.live = self.live.saturating_sub(1);
+            if self.earliest == Some((id.at, id.lane)) {
+                self.earliest = self.find_earliest();
+            }
         }
         removed
     }
@@ -115,10 +122,10 @@ impl<T> Timers<T> {
     /// When the next timer is due.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
-        self.earliest().map(|(at, _)| at)
+        self.earliest.map(|(at, _)| at)
     }
 
-    fn earliest(&self) -> Option<(Instant, u8)> {
+    fn find_earliest(&self) -> Option<(Instant, u8)> {
         let lanes = self
             .lanes
             .iter()
@@ -130,7 +137,7 @@ impl<T> Timers<T> {
 
     /// Takes the next timer that is due at `now` or was before.
     pub fn pop(&mut self, now: Instant) -> Option<T> {
-        let (_, lane) = self.earliest().filter(|&(at, _)| at <= now)?;
+        let (_, lane) = self.earliest.filter(|&(at, _)| at <= now)?;
         let value = if lane == ODD {
             self.odd.pop_first().map(|(_, value)| value)
         } else {
@@ -141,6 +148,7 @@ impl<T> Timers<T> {
             value
         };
         self.live = self.live.saturating_sub(1);
+        self.earliest = self.find_earliest();
         value
     }
 

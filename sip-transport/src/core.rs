@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use crate::path::{FlowEvent, FlowId, Received, Transmit};
+use crate::path::{Close, FlowEvent, Received, Transmit};
 
 /// A protocol machine without I/O and without a clock.
 ///
@@ -29,10 +29,9 @@ pub trait Core {
     fn poll_transmit(&mut self) -> Option<Transmit>;
     /// The next question to ask the outside.
     fn poll_query(&mut self) -> Option<Query>;
-    /// The next connection that is to be closed: its peer is gone or does not behave. The driver asks before it asks for
-    /// messages, so that what is sent then takes another one. [`FlowEvent::Closed`] follows, with
-    /// [`CloseReason::Local`](crate::CloseReason::Local).
-    fn poll_close(&mut self) -> Option<FlowId> {
+    /// The next connection that is to be closed. The driver asks before it asks for messages, so that what is sent then
+    /// takes another one. [`FlowEvent::Closed`] follows, with [`CloseReason::Local`](crate::CloseReason::Local).
+    fn poll_close(&mut self) -> Option<Close> {
         None
     }
 }
@@ -45,32 +44,44 @@ pub trait Outbox<E> {
     fn transmit(&mut self, transmit: Transmit);
     /// A question to the outside.
     fn query(&mut self, query: Query);
+    /// A connection to give up.
+    fn close(&mut self, close: Close);
     /// Something the layer above must know.
     fn event(&mut self, event: E);
 }
 
-/// An [`Outbox`] of three queues: what a core at the seam drains into its `poll_*` methods, and what tests look into.
+/// An [`Outbox`] of queues: what a core at the seam drains into its `poll_*` methods, and what tests look into.
 #[derive(Debug)]
 pub struct Queues<E> {
     /// Messages to send, first in, first out.
     pub transmits: VecDeque<Transmit>,
     /// Questions to ask.
     pub queries: VecDeque<Query>,
+    /// Connections to give up.
+    pub closes: VecDeque<Close>,
     /// Events for the layer above.
     pub events: VecDeque<E>,
 }
 
 impl<E> Queues<E> {
-    /// Three empty queues.
+    /// Empty queues.
     #[must_use]
     pub const fn new() -> Queues<E> {
-        Queues { transmits: VecDeque::new(), queries: VecDeque::new(), events: VecDeque::new() }
+        Queues {
+            transmits: VecDeque::new(),
+            queries: VecDeque::new(),
+            closes: VecDeque::new(),
+            events: VecDeque::new(),
+        }
     }
 
     /// Whether nothing waits in any of them.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.transmits.is_empty() && self.queries.is_empty() && self.events.is_empty()
+        self.transmits.is_empty()
+            && self.queries.is_empty()
+            && self.closes.is_empty()
+            && self.events.is_empty()
     }
 }
 
@@ -87,6 +98,10 @@ impl<E> Outbox<E> for Queues<E> {
 
     fn query(&mut self, query: Query) {
         self.queries.push_back(query);
+    }
+
+    fn close(&mut self, close: Close) {
+        self.closes.push_back(close);
     }
 
     fn event(&mut self, event: E) {

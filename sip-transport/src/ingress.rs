@@ -1,8 +1,8 @@
 //! From bytes to [`Received`]: parsing, and the marks that a server leaves in the top Via of a request.
 
 use bytes::Bytes;
-use sip_message::headers::Via;
-use sip_message::{HeaderError, Limits, Message, ParseError, Request};
+use sip_message::headers::{Header, Via};
+use sip_message::{HeaderError, HeaderName, Limits, Message, ParseError, Request, ValueError};
 
 use crate::locals::parse_ip;
 use crate::path::{Path, Received};
@@ -68,28 +68,85 @@ pub fn message(mut message: Message, path: Path) -> Result<Received, Rejected> {
 /// # Errors
 /// When there is no top Via or it cannot be read.
 pub fn stamp(request: &mut Request, path: &Path) -> Result<(), Rejected> {
-    let Some(mut via) = request.headers.get::<Via>().map_err(Rejected::Via)? else {
+    let Some(via) = request.headers.get::<Via>().map_err(Rejected::Via)? else {
         return Err(Rejected::NoVia);
     };
     let source = path.remote.ip().to_canonical();
-    let asked_for_port = via.param("rport").is_some();
+    let (mut asked_for_port, mut claims) = (false, false);
+    for (name, _) in via.params().iter() {
+        asked_for_port |= is_rport(name);
+        claims |= is_received(name);
+    }
     let same = parse_ip(via.host()).map(|ip| ip.to_canonical()) == Some(source);
-    let claims = via.param("received").is_some();
     if !asked_for_port && same && !claims {
         return Ok(());
     }
-    if asked_for_port {
-        let mut port = [0; 5];
-        via.set_param("rport", Some(decimal(path.remote.port(), &mut port)));
-    }
-    if same && source.is_ipv4() && !claims {
-        let host = via.host().to_owned(); // the same text, which spares printing it
-        via.set_param("received", Some(&host));
-    } else {
-        via.set_param("received", Some(&source.to_string()));
-    }
-    request.headers.replace_first(&via);
+    // The same text as the sent-by spares printing it.
+    let printed = if same && source.is_ipv4() && !claims { None } else { Some(source.to_string()) };
+    let received = printed.as_deref().unwrap_or(via.host());
+    request.headers.replace_first(&Stamped { via: &via, received, port: path.remote.port() });
     Ok(())
+}
+
+fn is_rport(name: &str) -> bool {
+    name.eq_ignore_ascii_case("rport")
+}
+
+fn is_received(name: &str) -> bool {
+    name.eq_ignore_ascii_case("received")
+}
+
+/// A Via with where its request came from, written in one pass over its parameters.
+struct Stamped<'v> {
+    via: &'v Via,
+    received: &'v str,
+    port: u16,
+}
+
+impl Header for Stamped<'_> {
+    const NAME: HeaderName = HeaderName::VIA;
+
+    fn parse(_: &str) -> Result<Self, ValueError> {
+        Err(ValueError::new("a Via that is written alone", 0))
+    }
+
+    fn write(&self, out: &mut String) {
+        let mut port = [0; 5];
+        out.push_str("SIP/2.0/");
+        out.push_str(self.via.transport());
+        out.push(' ');
+        out.push_str(self.via.host());
+        if let Some(port_of_sent_by) = self.via.port() {
+            out.push(':');
+            out.push_str(decimal(port_of_sent_by, &mut port));
+        }
+        let (mut rport, mut received) = (false, false);
+        let mut push = |name: &str, value: Option<&str>| {
+            out.push(';');
+            out.push_str(name);
+            if let Some(value) = value {
+                out.push('=');
+                out.push_str(value);
+            }
+        };
+        for (name, value) in self.via.params().iter() {
+            if is_rport(name) {
+                // One that stands there twice is said once.
+                if !std::mem::replace(&mut rport, true) {
+                    push(name, Some(decimal(self.port, &mut port)));
+                }
+            } else if is_received(name) {
+                if !std::mem::replace(&mut received, true) {
+                    push(name, Some(self.received));
+                }
+            } else {
+                push(name, value);
+            }
+        }
+        if !received {
+            push("received", Some(self.received));
+        }
+    }
 }
 
 /// A number's digits; formatting takes ten times as long.
@@ -172,6 +229,14 @@ mod tests {
             "192.0.2.1:5060",
         );
         assert_eq!(claimed.unwrap(), "SIP/2.0/UDP 192.0.2.1;received=192.0.2.1;rport=5060;branch=z9hG4bK1");
+        let twice = receive(
+            "Via: SIP/2.0/UDP h:99;RPORT;x=\"a;rport=1\";received=203.0.113.9;rport=53;Received=::1;branch=z9hG4bK1\r\n",
+            "192.0.2.1:5060",
+        );
+        assert_eq!(
+            twice.unwrap(),
+            "SIP/2.0/UDP h:99;RPORT=5060;x=\"a;rport=1\";received=192.0.2.1;branch=z9hG4bK1"
+        );
     }
 
     #[test]

@@ -100,6 +100,6 @@ pub use crate::core::{
 };
 pub use crate::locals::{Local, Locals, Supported};
 pub use crate::path::{
-    CloseReason, FlowEvent, FlowId, KeepAliveAnswer, Path, Received, SendError, TlsFailure, Token, Transmit,
-    Transport, WsFailure,
+    Close, CloseReason, FlowEvent, FlowId, KeepAliveAnswer, Path, Received, SendError, TlsFailure, Token,
+    Transmit, Transport, WsFailure,
 };

@@ -125,6 +125,8 @@ pub struct Counters {
     pub accept_pauses: u64,
     /// Connections closed because nothing happened on them.
     pub idle_closed: u64,
+    /// Connections closed because the peer did not answer, and sent nothing else either.
+    pub silent_closed: u64,
     /// Connections closed because the peer did not read.
     pub slow_readers: u64,
     /// Messages that could not be sent.

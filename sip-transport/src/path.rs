@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use sip_message::{Message, Uri};
@@ -264,6 +265,22 @@ pub enum KeepAliveAnswer {
         id: TransactionId,
         /// What it says.
         outcome: Outcome,
+    },
+}
+
+/// Connections that a core wants closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// This one: its peer is gone or does not behave.
+    Flow(FlowId),
+    /// Those that something sent on this path at that time may have taken, and over which nothing at all was heard since:
+    /// the flow of the path, or every connection that leads to its remote. A peer whose kernel acknowledges while its
+    /// program is silent is known by nothing else.
+    Silent {
+        /// Where an answer was waited for.
+        path: Path,
+        /// Since when.
+        since: Instant,
     },
 }
 

@@ -13,7 +13,7 @@ use sip_transport::capture::Capture;
 use sip_transport::limits::Limits;
 use sip_transport::tokio::{Listen, Options, Resolve, Resolving, Sockets};
 use sip_transport::{
-    CloseReason, FlowEvent, Path, Query, QueryKey, Question, Records, ResolveError, SendError, Token,
+    Close, CloseReason, FlowEvent, Path, Query, QueryKey, Question, Records, ResolveError, SendError, Token,
     Transmit, Transport,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -88,6 +88,24 @@ async fn many_requests_from_many_threads_all_come_back() {
     answered.sort_unstable();
     assert_eq!(answered, (0..400).collect::<Vec<u32>>());
     assert_eq!(bob.handle.connections(), 1);
+}
+
+/// What several calls have left for a connection leaves together, in order and whole, whatever its size.
+#[tokio::test]
+async fn a_burst_over_one_connection_arrives_whole_and_in_order() {
+    let (mut alice, mut bob) = (Peer::new(&["tcp:127.0.0.1:0"]), Peer::new(&["tcp:127.0.0.1:0"]));
+    let (a, b) = (alice.at(Transport::Tcp), bob.at(Transport::Tcp));
+    bob.handle.with(|core, _| core.body = 7_000);
+    for number in 0..100 {
+        alice.send(options(Transport::Tcp, a, b, number));
+    }
+    for number in 0..100 {
+        assert_eq!(bob.request().await.0, number);
+    }
+    for number in 0..100 {
+        assert_eq!(alice.response().await.0, number);
+    }
+    assert_eq!(bob.handle.counters().accepted, 1);
 }
 
 #[tokio::test]
@@ -307,6 +325,32 @@ async fn a_peer_that_does_not_read_loses_its_connection_and_nothing_grows() {
     while bob.handle.connections() > 0 {
         bob.next().await;
     }
+}
+
+/// Whether something was heard since is known here and not by who waited in vain.
+#[tokio::test]
+async fn a_connection_is_given_up_as_silent_only_if_nothing_came_since() {
+    let (mut alice, mut bob) = (Peer::new(&["tcp:127.0.0.1:0"]), Peer::new(&["tcp:127.0.0.1:0"]));
+    let (a, b) = (alice.at(Transport::Tcp), bob.at(Transport::Tcp));
+    let before = alice.handle.with(|_, now| now);
+    alice.send(options(Transport::Tcp, a, b, 1));
+    bob.request().await;
+    let (_, path) = alice.response().await;
+    let heard = alice.handle.with(|core, now| {
+        core.closes.push_back(Close::Silent { path: Path::to(Transport::Tcp, b), since: before });
+        now
+    });
+    assert_eq!((alice.handle.connections(), alice.handle.counters().silent_closed), (1, 0));
+    for (other, since) in [
+        (Path { flow: Some(sip_transport::FlowId(u64::MAX)), ..path }, heard),
+        (Path { remote: a, flow: None, ..path }, heard),
+        (Path { flow: None, ..path }, heard),
+    ] {
+        assert_eq!(alice.handle.connections(), 1);
+        alice.handle.with(|core, _| core.closes.push_back(Close::Silent { path: other, since }));
+    }
+    assert_eq!(alice.closed().await, CloseReason::Local);
+    assert_eq!((alice.handle.connections(), alice.handle.counters().silent_closed), (0, 1));
 }
 
 #[tokio::test]

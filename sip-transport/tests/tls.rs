@@ -88,6 +88,27 @@ async fn messages_for_one_domain_share_the_connection_that_is_being_opened_for_i
     assert_eq!(bob.handle.counters().accepted, 1);
 }
 
+/// Several messages share a record of TLS, and one that is larger takes several.
+#[tokio::test]
+async fn a_burst_over_tls_arrives_whole_and_in_order() {
+    let authority = Authority::new("Test CA");
+    let mut alice = start(authority.tls(&["a.example"]));
+    let mut bob = start(authority.tls(&["b.example"]));
+    for body in [100, 7_000, 40_000] {
+        bob.handle.with(|core, _| core.body = body);
+        for number in 0..20 {
+            alice.send(to(&alice, &bob, "b.example", number));
+        }
+        for number in 0..20 {
+            assert_eq!(bob.request().await.0, number);
+        }
+        for number in 0..20 {
+            assert_eq!(alice.response().await.0, number);
+        }
+    }
+    assert_eq!(bob.handle.counters().accepted, 1);
+}
+
 #[tokio::test]
 async fn the_server_name_chooses_the_certificate() {
     let authority = Authority::new("Test CA");

@@ -190,6 +190,11 @@ impl Phone {
         }
     }
 
+    /// Messages that came since the start, of whatever kind: none at all, and nobody is there.
+    pub fn heard(&self) -> u64 {
+        self.inner.handle.counters().received
+    }
+
     /// Hangs up every call, removes the registration, waits a few seconds for the confirmations, and stops.
     pub async fn close(&self) {
         let calls = self.inner.with(|shell, now| {

@@ -10,7 +10,7 @@ use sip_dialog::{
     SubscriptionKey,
 };
 use sip_message::{Request, Response, StatusCode, Uri};
-use sip_transport::{Answer, Core, FlowEvent, FlowId, Path, Query, Received, Transmit};
+use sip_transport::{Answer, Close, Core, FlowEvent, Path, Query, Received, Transmit};
 use tokio::sync::Notify;
 
 use crate::core::{PhoneCore, PhoneEvent};
@@ -350,7 +350,7 @@ impl Core for Shell {
         self.core.poll_query()
     }
 
-    fn poll_close(&mut self) -> Option<FlowId> {
+    fn poll_close(&mut self) -> Option<Close> {
         self.core.poll_close()
     }
 }

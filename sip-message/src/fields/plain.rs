@@ -12,6 +12,21 @@ use crate::syntax::{VISIBLE, long_span};
 use crate::{HeaderName, ValueError};
 use alloc::string::String;
 
+/// A `Via` in its usual shape; whether its branch stands there twice.
+pub(crate) fn via(text: &str) -> Option<bool> {
+    plain_via(text).map(|params| count_param(params, "branch") > 1)
+}
+
+/// How many tags a `From` or `To` in its usual shape has.
+pub(crate) fn tags_of_plain(text: &str) -> Option<usize> {
+    plain_address(text).map(|params| count_param(params, "tag"))
+}
+
+/// Whether this is a `Call-ID` in its usual shape.
+pub(crate) fn call_id(text: &str) -> bool {
+    !text.is_empty() && long_span(text.as_bytes(), VISIBLE) == text.len()
+}
+
 /// A field that was found to be readable.
 macro_rules! readable {
     ($($kind:ident $full:ident $plain:ident $param:literal $doc:literal;)*) => {$(
@@ -50,10 +65,7 @@ impl Header for ReadableCallId {
     const NAME: HeaderName = HeaderName::CALL_ID;
 
     fn parse(text: &str) -> Result<Self, ValueError> {
-        match long_span(text.as_bytes(), VISIBLE) {
-            length if length == text.len() && !text.is_empty() => Ok(Self),
-            _ => super::CallId::parse(text).map(|_| Self),
-        }
+        if call_id(text) { Ok(Self) } else { super::CallId::parse(text).map(|_| Self) }
     }
 
     fn write(&self, _out: &mut String) {}

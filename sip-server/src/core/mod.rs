@@ -13,7 +13,9 @@ use sip_transaction::timers::{TimerId, Timers};
 use sip_transaction::{Event, ServerTx, Target, Tier, Transactions};
 use sip_transport::outbound::FlowTokens;
 use sip_transport::resolve::{Need, Progress, Resolution};
-use sip_transport::{Answer, Core, FlowEvent, FlowId, Locals, Path, Query, Queues, Received, Transmit};
+use sip_transport::{
+    Answer, Close, Core, FlowEvent, FlowId, Locals, Path, Query, Queues, Received, Transmit,
+};
 
 use crate::config::{Config, ConfigError, Counters, Limits, count};
 use crate::domains::Domains;
@@ -294,6 +296,10 @@ impl Core for ServerCore {
 
     fn poll_query(&mut self) -> Option<Query> {
         self.layer.out.queries.pop_front()
+    }
+
+    fn poll_close(&mut self) -> Option<Close> {
+        self.layer.out.closes.pop_front()
     }
 }
 

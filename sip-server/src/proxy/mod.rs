@@ -12,6 +12,7 @@
 
 mod best;
 mod context;
+mod overload;
 mod record_route;
 mod response;
 mod route;
@@ -111,10 +112,11 @@ impl Proxy {
         &mut self,
         now: Instant,
         tx: ServerTx,
-        template: Template,
+        mut template: Template,
         groups: Vec<Group>,
         layer: &mut Layer,
     ) {
+        overload::forget_load(&mut template.request.headers);
         count(&mut layer.counters.proxied);
         if let Some(fingerprint) = template.fingerprint {
             let live = self.seen.get(&fingerprint).copied().unwrap_or(0);

@@ -19,7 +19,8 @@ const PREFERRED: &str = "pf";
 /// a dialog that was let through when it was set up; without that proof a To tag, which anybody can write, would open the
 /// way to everywhere.
 ///
-/// A side whose phone can be reached over its own flow alone gets a URI with that flow as its user part.
+/// A side whose phone can be reached over its own flow alone gets a URI with that flow as its user part. Its MAC covers the
+/// Call-ID too and stands for the ticket: whoever has seen a flow in one dialog cannot use it in another.
 #[derive(Clone, Debug)]
 pub(crate) struct RecordRoute {
     keys: (u64, u64),
@@ -31,9 +32,18 @@ pub(crate) struct RecordRoute {
 #[derive(Clone, Debug)]
 struct Start {
     local: Local,
-    /// What follows `<sip:` or `<sips:` and the token: `host:port;transport=tcp;lr;tk=`.
+    /// What follows `<sip:` or `<sips:` and the token: `host:port;transport=tcp;lr`.
     sip: String,
     sips: Option<String>,
+}
+
+/// What a Route of ours says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Own {
+    /// The flow over which its side is reached.
+    pub(crate) flow: Option<Path>,
+    /// It was written for the Call-ID that it came with: the request belongs to a dialog that was let through.
+    pub(crate) ticketed: bool,
 }
 
 /// One side of a request: the listener, and the flow if the peer there can be reached over it alone.
@@ -50,7 +60,7 @@ impl RecordRoute {
         let text = |uri: sip_message::Uri| {
             let text = uri.to_string();
             let behind = text.split_once(':').map_or("", |(_, behind)| behind);
-            format!("{behind};lr;{PARAMETER}=")
+            format!("{behind};lr")
         };
         let start = |local: &Local| {
             let sips = local.sips_uri(None).and_then(Result::ok).map(text);
@@ -68,23 +78,26 @@ impl RecordRoute {
         format!("{:016x}", hasher.finish())
     }
 
-    /// Whether a Route of ours carries the ticket of this Call-ID.
-    pub(crate) fn is_ticketed(&self, uri: &Uri, call_id: &str) -> bool {
-        uri.param(PARAMETER).flatten().is_some_and(|ticket| ticket == self.ticket(call_id))
+    /// What a Route of ours says of a request with this Call-ID. A user part too short for a flow is somebody's name.
+    ///
+    /// # Errors
+    /// When it names a flow that we did not write, not so, or for another dialog.
+    pub(crate) fn read(&self, uri: &Uri, call_id: &str) -> Result<Own, BadToken> {
+        let Some(token) = uri.user().filter(|user| user.len() >= FlowTokens::SHORTEST) else {
+            let ticketed =
+                uri.param(PARAMETER).flatten().is_some_and(|ticket| ticket == self.ticket(call_id));
+            return Ok(Own { flow: None, ticketed });
+        };
+        if let Ok(flow) = self.tokens.flow_for(token, call_id) {
+            return Ok(Own { flow: Some(flow), ticketed: true });
+        }
+        // From the Path of a registration, which calls of any Call-ID follow.
+        Ok(Own { flow: Some(self.tokens.flow(token)?), ticketed: false })
     }
 
     /// Whether the flow in a Route of ours is not the only way.
     pub(crate) fn is_preferred(uri: &Uri) -> bool {
         uri.param(PREFERRED).is_some()
-    }
-
-    /// The flow in a Route of ours; `None` if it names none. A user part too short for a flow is somebody's name.
-    ///
-    /// # Errors
-    /// When it names one that we did not write, or not so.
-    pub(crate) fn flow(&self, uri: &Uri) -> Result<Option<Path>, BadToken> {
-        let token = uri.user().filter(|user| user.len() >= FlowTokens::SHORTEST);
-        token.map(|token| self.tokens.flow(token)).transpose()
     }
 
     /// Adds the values for a request that came in at one side and leaves from another: two where they differ, so that
@@ -99,15 +112,17 @@ impl RecordRoute {
         call_id: &str,
         sips: bool,
     ) -> Result<(), BuildError> {
-        let ticket = self.ticket(call_id);
         let (Some(first), Some(last)) = (self.find(came.local), self.find(leaves.local.or(came.local)))
         else {
             return Ok(());
         };
-        let text = |start, side: Side<'_>| {
-            let preferred =
-                if side.flow.is_some() && !side.only { format!(";{PREFERRED}") } else { String::new() };
-            format!("<{}{ticket}{preferred}>", self.begin(start, side.flow, sips))
+        let text = |start, side: Side<'_>| match side.flow {
+            Some(flow) => {
+                let preferred = if side.only { String::new() } else { format!(";{PREFERRED}") };
+                let token = self.tokens.token_for(flow, call_id);
+                format!("<{}{preferred}>", begin(start, Some(&token), sips))
+            }
+            None => format!("<{};{PARAMETER}={}>", begin(start, None, sips), self.ticket(call_id)),
         };
         headers.push_front_raw(HeaderName::RECORD_ROUTE, &text(first, came))?;
         if last.local != first.local || came.flow.or(leaves.flow).is_some() {
@@ -125,24 +140,23 @@ impl RecordRoute {
         sips: bool,
     ) -> Result<(), BuildError> {
         let Some(start) = self.find(local) else { return Ok(()) };
-        let uri = self.begin(start, Some(flow), sips);
-        let uri = uri.strip_suffix(&format!(";{PARAMETER}=")).unwrap_or(&uri);
+        let uri = begin(start, Some(&self.tokens.token(flow)), sips);
         headers.push_front_raw(HeaderName::PATH, &format!("<{uri};ob>"))
     }
 
     fn find(&self, local: Option<&Local>) -> Option<&Start> {
         self.starts.iter().find(|start| Some(&start.local) == local).or(self.starts.first())
     }
+}
 
-    fn begin(&self, start: &Start, flow: Option<&Path>, sips: bool) -> String {
-        let (scheme, behind) = match &start.sips {
-            Some(behind) if sips => ("sips", behind),
-            _ => ("sip", &start.sip),
-        };
-        match flow {
-            Some(flow) => format!("{scheme}:{}@{behind}", self.tokens.token(flow)),
-            None => format!("{scheme}:{behind}"),
-        }
+fn begin(start: &Start, token: Option<&str>, sips: bool) -> String {
+    let (scheme, behind) = match &start.sips {
+        Some(behind) if sips => ("sips", behind),
+        _ => ("sip", &start.sip),
+    };
+    match token {
+        Some(token) => format!("{scheme}:{token}@{behind}"),
+        None => format!("{scheme}:{behind}"),
     }
 }
 
@@ -171,13 +185,13 @@ mod tests {
         assert_eq!(two.len(), 2);
         assert_eq!(two[0].transport_param(), Some("tcp"), "the side it leaves on comes first");
         assert_eq!(two[1].transport_param(), None);
-        assert!(
-            two.iter().all(|uri| routes.is_ticketed(uri, "call-1") && !routes.is_ticketed(uri, "call-2"))
-        );
+        let ticketed = |routes: &RecordRoute, uri, call_id| routes.read(uri, call_id).unwrap().ticketed;
+        assert!(two.iter().all(|uri| ticketed(&routes, uri, "call-1") && !ticketed(&routes, uri, "call-2")));
         let others = RecordRoute::new((1, 3), tokens, &Locals::new(vec![udp]));
-        assert!(!others.is_ticketed(&two[0], "call-1"), "another server's key");
+        assert!(!ticketed(&others, &two[0], "call-1"), "another server's key");
     }
-    /// RFC 5626 §5.2, §5.3: the flow comes back as it was written; what was changed is refused.
+
+    /// RFC 5626 §5.2, §5.3: the flow comes back as it was written; what was changed, or seen in another dialog, is refused.
     #[test]
     fn a_side_that_is_a_flow_is_named_by_it() {
         let local = Local::new(Transport::Tcp, "192.0.2.1:5060".parse().unwrap());
@@ -193,16 +207,17 @@ mod tests {
             .unwrap();
         let written: Vec<Uri> = headers.all::<Field>().map(|one| one.unwrap().uri().clone()).collect();
         assert_eq!(written.len(), 2, "the order tells the direction");
-        assert_eq!(routes.flow(&written[0]), Ok(None));
-        assert_eq!(routes.flow(&written[1]), Ok(Some(flow)));
-        assert!(routes.is_ticketed(&written[1], "c"));
+        assert_eq!(routes.read(&written[0], "c"), Ok(Own { flow: None, ticketed: true }));
+        assert_eq!(routes.read(&written[1], "c"), Ok(Own { flow: Some(flow), ticketed: true }));
+        assert_eq!(routes.read(&written[0], "d"), Ok(Own::default()));
+        assert!(routes.read(&written[1], "d").is_err());
         let forged = format!("sip:{}@192.0.2.1;lr", "A".repeat(42)).parse().unwrap();
-        assert!(routes.flow(&forged).is_err());
-        assert_eq!(routes.flow(&"sip:orig@192.0.2.1;lr".parse().unwrap()), Ok(None));
+        assert!(routes.read(&forged, "c").is_err());
+        assert_eq!(routes.read(&"sip:orig@192.0.2.1;lr".parse().unwrap(), "c"), Ok(Own::default()));
         let mut headers = Headers::new();
         routes.write_path(&mut headers, Some(&local), &flow, false).unwrap();
         let path: sip_message::headers::Path = headers.require().unwrap();
         assert!(path.uri().has_ob() && path.uri().has_lr() && path.uri().param("tk").is_none());
-        assert_eq!(routes.flow(path.uri()), Ok(Some(flow)));
+        assert_eq!(routes.read(path.uri(), "any"), Ok(Own { flow: Some(flow), ticketed: false }));
     }
 }

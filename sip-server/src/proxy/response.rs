@@ -8,6 +8,7 @@ use sip_transaction::{ClientTx, Failure, ServerTx};
 
 use super::best::Final;
 use super::context::Again;
+use super::overload::forget_load;
 use super::{Layer, Proxy, later};
 use crate::config::count;
 
@@ -30,6 +31,7 @@ impl Proxy {
         }
         // Step 3.
         let popped = response.headers.pop_front::<Via>();
+        forget_load(&mut response.headers);
         let forwardable = popped.is_ok() && response.headers.contains(HeaderName::VIA);
         if status.is_provisional() {
             self.provisional(now, tx, index, response, forwardable, layer);

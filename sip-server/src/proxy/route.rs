@@ -6,7 +6,7 @@ use sip_message::{HeaderError, HeaderName, Request, Uri, ValueError};
 use sip_transport::Path;
 use sip_transport::outbound::BadToken;
 
-use super::record_route::RecordRoute;
+use super::record_route::{Own, RecordRoute};
 use crate::domains::Domains;
 use crate::flow::is_same;
 
@@ -51,21 +51,20 @@ pub(crate) fn preprocess(
     domains: &Domains,
     own: &RecordRoute,
 ) -> Result<Routed, RouteError> {
-    let mut ticketed = false;
     let malformed = |error| HeaderError::Malformed { name: HeaderName::ROUTE, error };
-    let ticketed_by = |uri: &Uri, request: &Request| {
-        own.is_ticketed(uri, request.headers.text(HeaderName::CALL_ID).unwrap_or_default())
+    let read = |uri: &Uri, request: &Request| {
+        let call_id = request.headers.text(HeaderName::CALL_ID).unwrap_or_default();
+        (own.read(uri, call_id), RecordRoute::is_preferred(uri))
     };
     let mut uri = request.uri().map_err(malformed)?;
-    let mut own_routes: Vec<Uri> = Vec::new();
+    let mut own_routes: Vec<(Result<Own, BadToken>, bool)> = Vec::new();
     // A strict router put our Record-Route into the Request-URI and the Request-URI behind the Routes.
     if uri.has_lr()
-        && (uri.user().is_none() || matches!(own.flow(&uri), Ok(Some(_))))
+        && (uri.user().is_none() || matches!(read(&uri, request).0, Ok(Own { flow: Some(_), .. })))
         && request.headers.contains(HeaderName::ROUTE)
         && domains.is_us(&uri)
     {
-        ticketed |= ticketed_by(&uri, request);
-        own_routes.push(uri.clone());
+        own_routes.push(read(&uri, request));
         let mut routes: Vec<Route> = request.headers.all::<Route>().collect::<Result<_, _>>()?;
         if let Some(last) = routes.pop() {
             request.set_uri(last.uri());
@@ -84,15 +83,14 @@ pub(crate) fn preprocess(
         && let Some(route) = request.headers.get::<Route>()?
         && domains.of(route.uri()).is_some()
     {
-        ticketed |= ticketed_by(route.uri(), request);
-        own_routes.push(route.uri().clone());
+        own_routes.push(read(route.uri(), request));
         request.headers.pop_front::<Route>()?;
     }
     // Of two, the first is the sender's side, which has brought it here, and the second says where it goes. One alone is
     // from a registration, or of a dialog whose other side is no flow.
-    let flow = own_routes.last().map(|last| own.flow(last)).transpose()?.flatten();
-    let flow = flow.filter(|flow| own_routes.len() > 1 || !is_same(flow, path));
-    let preferred = own_routes.last().is_some_and(RecordRoute::is_preferred);
+    let (last, preferred) = own_routes.last().copied().unwrap_or((Ok(Own::default()), false));
+    let flow = last?.flow.filter(|flow| own_routes.len() > 1 || !is_same(flow, path));
+    let ticketed = own_routes.iter().any(|(own, _)| own.is_ok_and(|own| own.ticketed));
     let more = request.headers.contains(HeaderName::ROUTE);
     Ok(Routed { uri, ticketed, more, flow, preferred })
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sdp::{Direction, LocalMedia, Negotiated};
 use sip_dialog::{CallKey, Cause};
 use sip_message::{StatusCode, Uri};
-use sip_transport::{Answer, Core, FlowEvent, FlowId, Path, Query, Received, Token, Transmit};
+use sip_transport::{Answer, Close, Core, FlowEvent, Path, Query, Received, Token, Transmit};
 use sip_ua::core::{PhoneCore, PhoneEvent};
 
 /// What somebody does next, once the phone is ready for it.
@@ -209,7 +209,7 @@ impl Core for Person {
         self.phone.poll_query()
     }
 
-    fn poll_close(&mut self) -> Option<FlowId> {
+    fn poll_close(&mut self) -> Option<Close> {
         self.phone.poll_close()
     }
 }

@@ -175,12 +175,30 @@ impl Transactions {
                 entry.spared = true;
                 continue;
             }
+            // §5.9: who has fallen silent is left alone, but for one request now and then.
+            if entry
+                .request
+                .as_ref()
+                .is_some_and(|request| self.silence.holds_back(now, &place.path, request))
+            {
+                self.counters.spared = self.counters.spared.saturating_add(1);
+                entry.spared = true;
+                continue;
+            }
             break place;
         };
         if !self.begin_race(now, key, place, out) {
             self.launch(now, key, place.path, out);
         }
         true
+    }
+
+    /// A request to this place was not answered, or could not be sent.
+    pub(super) fn place_failed(&mut self, now: Instant, path: &Path) {
+        self.dead.failed(now, path);
+        if self.heed_overload {
+            self.silence.failed(now, path);
+        }
     }
 
     /// Sends the request on this path.
@@ -215,7 +233,7 @@ impl Transactions {
         self.stop(running);
         self.counters.sent = self.counters.sent.saturating_add(1);
         self.transmit_request(key, out);
-        self.watch(key);
+        self.watch(now, key);
         self.client_step(now, key, Input::Sent, None, out);
     }
 

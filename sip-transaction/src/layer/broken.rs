@@ -4,13 +4,17 @@
 //! be waited for until Timer B or F. It is sent once more, the very same, over a new connection: a server that had it takes
 //! it for a repetition (§17.2.3) and sends its response again, one that had not gets it now. Over a flow that is the only way
 //! to a phone it has failed (RFC 5626 §5.3.1).
+//!
+//! A connection may be dead without breaking: the peer's kernel acknowledges, its program does nothing. It is given up once a
+//! request was waited for in vain and nothing else came over it meanwhile, so that the next request opens another.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use sip_transport::{CloseReason, Outbox, Path, SendError, Transport};
+use sip_transport::{Close, CloseReason, Outbox, Path, SendError, Transport};
 
 use super::Transactions;
+use super::client::ClientEntry;
 use crate::event::Event;
 use crate::slab::Key;
 
@@ -19,11 +23,12 @@ pub(super) type Unanswered = (Transport, SocketAddr, Key);
 
 impl Transactions {
     /// Notes that a request was sent, to be found when its connection breaks.
-    pub(super) fn watch(&mut self, key: Key) {
+    pub(super) fn watch(&mut self, now: Instant, key: Key) {
         self.unwatch(key);
         if let Some(entry) = self.clients.get_mut(key)
             && entry.path.transport.is_reliable()
         {
+            entry.sent = Some(now);
             entry.watched = Some((entry.path.transport, entry.path.remote));
             self.unanswered.insert((entry.path.transport, entry.path.remote, key));
         }
@@ -71,7 +76,15 @@ impl Transactions {
         self.unwatch(key);
         let Some(entry) = self.clients.get_mut(key) else { return };
         entry.path.flow = None;
+        entry.sent = Some(now);
         self.counters.retransmitted = self.counters.retransmitted.saturating_add(1);
         self.transmit_request(key, out);
+    }
+}
+
+/// Nothing was answered until Timer B or F: the driver knows whether anything else was heard over the connection.
+pub(super) fn silent(entry: &ClientEntry, out: &mut impl Outbox<Event>) {
+    if let Some(since) = entry.sent.filter(|_| entry.path.transport.is_reliable()) {
+        out.close(Close::Silent { path: entry.path, since });
     }
 }

@@ -74,7 +74,8 @@ impl Transactions {
             return;
         };
         let Ok(Some(request)) = cancel_request(entry.request.as_ref(), extra) else { return };
-        let cancel = ClientEntry::cancel_of(entry, invite, request);
+        let mut cancel = ClientEntry::cancel_of(entry, invite, request);
+        cancel.sent = Some(now);
         let key = self.clients.insert(cancel);
         if let Some(entry) = self.clients.get_mut(invite) {
             entry.cancel = Cancel::Sent(key);

@@ -1,6 +1,7 @@
 //! Client transactions: RFC 3261 §17.1.
 
 use super::attempt::Place;
+use super::broken::silent;
 use super::cancel::Cancel;
 use super::dead::is_its_fault;
 use super::race::Race;
@@ -94,6 +95,8 @@ pub(super) struct ClientEntry {
     pub(super) fixed: bool,
     /// Where it is found should its connection break, while nothing was answered.
     pub(super) watched: Option<(Transport, SocketAddr)>,
+    /// When the request was sent last over a connection.
+    pub(super) sent: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -125,6 +128,7 @@ impl ClientEntry {
             error: None,
             fixed: false,
             watched: None,
+            sent: None,
         }
     }
 }
@@ -231,7 +235,7 @@ impl Transactions {
         {
             entry.error = Some(error);
             if is_its_fault(error) {
-                self.dead.failed(now, path);
+                self.place_failed(now, path);
             }
             self.client_step(now, key, Input::TransportError, None, out);
         }
@@ -250,6 +254,7 @@ impl Transactions {
         let (early, heard) = (entry.machine.is_early(), entry.machine.is_proceeding());
         if matches!(input, Input::Status(status) if status != StatusCode::SERVICE_UNAVAILABLE) {
             self.dead.answered(&entry.path);
+            self.silence.answered(&entry.path);
         }
         let actions = step(&mut entry.machine, input, &self.timing, entry.path.transport.is_reliable());
         for action in actions.iter() {
@@ -273,7 +278,9 @@ impl Transactions {
                             && !heard
                             && let Some(entry) = self.clients.get(key)
                         {
-                            self.dead.failed(now, &entry.path);
+                            silent(entry, out);
+                            let path = entry.path;
+                            self.place_failed(now, &path);
                         }
                         // RFC 3263 §4.3: who sent a provisional response has the request.
                         if !(timeout && heard) && self.try_elsewhere(now, key, timeout, out) {

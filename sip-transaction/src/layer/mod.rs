@@ -23,6 +23,7 @@ use crate::event::{ClientTx, Event, ServerTx};
 use crate::fsm::{Slot, Timer};
 use crate::overload::{Load, Reports, Tier};
 use crate::random::Random;
+use crate::silence::Silence;
 use crate::slab::{Key, Slab};
 use crate::tables::Sharded;
 use crate::timers::{TimerId, Timers};
@@ -49,6 +50,7 @@ pub struct Transactions {
     /// Our own load, and what next hops have said of theirs.
     load: Load,
     reports: Reports,
+    silence: Silence,
     /// Counts our reports (RFC 7339 §4.4).
     report_sequence: u64,
     rng: Random,
@@ -158,6 +160,7 @@ impl Transactions {
             offer_keep_alive,
             load: Load::new(limits.overload),
             reports: Reports::default(),
+            silence: Silence::default(),
             report_sequence: 0,
             rng,
             clients: Slab::new(),

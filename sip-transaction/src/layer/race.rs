@@ -130,7 +130,7 @@ impl Transactions {
         race.running.swap_remove(index);
         let (none_left, none_open) = (race.waiting.is_empty(), race.running.is_empty());
         if is_its_fault(error) {
-            self.dead.failed(now, path);
+            self.place_failed(now, path);
         }
         if !none_left {
             self.next_runner(now, key, out);
@@ -146,7 +146,7 @@ impl Transactions {
         let race = entry.race.take();
         entry.error = Some(error);
         for place in race.into_iter().flat_map(|race| race.running) {
-            self.dead.failed(now, &place.path);
+            self.place_failed(now, &place.path);
         }
         if self.start(now, key, out) {
             self.counters.failovers = self.counters.failovers.saturating_add(1);

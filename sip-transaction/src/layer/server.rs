@@ -9,8 +9,8 @@ use crate::key;
 use crate::overload::Report;
 use crate::slab::Key;
 use bytes::Bytes;
-use sip_message::headers::{To, Via};
-use sip_message::{Method, Request, Response, StatusCode};
+use sip_message::headers::Via;
+use sip_message::{HeaderName, Method, Request, Response, StatusCode};
 use sip_transport::response::{Way, way};
 use sip_transport::{Outbox, Path, Transmit};
 use std::time::Instant;
@@ -140,8 +140,7 @@ impl Transactions {
 
     /// §8.2.2.2 is about requests outside of dialogs only.
     fn merge_key(&mut self, request: &Request) -> Option<Box<str>> {
-        let to = request.headers.get::<To>().ok()??;
-        if to.tag().is_some() {
+        if request.headers.tag(HeaderName::TO).is_some() {
             return None;
         }
         key::write_merged(request, &mut self.scratch)?;
@@ -229,10 +228,10 @@ impl Transactions {
             return Ok(());
         }
         if matches!(entry.machine, Machine::Invite(_))
-            && let Ok(Some(to)) = response.headers.get::<To>()
-            && to.tag() != entry.to_tag.as_deref()
+            && let tag = response.headers.tag(HeaderName::TO)
+            && tag != entry.to_tag.as_deref()
         {
-            entry.to_tag = to.tag().map(Into::into);
+            entry.to_tag = tag.map(Into::into);
         }
         if status.is_final() {
             entry.request = None;

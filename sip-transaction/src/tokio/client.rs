@@ -33,7 +33,7 @@ impl ClientTransaction {
     /// Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Result<Response, Failure>> {
         loop {
-            match self.shared.handle.with(|core, _| core.next_response(self.tx))? {
+            match self.shared.handle.look(|core| core.next_response(self.tx))? {
                 Some(next) => {
                     self.answered |= !matches!(&next, Ok(response) if response.status().is_provisional());
                     return Some(next);

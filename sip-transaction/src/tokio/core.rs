@@ -5,9 +5,8 @@ use crate::error::{CancelError, Failure, SendError, Unrespondable};
 use crate::event::{ClientTx, Event, ServerTx, Target};
 use crate::layer::Transactions;
 use ::tokio::sync::Notify;
-use sip_message::headers::To;
-use sip_message::{Headers, Method, Request, Response, StatusCode};
-use sip_transport::{Answer, Core, FlowEvent, Path, Query, Queues, Received, Transmit};
+use sip_message::{HeaderName, Headers, Method, Request, Response, StatusCode};
+use sip_transport::{Answer, Close, Core, FlowEvent, Path, Query, Queues, Received, Transmit};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -265,7 +264,7 @@ impl EndpointCore {
 
     /// Answers for an application that does not come to it: 503, or 500 inside a dialog, which a 503 could end.
     fn refuse(&mut self, now: Instant, tx: ServerTx, request: &Request) {
-        let in_dialog = matches!(request.headers.get::<To>(), Ok(Some(to)) if to.tag().is_some());
+        let in_dialog = request.headers.tag(HeaderName::TO).is_some();
         let status =
             if in_dialog { StatusCode::SERVER_INTERNAL_ERROR } else { StatusCode::SERVICE_UNAVAILABLE };
         let tag = self.layer.token();
@@ -315,5 +314,9 @@ impl Core for EndpointCore {
 
     fn poll_query(&mut self) -> Option<Query> {
         self.out.queries.pop_front()
+    }
+
+    fn poll_close(&mut self) -> Option<Close> {
+        self.out.closes.pop_front()
     }
 }

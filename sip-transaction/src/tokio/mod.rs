@@ -127,10 +127,10 @@ impl Endpoint {
     /// What is not accepted waits in a queue of bounded length ([`Builder::accept_queue`]); when it is full, further
     /// requests are answered 503, those inside dialogs 500, both with Retry-After.
     pub async fn accept(&self) -> Option<Incoming> {
-        let arrived = self.shared.handle.with(|core, _| core.arrived());
+        let arrived = self.shared.handle.look(|core| core.arrived());
         loop {
             // The order matters: what arrives between the look and the wait leaves a permit.
-            match self.shared.handle.with(|core, _| core.take()) {
+            match self.shared.handle.look(EndpointCore::take) {
                 core::Taken::Some(item) => return Some(Incoming::new(item, &self.shared)),
                 core::Taken::Closed => {
                     arrived.notify_one(); // the next who waits
@@ -150,19 +150,19 @@ impl Endpoint {
     /// A fresh text for a tag or a Call-ID: 96 unguessable bits (RFC 3261 §19.3).
     #[must_use]
     pub fn token(&self) -> String {
-        self.shared.handle.with(|core, _| core.layer.token())
+        self.shared.handle.look(|core| core.layer.token())
     }
 
     /// What the transaction layer has counted.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.shared.handle.with(|core, _| *core.layer.counters())
+        self.shared.handle.look(|core| *core.layer.counters())
     }
 
     /// Client and server transactions that are not over.
     #[must_use]
     pub fn live(&self) -> (usize, usize) {
-        self.shared.handle.with(|core, _| (core.layer.live_client(), core.layer.live_server()))
+        self.shared.handle.look(|core| (core.layer.live_client(), core.layer.live_server()))
     }
 
     /// Ends it: what waits to be accepted is refused, everybody who waits is told, the sockets are closed.

@@ -91,14 +91,14 @@ impl ServerTransaction {
     /// once.
     pub async fn cancelled(&self) -> Option<Request> {
         loop {
-            let arrived = match self.shared.handle.with(|core, _| core.cancelled(self.tx))? {
+            let arrived = match self.shared.handle.look(|core| core.cancelled(self.tx))? {
                 Ok(cancel) => return Some(cancel),
                 Err(arrived) => arrived,
             };
             let mut waiting = std::pin::pin!(arrived.notified());
             // Listen first, then look again: what comes in between is not missed.
             waiting.as_mut().enable();
-            if matches!(self.shared.handle.with(|core, _| core.cancelled(self.tx)), Some(Err(_))) {
+            if matches!(self.shared.handle.look(|core| core.cancelled(self.tx)), Some(Err(_))) {
                 waiting.await;
             }
         }

@@ -98,3 +98,33 @@ fn other_ends_of_other_connections_change_nothing() {
     party.closed(5, CloseReason::Peer);
     party.quiet();
 }
+
+/// The peer's kernel acknowledges, its program says nothing until Timer B or F: the driver is told to give the connection
+/// up if nothing else came over it either.
+#[test]
+fn a_connection_on_which_nothing_was_answered_is_to_be_given_up() {
+    for method in [Method::Invite, Method::Options] {
+        for flow in [None, Some(5)] {
+            let mut party = Party::new();
+            let since = party.now;
+            party.send(outgoing(method.clone()), over_tcp(flow));
+            let path = party.sent().path;
+            party.pass(TIMEOUT);
+            assert_eq!(party.given_up(), [Close::Silent { path, since }], "{method} {flow:?}");
+        }
+    }
+}
+
+#[test]
+fn neither_who_has_answered_something_nor_datagrams_are_called_silent() {
+    let mut party = Party::new();
+    party.send(outgoing(Method::Options), over_tcp(None));
+    let options = party.sent_request();
+    party.answer_over_tcp(&options, 100);
+    party.pass(TIMEOUT);
+    assert_eq!(party.given_up(), []);
+    let mut party = Party::new();
+    party.send(outgoing(Method::Options), udp());
+    party.pass(TIMEOUT);
+    assert_eq!(party.given_up(), []);
+}

@@ -64,6 +64,7 @@ fn rfc_3261_17_1_1_2_nothing_is_sent_twice_over_tcp() {
         assert_eq!(party.pass(TIMEOUT), []);
         assert_eq!(party.failed(tx), Failure::Timeout);
         party.client_ends(tx);
+        assert_eq!(party.given_up().len(), 1);
         party.empty();
     }
 }

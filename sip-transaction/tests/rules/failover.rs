@@ -175,6 +175,7 @@ fn rfc_3261_18_1_1_a_server_that_was_reached_over_tcp_is_not_asked_again_over_ud
     party.pass(TIMEOUT);
     assert_eq!(party.failed(tx), Failure::Timeout);
     party.client_ends(tx);
+    assert_eq!(party.given_up().len(), 1);
     party.empty();
 }
 

@@ -25,8 +25,8 @@ use sip_message::headers::{CSeq, CallId, From, To};
 use sip_message::{HeaderName, Limits, Method, Request, Response, StatusCode, Uri};
 use sip_transaction::{ClientTx, Config, Event, Failure, ServerTx, Target, Transactions};
 use sip_transport::{
-    Answer, FlowEvent, FlowId, Local, Locals, Outbox, Path, Query, Queues, Records, ResolveError, SendError,
-    Transmit, Transport, ingress,
+    Answer, Close, FlowEvent, FlowId, Local, Locals, Outbox, Path, Query, Queues, Records, ResolveError,
+    SendError, Transmit, Transport, ingress,
 };
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,11 @@ impl Party {
 
     pub fn event(&mut self) -> Event {
         self.out.events.pop_front().expect("no event")
+    }
+
+    /// The connections that the driver was told to give up.
+    pub fn given_up(&mut self) -> Vec<Close> {
+        self.out.closes.drain(..).collect()
     }
 
     /// Nothing more was sent or told.
@@ -259,6 +264,7 @@ fn an_outbox_of_ones_own_serves_as_well() {
             self.0 += 1;
         }
         fn query(&mut self, _: Query) {}
+        fn close(&mut self, _: Close) {}
         fn event(&mut self, _: Event) {}
     }
     let mut party = Party::new();

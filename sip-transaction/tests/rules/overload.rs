@@ -157,6 +157,60 @@ fn rfc_7339_7_2_a_client_spares_the_next_hop_as_long_as_it_asks() {
     assert_eq!(spared(&mut party), 0, "the report's time is over");
 }
 
+/// RFC 7339 §5.9: after three failures in a row a next hop is left alone, but for a request after 1, 2, 4... seconds, until
+/// one is answered. Calls for help are tried.
+#[test]
+fn rfc_7339_5_9_a_next_hop_that_has_fallen_silent_is_asked_rarely_until_it_answers() {
+    let mut party = Party::with(|config| config.heed_overload = true);
+    for _ in 0..3 {
+        party.send(outgoing(Method::Options), udp());
+    }
+    party.pass(TIMEOUT);
+    // Within a minute one request each half second: those that go out are the first after each pause.
+    let mut went = Vec::new();
+    let start = party.now;
+    for _ in 0..120 {
+        party.out.transmits.clear();
+        party.out.events.clear();
+        let sent = party.layer.counters().sent;
+        party.send(outgoing(Method::Bye), udp());
+        if party.layer.counters().sent > sent {
+            went.push((party.now - start).as_secs());
+        } else {
+            let Event::Failed { failure, .. } = party.event() else { panic!("it was not told") };
+            assert_eq!(failure, Failure::Overloaded);
+        }
+        party.pass(SECOND / 2);
+    }
+    assert_eq!(went, [1, 3, 7, 15, 31]);
+    let sos: Uri = "urn:service:sos".parse().unwrap();
+    party.out.transmits.clear();
+    let mut help = outgoing(Method::Invite);
+    help.set_uri(&sos);
+    party.send(help, udp());
+    let call = party.sent_request();
+    party.answer(&call, 200);
+    party.out.events.clear();
+    for _ in 0..10 {
+        party.send(outgoing(Method::Options), udp());
+        assert_eq!(*party.sent_request().method(), Method::Options);
+    }
+}
+
+/// Without reports of overload a silent next hop costs each request its time, as RFC 3261 has it.
+#[test]
+fn who_does_not_heed_reports_asks_a_silent_hop_each_time() {
+    let mut party = Party::new();
+    for _ in 0..5 {
+        let tx = party.send(outgoing(Method::Options), udp());
+        party.sent();
+        party.pass(TIMEOUT);
+        party.out.transmits.clear();
+        assert_eq!(party.failed(tx), Failure::Timeout);
+        party.client_ends(tx);
+    }
+}
+
 /// A server in trouble whose neighbours heed it does more than twice as much as one whose neighbours do not, which
 /// spends its time on refusing. Work: 10 units for a request that is taken, 2 for one that is refused, 1,000 units a second.
 #[test]

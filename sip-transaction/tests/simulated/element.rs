@@ -4,7 +4,9 @@
 use sip_message::headers::{CSeq, CallId, From, To};
 use sip_message::{Headers, Method, Request, Response, StatusCode, Uri};
 use sip_transaction::{ClientTx, Config, Event, Failure, ServerTx, Target, Transactions};
-use sip_transport::{Answer, Core, FlowEvent, Locals, Path, Query, Queues, Received, Transmit, Transport};
+use sip_transport::{
+    Answer, Close, Core, FlowEvent, Locals, Path, Query, Queues, Received, Transmit, Transport,
+};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -297,5 +299,9 @@ impl Core for Element {
 
     fn poll_query(&mut self) -> Option<Query> {
         self.out.queries.pop_front()
+    }
+
+    fn poll_close(&mut self) -> Option<Close> {
+        self.out.closes.pop_front()
     }
 }

@@ -14,6 +14,7 @@
 
 mod element;
 mod scenario;
+mod silent;
 
 use element::{Element, Fact, Plan};
 use scenario::{CALLEE, CALLER, SIZE, TIMEOUT, add, check, conditions, play};

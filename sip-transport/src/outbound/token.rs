@@ -15,7 +15,8 @@ const MAC: usize = 10;
 /// Writes flows as the user part of a URI, and reads them back: nobody without the key can make one up or change one.
 ///
 /// A token holds the flow itself, so a server keeps no table of them. It is good for as long as the key is, and a token of a
-/// connection for as long as that connection.
+/// connection for as long as that connection. One that was made for a dialog is good within that dialog alone: everybody who
+/// takes part in it, and every proxy on the way, sees it in Record-Route.
 ///
 /// ```
 /// use sip_transport::outbound::FlowTokens;
@@ -59,6 +60,16 @@ impl FlowTokens {
     /// The token of a flow: letters, digits, `-` and `_`, 34 to 45 of them over IPv4.
     #[must_use]
     pub fn token(&self, path: &Path) -> String {
+        self.write(path, None)
+    }
+
+    /// The token of a flow for the requests of this Call-ID; as long as any.
+    #[must_use]
+    pub fn token_for(&self, path: &Path, call_id: &str) -> String {
+        self.write(path, Some(call_id))
+    }
+
+    fn write(&self, path: &Path, call_id: Option<&str>) -> String {
         let mut octets = Vec::with_capacity(64);
         let kind = Transport::ALL.iter().position(|transport| *transport == path.transport).unwrap_or(0);
         octets.put_u8(u8::try_from(kind).unwrap_or(0));
@@ -70,8 +81,7 @@ impl FlowTokens {
         {
             octets.put_u64(flow.0);
         }
-        let mut mac = self.mac.clone();
-        mac.update(&octets);
+        let mac = self.mac_of(&octets, call_id);
         octets.extend(mac.finalize().into_bytes().into_iter().take(MAC));
         BASE64URL_NOPAD.encode(&octets)
     }
@@ -79,15 +89,36 @@ impl FlowTokens {
     /// The flow of a token.
     ///
     /// # Errors
-    /// When it is none that was made with this key.
+    /// When it is none that was made with this key, or one for a Call-ID.
     pub fn flow(&self, token: &str) -> Result<Path, BadToken> {
+        self.read(token, None)
+    }
+
+    /// The flow of a token that was made for this Call-ID.
+    ///
+    /// # Errors
+    /// When it is none that was made so.
+    pub fn flow_for(&self, token: &str, call_id: &str) -> Result<Path, BadToken> {
+        self.read(token, Some(call_id))
+    }
+
+    fn read(&self, token: &str, call_id: Option<&str>) -> Result<Path, BadToken> {
         let octets = BASE64URL_NOPAD.decode(token.as_bytes()).map_err(|_| BadToken)?;
         let (content, tag) =
             octets.len().checked_sub(MAC).and_then(|at| octets.split_at_checked(at)).ok_or(BadToken)?;
-        let mut mac = self.mac.clone();
-        mac.update(content);
-        mac.verify_truncated_left(tag).map_err(|_| BadToken)?;
+        self.mac_of(content, call_id).verify_truncated_left(tag).map_err(|_| BadToken)?;
         read(content).ok_or(BadToken)
+    }
+
+    fn mac_of(&self, content: &[u8], call_id: Option<&str>) -> Hmac<Sha256> {
+        let mut mac = self.mac.clone();
+        if call_id.is_some() {
+            // Its length tells where the Call-ID begins. No content begins with so great a number: that would be a transport.
+            mac.update(&[u8::try_from(content.len()).unwrap_or(u8::MAX)]);
+        }
+        mac.update(content);
+        mac.update(call_id.unwrap_or_default().as_bytes());
+        mac
     }
 }
 
@@ -161,10 +192,36 @@ mod tests {
             prop_assert_eq!(tokens.flow(&String::from_utf8(token).unwrap()), Err(BadToken));
         }
 
+        /// One dialog's token is of no use in another, nor for a registration, and the other way round.
+        #[test]
+        fn a_token_for_a_dialog_is_good_in_it_alone(path in any_path(), call_id in "\\PC{0,60}", other in "\\PC{0,60}") {
+            let tokens = FlowTokens::new(&[1; 32]);
+            let token = tokens.token_for(&path, &call_id);
+            prop_assert_eq!(token.len(), tokens.token(&path).len());
+            prop_assert_eq!(tokens.flow_for(&token, &call_id), Ok(path));
+            prop_assert_eq!(tokens.flow_for(&token, &other).is_ok(), call_id == other);
+            prop_assert_eq!(tokens.flow(&token), Err(BadToken));
+            prop_assert_eq!(tokens.flow_for(&tokens.token(&path), &call_id), Err(BadToken));
+        }
+
         #[test]
         fn any_text_is_read(text in ".*") {
             let _ = FlowTokens::new(&[1; 32]).flow(&text);
         }
+    }
+
+    /// The end of a content must not pass for the beginning of a Call-ID.
+    #[test]
+    fn a_number_of_a_connection_is_no_part_of_a_call_id() {
+        let tokens = FlowTokens::new(&[1; 32]);
+        let remote = "192.0.2.7:5060".parse().unwrap();
+        let flow = Some(FlowId(u64::from_be_bytes(*b"8letters")));
+        let token = tokens.token_for(&Path { flow, ..Path::to(Transport::Tcp, remote) }, "call");
+        let octets = BASE64URL_NOPAD.decode(token.as_bytes()).unwrap();
+        let (content, mac) = octets.split_at(octets.len() - MAC);
+        let shorter = [&content[..content.len() - 8], mac].concat();
+        let moved = tokens.flow_for(&BASE64URL_NOPAD.encode(&shorter), "8letterscall");
+        assert_eq!(moved, Err(BadToken));
     }
 
     /// A UDP flow outlives the process: its token names no number of a socket.

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use super::udp::DatagramSocket;
+
 /// Datagrams in one go: enough to spread the cost of a system call, of the lock and of a wake-up, few enough that nobody
 /// waits long for them.
 pub(super) const BATCH: usize = 32;
@@ -26,10 +28,8 @@ mod linux {
     use std::os::fd::AsRawFd;
 
     use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrLike, SockaddrStorage, recvmmsg, sendmmsg};
-    use tokio::io::Interest;
-    use tokio::net::UdpSocket;
 
-    use super::{BATCH, Bytes, SocketAddr, io};
+    use super::{BATCH, Bytes, DatagramSocket, SocketAddr, io};
 
     /// Room for each datagram. The kernel says when one was longer, which none of SIP's may be.
     const DATAGRAM: usize = 65_536;
@@ -61,16 +61,16 @@ mod linux {
         /// more than itself. [`io::ErrorKind::WouldBlock`] when nothing is left.
         pub(in super::super) fn receive(
             &mut self,
-            socket: &UdpSocket,
+            socket: &DatagramSocket,
             batch: &mut Vec<(SocketAddr, Bytes)>,
         ) -> io::Result<()> {
-            let read = |headers: &mut MultiHeaders<SockaddrStorage>| {
+            let mut read = |fd, headers: &mut MultiHeaders<SockaddrStorage>| {
                 let mut pieces = self.buffer.chunks_exact_mut(DATAGRAM);
                 let mut slices: [[IoSliceMut<'_>; 1]; BATCH] =
                     std::array::from_fn(|_| [IoSliceMut::new(pieces.next().unwrap_or_default())]);
                 let flags = MsgFlags::MSG_DONTWAIT;
                 let mut count = 0_usize;
-                for message in recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), flags, None)? {
+                for message in recvmmsg(fd, headers, slices.iter_mut(), flags, None)? {
                     count = count.saturating_add(1);
                     let Some(source) = message.address.as_ref().and_then(address) else { continue };
                     // One datagram is one piece; a truncated one is no message.
@@ -84,7 +84,7 @@ mod linux {
                 if count < BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
             };
             let headers = if self.ipv4 { &READ_4 } else { &READ_6 };
-            socket.try_io(Interest::READABLE, || headers.with_borrow_mut(read))
+            socket.try_read(|socket| headers.with_borrow_mut(|headers| read(socket.as_raw_fd(), headers)))
         }
     }
 
@@ -101,7 +101,7 @@ mod linux {
         /// Sends the first of these, up to a batch, and tells how many; the error is that of the very first.
         pub(in super::super) fn send<'a>(
             &mut self,
-            socket: &UdpSocket,
+            socket: &DatagramSocket,
             datagrams: impl Iterator<Item = (&'a Bytes, SocketAddr)>,
         ) -> io::Result<usize> {
             self.addresses.clear();
@@ -110,13 +110,13 @@ mod linux {
                 *slice = [IoSlice::new(octets)];
                 self.addresses.push(Some(to.into()));
             }
-            let write = |headers: &mut MultiHeaders<SockaddrStorage>| {
+            let write = |fd, headers: &mut MultiHeaders<SockaddrStorage>| {
                 let used = slices.get(..self.addresses.len()).unwrap_or_default();
                 let flags = MsgFlags::MSG_DONTWAIT;
-                let sent = sendmmsg(socket.as_raw_fd(), headers, used.iter(), &self.addresses, [], flags)?;
+                let sent = sendmmsg(fd, headers, used.iter(), &self.addresses, [], flags)?;
                 Ok(sent.count())
             };
-            socket.try_io(Interest::WRITABLE, || WRITTEN.with_borrow_mut(write))
+            socket.try_write(|socket| WRITTEN.with_borrow_mut(|headers| write(socket.as_raw_fd(), headers)))
         }
     }
 
@@ -129,9 +129,7 @@ mod linux {
 
 #[cfg(not(target_os = "linux"))]
 mod portable {
-    use tokio::net::UdpSocket;
-
-    use super::{BATCH, Bytes, DATAGRAM, SocketAddr, io};
+    use super::{BATCH, Bytes, DATAGRAM, DatagramSocket, SocketAddr, io};
 
     /// Reads datagrams of one socket.
     pub(in super::super) struct Receiver {
@@ -147,11 +145,11 @@ mod portable {
         /// Appends what is there, up to a batch, each datagram in memory of its own.
         pub(in super::super) fn receive(
             &mut self,
-            socket: &UdpSocket,
+            socket: &DatagramSocket,
             batch: &mut Vec<(SocketAddr, Bytes)>,
         ) -> io::Result<()> {
             while batch.len() < BATCH {
-                match socket.try_recv_from(&mut self.buffer) {
+                match socket.try_read(|socket| socket.try_recv_from(&mut self.buffer)) {
                     Ok((length, source)) => {
                         let octets = self.buffer.get(..length).unwrap_or_default();
                         batch.push((source, Bytes::copy_from_slice(octets)));
@@ -174,12 +172,12 @@ mod portable {
         /// Sends the first of these, up to a batch, and tells how many; the error is that of the very first.
         pub(in super::super) fn send<'a>(
             &mut self,
-            socket: &UdpSocket,
+            socket: &DatagramSocket,
             datagrams: impl Iterator<Item = (&'a Bytes, SocketAddr)>,
         ) -> io::Result<usize> {
             let mut sent = 0_usize;
             for (octets, to) in datagrams.take(BATCH) {
-                match socket.try_send_to(octets, to) {
+                match socket.try_write(|socket| socket.try_send_to(octets, to)) {
                     Ok(_) => sent = sent.saturating_add(1),
                     Err(error) if sent == 0 => return Err(error),
                     Err(_) => break,
@@ -193,12 +191,17 @@ mod portable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::net::UdpSocket;
+
+    fn bound(any: &str) -> DatagramSocket {
+        let socket = std::net::UdpSocket::bind(any).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        DatagramSocket::new(socket).unwrap()
+    }
 
     #[tokio::test]
     async fn batches_arrive_whole_and_in_order_over_both_families() {
         for any in ["127.0.0.1:0", "[::1]:0"] {
-            let (one, other) = (UdpSocket::bind(any).await.unwrap(), UdpSocket::bind(any).await.unwrap());
+            let (one, other) = (bound(any), bound(any));
             let (from, to) = (one.local_addr().unwrap(), other.local_addr().unwrap());
             let datagrams: Vec<Bytes> =
                 (0..BATCH + 8).map(|n| Bytes::from(vec![n as u8; 1 + n * 100])).collect();
@@ -206,7 +209,7 @@ mod tests {
             let (mut sent, mut got) = (0, Vec::new());
             while got.len() < datagrams.len() {
                 if sent < datagrams.len() {
-                    one.writable().await.unwrap();
+                    one.writable().await;
                     let count =
                         sender.send(&one, datagrams[sent..].iter().map(|octets| (octets, to))).unwrap();
                     assert!((1..=BATCH).contains(&count));
@@ -224,11 +227,11 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_cannot_be_sent_does_not_stop_those_before_it() {
-        let one = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let one = bound("127.0.0.1:0");
         let to = one.local_addr().unwrap();
         let datagrams = [Bytes::from_static(b"a"), Bytes::from(vec![0; 70_000]), Bytes::from_static(b"b")];
         let mut sender = Sender::new();
-        one.writable().await.unwrap();
+        one.writable().await;
         assert_eq!(sender.send(&one, datagrams.iter().map(|octets| (octets, to))).unwrap(), 1);
         let error = sender.send(&one, datagrams[1..].iter().map(|octets| (octets, to))).unwrap_err();
         assert_eq!(crate::path::SendError::from(&error), crate::path::SendError::TooLarge);

@@ -241,6 +241,9 @@ impl Task {
         shared.enter(|state, now| {
             let Some(connection) = state.wire.table.get_mut(flow) else { return Turn::Closed };
             connection.last_activity = now;
+            if read {
+                connection.last_heard = now;
+            }
             let had_message = items.iter().any(|item| matches!(item, Item::Message(_)));
             if buffered == 0 && (had_message || self.whole_by.is_none()) {
                 self.whole_by = None;
@@ -376,10 +379,8 @@ fn say_close<C>(state: &mut State<C>, flow: FlowId, code: u16, now: Instant, lim
 
 /// Sends bytes of our own over a connection, behind what waits. A peer that reads nothing gets none of them.
 fn put<C>(state: &mut State<C>, flow: FlowId, bytes: Bytes, now: Instant, limits: &Limits) {
-    if let Some(connection) = state.wire.table.get_mut(flow)
-        && !connection.send(bytes, Token::NONE, limits, now)
-    {
-        tracing::debug!(path = %connection.path, "nothing of our own is sent to a peer that does not read");
+    if !state.wire.table.send(flow, &bytes, Token::NONE, limits, now) {
+        tracing::debug!(%flow, "nothing of our own is sent to a peer that does not read");
     }
 }
 

@@ -1,10 +1,10 @@
 //! The task of a UDP socket: reads in batches, and sends in batches what others left for it.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ::tokio::net::UdpSocket;
 use bytes::Bytes;
 
 use crate::core::Core;
@@ -13,19 +13,35 @@ use crate::path::{FlowEvent, KeepAliveAnswer, Path, Transmit, Transport};
 use crate::stun::{self, Binding};
 use crate::tokio::batch::{BATCH, Receiver};
 use crate::tokio::driver::{Shared, Udp, add};
+use crate::tokio::udp::DatagramSocket;
 
 pub(super) async fn run<C: Core + Send + 'static>(
     shared: Arc<Shared<C>>,
-    socket: Arc<UdpSocket>,
+    socket: Arc<DatagramSocket>,
     index: usize,
 ) {
     let Some(udp) = shared.udp.get(index) else { return };
     let mut life = shared.life();
+    // Made once: who waits is noted in a list each time.
+    let mut closing = pin!(Shared::<C>::closing(&mut life));
+    let mut left = pin!(udp.wake.notified());
     let mut receiver = Receiver::new(udp.bound.is_ipv4());
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         let full = udp.full.load(Ordering::Relaxed);
         ::tokio::select! {
+            biased;
+            () = &mut closing => {
+                // A last try for what waits; what the kernel does not take now is lost as datagrams are.
+                shared.send_waiting(index);
+                shared.drop_socket(index);
+                return;
+            }
+            // What others left is sent when they had their turn: by then there may be more of it.
+            () = &mut left, if !full => {
+                left.set(udp.wake.notified());
+                shared.send_waiting(index);
+            }
             ready = socket.readable() => {
                 if let Err(error) = ready {
                     tracing::error!(%error, bound = %udp.bound, "the socket is lost");
@@ -33,15 +49,7 @@ pub(super) async fn run<C: Core + Send + 'static>(
                 }
                 read(&shared, &socket, udp, &mut receiver, &mut batch);
             }
-            // What others left is sent when they had their turn: by then there may be more of it.
-            () = udp.wake.notified(), if !full => shared.send_waiting(index),
-            _ = socket.writable(), if full => shared.send_waiting(index),
-            () = Shared::<C>::closing(&mut life) => {
-                // A last try for what waits; what the kernel does not take now is lost as datagrams are.
-                shared.send_waiting(index);
-                shared.drop_socket(index);
-                return;
-            }
+            () = socket.writable(), if full => shared.send_waiting(index),
         }
     }
 }
@@ -49,7 +57,7 @@ pub(super) async fn run<C: Core + Send + 'static>(
 /// Reads what is there, up to a batch, parses it without the lock, and hands it to the core.
 fn read<C: Core + Send + 'static>(
     shared: &Arc<Shared<C>>,
-    socket: &UdpSocket,
+    socket: &DatagramSocket,
     udp: &Udp,
     receiver: &mut Receiver,
     batch: &mut Vec<(SocketAddr, Bytes)>,

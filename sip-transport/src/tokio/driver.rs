@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use ::tokio::net::UdpSocket;
 use ::tokio::runtime;
 use ::tokio::sync::{Notify, watch};
 use bytes::Bytes;
@@ -17,7 +16,7 @@ use crate::core::{Answer, Core, Query, ResolveError};
 use crate::limits::{Counters, Limits};
 use crate::locals::Locals;
 use crate::outbound::PING;
-use crate::path::{CloseReason, FlowEvent, FlowId, Path, SendError, Token, Transmit, Transport};
+use crate::path::{Close, CloseReason, FlowEvent, FlowId, Path, SendError, Token, Transmit, Transport};
 use crate::stun;
 use crate::tokio::batch::{BATCH, Sender};
 use crate::tokio::dns::{Resolve, default_resolver};
@@ -25,6 +24,7 @@ use crate::tokio::establish::Security;
 use crate::tokio::listen::Sockets;
 use crate::tokio::table::{Origin, Table};
 use crate::tokio::tap::Tap;
+use crate::tokio::udp::DatagramSocket;
 use crate::tokio::{accept, connection, datagram};
 
 /// Events given to a core in one go. A core that answers each failure with another message that fails at once would
@@ -135,9 +135,15 @@ impl<C: Core + Send + 'static> Handle<C> {
     ///
     /// `f` must not wait for anything: while it runs no message is handled. Calling `with` within `f` deadlocks.
     ///
-    /// Datagrams are left to the task of their socket, which sends in one go what several calls in a row have left.
+    /// Messages are left to the task of their socket, which sends in one go what several calls in a row have left.
     pub fn with<R>(&self, f: impl FnOnce(&mut C, Instant) -> R) -> R {
-        self.shared.enter_for(Datagrams::Left, |state, now| f(&mut state.core, now))
+        self.shared.enter_for(Waiting::Left, |state, now| f(&mut state.core, now))
+    }
+
+    /// Locks the core to look at it, or to take out of it what others wait for. Unlike [`with`](Handle::with) it costs nothing
+    /// besides, and nothing that `f` makes the core want to do is done until the next message, timeout or `with`.
+    pub fn look<R>(&self, f: impl FnOnce(&mut C) -> R) -> R {
+        f(&mut self.shared.lock().core)
     }
 
     /// The listeners with their real ports.
@@ -187,12 +193,12 @@ pub(super) struct Life {
     tasks: usize,
 }
 
-/// What becomes of the datagrams that a core gives.
+/// What becomes of the messages that a core gives.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Datagrams {
+enum Waiting {
     /// They are sent before the lock is let go.
     Sent,
-    /// Unless they are many, they are left to the task of the socket: more may follow in a moment.
+    /// Unless they are many, they are left to the tasks of the sockets: more may follow in a moment.
     Left,
 }
 
@@ -246,14 +252,14 @@ pub(super) struct Wire {
 /// The way out of a UDP socket.
 struct Outgoing {
     /// `None` when the driver is closed.
-    socket: Option<Arc<UdpSocket>>,
+    socket: Option<Arc<DatagramSocket>>,
     /// What waits to be sent.
     queue: VecDeque<Transmit>,
     sender: Sender,
 }
 
 impl Outgoing {
-    fn new(socket: &Arc<UdpSocket>) -> Outgoing {
+    fn new(socket: &Arc<DatagramSocket>) -> Outgoing {
         Outgoing { socket: Some(socket.clone()), queue: VecDeque::new(), sender: Sender::new() }
     }
 }
@@ -298,19 +304,15 @@ impl<C: Core + Send + 'static> Shared<C> {
 
     /// Locks the core for `f`, then sends what it produced. All input goes through here.
     pub(super) fn enter<R>(self: &Arc<Self>, f: impl FnOnce(&mut State<C>, Instant) -> R) -> R {
-        self.enter_for(Datagrams::Sent, f)
+        self.enter_for(Waiting::Sent, f)
     }
 
-    fn enter_for<R>(
-        self: &Arc<Self>,
-        datagrams: Datagrams,
-        f: impl FnOnce(&mut State<C>, Instant) -> R,
-    ) -> R {
+    fn enter_for<R>(self: &Arc<Self>, waiting: Waiting, f: impl FnOnce(&mut State<C>, Instant) -> R) -> R {
         let mut state = self.lock();
         // Read under the lock: time never goes backwards from one call of the core to the next.
         let now = ::tokio::time::Instant::now().into_std();
         let result = f(&mut state, now);
-        self.flush(&mut state, now, datagrams);
+        self.flush(&mut state, now, waiting);
         result
     }
 
@@ -343,11 +345,14 @@ impl<C: Core + Send + 'static> Shared<C> {
         self.life.subscribe()
     }
 
-    fn flush(self: &Arc<Self>, state: &mut State<C>, now: Instant, datagrams: Datagrams) {
+    fn flush(self: &Arc<Self>, state: &mut State<C>, now: Instant, waiting: Waiting) {
         let mut told = 0_usize;
         loop {
-            while let Some(flow) = state.core.poll_close() {
-                close(state, flow, CloseReason::Local);
+            while let Some(wanted) = state.core.poll_close() {
+                match wanted {
+                    Close::Flow(flow) => close(state, flow, CloseReason::Local),
+                    Close::Silent { path, since } => close_silent(state, &path, since),
+                }
             }
             while let Some(transmit) = state.core.poll_transmit() {
                 self.send(state, transmit, now);
@@ -355,7 +360,11 @@ impl<C: Core + Send + 'static> Shared<C> {
             while let Some(query) = state.core.poll_query() {
                 self.ask(state, query);
             }
-            self.send_datagrams(state, datagrams);
+            self.send_datagrams(state, waiting);
+            match waiting {
+                Waiting::Sent => state.wire.table.write(now),
+                Waiting::Left => state.wire.table.leave(),
+            }
             if told >= EVENTS_PER_FLUSH {
                 if !(state.events.is_empty() && state.answers.is_empty()) {
                     self.timer.notify_one();
@@ -417,14 +426,14 @@ impl<C: Core + Send + 'static> Shared<C> {
     }
 
     /// Sends what the core gave for the UDP sockets, or leaves it to their tasks.
-    fn send_datagrams(&self, state: &mut State<C>, datagrams: Datagrams) {
+    fn send_datagrams(&self, state: &mut State<C>, waiting: Waiting) {
         for (index, udp) in self.udp.iter().enumerate() {
-            let waiting = state.wire.udp.get(index).map_or(0, |outgoing| outgoing.queue.len());
-            if waiting == 0 || udp.full.load(Ordering::Relaxed) {
+            let queued = state.wire.udp.get(index).map_or(0, |outgoing| outgoing.queue.len());
+            if queued == 0 || udp.full.load(Ordering::Relaxed) {
                 continue;
             }
-            match datagrams {
-                Datagrams::Left if waiting < BATCH => udp.wake.notify_one(),
+            match waiting {
+                Waiting::Left if queued < BATCH => udp.wake.notify_one(),
                 _ => self.send_queue(state, index),
             }
         }
@@ -548,7 +557,7 @@ impl<C: Core + Send + 'static> Shared<C> {
         self.spawn(connection::open(self.clone(), flow, path, domain, wake));
     }
 
-    /// Writes to a connection at once if nothing waits before it, else puts the message into its queue.
+    /// Puts a message into the queue of a connection, which is written before the lock is let go, or soon after.
     fn write(&self, state: &mut State<C>, flow: FlowId, payload: Bytes, token: Token, now: Instant) {
         let at = state.wire.tap_time();
         let Some(connection) = state.wire.table.get_mut(flow) else { return };
@@ -565,8 +574,8 @@ impl<C: Core + Send + 'static> Shared<C> {
             return state.events.push_back(event);
         }
         let framed = connection.outbound.message(payload.clone());
-        if !connection.send(framed, token, &self.limits, now) {
-            let is_open = connection.socket.is_some();
+        let is_open = connection.socket.is_some();
+        if !state.wire.table.send(flow, &framed, token, &self.limits, now) {
             state.events.push_back(FlowEvent::SendFailed { token, path, error: SendError::QueueFull });
             // While it is being opened nobody can have read anything.
             if is_open {
@@ -590,6 +599,10 @@ fn sent_by(response: &Bytes, limits: &sip_message::Limits) -> Option<Arc<str>> {
 /// Takes a connection out of the table and tells the core what became of it and of what waited.
 pub(super) fn close<C>(state: &mut State<C>, flow: FlowId, reason: CloseReason) {
     let Some(mut connection) = state.wire.table.remove(flow) else { return };
+    if !matches!(reason, CloseReason::SlowReader | CloseReason::Error(_)) {
+        // The last words come before the goodbye; an error does not matter any more.
+        let _ = connection.write(connection.last_activity);
+    }
     connection.say_goodbye(reason);
     let path = connection.path;
     let error = match reason {
@@ -604,6 +617,14 @@ pub(super) fn close<C>(state: &mut State<C>, flow: FlowId, reason: CloseReason) 
     if connection.socket.is_some() {
         tracing::debug!(%path, %reason, "connection closed");
         state.events.push_back(FlowEvent::Closed { path, reason });
+    }
+}
+
+/// Gives up the connections over which nothing came since an answer was waited for.
+fn close_silent<C>(state: &mut State<C>, path: &Path, since: Instant) {
+    for flow in state.wire.table.silent(path, since) {
+        add(&mut state.wire.counters.silent_closed);
+        close(state, flow, CloseReason::Local);
     }
 }
 

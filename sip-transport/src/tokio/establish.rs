@@ -1,5 +1,7 @@
 //! From a TCP connection to one that carries messages: the handshakes of TLS and WebSocket, on both sides.
 
+#[cfg(feature = "ws")]
+use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -198,7 +200,7 @@ fn append(socket: &Socket, into: &mut Vec<u8>) -> std::io::Result<usize> {
 #[cfg(feature = "ws")]
 async fn write_all(socket: &Socket, mut bytes: &[u8]) -> Result<(), SendError> {
     while !bytes.is_empty() || socket.is_pending() {
-        match socket.write(bytes).and_then(|taken| socket.flush().map(|()| taken)) {
+        match socket.write(&[IoSlice::new(bytes)]).and_then(|taken| socket.flush().map(|()| taken)) {
             Ok(taken) => bytes = bytes.get(taken..).unwrap_or_default(),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => socket.writable().await,
             Err(error) => return Err(broken(&error)),

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use ::tokio::net::{TcpListener, UdpSocket};
+use ::tokio::net::TcpListener;
 use ::tokio::runtime;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -14,6 +14,7 @@ use crate::path::Transport;
 use crate::proxy_protocol::Network;
 #[cfg(feature = "tls")]
 use crate::tokio::tls::Tls;
+use crate::tokio::udp::DatagramSocket;
 
 /// Connections waiting to be accepted: a burst of phones that register again after a restart.
 const BACKLOG: i32 = 1_024;
@@ -153,7 +154,7 @@ pub enum BindError {
 /// wants to know when it is made.
 #[derive(Debug)]
 pub struct Sockets {
-    pub(super) udp: Vec<(UdpSocket, SocketAddr)>,
+    pub(super) udp: Vec<(DatagramSocket, SocketAddr)>,
     pub(super) streams: Vec<Listener>,
     pub(super) locals: Locals,
     pub(super) runtime: runtime::Handle,
@@ -278,7 +279,7 @@ fn invalid_host() -> String {
     format!("{:016x}.invalid", RandomState::new().hash_one("host"))
 }
 
-fn udp(address: SocketAddr) -> io::Result<(UdpSocket, SocketAddr)> {
+fn udp(address: SocketAddr) -> io::Result<(DatagramSocket, SocketAddr)> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -292,7 +293,7 @@ fn udp(address: SocketAddr) -> io::Result<(UdpSocket, SocketAddr)> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    let socket = UdpSocket::from_std(socket.into())?;
+    let socket = DatagramSocket::new(socket.into())?;
     let bound = socket.local_addr()?;
     Ok((socket, bound))
 }

@@ -29,6 +29,7 @@ mod table;
 mod tap;
 #[cfg(feature = "tls")]
 pub mod tls;
+mod udp;
 
 pub use dns::{Resolve, Resolving, SystemResolver, default_resolver};
 pub use driver::{Driver, Handle, Options};

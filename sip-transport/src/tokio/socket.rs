@@ -3,7 +3,7 @@
 //! TLS is driven here by hand, without a task or buffers of its own: what a core sends is encrypted and handed to the kernel
 //! at once, as over TCP, and an idle connection holds no more than the state of its ciphers.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::Shutdown;
 #[cfg(feature = "tls")]
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -33,19 +33,22 @@ impl Socket {
         }
     }
 
-    /// Writes as much as is taken. A part of it may wait, encrypted: see [`is_pending`](Socket::is_pending).
-    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+    /// Writes as much of these as is taken, one behind the other. A part of it may wait, encrypted: see
+    /// [`is_pending`](Socket::is_pending).
+    pub(super) fn write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         #[cfg(feature = "tls")]
         if let Some(mut tls) = self.tls() {
             self.push(&mut tls)?;
-            let some = bytes.get(..RECORD.min(bytes.len())).unwrap_or(bytes);
-            let taken = io::Write::write(&mut tls.writer(), some)?;
+            let taken = io::Write::write_vectored(&mut tls.writer(), &within_a_record(pieces))?;
             return match self.push(&mut tls) {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
                 _ => Ok(taken),
             };
         }
-        self.stream.try_write(bytes)
+        match pieces {
+            [one] => self.stream.try_write(one),
+            _ => self.stream.try_write_vectored(pieces),
+        }
     }
 
     /// Hands the kernel what waits encrypted.
@@ -114,6 +117,18 @@ impl Socket {
     pub(super) fn stream(&self) -> &TcpStream {
         &self.stream
     }
+}
+
+/// As many of these as fit into one record, or the beginning of the first.
+#[cfg(feature = "tls")]
+fn within_a_record<'p>(pieces: &'p [IoSlice<'p>]) -> Vec<IoSlice<'p>> {
+    let mut room = RECORD;
+    let fit = pieces.iter().map_while(|piece| {
+        let some = piece.get(..room.min(piece.len())).filter(|some| !some.is_empty())?;
+        room = room.saturating_sub(some.len());
+        Some(IoSlice::new(some))
+    });
+    fit.collect()
 }
 
 /// Reads what the kernel has. A piece that does not fill the buffer was all there is: the stream counts as empty from then

@@ -1,6 +1,7 @@
 //! The connections of a driver: found by flow and by remote, counted by source.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,6 +19,9 @@ use crate::tokio::socket::Socket;
 
 /// Other addresses by which one connection can be found (RFC 5923): a peer has one, or one for each of its listeners.
 const ALIASES: usize = 4;
+
+/// Messages handed to the kernel in one call.
+const PIECES: usize = 16;
 
 /// A message, or the rest of one, that waits to be written.
 pub(super) struct Waiting {
@@ -81,6 +85,8 @@ pub(super) struct Connection {
     /// Wakes the task of the connection: something waits to be written, or the connection left the table.
     pub(super) wake: Arc<Notify>,
     pub(super) last_activity: Instant,
+    /// When something came last; before that, when it was asked for or accepted.
+    pub(super) last_heard: Instant,
     /// Who wants to know when it stands.
     pub(super) awaited_by: Vec<Token>,
     pub(super) accepted: bool,
@@ -97,61 +103,45 @@ pub(super) enum Origin {
 
 impl Connection {
     /// Puts a message behind those that wait, if the limits allow.
-    pub(super) fn enqueue(&mut self, bytes: Bytes, token: Token, limits: &Limits) -> bool {
+    fn enqueue(&mut self, bytes: &Bytes, token: Token, limits: &Limits) -> bool {
         let total = self.queued_bytes.saturating_add(bytes.len());
         if self.queue.len() >= limits.send_queue || total > limits.send_queue_bytes {
             return false;
         }
         self.queued_bytes = total;
-        self.queue.push_back(Waiting { bytes, token });
-        self.wake.notify_one();
+        self.queue.push_back(Waiting { bytes: bytes.clone(), token });
         true
     }
 
-    /// Writes at once if nothing waits before it and the kernel takes it; puts the rest into the queue. `false`: it is full.
-    ///
-    /// An error shows again when the task of the connection writes; it closes the connection then.
-    pub(super) fn send(&mut self, mut bytes: Bytes, token: Token, limits: &Limits, now: Instant) -> bool {
-        if self.queue.is_empty()
-            && let Some(socket) = &self.socket
-        {
-            while !bytes.is_empty()
-                && let Ok(written) = socket.write(&bytes)
-            {
-                self.last_activity = now;
-                bytes::Buf::advance(&mut bytes, written);
-            }
-            if bytes.is_empty() && socket.is_pending() {
-                self.wake.notify_one();
-            }
-        }
-        bytes.is_empty() || self.enqueue(bytes, token, limits)
-    }
-
-    /// Writes what waits, as far as the kernel takes it. `Err`: the connection is broken.
+    /// Writes what waits, as far as the kernel takes it, with as few calls as can be. `Err`: the connection is broken.
     pub(super) fn write(&mut self, now: Instant) -> std::io::Result<()> {
         let Some(socket) = &self.socket else { return Ok(()) };
         socket.flush()?;
-        while let Some(front) = self.queue.front_mut() {
-            match socket.write(&front.bytes) {
-                Ok(0) if !front.bytes.is_empty() => return Err(std::io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    self.last_activity = now;
-                    self.queued_bytes = self.queued_bytes.saturating_sub(written);
-                    if written < front.bytes.len() {
-                        bytes::Buf::advance(&mut front.bytes, written);
-                    } else {
-                        self.queue.pop_front();
-                    }
-                }
+        while !self.queue.is_empty() {
+            let mut slices = [IoSlice::new(&[]); PIECES];
+            for (slice, waiting) in slices.iter_mut().zip(&self.queue) {
+                *slice = IoSlice::new(&waiting.bytes);
+            }
+            let used = slices.get(..self.queue.len()).unwrap_or(&slices);
+            let mut written = match socket.write(used) {
+                Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+                Ok(written) => written,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
+            };
+            self.last_activity = now;
+            self.queued_bytes = self.queued_bytes.saturating_sub(written);
+            while let Some(front) = self.queue.front_mut() {
+                if written < front.bytes.len() {
+                    bytes::Buf::advance(&mut front.bytes, written);
+                    break;
+                }
+                written = written.saturating_sub(front.bytes.len());
+                self.queue.pop_front();
             }
         }
-        if self.queue.is_empty() {
-            // An idle connection keeps no room for messages.
-            self.queue = VecDeque::new();
-        }
+        // An idle connection keeps no room for messages.
+        self.queue = VecDeque::new();
         Ok(())
     }
 
@@ -174,7 +164,7 @@ impl Connection {
             && let Some(frame) = code.and_then(|code| self.outbound.close(code))
         {
             // Whole or not at all does not matter any more.
-            let _ = socket.write(&frame);
+            let _ = socket.write(&[IoSlice::new(&frame)]);
         }
         socket.shut_down();
     }
@@ -217,9 +207,57 @@ pub(super) struct Table {
     by_flow: HashMap<FlowId, Box<Connection>>,
     by_remote: BTreeSet<(Transport, SocketAddr, FlowId)>,
     accepted_from: HashMap<IpAddr, usize>,
+    /// Open connections with messages for which nobody has asked the kernel yet.
+    unwritten: Vec<FlowId>,
 }
 
 impl Table {
+    /// Puts a message behind those that wait for a connection; `false`: it is full. What is sent in one go is
+    /// [written](Self::write) in one go.
+    pub(super) fn send(
+        &mut self,
+        flow: FlowId,
+        bytes: &Bytes,
+        token: Token,
+        limits: &Limits,
+        now: Instant,
+    ) -> bool {
+        let Some(connection) = self.by_flow.get_mut(&flow) else { return false };
+        let first = connection.queue.is_empty();
+        if !connection.enqueue(bytes, token, limits) {
+            // Perhaps a burst of our own, before the kernel was asked at all. An error shows again when its task writes.
+            let _ = connection.write(now);
+            if !connection.enqueue(bytes, token, limits) {
+                return false;
+            }
+        }
+        if first && connection.socket.is_some() {
+            self.unwritten.push(flow);
+        }
+        true
+    }
+
+    /// Writes what was sent since the last time. What the kernel does not take is left to the tasks of the connections, as is
+    /// closing those that are broken.
+    pub(super) fn write(&mut self, now: Instant) {
+        for flow in self.unwritten.drain(..) {
+            if let Some(connection) = self.by_flow.get_mut(&flow)
+                && (connection.write(now).is_err() || connection.wants_to_write())
+            {
+                connection.wake.notify_one();
+            }
+        }
+    }
+
+    /// Leaves what was sent since the last time to the tasks of the connections: more may follow in a moment.
+    pub(super) fn leave(&mut self) {
+        for flow in self.unwritten.drain(..) {
+            if let Some(connection) = self.by_flow.get(&flow) {
+                connection.wake.notify_one();
+            }
+        }
+    }
+
     pub(super) fn has_room(&self, limits: &Limits, source: Option<IpAddr>) -> Result<(), Full> {
         if self.by_flow.len() >= limits.connections {
             return Err(Full::Total);
@@ -251,6 +289,7 @@ impl Table {
             queued_bytes: 0,
             wake: wake.clone(),
             last_activity: now,
+            last_heard: now,
             awaited_by: Vec::new(),
             accepted,
             aliases: Vec::new(),
@@ -293,6 +332,16 @@ impl Table {
         let all = (transport, remote, FlowId(0))..=(transport, remote, FlowId(u64::MAX));
         let mut flows = self.by_remote.range(all).rev().map(|(_, _, flow)| *flow);
         flows.find(|flow| self.by_flow.get(flow).is_some_and(|connection| connection.serves(domain, remote)))
+    }
+
+    /// The connections that a message on this path may have taken, and over which nothing came since then.
+    pub(super) fn silent(&self, path: &Path, since: Instant) -> Vec<FlowId> {
+        let last = path.flow.unwrap_or(FlowId(u64::MAX));
+        let all = (path.transport, path.remote, path.flow.unwrap_or(FlowId(0)))
+            ..=(path.transport, path.remote, last);
+        let is_silent =
+            |flow: &FlowId| self.by_flow.get(flow).is_some_and(|connection| connection.last_heard <= since);
+        self.by_remote.range(all).map(|(_, _, flow)| *flow).filter(is_silent).collect()
     }
 
     /// RFC 5923 §5: an accepted connection leads to this address too, since its peer says so and has proven who it is.

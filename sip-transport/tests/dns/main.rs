@@ -171,6 +171,30 @@ async fn a_silent_target_is_waited_for_a_moment_only() {
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
+/// Nobody listens where the name server should be: that is known at once, and no reason to wait for the question behind.
+#[tokio::test]
+async fn a_name_server_that_is_not_there_fails_at_once() {
+    let closed = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let resolver = DnsResolver::with_servers(&[closed]).unwrap();
+    let start = Instant::now();
+    assert_eq!(resolver.resolve(Question::A("v4.example.test".into())).await, Err(ResolveError::Failed));
+    let found = next_hops(&resolver, "sip:bob@example.test", supported()).await;
+    let Progress::Failed(reason) = found else { panic!("{found:?}") };
+    assert_eq!(reason.to_string(), "example.test: the name servers could not answer");
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+/// One that says nothing costs seconds, far less than Timer B.
+#[tokio::test]
+async fn a_silent_name_server_is_given_up_after_seconds() {
+    let (server, resolver) = start().await;
+    let start = Instant::now();
+    let found = resolver.resolve(Question::A("silent.example.test".into())).await;
+    assert_eq!(found, Err(ResolveError::TimedOut));
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    assert!(server.count("silent.example.test. A") >= 2, "it was asked again");
+}
+
 /// R21: another source, a wrong id, another question, ten thousand of them: none is believed.
 #[tokio::test]
 async fn ten_thousand_forged_answers_are_not_accepted() {

@@ -10,8 +10,8 @@ use sip_message::{Message, StatusCode};
 use sip_transport::limits::Limits;
 use sip_transport::tokio::{Driver, Handle, Listen, Options, Sockets};
 use sip_transport::{
-    Answer, CloseReason, Core, FlowEvent, Path, Query, Received, SendError, Token, Transmit, Transport,
-    response,
+    Answer, Close, CloseReason, Core, FlowEvent, Path, Query, Received, SendError, Token, Transmit,
+    Transport, response,
 };
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -35,6 +35,7 @@ pub struct Echo {
     pub body: usize,
     pub transmits: VecDeque<Transmit>,
     pub queries: VecDeque<Query>,
+    pub closes: VecDeque<Close>,
     pub alarm: Option<Instant>,
 }
 
@@ -91,6 +92,10 @@ impl Core for Echo {
     fn poll_query(&mut self) -> Option<Query> {
         self.queries.pop_front()
     }
+
+    fn poll_close(&mut self) -> Option<Close> {
+        self.closes.pop_front()
+    }
 }
 
 pub struct Peer {
@@ -112,6 +117,7 @@ impl Peer {
             body: 0,
             transmits: VecDeque::new(),
             queries: VecDeque::new(),
+            closes: VecDeque::new(),
             alarm: None,
         };
         Peer { handle: Driver::spawn(core, sockets, options), seen }

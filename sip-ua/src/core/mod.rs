@@ -19,7 +19,7 @@ use sip_dialog::{
 use sip_message::headers::{Contact, ContentType};
 use sip_message::{Method, Response, StatusCode, Uri};
 use sip_transport::outbound::{Failure, KeepAlive, News, Step};
-use sip_transport::{Answer, Core, FlowEvent, FlowId, Path, Query, Received, Transmit};
+use sip_transport::{Answer, Close, Core, FlowEvent, FlowId, Path, Query, Received, Transmit};
 
 use call::{Session, Wish};
 pub use config::PhoneConfig;
@@ -617,8 +617,8 @@ impl Core for PhoneCore {
         self.pings.pop_front().or_else(|| self.dialogs.poll_transmit())
     }
 
-    fn poll_close(&mut self) -> Option<FlowId> {
-        self.dead.pop_front()
+    fn poll_close(&mut self) -> Option<Close> {
+        self.dead.pop_front().map(Close::Flow).or_else(|| self.dialogs.poll_close())
     }
 
     fn poll_query(&mut self) -> Option<Query> {
