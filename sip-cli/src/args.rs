@@ -59,6 +59,10 @@ pub(crate) enum Command {
     Message(MessageArgs),
     /// Ask a phone or server what it can do, and whether it is there.
     Options(OptionsArgs),
+    /// Hear of the state of somebody or something: presence, waiting messages, calls.
+    Subscribe(SubscribeArgs),
+    /// Ask a phone to call somebody.
+    Refer(ReferArgs),
     /// Bind an address at its registrar, list its bindings, or remove them.
     Register(RegisterArgs),
     /// Look at messages in files and captures: valid or not, what is wrong and where, every field in its parts.
@@ -222,6 +226,10 @@ pub(crate) struct PhoneArgs {
     #[arg(long)]
     pub(crate) answer: bool,
 
+    /// Call whom anybody asks us to call (REFER), not only those who talk to us: for a phone that a server guards.
+    #[arg(long)]
+    pub(crate) follow_referrals: bool,
+
     /// Send back what is heard.
     #[arg(long, conflicts_with = "play")]
     pub(crate) echo: bool,
@@ -352,6 +360,60 @@ pub(crate) struct OptionsArgs {
     /// Whom to ask, such as sip:192.0.2.1 or sip:bob@example.com.
     #[arg(value_name = "URI")]
     pub(crate) uri: String,
+
+    #[command(flatten)]
+    pub(crate) sender: Sender,
+}
+
+const SUBSCRIBE_EXAMPLES: &str = "\
+Examples:
+  sip subscribe sip:bob@example.com --from sip:alice@example.com --password secret
+  sip subscribe sip:alice@example.com --package message-summary --once
+  sip subscribe sip:bob@example.com --package dialog --for 600 --json
+
+Each state that is notified is shown, until Ctrl-C or --for; the subscription is ended then.";
+
+/// `sip subscribe`.
+#[derive(Debug, Args)]
+#[command(after_help = SUBSCRIBE_EXAMPLES)]
+pub(crate) struct SubscribeArgs {
+    /// Whose state, such as sip:bob@example.com.
+    #[arg(value_name = "URI")]
+    pub(crate) uri: String,
+
+    /// Which kind of state: presence, message-summary, dialog, reg, or any other.
+    #[arg(long, value_name = "NAME", default_value = "presence")]
+    pub(crate) package: String,
+
+    /// Show the first state and end.
+    #[arg(long)]
+    pub(crate) once: bool,
+
+    /// End after this time.
+    #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) duration: Option<Duration>,
+
+    #[command(flatten)]
+    pub(crate) sender: Sender,
+}
+
+const REFER_EXAMPLES: &str = "\
+Examples:
+  sip refer sip:desk@example.com sip:bob@example.com --from sip:alice@example.com --password secret
+
+The phone has to be one that does as it is asked. How its call goes is shown; the exit code is that of the call.";
+
+/// `sip refer`.
+#[derive(Debug, Args)]
+#[command(after_help = REFER_EXAMPLES)]
+pub(crate) struct ReferArgs {
+    /// The phone that is to call.
+    #[arg(value_name = "URI")]
+    pub(crate) uri: String,
+
+    /// Whom it is to call.
+    #[arg(value_name = "TARGET")]
+    pub(crate) target: String,
 
     #[command(flatten)]
     pub(crate) sender: Sender,
@@ -536,9 +598,19 @@ mod tests {
 
     #[test]
     fn every_subcommand_has_help_with_examples() {
-        for name in
-            ["demo", "server", "phone", "call", "message", "options", "register", "inspect", "resolve"]
-        {
+        for name in [
+            "demo",
+            "server",
+            "phone",
+            "call",
+            "message",
+            "options",
+            "subscribe",
+            "refer",
+            "register",
+            "inspect",
+            "resolve",
+        ] {
             let mut command = Cli::command();
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
             assert!(help.contains(&format!("  sip {name}")), "{help}");

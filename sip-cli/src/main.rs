@@ -18,6 +18,7 @@ mod output;
 mod phone;
 mod resolve;
 mod server;
+mod subscribe;
 mod tls;
 
 use std::process::ExitCode;
@@ -63,6 +64,8 @@ async fn run(cli: Cli) -> Result<Code, Failure> {
         Command::Call(args) => call::run(args, output, interrupt).await,
         Command::Message(args) => once::message(args, output, interrupt).await,
         Command::Options(args) => once::options(args, output, interrupt).await,
+        Command::Subscribe(args) => subscribe::run(args, output, interrupt).await,
+        Command::Refer(args) => subscribe::refer(args, output, interrupt).await,
         Command::Register(args) => once::register(args, output, interrupt).await,
         Command::Inspect(args) => inspect::run(&args, output),
         Command::Resolve(args) => resolve::run(args, output, interrupt).await,

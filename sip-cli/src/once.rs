@@ -19,7 +19,7 @@ use crate::output::Output;
 const MAX_TEXT: u64 = 64 * 1024;
 
 /// A phone for one request to `peer`.
-async fn sender(sender: &Sender, peer: &str) -> Result<Phone, Failure> {
+pub(crate) async fn sender(sender: &Sender, peer: &str) -> Result<Phone, Failure> {
     let address = sender.from.as_deref().unwrap_or(ANONYMOUS);
     Identity {
         address,

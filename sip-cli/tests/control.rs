@@ -25,10 +25,9 @@ fn a_call_is_transferred() {
     alice.type_line(&format!("t sip:carol@{at_carol}"));
     bob.line("as the peer asks");
     carol.line("answered");
-    bob.line("call 2 answered");
+    bob.lines_in_any_order(&["call 2 answered", "call 1 ended by peer"]);
     alice.line("call 1 transferred to");
     alice.line("call 1 ended by us");
-    bob.line("call 1 ended by peer");
 }
 
 /// RFC 5589 §7.1: two calls become one between the other two.
@@ -45,8 +44,7 @@ fn two_calls_are_connected() {
     alice.type_line("t 1");
     // Carol's phone calls Bob's, which takes that call in the place of the one it has.
     carol.line("as the peer asks");
-    bob.line("call 2 answered");
-    bob.line("call 1 ended by another that took its place");
+    bob.lines_in_any_order(&["call 2 answered", "call 1 ended by another that took its place"]);
     alice.line("call 2 transferred to call 1");
     carol.line("call 1 ended by peer");
 }
@@ -69,4 +67,52 @@ fn a_script_plays_itself() {
     let refused = sip(&["phone", "--listen", "udp:127.0.0.1:0", "--script", script.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(1), "nobody is called by a script with a fault in it");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("evening.txt:2:"), "{refused:?}");
+}
+
+/// RFC 5359 §2.19, RFC 3515: a phone calls whom we name, if it is one that does so for anybody.
+#[test]
+fn a_phone_is_asked_to_call() {
+    let (bob, at_bob) = answering();
+    let desk = Running::start(&["phone", "--listen", "udp:127.0.0.1:0", "--follow-referrals"]);
+    let at_desk = format!("sip:desk@{}", desk.address());
+    let to = format!("sip:bob@{at_bob}");
+    let asked = sip(&["refer", &at_desk, &to, "--from", "sip:alice@example.com"]);
+    assert_eq!(asked.status.code(), Some(0), "{asked:?}");
+    assert!(String::from_utf8_lossy(&asked.stdout).contains("200 OK"), "{asked:?}");
+    bob.line("answered");
+    desk.line("answered");
+    let (_shy, at_shy) = answering();
+    let declined = sip(&["refer", &format!("sip:shy@{at_shy}"), &to]);
+    assert_eq!(declined.status.code(), Some(2), "declined: {declined:?}");
+}
+
+/// RFC 3856, RFC 6665: a state as it is notified, for people and for scripts; a refusal is an exit code.
+#[test]
+fn a_presence_is_watched() {
+    use sip_dialog::packages::presence::{Basic, Note, Presence};
+    use sip_dialog::{Acceptance, Notification};
+
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let bob = sip_ua::Phone::builder("sip:bob@example.com").listen("udp:127.0.0.1:0").notifies("presence");
+    let bob = runtime.block_on(bob.bind()).unwrap();
+    let uri = bob.locals().iter().next().unwrap().uri(Some("bob")).unwrap().to_string();
+    let notifier = bob.clone();
+    runtime.spawn(async move {
+        let mut kept = Vec::new();
+        loop {
+            let mut subscriber = notifier.next_subscriber().await;
+            let mut presence = Presence::new("sip:bob@example.com", Basic::Open, None);
+            presence.notes.push(Note { text: "at lunch".into(), language: None });
+            let state = Some(Notification::full(presence.to_body()));
+            subscriber.accept(Acceptance { state, ..Acceptance::default() }).unwrap();
+            kept.push(subscriber);
+        }
+    });
+    let watched = sip(&["subscribe", &uri, "--once"]);
+    assert_eq!(watched.status.code(), Some(0), "{watched:?}");
+    let said = String::from_utf8_lossy(&watched.stdout);
+    assert!(said.contains("sip:bob@example.com is open: at lunch"), "{said}");
+    let refused = sip(&["subscribe", &uri, "--package", "conference"]);
+    assert_eq!(refused.status.code(), Some(5), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("489"), "{refused:?}");
 }

@@ -193,6 +193,24 @@ impl Phone {
         Ok(Subscription { phone: self.clone(), key })
     }
 
+    /// Asks a phone that we have no call with to call somebody (REFER, RFC 3515): it has to be willing to. How that goes is told
+    /// by [`Subscription::next`] with [`SubscriptionChange::Progress`], until the call is answered or has failed.
+    ///
+    /// # Errors
+    /// If one of the addresses is none, or the REFER cannot be sent.
+    pub async fn refer(&self, to: &str, refer_to: &str) -> Result<Subscription, RequestError> {
+        let uri = |text: &str| {
+            text.parse::<Uri>().map_err(|error| RequestError::Address { text: text.into(), error })
+        };
+        let (to, refer_to) = (uri(to)?, uri(refer_to)?);
+        let key = self.inner.with(|shell, now| {
+            let key = shell.core.refer(now, &to, &refer_to)?;
+            shell.subscriptions.insert(key, News::default());
+            Ok::<_, crate::core::PhoneError>(key)
+        })?;
+        Ok(Subscription { phone: self.clone(), key })
+    }
+
     /// Watches the presence of somebody (RFC 3856).
     ///
     /// # Errors

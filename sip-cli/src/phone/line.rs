@@ -19,6 +19,7 @@ use crate::output::Output;
 /// What all calls are treated with.
 pub(super) struct Manner {
     pub(super) answer: bool,
+    pub(super) follow_referrals: bool,
     pub(super) echo: bool,
     pub(super) sound: Option<Vec<i16>>,
     pub(super) record: Option<PathBuf>,

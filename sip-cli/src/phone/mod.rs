@@ -76,6 +76,7 @@ pub(crate) async fn run(args: PhoneArgs, output: Output, mut interrupt: Interrup
     output.listening(phone.locals());
     let manner = Arc::new(Manner {
         answer: args.answer,
+        follow_referrals: args.follow_referrals,
         echo: args.echo,
         sound,
         record: args.record,
@@ -228,7 +229,8 @@ impl Calls {
     /// A peer asks us to call somebody. Only who talks to us may: a stranger could have us call numbers that cost money.
     fn refer(&mut self, referral: Referral, manner: &Arc<Manner>) {
         let to = referral.to().to_string();
-        if !referral.is_of_a_call() || self.by_number.len() >= MAX_CALLS {
+        let trusted = referral.is_of_a_call() || manner.follow_referrals;
+        if !trusted || self.by_number.len() >= MAX_CALLS {
             tracing::warn!(to, "somebody without a call wants us to call");
             return referral.decline();
         }

@@ -48,6 +48,17 @@ impl Running {
         }
     }
 
+    /// Lines with these texts, in whatever order they come.
+    pub(crate) fn lines_in_any_order(&self, texts: &[&str]) {
+        let mut missing = texts.to_vec();
+        while !missing.is_empty() {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => missing.retain(|text| !line.contains(text)),
+                Err(error) => panic!("no line with {missing:?}: {error}"),
+            }
+        }
+    }
+
     /// The address in the first line.
     pub(crate) fn address(&self) -> String {
         let line = self.lines.recv_timeout(PATIENCE).unwrap();

@@ -50,6 +50,20 @@ impl PhoneCore {
         self.transfer(now, call, &to)
     }
 
+    /// Asks a phone that we have no call with to call somebody (click-to-dial, RFC 5359 §2.19). How it goes is told by
+    /// [`PhoneEvent::Subscription`] with [`SubscriptionChange::Progress`].
+    ///
+    /// # Errors
+    /// If the REFER cannot be sent.
+    pub fn refer(&mut self, now: Instant, to: &Uri, refer_to: &Uri) -> Result<SubscriptionKey, PhoneError> {
+        let mut refer = Refer::new(refer_to.clone());
+        refer.referred_by = Some(ReferredBy::new(self.config.identity.uri()));
+        let (from, route) = (self.config.identity.clone(), self.route().to_vec());
+        let key = self.dialogs.refer_outside(now, to.clone(), from, route, refer)?;
+        self.dispatch(now);
+        Ok(key)
+    }
+
     /// A peer asks us to call somebody: the owner follows it, or declines.
     pub(super) fn referred(
         &mut self,
