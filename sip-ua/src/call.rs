@@ -12,7 +12,7 @@ use sip_transport::Path;
 use crate::core::{PhoneCore, PhoneError};
 use crate::media::{Audio, MediaSession};
 use crate::phone::{CallError, Phone};
-use crate::shell::{Ended, Progress};
+use crate::shell::{Ended, Mailbox, Progress};
 
 /// Ends a call when nobody holds it any more: what is dropped is cancelled, refused or hung up.
 #[derive(Debug)]
@@ -31,6 +31,16 @@ impl Held {
 
     fn media(&self) -> Option<Arc<dyn MediaSession>> {
         self.phone.inner.with(|shell, _| shell.boxes.get(&self.key).and_then(|mailbox| mailbox.media.clone()))
+    }
+
+    /// Waits until media is agreed on, or the call is over.
+    async fn agreed(&self) -> Result<(), Option<Ended>> {
+        let look = |mailbox: Option<&mut Mailbox>| match mailbox {
+            Some(mailbox) if mailbox.ended.is_some() => Some(Err(mailbox.ended.as_deref().cloned())),
+            Some(mailbox) => mailbox.agreed.then_some(Ok(())),
+            None => Some(Err(None)),
+        };
+        self.phone.inner.wait_for_call(self.key, look).await
     }
 
     async fn ended(&self) -> Ended {
@@ -93,18 +103,7 @@ impl OutgoingCall {
     /// # Errors
     /// Why the call did not come about.
     pub async fn answered(self) -> Result<Call, CallError> {
-        let key = self.held.key;
-        let outcome = self
-            .held
-            .phone
-            .inner
-            .wait_for_call(key, |mailbox| match mailbox {
-                Some(mailbox) if mailbox.ended.is_some() => Some(Err(mailbox.ended.as_deref().cloned())),
-                Some(mailbox) => mailbox.agreed.then_some(Ok(())),
-                None => Some(Err(None)),
-            })
-            .await;
-        match outcome {
+        match self.held.agreed().await {
             Ok(()) => Call::new(self.held.hand_over(), NameAddr::new(&self.to)),
             Err(ended) => {
                 if let Some(media) = self.held.media() {
@@ -224,7 +223,7 @@ impl IncomingCall {
         Ok(audio(&media))
     }
 
-    /// Answers.
+    /// Answers. Returns when media is agreed on: at once, or with the caller's ACK if it had offered nothing.
     ///
     /// # Errors
     /// If the caller has given up, or no media can be agreed on; the call is refused then.
@@ -237,6 +236,8 @@ impl IncomingCall {
             let local = media.describe();
             self.attach(&media, |core, now| core.answer(now, key, local))?;
         }
+        // A caller that offered nothing has its say in the ACK (RFC 3261 §13.2.1).
+        self.held.agreed().await.map_err(error_of)?;
         Call::new(self.held.hand_over(), self.from)
     }
 

@@ -260,11 +260,11 @@ impl Inner {
         bell: impl FnOnce(&mut Shell) -> Option<Arc<tokio::sync::Notify>>,
         mut look: impl FnMut(&mut Shell) -> Option<T>,
     ) -> T {
-        let bell = self.handle.with(|shell, _| bell(shell)).unwrap_or_default();
+        let bell = self.handle.look(bell).unwrap_or_default();
         loop {
             let mut rings = pin!(bell.notified());
             rings.as_mut().enable(); // a change between the look and the wait is not missed
-            if let Some(found) = self.handle.with(|shell, _| look(shell)) {
+            if let Some(found) = self.handle.look(&mut look) {
                 return found;
             }
             rings.await;
