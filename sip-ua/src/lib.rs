@@ -18,6 +18,8 @@
 //! # }
 //! ```
 //!
+//! The [`guide`] goes from registering to an attended transfer.
+//!
 //! What a dropped handle means:
 //!
 //! | handle | dropped |
@@ -33,6 +35,8 @@
 mod builder;
 mod call;
 pub mod core;
+#[doc = include_str!("../guide.md")]
+pub mod guide {}
 mod media;
 mod notifier;
 mod phone;
