@@ -285,7 +285,7 @@ impl Dialogs {
             Ok(Ok(response)) => self.answer(now, tx, response),
             error => tracing::error!(?error, "a 487 cannot be built"),
         }
-        self.end(key, Cause::CancelledByCaller(cancel));
+        self.end(key, Cause::CancelledByCaller(Box::new(cancel)));
     }
 
     pub(crate) fn request_in_dialog_came(
@@ -331,7 +331,7 @@ impl Dialogs {
         let tag = call.local_tag().to_owned();
         let offered = call.session.peer_offer.take();
         // Our own BYE crossed the peer's: its transaction goes on by itself, the call is over.
-        let cause = call.take_cause().unwrap_or(Cause::HungUpByPeer(bye));
+        let cause = call.take_cause().unwrap_or(Cause::HungUpByPeer(Box::new(bye)));
         if let Some((server, invite)) = open {
             self.by_server.remove(&server);
             if let Ok(response) = invite.reply(StatusCode::REQUEST_TERMINATED).to_tag(&tag).build() {

@@ -98,7 +98,7 @@ impl Dialogs {
             let given_up = self.calls.get_mut(&key).and_then(|call| call.take_cause());
             let cause = match cancelling {
                 true => given_up.unwrap_or(Cause::Cancelled),
-                false => Cause::Rejected(response),
+                false => Cause::Rejected(Box::new(response)),
             };
             return self.end(key, cause);
         }

@@ -69,13 +69,13 @@ pub enum Cause {
     /// We hung up, and the peer confirmed or could not be asked.
     HungUp,
     /// The peer hung up; its BYE.
-    HungUpByPeer(Request),
+    HungUpByPeer(Box<Request>),
     /// We cancelled before an answer.
     Cancelled,
     /// The caller cancelled before we answered.
-    CancelledByCaller(Request),
+    CancelledByCaller(Box<Request>),
     /// The callee, or a proxy for it, refused: the final response.
-    Rejected(Response),
+    Rejected(Box<Response>),
     /// We refused with this status.
     Refused(StatusCode),
     /// The peer could not be reached or did not answer.

@@ -162,6 +162,12 @@ fn error_of(ended: Option<Ended>) -> CallError {
 #[derive(Debug)]
 pub struct IncomingCall {
     held: Held,
+    /// Apart, so that a task that waits for the end of a call does not carry it along.
+    arrived: Box<Arrived>,
+}
+
+#[derive(Debug)]
+struct Arrived {
     request: Request,
     path: Path,
     from: NameAddr,
@@ -178,22 +184,23 @@ impl IncomingCall {
     ) -> Option<Self> {
         let held = Held { phone, key, released: false };
         let from: From = request.headers.get().ok().flatten()?;
-        Some(Self { held, request, path, from: from.0, replaces })
+        let arrived = Arrived { request, path, from: from.0, replaces };
+        Some(Self { held, arrived: Box::new(arrived) })
     }
 
     /// Who calls.
     pub fn from(&self) -> &NameAddr {
-        &self.from
+        &self.arrived.from
     }
 
     /// The INVITE.
     pub fn request(&self) -> &Request {
-        &self.request
+        &self.arrived.request
     }
 
     /// Whether it takes the place of a call that we have (RFC 3891): a transfer, or a pick-up. Answering it ends that one.
     pub fn replaces_a_call(&self) -> bool {
-        self.replaces
+        self.arrived.replaces
     }
 
     /// Tells the caller that it rings here (180).
@@ -238,13 +245,13 @@ impl IncomingCall {
         }
         // A caller that offered nothing has its say in the ACK (RFC 3261 §13.2.1).
         self.held.agreed().await.map_err(error_of)?;
-        Call::new(self.held.hand_over(), self.from)
+        Call::new(self.held.hand_over(), self.arrived.from)
     }
 
     async fn open_media(&self) -> Result<Arc<dyn MediaSession>, CallError> {
         let inner = &self.held.phone.inner;
         let offered = inner.with(|shell, _| shell.core.offered_address(self.held.key));
-        inner.open_media(inner.listener_for(&self.path, offered)).await
+        inner.open_media(inner.listener_for(&self.arrived.path, offered)).await
     }
 
     /// Gives the call its media and tells the caller; takes the media away if that fails.
