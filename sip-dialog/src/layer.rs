@@ -4,96 +4,21 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use sip_auth::{Attempts, Authenticator};
-use sip_message::headers::{Contact, Headers, Reason, Require, Unsupported, UserAgent};
+use sip_message::headers::{Headers, Reason, Require, Unsupported, UserAgent};
 use sip_message::{HeaderName, Method, Request, RequestBuilder, Response, StatusCode, Uri};
 use sip_transaction::{ClientTx, Event as TransactionEvent, Failure, ServerTx, Target, Transactions};
-use sip_transport::locals::parse_ip;
-use sip_transport::{
-    Answer, Close, Core, FlowEvent, Local, Path, Query, Queues, Received, Transmit, Transport,
-};
+use sip_transport::{Answer, Close, Core, FlowEvent, Path, Query, Queues, Received, Transmit};
 
 use crate::call::{Call, CallState};
+use crate::config::Config;
 use crate::credentials::CredentialStore;
 use crate::deadlines::{Deadlines, Due};
 use crate::dialog::DialogId;
 use crate::event::{CallKey, Cause, Error, Event, RequestKey};
 use crate::lingering::{CachedAck, Fork, Lingering};
 use crate::publication::Publications;
-use crate::reliable::ReliableProvisionals;
 use crate::replaces::refers_wrongly;
-use crate::session_timer::SessionTimer;
-use crate::subscription::{EventConfig, EventPurpose, Subscriptions};
-
-/// How the layer behaves.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The layer below: listeners, timers, seed of randomness, limits.
-    pub transaction: sip_transaction::Config,
-    /// Methods that the application takes; others are answered 405 with this list (RFC 3261 §8.2.1).
-    pub allow: Vec<Method>,
-    /// Extensions that the application supports; a Require of others is answered 420 (RFC 3261 §8.2.2.3).
-    pub supported: Vec<String>,
-    /// Puts `ob` into the Contact of calls that are made: what follows in them shall come over the flow that they took
-    /// (RFC 5626 §4.3).
-    pub outbound: bool,
-    /// Which provisional responses are sent reliably to a caller that can take them so (RFC 3262 §3).
-    pub reliable: ReliableProvisionals,
-    /// Asks for session timers and takes part in those of others (RFC 4028); `timer` must be among
-    /// [`supported`](Self::supported) then, as [`Config::new`] has it.
-    pub session_timer: Option<SessionTimer>,
-    /// Targets of 3xx responses that one call tries in all (RFC 3261 §8.1.3.4); 0: a 3xx ends the call.
-    pub max_redirections: usize,
-    /// How long a call may ring, in either direction: a far end that is gone with its 2xx lost would ring for ever.
-    pub ring_limit: Option<Duration>,
-    /// Phones of a forked INVITE that answer after the first are calls of their own, instead of being hung up.
-    pub keep_forks: bool,
-    /// What User-Agent says; empty for none.
-    pub user_agent: String,
-    /// Calls at one time. A new one over it is answered 486: an INVITE flood must not fill the memory.
-    pub max_calls: usize,
-    /// Subscriptions: the packages we notify about, durations, limits (RFC 6665). SUBSCRIBE, NOTIFY and REFER are taken
-    /// by the layer if `allow` names them.
-    pub events: EventConfig,
-}
-
-impl Config {
-    /// What a phone can do, over this transaction layer.
-    pub fn new(transaction: sip_transaction::Config) -> Self {
-        Self {
-            transaction,
-            allow: [
-                Method::Invite,
-                Method::Ack,
-                Method::Cancel,
-                Method::Bye,
-                Method::Options,
-                Method::Info,
-                Method::Prack,
-                Method::Update,
-            ]
-            .to_vec(),
-            supported: ["100rel", "timer", "replaces", "join", "tdialog"].map(String::from).to_vec(),
-            outbound: false,
-            reliable: ReliableProvisionals::Describing,
-            session_timer: Some(SessionTimer::default()),
-            max_redirections: Self::MAX_REDIRECTIONS,
-            ring_limit: Some(Self::RING_LIMIT),
-            keep_forks: false,
-            user_agent: String::new(),
-            max_calls: Self::MAX_CALLS,
-            events: EventConfig::default(),
-        }
-    }
-
-    /// Enough for a user who moved twice and has a few phones.
-    pub const MAX_REDIRECTIONS: usize = 8;
-
-    /// Longer than any person lets it ring, and than the three minutes after which proxies may give up (RFC 3261 §16.7).
-    pub const RING_LIMIT: Duration = Duration::from_secs(300);
-
-    /// A phone or a gateway of one process; each call costs some kilobytes.
-    pub const MAX_CALLS: usize = 10_000;
-}
+use crate::subscription::{EventPurpose, Subscriptions};
 
 /// Why a request was sent, and what is needed to send it again with credentials.
 #[derive(Debug)]
@@ -157,7 +82,7 @@ pub struct Dialogs {
     pub(crate) publications: Publications,
     next_key: u64,
     /// What our Contact is in dialogs, if a registrar gave us a URI that leads here from wherever (RFC 5627 §4.4).
-    gruu: Option<Uri>,
+    pub(crate) gruu: Option<Uri>,
 }
 
 impl Dialogs {
@@ -234,11 +159,6 @@ impl Dialogs {
         &self.transactions
     }
 
-    /// Has dialogs from now on name this URI as our Contact, or the listener's address again (RFC 5627 §4.4).
-    pub fn use_gruu(&mut self, gruu: Option<Uri>) {
-        self.gruu = gruu;
-    }
-
     /// A fresh random token for a tag, a Call-ID or a client nonce (RFC 3261 §19.3).
     pub fn token(&mut self) -> String {
         self.transactions.token()
@@ -247,60 +167,6 @@ impl Dialogs {
     /// A random number, for jitter and session ids.
     pub fn chance(&mut self) -> u64 {
         self.transactions.random()
-    }
-
-    /// The Contact of a call that takes `hop`, by which we can be reached from there: a `sips` URI if the hop's is one (RFC 3261 §8.1.1.8), else a
-    /// `sip` one, over TLS too (RFC 5630 §5.1.1.2).
-    ///
-    /// # Errors
-    /// Without a listener of the hop's transport, and for a `sips` hop without a secure one.
-    pub fn contact_for(&self, user: Option<&str>, hop: &Uri) -> Result<Contact, Error> {
-        if let Some(gruu) = self.gruu.as_ref().filter(|gruu| gruu.is_sips() == hop.is_sips()) {
-            return Ok(Contact::new(gruu));
-        }
-        let mut uri = uri_of(self.local_for(hop)?, user, hop.is_sips())?;
-        if self.config.outbound {
-            uri.set_param("ob", None);
-        }
-        Ok(Contact::new(&uri))
-    }
-
-    /// The same with the scheme that the caller chooses: a REGISTER may have a `sips` Contact only if its Request-URI is
-    /// `sips` too (RFC 5630 §5.2), whatever its Route.
-    ///
-    /// # Errors
-    /// As for [`contact_for`](Dialogs::contact_for).
-    pub fn contact_as(&self, user: Option<&str>, hop: &Uri, sips: bool) -> Result<Contact, Error> {
-        let uri = uri_of(self.local_for(hop)?, user, sips)?;
-        Ok(Contact::new(&uri))
-    }
-
-    /// The listener from which `hop` is best reached: of its transport and address family, as far as the URI tells.
-    ///
-    /// # Errors
-    /// Without any listener.
-    pub fn local_for(&self, hop: &Uri) -> Result<&Local, Error> {
-        let transport = Transport::of_uri(hop).unwrap_or(Transport::Udp);
-        let locals = &self.config.transaction.locals;
-        let host = hop.maddr().unwrap_or(hop.host());
-        let remote = parse_ip(host).map(|ip| (ip, hop.port().unwrap_or(transport.default_port())).into());
-        let by_path = |transport| remote.and_then(|remote| locals.for_path(transport, remote));
-        let by_transport = |transport| locals.iter().find(|local| local.transport == transport);
-        by_path(transport)
-            .or_else(|| by_transport(transport))
-            .or_else(|| by_path(Transport::Tcp))
-            .or_else(|| locals.iter().next())
-            .ok_or(Error::NoListener)
-    }
-
-    /// The Contact of the listener that a request came to, as `sips` URI if the dialog is one of `sips` (RFC 3261 §12.1.1).
-    pub(crate) fn contact_at(&self, user: Option<&str>, path: &Path, secure: bool) -> Result<Contact, Error> {
-        if let Some(gruu) = self.gruu.as_ref().filter(|gruu| gruu.is_sips() == secure) {
-            return Ok(Contact::new(gruu));
-        }
-        let local = self.config.transaction.locals.at(path).ok_or(Error::NoListener)?;
-        let uri = uri_of(local, user, secure).or_else(|_| uri_of(local, None, secure))?;
-        Ok(Contact::new(&uri))
     }
 
     pub(crate) fn fresh_key(&mut self) -> u64 {
@@ -697,9 +563,4 @@ impl Core for Dialogs {
     fn poll_close(&mut self) -> Option<Close> {
         self.out.closes.pop_front()
     }
-}
-
-fn uri_of(local: &Local, user: Option<&str>, secure: bool) -> Result<Uri, Error> {
-    let uri = if secure { local.sips_uri(user).ok_or(Error::NoListener)? } else { local.uri(user) };
-    uri.map_err(|_| Error::NoListener)
 }

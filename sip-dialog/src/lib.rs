@@ -8,7 +8,10 @@
 //!
 //! | to do | with |
 //! |---|---|
-//! | call, be called, hold, hang up | [`Dialogs::invite`], [`Event::Incoming`] |
+//! | call, be called, hang up | [`Dialogs::invite`], [`Event::Incoming`], [`Dialogs::ring`], [`Dialogs::accept`] |
+//! | hold and other changes (§14, RFC 3311) | [`Dialogs::reinvite`], [`Dialogs::update`], [`Event::Reinvited`], [`Event::Offered`] |
+//! | media before the answer (RFC 3262) | [`Dialogs::ring`], [`Dialogs::acknowledge_provisional`]; [`offer_answer`] says what goes where |
+//! | find dead calls (RFC 4028) | [`Config::session_timer`] |
 //! | hear what changes somewhere (RFC 6665 §4.1) | [`Dialogs::subscribe`], [`Event::Subscription`] |
 //! | tell others what changes (§4.2, RFC 6446, RFC 5839) | [`Event::SubscriptionRequested`], [`Dialogs::notify`] |
 //! | transfer, be transferred (RFC 3515, RFC 3891, RFC 3892, RFC 4488, RFC 4538) | [`Dialogs::refer`], [`Event::Referred`], [`Dialogs::report`] |
@@ -63,6 +66,8 @@
 mod call;
 mod callee;
 mod caller;
+mod config;
+mod contacts;
 mod credentials;
 mod deadlines;
 mod dialog;
@@ -83,9 +88,10 @@ mod subscription;
 mod update;
 
 pub use call::CallState;
+pub use config::Config;
 pub use dialog::{Dialog, DialogError, DialogId};
 pub use event::{Body, CallKey, Cause, Error, Event, Invite, OfferKey, RequestKey};
-pub use layer::{Config, Dialogs};
+pub use layer::Dialogs;
 pub use offer_answer::Described;
 pub use packages::refer::Report;
 pub use publication::compositor;

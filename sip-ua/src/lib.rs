@@ -51,7 +51,7 @@ pub use media::{
     Audio, AudioError, MediaEngine, MediaFuture, MediaPacket, MediaPlace, MediaSession, MediaTap, NoMedia,
 };
 pub use notifier::Subscriber;
-pub use phone::{CallError, Phone, RegisterError};
+pub use phone::{CallError, CallOptions, Phone, RegisterError};
 pub use requests::{RequestError, TextMessage};
 pub use rtp::audio_stream::Statistics;
 pub use shell::{Ended, Progress};

@@ -38,6 +38,41 @@ impl std::fmt::Debug for Phone {
     }
 }
 
+/// What may be special about a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallOptions {
+    without_offer: bool,
+    fields: Vec<(String, String)>,
+}
+
+impl CallOptions {
+    /// Nothing special.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A further header field of the INVITE: Subject, Privacy (RFC 3323), P-Preferred-Identity (RFC 3325), Accept-Contact
+    /// (RFC 3841), Alert-Info, User-to-User (RFC 7433), whatever there is.
+    #[must_use]
+    pub fn field(mut self, name: &str, value: &str) -> Self {
+        self.fields.push((name.into(), value.into()));
+        self
+    }
+
+    /// Leaves the offer to the callee, who makes it in its answer (RFC 3261 §13.2.1).
+    #[must_use]
+    pub fn without_offer(mut self) -> Self {
+        self.without_offer = true;
+        self
+    }
+
+    /// Insists on provisional responses that arrive for certain: a callee that has none refuses the call (RFC 3262 §4).
+    #[must_use]
+    pub fn demand_reliable_responses(self) -> Self {
+        self.field("Require", "100rel")
+    }
+}
+
 /// Why a call could not begin, or did not come about.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -149,11 +184,22 @@ impl Phone {
     /// # Errors
     /// If the address cannot be read, or no sockets for media are to be had.
     pub async fn call(&self, to: &str) -> Result<OutgoingCall, CallError> {
+        self.call_with(to, CallOptions::default()).await
+    }
+
+    /// As [`Phone::call`], with options.
+    ///
+    /// # Errors
+    /// As [`Phone::call`], or if a field cannot be written.
+    pub async fn call_with(&self, to: &str, options: CallOptions) -> Result<OutgoingCall, CallError> {
         let to: Uri = to.parse().map_err(|error| CallError::Address { text: to.into(), error })?;
         let media = self.media_for(&to).await?;
         let local = media.describe();
         let placed = self.inner.with(|shell, now| {
-            let key = shell.core.call(now, &to, local)?;
+            let key = match options.without_offer {
+                false => shell.core.call_with(now, &to, local, options.fields)?,
+                true => shell.core.call_without_offer(now, &to, local, options.fields)?,
+            };
             shell.open(key, Mailbox { media: Some(Arc::clone(&media)), ..Mailbox::default() });
             Ok(key)
         });

@@ -125,3 +125,39 @@ async fn the_media_of_another_engine() {
     alice.close().await;
     bob.close().await;
 }
+
+/// RFC 3261 §13.2.1, RFC 3262 §4: a call that leaves the offer to the callee, and one that insists on reliable responses; what
+/// else the INVITE says comes through.
+#[tokio::test]
+async fn calls_with_something_special() {
+    use sip_ua::CallOptions;
+
+    let (alice, bob) = (phone("alice", None).await, phone("bob", None).await);
+    let to = address_of(&bob, "bob");
+    for options in [
+        CallOptions::new().without_offer().field("Subject", "the offer is yours"),
+        CallOptions::new().demand_reliable_responses().field("Subject", "for certain"),
+        CallOptions::new().without_offer().demand_reliable_responses().field("Subject", "both"),
+    ] {
+        let callee = async {
+            let incoming = bob.incoming().await.unwrap();
+            let subject = incoming.request().headers.text("Subject").unwrap().to_owned();
+            incoming.ring().unwrap();
+            let early = subject != "the offer is yours";
+            if early {
+                incoming.early_media().await.unwrap();
+            }
+            let call = incoming.answer().await.unwrap();
+            assert_eq!(call.audio().next_digit().await, Some('3'), "{subject}");
+            call.ended().await
+        };
+        let caller = async {
+            let call = alice.call_with(&to, options.clone()).await.unwrap().answered().await.unwrap();
+            call.audio().send_digits("3").await.unwrap();
+            call.hang_up().await
+        };
+        patient("the call", async { tokio::join!(callee, caller) }).await;
+    }
+    alice.close().await;
+    bob.close().await;
+}

@@ -327,6 +327,14 @@ impl PhoneCore {
                 Err(reason) => self.no_media(now, call, &reason),
             }
         }
+        // We offered in a reliable response, and its PRACK answered after we had accepted: this is when the call stands.
+        if self
+            .sessions
+            .get(&call)
+            .is_some_and(|session| !session.established && session.machine.current().is_some())
+        {
+            self.agreed(call, false);
+        }
         self.events.push_back(PhoneEvent::Confirmed { call });
         self.grant_wish(now, call);
     }

@@ -253,9 +253,10 @@ impl PhoneCore {
         now: Instant,
         to: &Uri,
         media: LocalMedia,
+        fields: Vec<(String, String)>,
     ) -> Result<CallKey, PhoneError> {
         let session = self.new_session(media)?;
-        self.invite(now, to, session, None, Vec::new())
+        self.invite(now, to, session, None, fields)
     }
 
     fn new_session(&mut self, media: LocalMedia) -> Result<Box<Session>, PhoneError> {
