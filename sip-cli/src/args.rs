@@ -174,6 +174,7 @@ Examples:
   sip phone --register sip:bob@example.com --password secret --proxy sip:192.0.2.1:5060
   sip phone --listen udp:127.0.0.1:0 --answer --play hello.wav --for 30
   sip phone --register sip:bob@example.com --password secret --script evening.txt
+  sip phone --accounts accounts.txt
 
 Commands, each a line on standard input; they concern the last call that `n` or an event made current:
   a          answer                 c URI      call somebody
@@ -183,6 +184,7 @@ Commands, each a line on standard input; they concern the last call that `n` or 
   u          mute, or no longer     i          how well it is heard
   t URI      have the peer call somebody else; the call ends when that is answered
   t 2        connect the peer with that of call 2; both calls end
+  k 2        call and write by the second account; `k` shows which there are
   q          hang up everything, unregister, end
 
 Without --answer and without somebody to type `a` it rings until the caller gives up.
@@ -202,6 +204,11 @@ pub(crate) struct PhoneArgs {
     /// Register this address at its domain, by way of --proxy if that is given.
     #[arg(long, value_name = "sip:USER@DOMAIN")]
     pub(crate) register: Option<String>,
+
+    /// Register the accounts of this file, a line each: `sip:alice@example.com secret`, with `proxy=URI` and `username=NAME` if
+    /// they are needed; lines with # are comments.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["register", "from", "instance", "password"])]
+    pub(crate) accounts: Option<PathBuf>,
 
     /// Our address when it is not registered.
     #[arg(long, value_name = "sip:USER@DOMAIN", conflicts_with = "register")]

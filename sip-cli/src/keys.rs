@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Quality,
     /// In a script: do nothing for this long.
     Wait(Duration),
+    /// Call and write by the account with this number from now on, or show which there are.
+    Account(Option<usize>),
     /// Send a text to somebody.
     Message(String, String),
     /// Make the next call the current one.
@@ -56,6 +58,11 @@ impl Command {
             "n" | "next" => Self::Next,
             "l" | "list" => Self::List,
             "q" | "quit" => Self::Quit,
+            "k" | "account" if !rest.is_empty() => {
+                let number = rest.parse().map_err(|_| format!("{rest:?} is no number of an account"))?;
+                return Ok(Some(Self::Account(Some(number))));
+            }
+            "k" | "account" => Self::Account(None),
             "c" | "call" if !rest.is_empty() => return Ok(Some(Self::Call(rest.into()))),
             "c" | "call" => return Err("whom? type `c sip:bob@example.com`".into()),
             "m" | "message" => {
@@ -66,7 +73,7 @@ impl Command {
                 };
             }
             "d" | "digits" => return digits(rest).map(Some),
-            _ => return Err(format!("{word:?} is no command; there are a h o u t i d c m n l w q")),
+            _ => return Err(format!("{word:?} is no command; there are a h o u t i d c m k n l w q")),
         };
         if rest.is_empty() { Ok(Some(command)) } else { Err(format!("`{word}` stands alone on its line")) }
     }
@@ -111,6 +118,8 @@ mod tests {
             ("t sip:carol@example.com", Command::Transfer("sip:carol@example.com".into())),
             ("t 2", Command::Connect(2)),
             ("w 2.5", Command::Wait(Duration::from_millis(2500))),
+            ("k", Command::Account(None)),
+            ("k 2", Command::Account(Some(2))),
             ("q", Command::Quit),
         ] {
             assert_eq!(Command::parse(line), Ok(Some(command)), "{line}");
@@ -121,7 +130,7 @@ mod tests {
     #[test]
     fn wrong_lines_say_what_would_be_right() {
         for (line, hint) in [
-            ("x", "a h o u t i d c m"),
+            ("x", "a h o u t i d c m k"),
             ("t", "t 2"),
             ("w soon", "w 2.5"),
             ("c", "sip:"),

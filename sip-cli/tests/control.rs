@@ -116,3 +116,39 @@ fn a_presence_is_watched() {
     assert_eq!(refused.status.code(), Some(5), "{refused:?}");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("489"), "{refused:?}");
 }
+
+/// One phone, two accounts: each is called, and each calls under its own name.
+#[test]
+fn several_accounts() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (users, accounts) = (folder.join("accounts-users.txt"), folder.join("accounts.txt"));
+    std::fs::write(&users, "work:secret\nhome:geheim\ncarol:c\n").unwrap();
+    let server = Running::start(&[
+        "server",
+        "--listen",
+        "udp:127.0.0.1:0",
+        "--domain",
+        "127.0.0.1",
+        "--users",
+        users.to_str().unwrap(),
+    ]);
+    let at = server.address();
+    std::fs::write(&accounts, format!("# mine\nsip:work@{at} secret\nsip:home@{at} geheim\n")).unwrap();
+    let mut phone = Running::start(&["phone", "--accounts", accounts.to_str().unwrap(), "--answer"]);
+    phone.line(&format!("registered sip:work@{at}"));
+    phone.line(&format!("registered sip:home@{at}"));
+    let carol = format!("sip:carol@{at}");
+    for user in ["work", "home"] {
+        let to = format!("sip:{user}@{at}");
+        let call = sip(&["call", &to, "--from", &carol, "--password", "c", "--for", "0.2"]);
+        assert_eq!(call.status.code(), Some(0), "{call:?}");
+    }
+    let (bob, at_bob) = answering();
+    phone.type_line("k 2");
+    phone.line("> account 2");
+    phone.type_line(&format!("m sip:bob@{at_bob} from home"));
+    bob.line(&format!("message from <sip:home@{at}>: from home"));
+    std::fs::write(&accounts, "sip:work\n").unwrap();
+    let refused = sip(&["phone", "--accounts", accounts.to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("accounts.txt:1:"), "{refused:?}");
+}

@@ -1,5 +1,6 @@
 //! `sip phone`: registers, rings, answers and calls; several calls at once, each in a task of its own.
 
+mod accounts;
 mod line;
 
 use std::collections::BTreeMap;
@@ -17,13 +18,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::account::{ANONYMOUS, Identity, not_registered};
 use crate::args::PhoneArgs;
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
 use crate::keys::Command;
 use crate::media;
 use crate::output::Output;
+use accounts::{Accounts, News};
 use line::{Line, Manner, Order, shown};
 
 /// Calls at once; more are answered 486. Each has two sockets and a recording in memory, and anybody can call.
@@ -61,67 +62,52 @@ pub(crate) async fn run(args: PhoneArgs, output: Output, mut interrupt: Interrup
         Some(path) => Some(script(path)?),
         None => None,
     };
-    let address = args.register.as_deref().or(args.from.as_deref()).unwrap_or(ANONYMOUS);
-    let phone = Identity {
-        address,
-        account: &args.account,
-        tls: &args.tls,
-        listen: &args.listen,
-        expires: args.expires,
-        instance: args.instance.as_ref(),
-        peer: args.register.as_deref(),
+    let accounts = Accounts::open(&args).await?;
+    for phone in &accounts.phones {
+        output.listening(phone.locals());
     }
-    .bind()
-    .await?;
-    output.listening(phone.locals());
     let manner = Arc::new(Manner {
         answer: args.answer,
         follow_referrals: args.follow_referrals,
         echo: args.echo,
         sound,
-        record: args.record,
+        record: args.record.clone(),
         recordings: AtomicU32::new(0),
         output,
     });
 
-    if args.register.is_some() {
-        let registered = tokio::select! {
-            registered = phone.register() => registered,
-            () = interrupt.requested() => {
-                phone.close().await;
-                return Ok(Code::Well);
-            }
-        };
-        match registered {
-            Ok(lifetime) => output.event(
-                json!({ "event": "registered", "address": address, "seconds": lifetime.as_secs() }),
-                format_args!("registered {address} for {} s", lifetime.as_secs()),
-            ),
-            Err(error) => {
-                phone.close().await;
-                return Err(not_registered(address, &error));
-            }
+    match accounts.register(&args, output, &mut interrupt).await {
+        Ok(true) => {
+            let accounts = serve(accounts, &manner, script, args.duration, &mut interrupt).await;
+            accounts.close().await;
+            Ok(Code::Well)
+        }
+        Ok(false) => {
+            accounts.close().await;
+            Ok(Code::Well)
+        }
+        Err(failure) => {
+            accounts.close().await;
+            Err(failure)
         }
     }
-    serve(&phone, &manner, script, args.duration, &mut interrupt).await;
-    phone.close().await;
-    Ok(Code::Well)
 }
 
 /// Takes calls and commands until it is time to end, and ends what is there.
 async fn serve(
-    phone: &Phone,
+    mut accounts: Accounts,
     manner: &Arc<Manner>,
     script: Option<String>,
     end: Option<Duration>,
     interrupt: &mut Interrupt,
-) {
+) -> Accounts {
     let output = manner.output;
     let by_script = script.is_some();
     let mut lines = match script {
         Some(script) => scripted(script),
         None => typed(),
     };
+    let (mut news, listening) = accounts.listen();
     let mut typing = true;
     let mut calls = Calls::default();
     let end = async {
@@ -133,21 +119,25 @@ async fn serve(
     tokio::pin!(end);
     loop {
         tokio::select! {
-            incoming = phone.incoming() => match incoming {
-                Some(incoming) => calls.take(incoming, manner),
-                None => break,
+            Some(what) = news.recv() => match what {
+                News::Incoming(incoming) => calls.take(incoming, manner),
+                News::Referral(referral) => calls.refer(referral, manner),
+                News::Message(message) => {
+                    let from = shown(&message.from);
+                    output.event(
+                        json!({ "event": "message", "from": from, "text": message.text }),
+                        format_args!("message from {from}: {}", printable(&message.text)),
+                    );
+                }
             },
-            referral = phone.next_referral() => calls.refer(referral, manner),
-            message = phone.next_message() => {
-                let from = shown(&message.from);
-                output.event(
-                    json!({ "event": "message", "from": from, "text": message.text }),
-                    format_args!("message from {from}: {}", printable(&message.text)),
-                );
-            }
             line = lines.recv(), if typing => match line.as_deref().map(Command::parse) {
                 Some(Ok(Some(Command::Quit))) => break,
-                Some(Ok(Some(command))) => calls.obey(command, phone, manner),
+                Some(Ok(Some(Command::Account(number)))) => accounts.choose(number, output),
+                Some(Ok(Some(command))) => {
+                    if let Some(phone) = accounts.current() {
+                        calls.obey(command, phone, manner);
+                    }
+                }
                 Some(Ok(None)) => {}
                 Some(Err(error)) => eprintln!("sip: {error}"),
                 None if by_script => break,
@@ -160,7 +150,9 @@ async fn serve(
         }
     }
     calls.end().await;
+    drop(listening);
     output.text("bye");
+    accounts
 }
 
 /// A text of somebody else on our terminal: without the characters that would steer it.
@@ -290,7 +282,7 @@ impl Calls {
                     None => return eprintln!("sip: there is no call {other} that stands"),
                 }
             }
-            Command::Wait(_) => return, // the reader of a script waits
+            Command::Account(_) | Command::Wait(_) => return, // the reader of a script waits
             Command::Call(uri) => {
                 let line = self.add(&uri, manner);
                 self.tasks.spawn(line.outgoing(phone.clone(), uri));
