@@ -232,7 +232,8 @@ impl Call {
     /// The dialog of this identity, early or not, and its session.
     pub(crate) fn dialog_mut(&mut self, id: &DialogId) -> Option<(&mut Dialog, &mut Session)> {
         match &mut self.dialog {
-            Some(dialog) => Some((dialog, &mut self.session)),
+            // Answers may still come in the early dialogs of other phones, which are over.
+            Some(dialog) => (dialog.id() == id).then_some((dialog, &mut self.session)),
             None => {
                 let early = &mut self.setup.as_mut()?.early;
                 let early = early.iter_mut().find(|early| early.dialog.id() == id)?;

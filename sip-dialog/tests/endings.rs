@@ -411,3 +411,40 @@ fn a_phone_that_answers_late_keeps_its_session() {
     }
     pair.nothing_is_left();
 }
+
+/// RFC 3261 §12.2.1.2: an UPDATE to a phone that lost the fork is answered after another phone has the call: that concerns
+/// neither the session of the call nor the UPDATE that is under way in it.
+#[test]
+fn an_answer_in_the_dialog_of_another_phone() {
+    let mut pair = Pair::new();
+    let call = pair.alice.invite(pair.now, invite(Some("offer"))).unwrap();
+    pair.lose = vec!["-> "; 100];
+    pair.settle();
+    let sent = pair.last_request(&Method::Invite, true);
+    let mut updates = Vec::new();
+    for tag in ["first", "other"] {
+        let builder = sent.reply(PROGRESS).to_tag(tag).raw("Contact", &format!("<sip:{tag}@192.0.2.2>"));
+        let builder = builder.raw("Require", "100rel").raw("RSeq", "1").body("application/sdp", "answer");
+        pair.answer_to_alice(&builder.build().unwrap());
+        let dialog = find(&mut pair.alice, |event| match event {
+            Event::Progress { dialog, .. } => dialog,
+            _ => None,
+        });
+        pair.alice.update(pair.now, call, Some(&dialog), sdp("offer 2")).unwrap();
+        pair.settle();
+        updates.push(pair.last_request(&Method::Update, true));
+    }
+    let ok =
+        sent.reply(StatusCode::OK).to_tag("first").raw("Contact", "<sip:first@192.0.2.2>").build().unwrap();
+    pair.answer_to_alice(&ok);
+    assert_eq!(story(&mut pair.alice), ["Answered"]);
+    let answer =
+        |update: &Request| update.reply(StatusCode::OK).body("application/sdp", "answer 2").build().unwrap();
+    pair.answer_to_alice(&answer(&updates[1]));
+    assert_eq!(story(&mut pair.alice), [""; 0]);
+    assert!(!pair.alice.can_reinvite(call), "its own UPDATE is open");
+    pair.answer_to_alice(&answer(&updates[0]));
+    assert_eq!(story(&mut pair.alice), ["UpdateAnswered"]);
+    pair.alice.hang_up(pair.now, call).unwrap();
+    pair.nothing_is_left();
+}
