@@ -1,6 +1,5 @@
 //! What the layer knows of one call.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use sip_message::headers::{Allow, Contact, MinSe, RAck};
@@ -225,17 +224,16 @@ impl Call {
         self.cause.take().map(|cause| *cause)
     }
 
-    /// Early dialogs end when the INVITE is sent anew or fails (§13.2.2.3).
-    pub(crate) fn forget_early(&mut self, by_dialog: &mut HashMap<DialogId, CallKey>) {
-        for early in self.setup.iter_mut().flat_map(|setup| setup.early.drain(..)) {
-            by_dialog.remove(early.dialog.id());
-        }
+    /// The early dialogs, to be ended.
+    pub(crate) fn take_early(&mut self) -> Vec<Early> {
+        self.setup.as_mut().map(|setup| std::mem::take(&mut setup.early)).unwrap_or_default()
     }
 
     /// The dialog of this identity, early or not, and its session.
     pub(crate) fn dialog_mut(&mut self, id: &DialogId) -> Option<(&mut Dialog, &mut Session)> {
         match &mut self.dialog {
-            Some(dialog) => Some((dialog, &mut self.session)),
+            // Answers may still come in the early dialogs of other phones, which are over.
+            Some(dialog) => (dialog.id() == id).then_some((dialog, &mut self.session)),
             None => {
                 let early = &mut self.setup.as_mut()?.early;
                 let early = early.iter_mut().find(|early| early.dialog.id() == id)?;

@@ -181,11 +181,11 @@ impl Dialogs {
         let call = self.calls.get_mut(&key).ok_or(Error::NoSuchCall)?;
         self.by_server.remove(&tx);
         let reinvite = call.peer_reinvite.take().is_some();
-        call.session.exchange.withdraw();
+        call.session.exchange.fail_invite();
         self.forget_reliable(key);
         self.answer(now, tx, response);
         if !reinvite {
-            self.end(key, Cause::Refused(status));
+            self.end(now, key, Cause::Refused(status));
         }
         Ok(())
     }
@@ -273,7 +273,7 @@ impl Dialogs {
         let Some(call) = self.calls.get_mut(&key) else { return };
         let reinvite = call.peer_reinvite.take_if(|reinvite| reinvite.0 == tx).is_some();
         if reinvite {
-            call.session.exchange.withdraw();
+            call.session.exchange.fail_invite();
             self.forget_reliable(key);
             if let Some(request) = self.transactions.request(tx).cloned() {
                 self.answer_status(now, tx, &request, StatusCode::REQUEST_TERMINATED);
@@ -285,7 +285,7 @@ impl Dialogs {
             Ok(Ok(response)) => self.answer(now, tx, response),
             error => tracing::error!(?error, "a 487 cannot be built"),
         }
-        self.end(key, Cause::CancelledByCaller(Box::new(cancel)));
+        self.end(now, key, Cause::CancelledByCaller(Box::new(cancel)));
     }
 
     pub(crate) fn request_in_dialog_came(
@@ -310,8 +310,10 @@ impl Dialogs {
                 return self.answer_status(now, tx, &request, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST);
             }
         }
+        let early = self.calls.get(&key).is_some_and(|call| call.dialog.is_none());
         match request.method() {
             Method::Invite => self.reinvite_came(now, key, tx, request),
+            Method::Bye if early => self.bye_came_early(now, key, &id, tx, request),
             Method::Bye => self.bye_came(now, key, tx, request),
             Method::Prack => self.prack_came(now, key, &id, tx, request),
             Method::Update => self.update_came(now, key, &id, tx, request),
@@ -323,6 +325,7 @@ impl Dialogs {
     fn bye_came(&mut self, now: Instant, key: CallKey, tx: ServerTx, bye: Request) {
         self.answer_status(now, tx, &bye, StatusCode::OK);
         self.leave_reinvite(now, key);
+        self.close_unanswered(now, key);
         let Some(call) = self.calls.get_mut(&key) else { return };
         let open = match call.peer_reinvite.take() {
             Some(reinvite) => Some(*reinvite),
@@ -341,7 +344,21 @@ impl Dialogs {
         if let Some((tx, request)) = offered.map(|offered| *offered) {
             self.answer_status(now, tx, &request, StatusCode::REQUEST_TERMINATED);
         }
-        self.end(key, cause);
+        self.end(now, key, cause);
+    }
+
+    /// A BYE from a phone whose 2xx has not reached us, only a 1xx before: it had no ACK and gives up (§13.3.1.4). Its dialog is over;
+    /// with it the INVITE, unless other phones ring. That has to be cancelled, since the proxies before us may have forgotten it.
+    fn bye_came_early(&mut self, now: Instant, key: CallKey, id: &DialogId, tx: ServerTx, bye: Request) {
+        self.answer_status(now, tx, &bye, StatusCode::OK);
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        let early = call.setup.as_mut().map(|setup| &mut setup.early);
+        let ended = early.map(|early| early.extract_if(.., |early| early.dialog.id() == id).collect());
+        let others = call.setup.as_ref().is_some_and(|setup| !setup.early.is_empty());
+        self.drop_early(now, ended.unwrap_or_default());
+        if !others {
+            self.end_with_bye(now, key, Cause::HungUpByPeer(Box::new(bye)));
+        }
     }
 
     fn reinvite_came(&mut self, now: Instant, key: CallKey, tx: ServerTx, request: Request) {

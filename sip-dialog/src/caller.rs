@@ -6,12 +6,12 @@ use sip_message::headers::{CSeq, CallId, From, Reason, To};
 use sip_message::{HeaderName, Method, Request, Response, StatusCode};
 use sip_transaction::{ClientTx, Failure};
 
-use crate::call::{Call, CallState, Reinvite, Setup};
+use crate::call::{Call, CallState, Early, Reinvite, Session, Setup};
 use crate::deadlines::Due;
 use crate::dialog::Dialog;
 use crate::event::{Body, CallKey, Cause, Error, Event, Invite};
 use crate::layer::{Dialogs, Purpose};
-use crate::lingering::copy_credentials;
+use crate::lingering::{Fork, copy_credentials};
 use crate::offer_answer::{Carrier, Described};
 use crate::options::response_describes;
 use crate::session_timer::MAX_TOO_BRIEF;
@@ -70,7 +70,7 @@ impl Dialogs {
                 Ok(key)
             }
             Err(error) => {
-                self.forget(key);
+                self.forget(now, key);
                 Err(error)
             }
         }
@@ -100,7 +100,7 @@ impl Dialogs {
                 true => given_up.unwrap_or(Cause::Cancelled),
                 false => Cause::Rejected(Box::new(response)),
             };
-            return self.end(key, cause);
+            return self.end(now, key, cause);
         }
         // What follows is the call's that stands: what it was set up with has served.
         let Some(setup) = call.setup.take() else { return };
@@ -125,7 +125,7 @@ impl Dialogs {
                 if let Some(call_id) = invite.headers.text(HeaderName::CALL_ID) {
                     self.credentials.forget(call_id);
                 }
-                return self.end(key, Cause::Lost(StatusCode::BAD_REQUEST));
+                return self.end(now, key, Cause::Lost(StatusCode::BAD_REQUEST));
             }
         };
         let id = dialog.id().clone();
@@ -148,7 +148,10 @@ impl Dialogs {
             self.acknowledge_success(now, key, cseq, &invite, None);
         }
         self.agree_timer(now, key, &invite, &response);
-        self.watch_forks(now, &id, cseq, invite, contact);
+        for early in &mut early {
+            self.refuse_waiting(now, &mut early.session);
+        }
+        self.watch_forks(now, &id, Fork::new(cseq, invite, contact, early));
         if cancelling {
             // The 2xx crossed our CANCEL (§9.1): the call stands and is hung up.
             let given_up = self.calls.get_mut(&key).and_then(|call| call.take_cause());
@@ -188,11 +191,12 @@ impl Dialogs {
         hop: sip_message::Uri,
     ) -> bool {
         let Some(call) = self.calls.get_mut(&key) else { return false };
-        call.forget_early(&mut self.by_dialog);
+        let early = call.take_early();
         if let Some(setup) = &mut call.setup {
             setup.invite = request.clone();
             setup.hop = Some(hop.clone());
         }
+        self.drop_early(now, early);
         match self.send(now, request, hop, Purpose::Invite(key)) {
             Ok(tx) => {
                 if let Some(call) = self.calls.get_mut(&key) {
@@ -226,7 +230,7 @@ impl Dialogs {
                 if let Ok(response) = builder.build() {
                     self.answer(now, tx, response);
                 }
-                self.end(key, Cause::NoAnswer);
+                self.end(now, key, Cause::NoAnswer);
             }
             _ => {}
         }
@@ -271,13 +275,13 @@ impl Dialogs {
         Ok(())
     }
 
-    pub(crate) fn invite_failed(&mut self, key: CallKey, failure: Failure) {
+    pub(crate) fn invite_failed(&mut self, now: Instant, key: CallKey, failure: Failure) {
         let Some(call) = self.calls.get_mut(&key) else { return };
         let cause = match call.state {
             CallState::Cancelling => call.take_cause().unwrap_or(Cause::Cancelled),
             _ => Cause::Failed(failure),
         };
-        self.end(key, cause);
+        self.end(now, key, cause);
     }
 
     /// Ends a call, whatever its state: CANCEL, refusal with 480, BYE, or BYE after the ACK still to come
@@ -307,15 +311,7 @@ impl Dialogs {
             }
             CallState::Ringing => self.reject(now, key, StatusCode::TEMPORARILY_UNAVAILABLE)?,
             CallState::Answered => call.bye_after_ack = true,
-            CallState::AnswerDue => {
-                // An offer is open and must be closed: an ACK without a body is all that can be said (§15).
-                let open = call.reinvite.take().and_then(|invite| invite.answer_due);
-                if let Some((cseq, invite)) = open {
-                    self.acknowledge_success(now, key, cseq, &invite, None);
-                }
-                self.bye(now, key, Cause::HungUp, reason);
-            }
-            CallState::Confirmed => self.bye(now, key, Cause::HungUp, reason),
+            CallState::AnswerDue | CallState::Confirmed => self.bye(now, key, Cause::HungUp, reason),
             CallState::Cancelling | CallState::Ending => {}
         }
         Ok(())
@@ -327,10 +323,21 @@ impl Dialogs {
         self.cancel(now, tx, reason);
     }
 
+    /// The call ends while a 2xx of the peer waits for our answer to its offer: the ACK is due all the same, and to say nothing is
+    /// all that can be said (§13.2.2.4).
+    pub(crate) fn close_unanswered(&mut self, now: Instant, key: CallKey) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        let open =
+            call.reinvite.take_if(|invite| invite.is_unanswered()).and_then(|invite| invite.answer_due);
+        if let Some((cseq, invite)) = open {
+            self.acknowledge_success(now, key, cseq, &invite, None);
+        }
+    }
+
     /// Sends BYE and keeps the call until it is answered.
     pub(crate) fn bye(&mut self, now: Instant, key: CallKey, cause: Cause, reason: Option<&Reason>) {
         let Some(call) = self.calls.get_mut(&key) else { return };
-        let Some(dialog) = call.dialog.as_mut() else { return self.end(key, cause) };
+        let Some(dialog) = call.dialog.as_mut() else { return self.end(now, key, cause) };
         let hop = dialog.next_hop().clone();
         let mut builder = dialog.request(Method::Bye);
         if let Some(reason) = reason {
@@ -340,6 +347,7 @@ impl Dialogs {
         call.cause = Some(Box::new(cause));
         let pending = call.peer_reinvite.take();
         let offered = call.session.peer_offer.take();
+        self.close_unanswered(now, key);
         if let Some((tx, request)) = pending.map(|pending| *pending) {
             self.by_server.remove(&tx);
             self.answer_status(now, tx, &request, StatusCode::REQUEST_TERMINATED);
@@ -355,15 +363,21 @@ impl Dialogs {
         let sent = self.finish(builder).and_then(|bye| self.send(now, bye, hop, Purpose::Bye(key)));
         if let Err(error) = sent {
             tracing::warn!(%error, "a BYE could not be sent");
-            self.bye_answered(key);
+            self.bye_answered(now, key);
         }
     }
 
     /// Ends a call in whatever way its state asks for.
     pub(crate) fn end_with_bye(&mut self, now: Instant, key: CallKey, cause: Cause) {
-        let Some(call) = self.calls.get(&key) else { return };
+        let Some(call) = self.calls.get_mut(&key) else { return };
         match call.state {
-            CallState::Ending => {}
+            CallState::Ending | CallState::Cancelling => {}
+            CallState::Calling => {
+                // The INVITE is not over yet: forgotten, its 2xx would have neither ACK nor BYE.
+                call.state = CallState::Cancelling;
+                call.cause = Some(Box::new(cause));
+                self.cancel_transaction(now, key, None);
+            }
             CallState::Ringing => {
                 let status = StatusCode::TEMPORARILY_UNAVAILABLE;
                 let response =
@@ -371,26 +385,46 @@ impl Dialogs {
                 if let Ok((tx, Ok(response))) = response {
                     self.answer(now, tx, response);
                 }
-                self.end(key, cause);
+                self.end(now, key, cause);
             }
             _ => self.bye(now, key, cause, None),
         }
     }
 
+    /// A request of a subscription in the same dialog, with a higher number, has overtaken our BYE: the peer had to refuse it as
+    /// out of order (§12.2.2) and believes that the call goes on. It is hung up again with a number of now.
+    pub(crate) fn bye_overtaken(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        bye: &Request,
+        status: StatusCode,
+    ) -> bool {
+        let number = bye.headers.get::<CSeq>().ok().flatten().map(|cseq| cseq.number);
+        let Some(call) = self.calls.get_mut(&key) else { return false };
+        let last = call.dialog.as_ref().map(Dialog::local_cseq);
+        if status != StatusCode::SERVER_INTERNAL_ERROR || last <= number {
+            return false;
+        }
+        let cause = call.take_cause().unwrap_or(Cause::HungUp);
+        self.bye(now, key, cause, None);
+        true
+    }
+
     /// Whatever the answer to a BYE is, the call is over (§15.1.1).
-    pub(crate) fn bye_answered(&mut self, key: CallKey) {
+    pub(crate) fn bye_answered(&mut self, now: Instant, key: CallKey) {
         let cause = self.calls.get_mut(&key).and_then(|call| call.take_cause()).unwrap_or(Cause::HungUp);
-        self.end(key, cause);
+        self.end(now, key, cause);
     }
 
     /// Tells that a call is over and forgets it.
-    pub(crate) fn end(&mut self, key: CallKey, cause: Cause) {
-        if self.forget(key) {
+    pub(crate) fn end(&mut self, now: Instant, key: CallKey, cause: Cause) {
+        if self.forget(now, key) {
             self.events.push_back(Event::Ended { call: key, cause });
         }
     }
 
-    pub(crate) fn forget(&mut self, key: CallKey) -> bool {
+    pub(crate) fn forget(&mut self, now: Instant, key: CallKey) -> bool {
         let Some(mut call) = self.calls.remove(&key) else { return false };
         self.deadlines.cancel_all(key);
         let of_setup = call.setup.as_ref().and_then(|setup| setup.invite.headers.text(HeaderName::CALL_ID));
@@ -398,7 +432,8 @@ impl Dialogs {
         if let Some(call_id) = of_dialog.or(of_setup) {
             self.credentials.forget(call_id);
         }
-        call.forget_early(&mut self.by_dialog);
+        self.refuse_waiting(now, &mut call.session);
+        self.drop_early(now, call.take_early());
         if let Some(dialog) = call.dialog.take() {
             self.by_dialog.remove(dialog.id());
             self.keep_for_subscriptions(dialog);
@@ -410,5 +445,20 @@ impl Dialogs {
             self.by_server.remove(&reinvite.0);
         }
         true
+    }
+
+    /// Early dialogs end when the INVITE is sent anew, fails, or is answered by another phone (§13.2.2.3).
+    pub(crate) fn drop_early(&mut self, now: Instant, early: Vec<Early>) {
+        for mut early in early {
+            self.by_dialog.remove(early.dialog.id());
+            self.refuse_waiting(now, &mut early.session);
+        }
+    }
+
+    /// A request of the peer that waits for the application is answered when its dialog ends (RFC 3261 §15.1.2).
+    pub(crate) fn refuse_waiting(&mut self, now: Instant, session: &mut Session) {
+        if let Some((tx, request)) = session.peer_offer.take().map(|offered| *offered) {
+            self.answer_status(now, tx, &request, StatusCode::REQUEST_TERMINATED);
+        }
     }
 }

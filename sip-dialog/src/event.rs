@@ -201,6 +201,16 @@ pub enum Event {
         /// The ACK; `None` when a re-INVITE came in its place and proved that the peer has the 2xx (RFC 5407 §3.1.4).
         ack: Option<Request>,
     },
+    /// The PRACK with our answer to the peer's offer was refused, mostly because it came too late: the peer has not taken the
+    /// answer, and the session is what it was before the offer.
+    AnswerRefused {
+        /// The call.
+        call: CallKey,
+        /// The dialog of the PRACK.
+        dialog: DialogId,
+        /// With this status.
+        status: StatusCode,
+    },
     /// The peer changes the session by a re-INVITE. Answer with `accept` or `reject`.
     Reinvited {
         /// The call.

@@ -35,7 +35,6 @@ pub(crate) enum Purpose {
     Invite(CallKey),
     Reinvite(CallKey),
     Bye(CallKey),
-    /// Whatever comes of it, the INVITE decides.
     Prack(CallKey),
     Update(CallKey),
     /// A request inside a call that the application made.
@@ -78,6 +77,8 @@ pub struct Dialogs {
     pub(crate) acks: HashMap<DialogId, Box<CachedAck>>,
     pub(crate) forks: HashMap<(String, String), Box<Fork>>,
     pub(crate) lingering: VecDeque<(Instant, Lingering)>,
+    /// Re-INVITEs that are not answered though their calls are over, with the ACK of the 2xx that may come.
+    pub(crate) left: HashMap<ClientTx, Box<CachedAck>>,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) publications: Publications,
     next_key: u64,
@@ -106,6 +107,7 @@ impl Dialogs {
             acks: HashMap::new(),
             forks: HashMap::new(),
             lingering: VecDeque::new(),
+            left: HashMap::new(),
             subscriptions: Subscriptions::default(),
             publications: Publications::default(),
             next_key: 0,
@@ -148,6 +150,7 @@ impl Dialogs {
             && self.acks.is_empty()
             && self.forks.is_empty()
             && self.lingering.is_empty()
+            && self.left.is_empty()
             && self.subscriptions.is_empty()
             && self.publications.is_empty()
             && self.transactions.live_client() == 0
@@ -371,8 +374,11 @@ impl Dialogs {
             return;
         }
         let Some(sent) = self.sent.remove(&tx) else { return };
+        let left = self.left.remove(&tx);
         self.credentials.receive_info(&sent.request, &response);
-        let sent = if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED) {
+        let challenged =
+            matches!(status, StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED);
+        let sent = if challenged && left.is_none() {
             match self.with_credentials(sent, &response) {
                 Ok(sent) => return self.retry(now, sent),
                 Err(sent) => sent,
@@ -382,10 +388,17 @@ impl Dialogs {
         };
         match purpose {
             Purpose::Invite(call) => self.invite_answered(now, call, response),
+            Purpose::Reinvite(call) if !self.calls.contains_key(&call) => {
+                self.left_reinvite_answered(now, left, &sent.request, &response);
+            }
             Purpose::Reinvite(call) => self.reinvite_answered(now, call, &sent.request, response),
-            Purpose::Bye(call) => self.bye_answered(call),
+            Purpose::Bye(call) => {
+                if !self.bye_overtaken(now, call, &sent.request, status) {
+                    self.bye_answered(now, call);
+                }
+            }
             Purpose::Update(call) => self.update_answered(now, call, &sent.request, response),
-            Purpose::Prack(_) => {}
+            Purpose::Prack(call) => self.prack_answered(call, &sent.request, status),
             Purpose::InCall(call, key) => {
                 let lost = matches!(
                     status,
@@ -444,10 +457,11 @@ impl Dialogs {
         if let Purpose::Invite(call) = purpose
             && let Some(call) = self.calls.get_mut(&call)
         {
-            call.forget_early(&mut self.by_dialog);
+            let early = call.take_early();
             if let Some(setup) = &mut call.setup {
                 setup.invite = sent.request.clone();
             }
+            self.drop_early(now, early);
         }
         match self.resend(now, sent) {
             Ok(tx) => {
@@ -463,6 +477,7 @@ impl Dialogs {
     }
 
     fn failed(&mut self, now: Instant, tx: ClientTx, failure: Failure) {
+        self.left.remove(&tx);
         if let Some(sent) = self.sent.remove(&tx) {
             self.purpose_failed(now, sent.purpose, failure);
         }
@@ -470,12 +485,12 @@ impl Dialogs {
 
     fn purpose_failed(&mut self, now: Instant, purpose: Purpose, failure: Failure) {
         match purpose {
-            Purpose::Invite(call) => self.invite_failed(call, failure),
+            Purpose::Invite(call) => self.invite_failed(now, call, failure),
             Purpose::Reinvite(call) | Purpose::Update(call) => {
                 self.end_with_bye(now, call, Cause::Lost(StatusCode::REQUEST_TIMEOUT));
             }
-            Purpose::Prack(_) => {}
-            Purpose::Bye(call) => self.bye_answered(call),
+            Purpose::Prack(call) => self.prack_failed(now, call),
+            Purpose::Bye(call) => self.bye_answered(now, call),
             Purpose::InCall(call, key) => {
                 self.events.push_back(Event::Response { key, result: Err(failure), path: None });
                 self.end_with_bye(now, call, Cause::Lost(StatusCode::REQUEST_TIMEOUT));
@@ -540,6 +555,7 @@ impl Core for Dialogs {
             self.drain(now);
         }
         self.forget_lingering(now);
+        self.drain(now);
         self.event_alarms(now);
     }
 

@@ -3,11 +3,11 @@
 
 use std::time::Instant;
 
-use sip_message::headers::Contact;
-use sip_message::{HeaderName, Method, Request, Response, Uri};
+use sip_message::headers::{CSeq, Contact};
+use sip_message::{HeaderName, Identity, Method, Request, Response, Uri};
 use sip_transaction::{ClientTx, Target};
 
-use crate::call::{Call, CallState, Reinvite};
+use crate::call::{Call, CallState, Early, Reinvite, Session};
 use crate::dialog::{Dialog, DialogId};
 use crate::event::{CallKey, Event};
 use crate::layer::{Dialogs, Purpose};
@@ -32,15 +32,36 @@ pub(crate) struct Fork {
     invite: Request,
     cseq: u32,
     contact: Contact,
+    /// Phones that rang: their dialogs count on if they answer too late.
+    early: Vec<Early>,
     /// Phones that were acknowledged and hung up.
     refused: usize,
+}
+
+impl Fork {
+    pub(crate) fn new(cseq: u32, invite: Request, contact: Contact, early: Vec<Early>) -> Self {
+        Self { invite, cseq, contact, early, refused: 0 }
+    }
+
+    /// The dialog that a 2xx makes, and its session if the phone rang before.
+    fn dialog(&mut self, response: &Response, id: &DialogId) -> Option<(Dialog, Session)> {
+        let fresh = Dialog::of_client(&self.invite, response, &self.contact).ok()?;
+        let Some(at) = self.early.iter().position(|early| early.dialog.id() == id) else {
+            let mut session = Session::default();
+            session.exchange.invite(true, describes_session(&self.invite.headers, self.invite.body()));
+            return Some((fresh, session));
+        };
+        let mut early = self.early.swap_remove(at);
+        early.dialog.rebuild(&self.invite, response).ok()?;
+        Some((early.dialog, early.session))
+    }
 }
 
 #[derive(Debug)]
 pub(crate) enum Lingering {
     Ack(DialogId, u32),
     Fork(String, String),
-    /// A re-INVITE whose call is over: its peer may have forgotten it, and INVITE has no timer of its own then.
+    /// A re-INVITE whose call is over: its peer may have forgotten it, and an INVITE that was answered 100 ends by CANCEL alone.
     Invite(ClientTx),
 }
 
@@ -60,29 +81,57 @@ impl Dialogs {
 
     /// Gives a re-INVITE that a call leaves behind its time to be answered.
     pub(crate) fn leave_reinvite(&mut self, now: Instant, call: CallKey) {
-        if let Some(tx) = self.calls.get_mut(&call).and_then(|call| call.client.take()) {
-            self.lingering.push_back((now + self.patience(), Lingering::Invite(tx)));
+        let until = now + self.patience();
+        let Some(call) = self.calls.get_mut(&call) else { return };
+        let Some(tx) = call.client.take() else { return };
+        self.lingering.push_back((until, Lingering::Invite(tx)));
+        let number = self.sent.get(&tx).and_then(|sent| sent.request.headers.get::<CSeq>().ok().flatten());
+        let Some((dialog, cseq)) = call.dialog.as_ref().zip(number.map(|cseq| cseq.number)) else { return };
+        let (builder, hop) = (dialog.ack(cseq), dialog.next_hop().clone());
+        if let Ok(ack) = self.finish(builder) {
+            self.left.insert(tx, Box::new(CachedAck { cseq, ack, hop }));
         }
     }
 
-    /// From now on further 2xx to this INVITE are of phones that answered too late.
-    pub(crate) fn watch_forks(
+    /// A re-INVITE is answered whose call is over: a 2xx must have its ACK all the same (§13.2.2.4).
+    pub(crate) fn left_reinvite_answered(
         &mut self,
         now: Instant,
-        id: &DialogId,
-        cseq: u32,
-        invite: Request,
-        contact: Contact,
+        left: Option<Box<CachedAck>>,
+        invite: &Request,
+        response: &Response,
     ) {
+        let (Some(left), Ok(identity)) = (left, Identity::of(&response.headers)) else { return };
+        if !response.status().is_success() {
+            return;
+        }
+        let CachedAck { cseq, mut ack, mut hop } = *left;
+        // The Contact of the 2xx is the new target, which a strict router keeps at the end of the route.
+        let routed = ack.headers.contains(HeaderName::ROUTE);
+        if let Ok(Some(target)) = response.headers.get::<Contact>()
+            && let Some(target) = target.uri()
+            && (!routed || hop.has_lr())
+        {
+            ack.set_uri(target);
+            if !routed {
+                hop = target.clone();
+            }
+        }
+        copy_credentials(invite, &mut ack);
+        self.send_ack(now, DialogId::of_response(&identity), cseq, ack, hop);
+    }
+
+    /// From now on further 2xx to this INVITE are of phones that answered too late.
+    pub(crate) fn watch_forks(&mut self, now: Instant, id: &DialogId, fork: Fork) {
         let key = (id.call_id.clone(), id.local_tag.clone());
         self.lingering.push_back((now + self.patience(), Lingering::Fork(key.0.clone(), key.1.clone())));
-        self.forks.insert(key, Box::new(Fork { invite, cseq, contact, refused: 0 }));
+        self.forks.insert(key, Box::new(fork));
     }
 
     /// A 2xx to an INVITE that is not the first from its transaction: a repetition wants its ACK again; one of
     /// another phone wants an ACK and a BYE (§13.2.2.4).
     pub(crate) fn success_came_again(&mut self, now: Instant, response: &Response) {
-        let Ok(identity) = sip_message::Identity::of(&response.headers) else { return };
+        let Ok(identity) = Identity::of(&response.headers) else { return };
         if !response.status().is_success() || identity.cseq.method != Method::Invite {
             return;
         }
@@ -109,26 +158,34 @@ impl Dialogs {
         }
         fork.refused = fork.refused.saturating_add(1);
         let (invite, contact) = (fork.invite.clone(), fork.contact.clone());
+        let Some((dialog, session)) = fork.dialog(response, &id) else { return };
         if self.config.keep_forks && self.has_room() {
-            return self.keep_fork(now, invite, contact, response);
+            return self.keep_fork(now, invite, contact, dialog, session, response);
         }
-        self.refuse_fork(now, &invite, &contact, response);
+        self.refuse_fork(now, &invite, number, dialog);
     }
 
     /// A phone that answered after the first becomes a call of its own.
-    fn keep_fork(&mut self, now: Instant, invite: Request, contact: Contact, response: &Response) {
-        let Ok(dialog) = Dialog::of_client(&invite, response, &contact) else { return };
-        let cseq = dialog.local_cseq();
+    fn keep_fork(
+        &mut self,
+        now: Instant,
+        invite: Request,
+        contact: Contact,
+        dialog: Dialog,
+        session: Session,
+        response: &Response,
+    ) {
+        let cseq = response.headers.get::<CSeq>().ok().flatten().map_or(1, |cseq| cseq.number);
         let key = CallKey(self.fresh_key());
-        let offered = describes_session(&invite.headers, invite.body());
         let mut call = Call::new(CallState::Confirmed, invite.clone(), contact);
         call.setup = None;
-        call.session.exchange.invite(true, offered);
+        call.session = session;
         call.session.learn(&response.headers);
         let described = match response_describes(response) {
             true => call.session.exchange.receive(Carrier::Success),
             false => Described::Nothing,
         };
+        call.session.exchange.close_invite();
         if described == Described::Offer {
             call.state = CallState::AnswerDue;
             call.reinvite = Some(Box::new(Reinvite::unanswered(cseq, invite.clone())));
@@ -144,15 +201,7 @@ impl Dialogs {
     }
 
     /// ACK and BYE for a phone that answered too late.
-    pub(crate) fn refuse_fork(
-        &mut self,
-        now: Instant,
-        invite: &Request,
-        contact: &Contact,
-        response: &Response,
-    ) {
-        let Ok(mut dialog) = Dialog::of_client(invite, response, contact) else { return };
-        let cseq = dialog.local_cseq();
+    fn refuse_fork(&mut self, now: Instant, invite: &Request, cseq: u32, mut dialog: Dialog) {
         let hop = dialog.next_hop().clone();
         let Ok(mut ack) = self.finish(dialog.ack(cseq)) else { return };
         copy_credentials(invite, &mut ack);
@@ -176,8 +225,8 @@ impl Dialogs {
                     self.forks.remove(&(call_id, tag));
                 }
                 Some((_, Lingering::Invite(tx))) => {
-                    if self.sent.remove(&tx).is_some() {
-                        self.transactions.abandon(tx, &mut self.out);
+                    if self.sent.contains_key(&tx) {
+                        self.cancel(now, tx, None);
                     }
                 }
             }

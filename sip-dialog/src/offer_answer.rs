@@ -103,12 +103,15 @@ pub(crate) struct Exchange {
     begun: bool,
     /// The INVITE under way has had its one exchange, or is in it.
     invite_used: bool,
+    /// An INVITE has no final response.
+    invite_open: bool,
 }
 
 impl Exchange {
     /// A new INVITE of either side begins, with an offer or without.
     pub(crate) fn invite(&mut self, ours: bool, offered: bool) {
         self.invite_used = offered;
+        self.invite_open = true;
         self.open = match (offered, ours) {
             (false, _) => Open::None,
             (true, true) => Open::Ours(Carrier::Invite),
@@ -165,7 +168,18 @@ impl Exchange {
     /// A final response or an ACK without a description closes what it should have answered: the peer broke the rules, or we
     /// had nothing to say.
     pub(crate) fn close_invite(&mut self) {
+        self.invite_open = false;
         if self.open == Open::Ours(Carrier::Invite) || self.open == Open::Theirs(Carrier::Invite) {
+            self.open = Open::None;
+        }
+    }
+
+    /// The INVITE has failed, and with it what it offered; not what an UPDATE offers meanwhile (RFC 6141 §3.3).
+    pub(crate) fn fail_invite(&mut self) {
+        self.invite_open = false;
+        if let Open::Ours(carrier) | Open::Theirs(carrier) = self.open
+            && carrier.is_of_invite()
+        {
             self.open = Open::None;
         }
     }
@@ -180,8 +194,15 @@ impl Exchange {
         self.begun = true;
     }
 
+    /// An INVITE without an offer asks the other side for its own, which the first reliable response to it has to bring
+    /// (RFC 3261 §14.2): until then nothing else may be offered, by either side.
+    pub(crate) fn awaits_offer(&self) -> bool {
+        self.invite_open && !self.invite_used
+    }
+
     fn may_offer(&self, carrier: Carrier) -> bool {
-        offers(carrier, self.begun) && !(carrier.is_of_invite() && self.invite_used)
+        offers(carrier, self.begun)
+            && if carrier.is_of_invite() { !self.invite_used } else { !self.awaits_offer() }
     }
 }
 
@@ -206,10 +227,11 @@ mod tests {
     fn an_offer_is_answered_where_the_table_says() {
         for row in PATTERNS {
             for carrier in ALL {
-                let mut ours = Exchange { open: Open::Ours(row.offer), begun: true, invite_used: true };
+                let used = Exchange { invite_used: true, ..Exchange::default() };
+                let mut ours = Exchange { open: Open::Ours(row.offer), begun: true, ..used };
                 let listed = PATTERNS.iter().any(|other| other.offer == row.offer && other.answer == carrier);
                 assert_eq!(ours.receive(carrier) == Described::Answer, listed, "{row:?} {carrier:?}");
-                let theirs = Exchange { open: Open::Theirs(row.offer), begun: true, invite_used: true };
+                let theirs = Exchange { open: Open::Theirs(row.offer), begun: true, ..used };
                 assert_eq!(theirs.would_send(carrier) == Described::Answer, listed, "{row:?} {carrier:?}");
             }
         }

@@ -53,7 +53,7 @@ impl Dialogs {
                 Ok(tx) => call.client = live.then_some(tx),
                 Err(_) => {
                     call.reinvite = None;
-                    call.session.exchange.withdraw();
+                    call.session.exchange.fail_invite();
                 }
             }
         }
@@ -104,7 +104,8 @@ impl Dialogs {
             return self.events.push_back(Event::ReinviteAnswered { call: key, response, described });
         }
         call.reinvite = None;
-        call.session.exchange.withdraw();
+        call.session.exchange.fail_invite();
+        call.session.prack_due = None; // what a provisional response offered is off too
         call.session.learn(&response.headers);
         let ours = call.ours;
         if matches!(status, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST | StatusCode::REQUEST_TIMEOUT) {

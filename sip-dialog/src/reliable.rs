@@ -235,10 +235,10 @@ impl Dialogs {
         self.forget_reliable(key);
         let Some(call) = self.calls.get_mut(&key) else { return };
         if call.peer_reinvite.take().is_some() {
-            call.session.exchange.withdraw();
+            call.session.exchange.fail_invite();
             self.events.push_back(Event::ReinviteCancelled { call: key });
         } else {
-            self.end(key, Cause::NotAcknowledged);
+            self.end(now, key, Cause::NotAcknowledged);
         }
     }
 
@@ -337,6 +337,11 @@ impl Dialogs {
             return;
         }
         let Some(call) = self.calls.get_mut(&key) else { return };
+        if call.state == CallState::Ending {
+            // A PRACK with a number over that of our BYE would make the BYE be refused as out of order, if it overtook it
+            // (RFC 3261 §12.2.2); and the BYE ends the INVITE (§15.1.2).
+            return;
+        }
         let id = Identity::of(&response.headers)
             .ok()
             .filter(|identity| identity.to.tag().is_some())
@@ -411,6 +416,26 @@ impl Dialogs {
         let sent = self.finish(builder).and_then(|prack| self.send(now, prack, hop, Purpose::Prack(key)));
         if let Err(error) = sent {
             tracing::warn!(%error, "a PRACK could not be sent; the callee gives the call up");
+        }
+    }
+}
+
+impl Dialogs {
+    /// A PRACK that is refused concerns itself alone, and the INVITE decides; but its answer has not been taken then.
+    pub(crate) fn prack_answered(&mut self, key: CallKey, prack: &Request, status: StatusCode) {
+        let Ok(identity) = Identity::of(&prack.headers) else { return };
+        let answered = describes_session(&prack.headers, prack.body());
+        if !status.is_success() && answered && self.calls.contains_key(&key) {
+            let dialog = DialogId::of_own_request(&identity);
+            self.events.push_back(Event::AnswerRefused { call: key, dialog, status });
+        }
+    }
+
+    /// RFC 3261 §12.2.1.2: in a call that stands, a request without any answer shows that the peer is gone. One that is being set up
+    /// ends with its INVITE.
+    pub(crate) fn prack_failed(&mut self, now: Instant, key: CallKey) {
+        if self.state(key) == Some(CallState::Confirmed) {
+            self.end_with_bye(now, key, Cause::Lost(StatusCode::REQUEST_TIMEOUT));
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::update::OwnUpdate;
 /// No interval may be shorter (RFC 4028 §4).
 const LEAST: u32 = 90;
 /// How long a refresh waits that finds another change of the session under way.
-const BUSY_WAIT: Duration = Duration::from_secs(2);
+pub(crate) const BUSY_WAIT: Duration = Duration::from_secs(2);
 /// Intervals asked for after a 422: proxies on the way may each want more, but not for ever.
 pub(crate) const MAX_TOO_BRIEF: u8 = 4;
 

@@ -14,6 +14,7 @@ use crate::event::{Body, CallKey, Cause, Error, Event, OfferKey};
 use crate::layer::{Dialogs, Purpose};
 use crate::offer_answer::{Carrier, Described, Open};
 use crate::options::{describes_session, response_describes, with_body};
+use crate::session_timer::BUSY_WAIT;
 
 /// Why an UPDATE of ours is out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +74,7 @@ impl Dialogs {
             return Err(Error::Pending);
         }
         if offer.is_some() {
-            if describing || waits {
+            if describing || waits || (established && session.exchange.awaits_offer()) {
                 return Err(Error::Pending);
             }
             if session.exchange.send(Carrier::Update) != Described::Offer {
@@ -139,6 +140,9 @@ impl Dialogs {
         if kind == OwnUpdate::Offer {
             session.exchange.withdraw(); // §5.3: as if no UPDATE had been issued
         }
+        if matches!(status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) {
+            session.peer_takes_update = false;
+        }
         if state == CallState::Ending {
             return; // our BYE is out already and ends the call
         }
@@ -149,6 +153,8 @@ impl Dialogs {
             StatusCode::SESSION_INTERVAL_TOO_SMALL if kind == OwnUpdate::Session => {
                 return self.deadlines.arm(now, key, Due::Refresh); // with the Min-SE just learned
             }
+            // Another change was under way, or the peer takes no UPDATE: the session must be refreshed all the same.
+            _ if kind == OwnUpdate::Session => return self.deadlines.arm(now + BUSY_WAIT, key, Due::Refresh),
             StatusCode::REQUEST_PENDING => self.wait_after_glare(now, key, ours),
             _ => {}
         }
@@ -171,6 +177,10 @@ impl Dialogs {
         let Some(call) = self.calls.get_mut(&key) else { return };
         if call.state == CallState::Ending {
             return self.answer_status(now, tx, &request, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST);
+        }
+        if call.state == CallState::Cancelling && describes_session(&request.headers, request.body()) {
+            // The application has given the call up and hears nothing of its session any more; BYE follows if need be.
+            return self.answer_status(now, tx, &request, StatusCode::REQUEST_PENDING);
         }
         let Some((_, session)) = call.dialog_mut(id) else { return };
         if session.peer_offer.is_some() {

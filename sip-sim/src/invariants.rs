@@ -1,12 +1,15 @@
 //! What must hold on the wire after any run, whoever the nodes are: an observer over the trace.
 
+mod dialogs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use sip_message::headers::{CSeq, CallId, To, Via};
+use sip_message::headers::{CSeq, CallId, From, To, Via};
 use sip_message::{Headers, Limits, Message, Method};
 
+use self::dialogs::{Dialogs, Seen};
 use crate::node::AnyNode;
 use crate::trace::{Trace, What};
 
@@ -39,6 +42,41 @@ pub enum Violation {
         /// The status of the response.
         status: u16,
     },
+    /// A request in a dialog has the number of another one, or a lower one than one before (RFC 3261 §12.2.1.1).
+    Number {
+        /// The node's name.
+        node: String,
+        /// Its Call-ID, number and method.
+        request: String,
+    },
+    /// A reliable provisional response has not the number after the one before, or goes before the PRACK for that (RFC 3262 §3).
+    Provisional {
+        /// The node's name.
+        node: String,
+        /// Its Call-ID and numbers.
+        response: String,
+    },
+    /// A PRACK acknowledges a response that never came (RFC 3262 §4).
+    StrayPrack {
+        /// The node's name.
+        node: String,
+        /// Its Call-ID and numbers.
+        prack: String,
+    },
+    /// A reliable provisional response got no PRACK, though it came in order and its INVITE went on (RFC 3262 §4).
+    Unpracked {
+        /// The node's name.
+        node: String,
+        /// Its Call-ID and numbers.
+        response: String,
+    },
+    /// A request offers something while another offer is open in its dialog (RFC 6337 §2.2, RFC 3264 §4).
+    SecondOffer {
+        /// The node's name.
+        node: String,
+        /// Its Call-ID, number and method.
+        request: String,
+    },
 }
 
 impl fmt::Display for Violation {
@@ -51,6 +89,21 @@ impl fmt::Display for Violation {
             Violation::Unacknowledged { node, invite, status } => {
                 write!(f, "{node} never acknowledged the {status} to its INVITE {invite}")
             }
+            Violation::Number { node, request } => {
+                write!(f, "{node} used the number of {request} before, or a higher one")
+            }
+            Violation::Provisional { node, response } => {
+                write!(f, "{node} sent a reliable provisional response out of turn: {response}")
+            }
+            Violation::StrayPrack { node, prack } => {
+                write!(f, "{node} sent a PRACK for what never came: {prack}")
+            }
+            Violation::Unpracked { node, response } => {
+                write!(f, "{node} never sent a PRACK for {response}")
+            }
+            Violation::SecondOffer { node, request } => {
+                write!(f, "{node} offered something while an offer was open: {request}")
+            }
         }
     }
 }
@@ -62,6 +115,10 @@ impl fmt::Display for Violation {
 /// * Every INVITE that reached a node got a final response from it, and no two that contradict each other.
 /// * Every final response to INVITE that reached the node which had asked was acknowledged by it: a 2xx by whoever made
 ///   the INVITE, any other by whoever sent it to the next hop. Responses that come after a client gave up are left out.
+/// * Requests in a dialog have numbers that grow.
+/// * Reliable provisional responses have numbers without gaps, each after the PRACK of the one before; each that came in order got
+///   its PRACK in time unless its INVITE or its call ended first, and there is no PRACK for anything else.
+/// * No request offers a session while another offer is open in its dialog.
 #[derive(Clone, Debug)]
 pub struct Invariants {
     /// 64·T1, after which a client gives up.
@@ -125,6 +182,7 @@ impl Invariants {
         let mut asked: BTreeMap<(usize, String), Asked> = BTreeMap::new();
         let mut received: BTreeMap<(usize, String), Answered> = BTreeMap::new();
         let mut acks: BTreeSet<(usize, String)> = BTreeSet::new();
+        let mut dialogs = Dialogs::default();
         for entry in &trace.entries {
             let Some(node) = entry.node.filter(|node| !self.excused.contains(node)) else { continue };
             let (payload, out) = match &entry.what {
@@ -134,6 +192,8 @@ impl Invariants {
             };
             let Ok(message) = Message::parse(payload.clone(), &Limits::default()) else { continue };
             let Some(facts) = Facts::of(message.headers()) else { continue };
+            let timeout = self.timeout;
+            dialogs.see(&Seen { node, at: entry.at, out, message: &message, facts: &facts, timeout });
             let key = (node, facts.branch.clone());
             match (&message, out) {
                 (Message::Request(request), true) => match request.method() {
@@ -178,7 +238,8 @@ impl Invariants {
             }
         }
         let name = |node: usize| trace.nodes.get(node).cloned().unwrap_or_default();
-        let mut broken = Vec::new();
+        let end = trace.entries.last().map(|entry| entry.at).unwrap_or_default();
+        let mut broken = dialogs.finish(end, self.timeout, name);
         for ((node, branch), Answered { call, finals }) in received {
             let invite = format!("{call} ({branch})");
             let mut statuses: Vec<u16> = finals.iter().map(|(status, _)| *status).collect();
@@ -235,18 +296,22 @@ struct Facts {
     vias: usize,
     call: String,
     cseq: CSeq,
+    /// That of From.
+    from: String,
+    /// That of To.
     tag: String,
 }
 
 impl Facts {
     fn of(headers: &Headers) -> Option<Facts> {
         let via: Via = headers.require().ok()?;
-        let to: To = headers.require().ok()?;
+        let (from, to): (From, To) = (headers.require().ok()?, headers.require().ok()?);
         Some(Facts {
             branch: via.branch().unwrap_or_default().to_owned(),
             vias: headers.all::<Via>().count(),
             call: headers.require::<CallId>().ok()?.as_str().to_owned(),
             cseq: headers.require().ok()?,
+            from: from.tag().unwrap_or_default().to_owned(),
             tag: to.tag().unwrap_or_default().to_owned(),
         })
     }

@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-use sip_sim::{Conditions, Invariants, NodeId, Runs, Script, Sim, Violation, What};
-use sip_transport::Transport;
+use sip_message::{RequestBuilder, ResponseBuilder};
+use sip_sim::{Conditions, Entry, Fate, Invariants, NodeId, Runs, Script, Sim, Trace, Violation, What};
+use sip_transport::{Path, Transport};
 
 const A: &str = "192.0.2.1:5060";
 const B: &str = "192.0.2.2:5060";
@@ -105,6 +106,85 @@ fn what_is_not_as_written_is_told_with_its_line() {
     let said = sim.node(alice).problems().join("; ");
     assert!(said.contains("line 3: expected 200, and nothing came for 3s"), "{said}");
     assert!(said.contains("line 4: there is no request that 200 could answer"), "{said}");
+}
+
+/// The same of dialogs: numbers, reliable provisional responses, offers.
+#[test]
+fn the_invariants_find_what_goes_wrong_in_a_dialog() {
+    let faults = |alice: Script, bob: Script| {
+        let mut sim = Sim::new(9, Conditions::PERFECT);
+        play(&mut sim, alice, bob);
+        Invariants::new().check(sim.trace())
+    };
+    fn sdp(text: &'static str) -> impl Fn(RequestBuilder) -> RequestBuilder + Send + Sync + 'static {
+        move |builder| builder.body("application/sdp", text)
+    }
+    fn ring(rseq: u32) -> impl Fn(ResponseBuilder) -> ResponseBuilder + Send + Sync + 'static {
+        move |builder| builder.raw("Require", "100rel").raw("RSeq", &rseq.to_string())
+    }
+    fn ack(rseq: u32) -> impl Fn(RequestBuilder) -> RequestBuilder + Send + Sync + 'static {
+        move |builder| builder.raw("RAck", &format!("{rseq} 1 INVITE"))
+    }
+    let bob = |rseq| Script::new(B).expect("INVITE").reply_with(180, ring(rseq));
+
+    // The script answers what came last, so that the INVITE stays open.
+    let good = faults(
+        caller().send("INVITE").expect("180").send_with("PRACK", ack(7)).expect("200"),
+        bob(7).expect("PRACK").reply(200),
+    );
+    assert!(matches!(&good[..], [Violation::Unanswered { .. }]), "{good:?}");
+
+    let no_prack =
+        faults(caller().send("INVITE").expect("180").wait(Duration::from_secs(35)).send("INFO"), bob(7));
+    let unpracked =
+        |broken: &Violation| matches!(broken, Violation::Unpracked { node, .. } if node == "alice");
+    assert!(no_prack.iter().any(unpracked), "{no_prack:?}");
+
+    let stray = faults(
+        caller().send("INVITE").expect("180").send_with("PRACK", ack(8)).expect("481"),
+        bob(7).expect("PRACK").reply(481),
+    );
+    let strays = |broken: &Violation| matches!(broken, Violation::StrayPrack { node, .. } if node == "alice");
+    assert!(stray.iter().any(strays), "{stray:?}");
+
+    let jump = faults(caller().send("INVITE").expect("180").expect("183"), bob(7).reply_with(183, ring(9)));
+    let jumps = |broken: &Violation| matches!(broken, Violation::Provisional { node, .. } if node == "bob");
+    assert!(jump.iter().any(jumps), "{jump:?}");
+
+    let two_offers = faults(
+        caller()
+            .send("INVITE")
+            .expect("200")
+            .send("ACK")
+            .send_with("UPDATE", sdp("one"))
+            .send_with("UPDATE", sdp("two"))
+            .wait(Duration::from_secs(1)),
+        Script::new(B).expect("INVITE").reply(200).expect("ACK").expect("UPDATE").expect("UPDATE"),
+    );
+    let second =
+        |broken: &Violation| matches!(broken, Violation::SecondOffer { node, .. } if node == "alice");
+    assert!(two_offers.iter().any(second), "{two_offers:?}");
+}
+
+/// RFC 3261 §12.2.1.1: a number is used once, and they grow; a request that goes to another place is the same one.
+#[test]
+fn the_invariants_find_numbers_that_do_not_grow() {
+    let faults = |numbers: &[(u32, &str, &str)]| {
+        let path = Path::to(Transport::Udp, B.parse().unwrap());
+        let entries = numbers.iter().map(|(number, branch, body)| {
+            let text = format!(
+                "INFO sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK{branch}\r\nFrom: <sip:a@h>;tag=a\r\n\
+                 To: <sip:b@h>;tag=b\r\nCall-ID: c\r\nCSeq: {number} INFO\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            let what = What::Sent { path, to: None, payload: text.into(), fate: Fate::Lost };
+            Entry { at: Duration::ZERO, node: Some(0), what }
+        });
+        Invariants::new().check(&Trace { nodes: vec!["alice".into()], entries: entries.collect() }).len()
+    };
+    assert_eq!(faults(&[(4, "1", "x"), (5, "2", "y"), (5, "2", "y"), (5, "3", "y"), (7, "4", "z")]), 0);
+    assert_eq!(faults(&[(4, "1", "x"), (4, "2", "y")]), 1);
+    assert_eq!(faults(&[(5, "1", "x"), (4, "2", "y")]), 1);
 }
 
 /// What a checker of invariants is for: each fault is found in the trace of who commits it, and only there.
