@@ -2,7 +2,14 @@
 //!
 //! Ours are in `scenarios/`. Those of other projects (GPL and others) are run where they lie: `SIP_CORPUS` names a folder with
 //! `sipp/`, a folder for each project. A scenario fails if a message is missing, comes twice in another form, or is another one.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    missing_docs
+)]
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
