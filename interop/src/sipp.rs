@@ -49,6 +49,15 @@ impl Sipp {
         Self::new(target, ["-sf".into(), path.into()])
     }
 
+    /// A scenario of somebody else, by its path; it runs where it lies, beside its data.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn file(path: &Path, target: Option<SocketAddr>) -> Self {
+        assert!(path.is_file(), "no scenario {}", path.display());
+        Self::new(target, ["-sf".into(), path.into()])
+    }
+
     /// More arguments.
     #[must_use]
     pub fn with<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {

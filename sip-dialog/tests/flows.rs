@@ -322,7 +322,7 @@ fn what_is_refused_and_how() {
 fn what_a_method_asks_for() {
     let mut pair = Pair::new();
     let cases = [
-        ("INVITE", "Contact: <sip:b@h>\r\n", 400, "Exactly one Contact with a URI is needed"),
+        ("INVITE", "Contact: <sip:b@h>\r\n", 400, "Exactly one Contact with a SIP or SIPS URI is needed"),
         ("INVITE", "Require: a b\r\n", 400, "Malformed Require"),
         ("INVITE", "Replaces: x\r\n", 400, "Malformed Replaces"),
         ("INFO", "Target-Dialog: x;local-tag=1\r\n", 400, "Malformed Target-Dialog"),
@@ -333,6 +333,9 @@ fn what_a_method_asks_for() {
         assert!(answers[0].reason().starts_with(reason), "{}", answers[0].reason());
         assert!(answers[0].headers.require::<sip_message::headers::To>().unwrap().tag().is_some());
     }
+    let elsewhere = request("INVITE", "", 9, "").replace(&format!("<sip:alice@{ALICE}>"), "<tel:+15550100>");
+    let answers = to_bob(&mut pair, &elsewhere);
+    assert_eq!(answers[0].status().code(), 400, "a dialog whose requests lead nowhere");
     assert!(pair.bob.poll_event().is_none(), "nothing of this concerns the application");
     pair.nothing_is_left();
 }

@@ -77,8 +77,8 @@ const SINGLE: [HeaderName; 27] = [
     HeaderName::SESSION_ID,
 ];
 
-/// What each message must have, and what of that is wrong first.
-fn check_each(headers: &Headers, limits: &Limits) -> Result<Method, CheckError> {
+/// What each message must have, and what of that is wrong first. In a response the same tag may stand twice.
+fn check_each(headers: &Headers, limits: &Limits, response: bool) -> Result<Method, CheckError> {
     if headers.malformed_line().is_some() {
         return Err(bad("RFC 3261 §7.3.1", "Malformed header field line"));
     }
@@ -105,7 +105,10 @@ fn check_each(headers: &Headers, limits: &Limits) -> Result<Method, CheckError> 
         return Err(of_header(&HeaderError::Missing(HeaderName::VIA)));
     }
     once(HeaderName::FROM, require::<ReadableFrom>(headers)?.twice, "tag")?;
-    once(HeaderName::TO, require::<ReadableTo>(headers)?.twice, "tag")?;
+    // Servers that add their tag to a To that has it are many, and whoever reads it sees the same dialog: to drop their
+    // answer to a BYE helps nobody.
+    let twice = require::<ReadableTo>(headers)?.twice && !(response && tags_agree(headers));
+    once(HeaderName::TO, twice, "tag")?;
     require::<ReadableCallId>(headers)?;
     let cseq = require::<CSeq>(headers)?;
     optional::<ContentLength>(headers)?;
@@ -117,6 +120,14 @@ fn check_numbers(headers: &Headers) -> Result<(), CheckError> {
     optional::<MaxForwards>(headers)?; // RFC 2543 clients send none
     optional::<MaxBreadth>(headers)?;
     Ok(())
+}
+
+/// Whether all tags of To are the same one.
+fn tags_agree(headers: &Headers) -> bool {
+    let Ok(Some(to)) = headers.get::<To>() else { return false };
+    let mut tags = to.params().iter().filter(|(name, _)| name.eq_ignore_ascii_case("tag"));
+    let first = tags.next().map(|(_, value)| value);
+    tags.all(|(_, value)| Some(value) == first)
 }
 
 /// RFC 3261 §7.3.1: "any given parameter-name MUST NOT appear more than once".
@@ -219,7 +230,7 @@ impl Request {
         }
         let plain = method_of_plain(&self.headers, limits);
         let is_plain = plain.is_some();
-        let method = plain.map_or_else(|| check_each(&self.headers, limits), Ok)?;
+        let method = plain.map_or_else(|| check_each(&self.headers, limits, false), Ok)?;
         if method != *self.method() {
             let reason = format!("CSeq method {method} is not the request's {}", self.method());
             return Err(refuse(StatusCode::BAD_REQUEST, "RFC 3261 §8.1.1.5", Some(HeaderName::CSEQ), reason));
@@ -269,7 +280,7 @@ impl Request {
     ///
     /// | method | wants | without |
     /// |---|---|---|
-    /// | INVITE, SUBSCRIBE, REFER, UPDATE | one `Contact` with a URI (RFC 3261 §8.1.1.8) | 400 |
+    /// | INVITE, SUBSCRIBE, REFER, UPDATE | one `Contact` with a SIP or SIPS URI (RFC 3261 §8.1.1.8) | 400 |
     /// | REGISTER | `*` alone and with `Expires: 0` (RFC 3261 §10.3) | 400 |
     /// | PRACK | `RAck` (RFC 3262 §7.2) | 400 |
     /// | REFER | one `Refer-To` (RFC 3515 §2.4.1) | 400 |
@@ -322,13 +333,14 @@ impl Request {
     }
 }
 
-/// Exactly one Contact, with a URI: the target of what may become a dialog.
+/// Exactly one Contact, with a SIP or SIPS URI: the target of what may become a dialog.
 fn check_target(headers: &Headers) -> Result<(), CheckError> {
     let mut contacts = headers.all::<Contact>();
     let first = contacts.next().unwrap_or(Err(HeaderError::Missing(HeaderName::CONTACT)));
     let first = first.map_err(|error| of_header(&error))?;
-    if first.is_star() || contacts.next().is_some() {
-        let reason = "Exactly one Contact with a URI is needed";
+    let reached_by_sip = first.uri().is_some_and(|uri| uri.is_sip() || uri.is_sips());
+    if !reached_by_sip || contacts.next().is_some() {
+        let reason = "Exactly one Contact with a SIP or SIPS URI is needed";
         return Err(refuse(StatusCode::BAD_REQUEST, "RFC 3261 §8.1.1.8", Some(HeaderName::CONTACT), reason));
     }
     Ok(())
@@ -373,7 +385,7 @@ impl Response {
             return Err(bad("RFC 3261 §7.2", "The reason phrase contains a control character"));
         }
         if method_of_plain(&self.headers, limits).is_none() {
-            check_each(&self.headers, limits)?;
+            check_each(&self.headers, limits, true)?;
         }
         if self.body.missing > 0 {
             let reason = format!("Content-Length is {} octets larger than the body", self.body.missing);

@@ -126,6 +126,7 @@ fn one_bad_field_and_its_status() {
         ("Call-ID: 9b1f7f3e-2fb1-4d@192.0.2.55\r\n", "", 400, "Missing Call-ID"),
         ("To: Bob <sip:bob@biloxi.example>", "To: \"Bob <sip:bob@biloxi.example>", 400, "Malformed To"),
         ("To: Bob <sip:bob@biloxi.example>", "To: <sip:b@h>;tag=1;TAG=2", 400, "More than one tag in To"),
+        ("To: Bob <sip:bob@biloxi.example>", "To: <sip:b@h>;tag=1;tag=1", 400, "More than one tag in To"),
         ("branch=", "branch=z9hG4bKx;branch=", 400, "More than one branch in Via"),
         ("Max-Forwards: 69", "Max-Forwards: 300", 400, "Max-Forwards"),
         ("Via: SIP/2.0/UDP 192", "Via: SIP/2.0/UDP ;,192", 400, "Via"),
@@ -147,6 +148,25 @@ fn one_bad_field_and_its_status() {
         let error = request(good.replacen(from, to, 1).as_bytes()).check().unwrap_err();
         assert_eq!(error.status.code(), status, "{to}: {error}");
         assert!(error.reason.contains(reason), "{to}: {error}");
+    }
+}
+
+/// Many a server adds its tag to the To of a BYE that has it. Whoever reads such a response sees the same dialog; in a request, and
+/// with two different tags, it is refused (RFC 3261 §7.3.1).
+#[test]
+fn the_same_tag_twice_in_the_to_of_a_response() {
+    let answer = |to: &str| {
+        let text = format!(
+            "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:a@b>;tag=1\r\nTo: {to}\r\n\
+             Call-ID: x\r\nCSeq: 2 BYE\r\nContent-Length: 0\r\n\r\n"
+        );
+        let response = response(text.as_bytes());
+        (response.check().is_ok(), response.headers.require::<To>().unwrap().tag().map(String::from))
+    };
+    assert_eq!(answer("<sip:c@d>;tag=2;tag=2"), (true, Some("2".into())));
+    assert_eq!(answer("<sip:c@d>;tag=2;x=y;tag=2;tag=2"), (true, Some("2".into())));
+    for different in ["<sip:c@d>;tag=2;tag=3", "<sip:c@d>;tag=2;TAG=3", "<sip:c@d>;tag=2;tag=2;tag=3"] {
+        assert!(!answer(different).0, "{different}");
     }
 }
 
