@@ -216,6 +216,18 @@ impl PhoneCore {
         }
     }
 
+    /// The peer did not take our answer in PRACK: what was agreed before it holds, or nothing.
+    pub(super) fn answer_refused(&mut self, call: CallKey, dialog: &DialogId) {
+        let Some(session) = self.sessions.get_mut(&call) else { return };
+        if session.established {
+            if session.machine_of(dialog).undo_answer() {
+                self.changed(call, dialog, false);
+            }
+        } else {
+            session.early.retain(|(early, _)| early != dialog);
+        }
+    }
+
     /// We can be heard before the answer.
     pub(super) fn early_media(&mut self, call: CallKey) {
         let Some(session) = self.sessions.get(&call) else { return };

@@ -473,6 +473,7 @@ impl PhoneCore {
                 DialogEvent::ProvisionalAcknowledged { call, prack, described } => {
                     self.provisional_acknowledged(now, call, &prack, described);
                 }
+                DialogEvent::AnswerRefused { call, dialog, .. } => self.answer_refused(call, &dialog),
                 DialogEvent::Offered { offer, request } => self.offered(now, &offer, &request),
                 DialogEvent::RefreshDue { call } => {
                     if let Err(error) = self.wish(now, call, Wish::Refresh) {
