@@ -437,9 +437,12 @@ impl OfferAnswer {
     /// was *sent* last, agreed or not, so that the peer never sees one version with two texts.
     fn stamp(&mut self, mut session: Session) -> SessionDescription {
         session.origin = self.origin.clone();
-        let same = SessionDescription::from(session.clone());
-        if self.last_sent.as_deref() == Some(same.to_string().as_str()) {
-            return same;
+        // Printing is most of the cost: the first one is compared with nothing.
+        if let Some(last) = &self.last_sent {
+            let same = SessionDescription::from(session.clone());
+            if **last == *same.to_string() {
+                return same;
+            }
         }
         self.origin.sess_version = self.next_version();
         session.origin.sess_version = self.origin.sess_version;
