@@ -287,7 +287,12 @@ impl Shell {
             }
             PhoneEvent::Subscriber { key, what } => {
                 let over = matches!(what, SubscriberChange::Ended(_));
-                self.new_subscribers.retain(|(waiting, _)| !over || *waiting != key);
+                if over && self.new_subscribers.iter().any(|(waiting, _)| *waiting == key) {
+                    // It gave up before anybody looked at it: nobody will ask for its news.
+                    self.new_subscribers.retain(|(waiting, _)| *waiting != key);
+                    self.subscribers.remove(&key);
+                    return;
+                }
                 if let Some(news) = self.subscribers.get_mut(&key) {
                     news.add(what, over);
                 }
