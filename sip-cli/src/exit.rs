@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use sip_message::StatusCode;
 
+use crate::output::printable;
+
 /// What became of it. The numbers are part of the command line's contract; `sip --help` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -81,7 +83,7 @@ impl Failure {
     pub(crate) fn new(code: Code, message: impl fmt::Display) -> Self {
         // An error of somebody else may run over several lines; a script reads one.
         let message = message.to_string();
-        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+        let message = printable(&message.split_whitespace().collect::<Vec<_>>().join(" "));
         Self { code, message }
     }
 

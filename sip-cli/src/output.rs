@@ -28,13 +28,13 @@ impl Output {
 
     /// Something happened: `text` for people, `value` for machines.
     pub(crate) fn event(self, value: Value, text: impl Display) {
-        if self.json { write(value) } else { write(text) }
+        if self.json { write(value) } else { write(printable(&text.to_string())) }
     }
 
     /// A line that machines do not need.
     pub(crate) fn text(self, text: impl Display) {
         if !self.json {
-            write(text);
+            write(printable(&text.to_string()));
         }
     }
 
@@ -50,7 +50,24 @@ impl Output {
     }
 }
 
+/// A text on somebody's terminal. Much of it comes from the network: without the characters that would steer the terminal.
+pub(crate) fn printable(text: &str) -> String {
+    let harmless = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    // Bodies have lines that end with CR and LF.
+    text.replace("\r\n", "\n").chars().map(|c| if harmless(c) { c } else { '\u{fffd}' }).collect()
+}
+
 fn write(line: impl Display) {
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_steers_the_terminal() {
+        assert_eq!(printable("a\u{1b}[2J\u{7}b\r\nc\td\u{9b}e"), "a\u{fffd}[2J\u{fffd}b\nc\td\u{fffd}e");
+    }
 }

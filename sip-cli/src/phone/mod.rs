@@ -126,7 +126,7 @@ async fn serve(
                     let from = shown(&message.from);
                     output.event(
                         json!({ "event": "message", "from": from, "text": message.text }),
-                        format_args!("message from {from}: {}", printable(&message.text)),
+                        format_args!("message from {from}: {}", message.text),
                     );
                 }
             },
@@ -153,11 +153,6 @@ async fn serve(
     drop(listening);
     output.text("bye");
     accounts
-}
-
-/// A text of somebody else on our terminal: without the characters that would steer it.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 /// Reads a script, and makes sure that every line of it is a command before anybody is called.
