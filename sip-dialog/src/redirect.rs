@@ -20,9 +20,14 @@ pub(crate) struct Redirection {
 
 impl Redirection {
     /// Takes the Contacts of a 3xx, the preferred ones first; of those before them that were not tried yet nothing is lost.
-    fn add(&mut self, contacts: &mut [Contact], secure: bool) {
+    /// No more are taken than can be tried.
+    fn add(&mut self, contacts: &mut [Contact], secure: bool, limit: usize) {
         contacts.sort_by_key(|contact| std::cmp::Reverse(contact.q().unwrap_or(1000)));
-        for contact in contacts.iter().rev() {
+        let mut fresh: Vec<Uri> = Vec::new();
+        for contact in contacts {
+            if fresh.len() >= limit {
+                break;
+            }
             let Some(uri) = contact.uri() else { continue };
             // What was called as `sips` never goes on in the clear (RFC 3261 §8.1.3.4).
             let usable = if secure { uri.is_sips() } else { uri.is_sip() || uri.is_sips() };
@@ -30,10 +35,14 @@ impl Redirection {
             uri.remove_headers();
             uri.remove_param("method");
             let known = |other: &Uri| other.equivalent(&uri);
-            if usable && !self.tried.iter().any(known) && !self.waiting.iter().any(known) {
-                self.waiting.push_front(uri);
+            if usable && !self.tried.iter().chain(&self.waiting).chain(&fresh).any(known) {
+                fresh.push(uri);
             }
         }
+        for uri in fresh.into_iter().rev() {
+            self.waiting.push_front(uri);
+        }
+        self.waiting.truncate(limit);
     }
 
     fn next(&mut self, limit: usize) -> Option<Uri> {
@@ -63,7 +72,7 @@ impl Dialogs {
         }
         if (300..400).contains(&status) {
             let mut contacts: Vec<Contact> = response.headers.all().flatten().collect();
-            setup.redirection.add(&mut contacts, first.is_sips());
+            setup.redirection.add(&mut contacts, first.is_sips(), limit);
         }
         let Some(uri) = setup.redirection.next(limit) else { return false };
         let mut request = setup.invite.clone();

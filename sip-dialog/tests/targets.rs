@@ -255,3 +255,46 @@ fn ringing_ends() {
     assert_eq!(response.status(), StatusCode::REQUEST_TERMINATED);
     pair.nothing_is_left();
 }
+
+/// No more targets are taken than can be tried, and those are the preferred ones.
+#[test]
+fn a_3xx_of_many() {
+    let mut pair = Pair::new();
+    pair.alice.invite(pair.now, invite(Some("offer"))).unwrap();
+    pair.settle();
+    let call = pair.bob_is_called();
+    let many: Vec<String> = (0..60).map(|n| format!("<sip:p{n}@{BOB}>;q=0.{}", n % 10)).collect();
+    let all = many.join(", ");
+    pair.bob.reject_with(pair.now, call, StatusCode::MULTIPLE_CHOICES, &[("Contact", &all)]).unwrap();
+    let mut tried = Vec::new();
+    loop {
+        pair.settle();
+        let Some(Event::Incoming { call, request, .. }) =
+            std::iter::from_fn(|| pair.bob.poll_event()).find(|e| matches!(e, Event::Incoming { .. }))
+        else {
+            break;
+        };
+        tried.push(request.uri().unwrap().user().unwrap().to_owned());
+        pair.bob.reject(pair.now, call, StatusCode::BUSY_HERE).unwrap();
+    }
+    assert_eq!(tried, ["p9", "p19", "p29", "p39", "p49", "p59", "p8", "p18"]);
+    pair.nothing_is_left();
+}
+
+/// RFC 5627 §4.4: in both roles, and the listener's address again when there is none any more.
+#[test]
+fn a_gruu_is_the_contact_of_dialogs() {
+    let mut pair = Pair::new();
+    let gruu = |user: &str, at: &str| format!("sip:{user}@{at};gr=urn:uuid:1");
+    pair.alice.use_gruu(Some(gruu("alice", pair::ALICE).parse().unwrap()));
+    pair.bob.use_gruu(Some(gruu("bob", BOB).parse().unwrap()));
+    let (call, incoming) = pair.connect();
+    let target = |dialogs: &Dialogs, call| dialogs.dialog(call).unwrap().remote_target().to_string();
+    assert_eq!(target(&pair.alice, call), gruu("bob", BOB));
+    assert_eq!(target(&pair.bob, incoming), gruu("alice", pair::ALICE));
+    pair.alice.use_gruu(None);
+    let contact = pair.alice.contact_for(Some("alice"), &format!("sip:bob@{BOB}").parse().unwrap()).unwrap();
+    assert!(contact.uri().unwrap().param("gr").is_none());
+    pair.alice.hang_up(pair.now, call).unwrap();
+    pair.nothing_is_left();
+}
