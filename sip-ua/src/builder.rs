@@ -58,6 +58,7 @@ pub struct PhoneBuilder {
     rtcp_interval: Option<Duration>,
     media_engine: Option<Arc<dyn MediaEngine>>,
     max_calls: usize,
+    max_redirections: usize,
     notifies: Vec<String>,
 }
 
@@ -136,6 +137,13 @@ impl PhoneBuilder {
         self
     }
 
+    /// Targets of 3xx responses that one call tries (RFC 3261 §8.1.3.4), 8 if it is not set; 0 for a phone whose calls go where
+    /// it says and nowhere else.
+    pub fn max_redirections(mut self, targets: usize) -> Self {
+        self.max_redirections = targets;
+        self
+    }
+
     /// Takes subscriptions to this package (RFC 6665): [`Phone::next_subscriber`] tells who subscribes. Once for each package.
     pub fn notifies(mut self, package: &str) -> Self {
         self.notifies.push(package.into());
@@ -198,6 +206,7 @@ impl PhoneBuilder {
         let mut dialogs = sip_dialog::Config::new(sip_transaction::Config::new(seed, locals.clone()));
         dialogs.user_agent = self.user_agent;
         dialogs.max_calls = self.max_calls;
+        dialogs.max_redirections = self.max_redirections;
         let identity = NameAddr::new(&address).with_display_name(&self.display_name);
         let mut config = PhoneConfig::new(identity, dialogs);
         config.credentials = self.password.map(|password| (self.username, password));
@@ -242,6 +251,7 @@ impl Phone {
             rtcp_interval: None,
             media_engine: None,
             max_calls: sip_dialog::Config::MAX_CALLS,
+            max_redirections: sip_dialog::Config::MAX_REDIRECTIONS,
             notifies: Vec::new(),
         }
     }

@@ -1,7 +1,5 @@
 //! Subscribers of ours as values: a phone that tells others of its state (RFC 6665 §4.2).
 
-use std::sync::Arc;
-
 use sip_dialog::{Acceptance, Notification, SubscriberChange, SubscriptionKey, TerminationReason};
 use sip_message::headers::{Event, From, NameAddr};
 use sip_message::{Request, StatusCode};
@@ -100,12 +98,5 @@ impl Phone {
             let Ok(Some(From(from))) = request.headers.get::<From>() else { continue };
             return Subscriber { phone: self.clone(), key, request, from, accepted: false };
         }
-    }
-}
-
-impl<T> News<T> {
-    /// What rings when there is something new.
-    pub(crate) fn bell(&self) -> Arc<tokio::sync::Notify> {
-        Arc::clone(&self.changed)
     }
 }

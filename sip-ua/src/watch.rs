@@ -23,7 +23,7 @@ const MAX_NEWS: usize = 256;
 pub(crate) struct News<T> {
     waiting: VecDeque<T>,
     over: bool,
-    pub(crate) changed: Arc<Notify>,
+    changed: Arc<Notify>,
 }
 
 impl<T> Default for News<T> {
@@ -40,6 +40,11 @@ impl<T> News<T> {
         self.waiting.push_back(news);
         self.over |= over;
         self.changed.notify_waiters();
+    }
+
+    /// What rings when there is something new.
+    pub(crate) fn bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
     }
 
     /// The next one; `Some(None)` when there is and will be none.

@@ -191,7 +191,10 @@ impl PhoneCore {
                 self.dialogs.use_gruu(self.registration.gruu.clone());
                 self.events.push_back(PhoneEvent::Registered(lifetime));
             }
-            Outcome::Unregistered => self.events.push_back(PhoneEvent::Unregistered),
+            Outcome::Unregistered => {
+                self.dialogs.use_gruu(None);
+                self.events.push_back(PhoneEvent::Unregistered);
+            }
             Outcome::Failed(status) => self.events.push_back(PhoneEvent::RegistrationFailed(status)),
             Outcome::Again => {
                 if let Err(error) = self.register_again(now) {
