@@ -63,6 +63,7 @@ async fn take_message(call: IncomingCall, mailbox: &Mailbox, folder: &Path) -> R
     let number = mailbox.messages.fetch_add(1, Ordering::Relaxed) + 1;
     let file = folder.join(format!("message-{number}.wav"));
     call.audio().record(&file);
+    println!("recording {}", file.display());
     let heard = tokio::time::timeout(LONGEST, call.ended()).await;
     if heard.is_err() {
         call.hang_up().await;

@@ -152,7 +152,7 @@ async fn voicemail() {
     let call = patient("calling", caller.call(&format!("sip:owner@{at}"))).await.unwrap();
     let call = patient("the answer", call.answered()).await.unwrap();
     let spoken = rtp::audio::speech::speech_like(16_000, 5);
-    tokio::time::sleep(Duration::from_millis(700)).await; // the machine's tone
+    machine.line("recording").await;
     patient("speaking", call.audio().play_samples(spoken.clone())).await.unwrap();
     call.hang_up().await;
     machine.line("recorded").await;
@@ -194,7 +194,7 @@ async fn load_generator_and_answering_phone() {
 }
 
 #[tokio::test]
-async fn phone_and_echo_phone() {
+async fn echo_phone() {
     let echo = Example::start("echo_phone", &[ANY]);
     let at = echo.address().await;
     let (caller, _) = phone("caller").await;
@@ -203,9 +203,29 @@ async fn phone_and_echo_phone() {
     let spoken = rtp::audio::speech::speech_like(8_000, 2);
     call.audio().start_recording();
     patient("speaking", call.audio().play_samples(spoken.clone())).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await; // the way back
+    patient("the way back", call.audio().play_samples(vec![0; 4000])).await.unwrap();
     let likeness = rtp::audio::correlate::correlate(&spoken, &call.audio().stop_recording());
     assert!(likeness.coefficient > 0.9, "{likeness:?}");
     call.hang_up().await;
     echo.line("listened to itself").await;
+}
+
+/// The one that registers, calls, plays a file and hangs up.
+#[tokio::test]
+async fn phone_example() {
+    let users = sip_server::Users::parse("alice:secret\n").unwrap();
+    let server = sip_server::Server::builder().listen(ANY).domain("127.0.0.1").users(users);
+    let server = server.build().await.unwrap();
+    let us = format!("sip:alice@{}", server.locals().iter().next().unwrap().bound);
+    let serving = tokio::spawn(server.run_until(std::future::pending::<()>()));
+    let echo = Example::start("echo_phone", &[ANY]);
+    let them = format!("sip:echo@{}", echo.address().await);
+    let file = std::env::temp_dir().join(format!("phone-example-{}.wav", std::process::id()));
+    rtp::audio::wav::write(&file, &rtp::audio::speech::speech_like(8_000, 4)).unwrap();
+    let phone = Example::start("phone", &[&us, "secret", &them, file.to_str().unwrap()]);
+    phone.line("estimated quality").await;
+    assert_eq!(tokio::task::spawn_blocking(move || phone.end()).await.unwrap(), Some(0));
+    echo.line("listened to itself").await;
+    std::fs::remove_file(&file).unwrap();
+    serving.abort();
 }
