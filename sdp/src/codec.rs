@@ -1,6 +1,7 @@
 //! Codecs as SDP names them: `a=rtpmap`, `a=fmtp`, and the numbers that RFC 3551 gave away for good.
 
 use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
 
 use crate::events::EventSet;
 
@@ -12,83 +13,117 @@ const COMFORT_NOISE: &str = "CN";
 /// A codec: what `a=rtpmap` and `a=fmtp` say of it, without a payload type number.
 ///
 /// Two descriptions mean the same codec when [`Codec::matches`]: equal name (letter case aside), clock rate and channels.
+///
+/// Cheap to clone: a session mentions the same few codecs in many places, for as long as it lasts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Codec {
+pub struct Codec(Arc<Text>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Text {
     name: Cow<'static, str>,
     clock_rate: u32,
     channels: u8,
-    fmtp: Option<String>,
+    fmtp: Option<Cow<'static, str>>,
+}
+
+/// What nearly every call is about.
+static USUAL: LazyLock<[Codec; 3]> = LazyLock::new(|| {
+    let events = Text { fmtp: Some(Cow::Borrowed(DTMF)), ..Text::new(TELEPHONE_EVENT, 8000) };
+    [Codec::new("PCMU", 8000), Codec::new("PCMA", 8000), Codec(Arc::new(events))]
+});
+/// [`EventSet::DTMF`](crate::EventSet::DTMF), written.
+const DTMF: &str = "0-15";
+
+impl Text {
+    fn new(name: impl Into<Cow<'static, str>>, clock_rate: u32) -> Self {
+        Self { name: name.into(), clock_rate, channels: 1, fmtp: None }
+    }
+
+    fn is(&self, name: &str, clock_rate: u32, channels: u8) -> bool {
+        self.name == name && self.clock_rate == clock_rate && self.channels == channels
+    }
 }
 
 impl Codec {
     /// A codec with one channel and no format parameters. `name` is the encoding name of `a=rtpmap`, `clock_rate` is
     /// the RTP timestamp rate in Hz.
     pub fn new(name: impl Into<Cow<'static, str>>, clock_rate: u32) -> Self {
-        Codec { name: name.into(), clock_rate, channels: 1, fmtp: None }
+        Codec(Arc::new(Text::new(name, clock_rate)))
     }
 
     /// G.711 µ-law at 8 kHz (RFC 3551 §4.5.14).
     pub fn pcmu() -> Self {
-        Codec::new("PCMU", 8000)
+        let [pcmu, ..] = &*USUAL;
+        pcmu.clone()
     }
 
     /// G.711 A-law at 8 kHz (RFC 3551 §4.5.14).
     pub fn pcma() -> Self {
-        Codec::new("PCMA", 8000)
+        let [_, pcma, _] = &*USUAL;
+        pcma.clone()
     }
 
     /// DTMF events 0–15 at the RTP clock rate of the audio that they go with (RFC 4733 §2.1).
     pub fn telephone_event(clock_rate: u32) -> Self {
-        Codec::new(TELEPHONE_EVENT, clock_rate).with_fmtp(EventSet::DTMF.to_string())
+        let [.., events] = &*USUAL;
+        match clock_rate {
+            8000 => events.clone(),
+            _ => Codec::new(TELEPHONE_EVENT, clock_rate).with_fmtp(DTMF),
+        }
     }
 
     /// The same codec with `channels` audio channels.
     #[must_use]
-    pub fn with_channels(self, channels: u8) -> Self {
-        Codec { channels, ..self }
+    pub fn with_channels(mut self, channels: u8) -> Self {
+        if self.0.channels != channels {
+            Arc::make_mut(&mut self.0).channels = channels;
+        }
+        self
     }
 
     /// The same codec with the format parameters of an `a=fmtp` line (the text after the payload type).
     #[must_use]
-    pub fn with_fmtp(self, fmtp: impl Into<String>) -> Self {
-        Codec { fmtp: Some(fmtp.into()), ..self }
+    pub fn with_fmtp(mut self, fmtp: impl Into<Cow<'static, str>>) -> Self {
+        Arc::make_mut(&mut self.0).fmtp = Some(fmtp.into());
+        self
     }
 
     /// The encoding name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// The RTP timestamp rate in Hz. Never 0 in what was received.
     pub fn clock_rate(&self) -> u32 {
-        self.clock_rate
+        self.0.clock_rate
     }
 
     /// Audio channels, 1 unless stated.
     pub fn channels(&self) -> u8 {
-        self.channels
+        self.0.channels
     }
 
     /// The format parameters, verbatim.
     pub fn fmtp(&self) -> Option<&str> {
-        self.fmtp.as_deref()
+        self.0.fmtp.as_deref()
     }
 
     /// Whether both name the same codec: name, clock rate and channels agree. Format parameters do not count here.
     pub fn matches(&self, other: &Codec) -> bool {
-        self.clock_rate == other.clock_rate
-            && self.channels == other.channels
-            && self.name.eq_ignore_ascii_case(&other.name)
+        Arc::ptr_eq(&self.0, &other.0)
+            || (self.0.clock_rate == other.0.clock_rate
+                && self.0.channels == other.0.channels
+                && self.0.name.eq_ignore_ascii_case(&other.0.name))
     }
 
     /// Whether this is RFC 4733's `telephone-event`.
     pub fn is_telephone_event(&self) -> bool {
-        self.name.eq_ignore_ascii_case(TELEPHONE_EVENT)
+        self.0.name.eq_ignore_ascii_case(TELEPHONE_EVENT)
     }
 
     /// Whether a stream can live on this codec alone: events and comfort noise only accompany others.
     pub fn is_primary(&self) -> bool {
-        !self.is_telephone_event() && !self.name.eq_ignore_ascii_case(COMFORT_NOISE)
+        !self.is_telephone_event() && !self.0.name.eq_ignore_ascii_case(COMFORT_NOISE)
     }
 
     /// Reads the value of `a=rtpmap`: `<payload type> <name>/<clock rate>[/<channels>]` (RFC 8866 §6.6). `None` for what
@@ -103,12 +138,15 @@ impl Codec {
             None | Some("") => 1,
             Some(channels) => channels.parse::<u8>().ok().filter(|count| *count > 0)?,
         };
-        Some((payload_type, Codec::new(name.to_owned(), clock_rate).with_channels(channels)))
+        let usual = USUAL.iter().find(|usual| usual.0.is(name, clock_rate, channels));
+        let codec = usual.filter(|usual| usual.0.fmtp.is_none()).cloned();
+        let fresh = || Codec::new(name.to_owned(), clock_rate).with_channels(channels);
+        Some((payload_type, codec.unwrap_or_else(fresh)))
     }
 
     /// The value of the `a=rtpmap` line that gives this codec `payload_type`.
     pub(crate) fn rtpmap(&self, payload_type: u8) -> String {
-        let Codec { name, clock_rate, channels, .. } = self;
+        let Text { name, clock_rate, channels, .. } = &*self.0;
         match channels {
             0 | 1 => format!("{payload_type} {name}/{clock_rate}"),
             _ => format!("{payload_type} {name}/{clock_rate}/{channels}"),
@@ -174,13 +212,16 @@ const STATIC: [(u8, &str, u32, u8); 23] = [
 /// The codec that RFC 3551 §6 fixed for `payload_type`, if any.
 pub fn static_codec(payload_type: u8) -> Option<Codec> {
     let (_, name, rate, channels) = STATIC.into_iter().find(|(number, ..)| *number == payload_type)?;
-    Some(Codec::new(name, rate).with_channels(channels))
+    let usual = USUAL.iter().find(|usual| usual.0.is(name, rate, channels)).cloned();
+    Some(usual.unwrap_or_else(|| Codec::new(name, rate).with_channels(channels)))
 }
 
 /// The payload type that RFC 3551 §6 fixed for `codec`, if any.
 pub fn static_payload_type(codec: &Codec) -> Option<u8> {
     let found = STATIC.into_iter().find(|(_, name, rate, channels)| {
-        codec.name.eq_ignore_ascii_case(name) && codec.clock_rate == *rate && codec.channels == *channels
+        codec.name().eq_ignore_ascii_case(name)
+            && codec.clock_rate() == *rate
+            && codec.channels() == *channels
     });
     found.map(|(number, ..)| number)
 }

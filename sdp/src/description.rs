@@ -51,7 +51,7 @@ impl From<ParserError> for SyntaxError {
 
 /// A session description (RFC 8866): the session level and its media sections, in the order of the text.
 ///
-/// The text is parsed and printed by `sdp-types`; every attribute, known or not, keeps its name, value and place.
+/// The text is parsed by `sdp-types`; every attribute, known or not, keeps its name, value and place.
 /// Reading is lenient where phones in the field err (bare line feeds, an empty or missing `s=`, a missing `t=`, doubled
 /// spaces in `m=`, a broken `b=`); printing is strict: CR LF, and no value can add a line.
 ///
@@ -111,7 +111,7 @@ impl SessionDescription {
 
     /// The text as bytes, ready to be a message body of type `application/sdp`.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.0.to_string().into_bytes()
+        crate::print::session(&self.0).into_bytes()
     }
 }
 
@@ -134,6 +134,6 @@ impl FromStr for SessionDescription {
 
 impl fmt::Display for SessionDescription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        f.write_str(&crate::print::session(&self.0))
     }
 }

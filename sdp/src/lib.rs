@@ -38,6 +38,7 @@ pub mod events;
 mod lenient;
 pub mod limits;
 pub mod offer_answer;
+mod print;
 mod section;
 
 pub use address::{AddressError, Host, MediaAddress};

@@ -64,7 +64,7 @@ impl<'a> MediaSection<'a> {
             .map(|(_, codec)| codec);
         let codec = mapped.or_else(|| codec::static_codec(payload_type))?;
         Some(match self.fmtp(payload_type) {
-            Some(parameters) => codec.with_fmtp(parameters),
+            Some(parameters) => codec.with_fmtp(parameters.to_owned()),
             None => codec,
         })
     }

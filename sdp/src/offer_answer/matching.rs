@@ -36,12 +36,20 @@ pub(super) fn common_with_offer(
     let rates: Vec<u32> =
         pairs.iter().filter(|(_, p)| p.codec.is_primary()).map(|(_, p)| p.codec.clock_rate()).collect();
     pairs.retain(|(_, p)| p.codec.is_primary() || rates.contains(&p.codec.clock_rate()));
-    let common = pairs.into_iter().filter_map(|(index, remote)| {
+    let common = pairs.into_iter().filter_map(|(index, mut remote)| {
         let codec = local.codecs.get(index)?.clone();
         let payload_type = numbers.adopt(&codec, remote.payload_type)?;
+        share(&mut remote.codec, &codec);
         Some(Common { local: Payload { payload_type, codec }, remote })
     });
     common.collect()
+}
+
+/// What is kept for the whole session is kept once.
+fn share(theirs: &mut Codec, ours: &Codec) {
+    if *theirs == *ours {
+        theirs.clone_from(ours);
+    }
 }
 
 /// The codecs of an answered section that we had offered, in the order of the answer, each once.
@@ -56,9 +64,10 @@ pub(super) fn common_with_answer(section: &MediaSection<'_>, offered: &[Payload]
                 ours.map(|payload| (payload, payload.codec.clone()))
             }
         };
-        if let Some((local, codec)) = known
+        if let Some((local, mut codec)) = known
             && !common.iter().any(|earlier| earlier.local.codec.matches(&codec))
         {
+            share(&mut codec, &local.codec);
             common.push(Common { remote: Payload { payload_type: number, codec }, local: local.clone() });
         }
     }
