@@ -1,10 +1,12 @@
 //! baresip, a phone.
 
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 
 use crate::certificates::Certificates;
 use crate::dir::Dir;
-use crate::ports::{free_port, free_tcp_and_udp_port, wait_until_bound};
+use crate::ports::{free_port, free_tcp_and_udp_port, wait_until_bound, wait_until_listening};
 use crate::process::Process;
 use crate::sound::write_tone;
 
@@ -16,6 +18,7 @@ pub struct Baresip {
     /// Its SIP port on loopback.
     pub port: u16,
     recordings: PathBuf,
+    control: TcpStream,
 }
 
 impl Baresip {
@@ -42,11 +45,12 @@ impl Baresip {
         let home = dir.file("baresip");
         let recordings = home.join("recordings");
         std::fs::create_dir_all(&recordings).expect("folders of baresip");
-        let (port, media) = (free_tcp_and_udp_port(), free_port(20));
+        let (port, control, media) = (free_tcp_and_udp_port(), free_tcp_and_udp_port(), free_port(20));
         let tone = home.join("tone.wav");
         write_tone(&tone, hertz, 30.0);
         let config = include_str!("../configs/baresip.config")
             .replace("@PORT@", &port.to_string())
+            .replace("@CONTROL@", &control.to_string())
             .replace("@MEDIA@", &format!("{media}-{}", media + 20))
             .replace("@DIR@", &home.display().to_string());
         let config = format!("{config}{more}");
@@ -60,14 +64,28 @@ impl Baresip {
         }
         let process = Process::start(dir, "baresip-log", "baresip", arguments);
         wait_until_bound(port);
-        Self { process, port, recordings }
+        wait_until_listening(control);
+        let control = TcpStream::connect((Ipv4Addr::LOCALHOST, control)).expect("baresip's control");
+        Self { process, port, recordings, control }
     }
 
-    /// What it heard in its call, once that is over.
+    /// Gives it a command with its parameter, such as `hold` or `sndcode` and `5`. What comes of it, its log tells.
     ///
     /// # Panics
-    /// If it recorded nothing.
-    pub fn heard(&self) -> PathBuf {
+    /// If it is gone.
+    pub fn order(&mut self, command: &str, parameter: &str) {
+        let order = serde_json::json!({ "command": command, "params": parameter }).to_string();
+        write!(self.control, "{}:{order},", order.len()).expect("baresip's control"); // a netstring
+    }
+
+    /// What it heard in its last call. Ends it: it writes the end of its recordings then.
+    ///
+    /// # Panics
+    /// If it recorded nothing, or does not end.
+    pub fn heard(&mut self) -> PathBuf {
+        if self.process.is_running() {
+            assert_eq!(self.process.interrupt(), 0, "baresip ends well");
+        }
         let all =
             std::fs::read_dir(&self.recordings).expect("recordings").flatten().map(|entry| entry.path());
         let mut decoded: Vec<PathBuf> = all.filter(|path| path.to_string_lossy().contains("-dec")).collect();
