@@ -1,4 +1,4 @@
-//! Calls between this stack and programs that we did not write: SIPp, sipsak, baresip, Kamailio, JsSIP.
+//! Calls between this stack and programs that we did not write: SIPp, sipsak, baresip, linphonec, PJSIP, Kamailio, JsSIP.
 //!
 //! Everything runs on loopback, on ports that were free a moment ago, for a bounded time, and each process is ended by
 //! its own id. A program that is not installed makes a test say so and pass; with `INTEROP_REQUIRED=1` or `CI=true`
@@ -27,6 +27,7 @@ mod dir;
 mod gate;
 mod isolate;
 mod kamailio;
+mod linphone;
 mod network;
 mod ours;
 mod own;
@@ -48,6 +49,7 @@ pub use dir::Dir;
 pub use gate::{Turn, turn};
 pub use isolate::isolated;
 pub use kamailio::Kamailio;
+pub use linphone::Linphone;
 pub use network::{Bad, FAR, Link, NEAR};
 pub use ours::{Call, Counts, Phone, Server, program};
 pub use own::{Own, hear, hear_nothing, say, within};
