@@ -88,6 +88,22 @@ impl Own {
         all.filter(|(inbound, text)| !*inbound && text.starts_with(start)).map(|(_, text)| text).collect()
     }
 
+    /// Waits until a message is sent that begins so, and gives the last.
+    ///
+    /// # Panics
+    /// If none is in time.
+    pub async fn has_sent(&self, start: &str) -> String {
+        let sent = async {
+            loop {
+                if let Some(text) = self.sent(start).pop() {
+                    return text;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        within(start, sent).await
+    }
+
     /// The session descriptions that passed, in order: `sent INVITE sendrecv`, `received 200 sendonly`.
     pub fn described(&self) -> Vec<String> {
         self.messages().iter().filter_map(|(inbound, text)| description(*inbound, text)).collect()
