@@ -210,6 +210,24 @@ async fn echo_phone() {
     echo.line("listened to itself").await;
 }
 
+#[tokio::test]
+async fn talking_phone() {
+    let talker = Example::start("talking_phone", &[ANY, "440"]);
+    let at = talker.address().await;
+    let (caller, _) = phone("caller").await;
+    let call = patient("calling", caller.call(&format!("sip:talker@{at}"))).await.unwrap();
+    let call = patient("the answer", call.answered()).await.unwrap();
+    call.audio().start_recording();
+    patient("a second", call.audio().play_samples(vec![0; 8000])).await.unwrap();
+    let heard = call.audio().stop_recording();
+    assert!(
+        rtp::audio::tone::detect_tone(&heard, 440.0) > 0.9,
+        "{:?}",
+        rtp::audio::tone::dominant_frequency(&heard)
+    );
+    call.hang_up().await;
+}
+
 /// The one that registers, calls, plays a file and hangs up.
 #[tokio::test]
 async fn phone_example() {

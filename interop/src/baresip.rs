@@ -1,12 +1,17 @@
 //! baresip, a phone.
 
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 
 use crate::certificates::Certificates;
 use crate::dir::Dir;
-use crate::ports::{free_port, free_tcp_and_udp_port, wait_until_bound};
+use crate::ports::{free_port, free_tcp_and_udp_port, wait_until_bound, wait_until_listening};
 use crate::process::Process;
 use crate::sound::write_tone;
+
+/// Calls at once, if nothing else is wanted.
+const CALLS: usize = 8;
 
 /// A running baresip that answers every call, plays a tone and records what it hears.
 #[derive(Debug)]
@@ -16,12 +21,18 @@ pub struct Baresip {
     /// Its SIP port on loopback.
     pub port: u16,
     recordings: PathBuf,
+    control: TcpStream,
 }
 
 impl Baresip {
     /// Starts it with a line of its `accounts` file, a tone of `hertz` to play, and commands to begin with.
     pub fn start(dir: &Dir, account: &str, hertz: f64, commands: &[&str]) -> Self {
-        Self::with(dir, account, hertz, commands, "")
+        Self::with(dir, account, hertz, commands, "", CALLS)
+    }
+
+    /// The same for so many calls at once; it records none of them.
+    pub fn start_for_many(dir: &Dir, account: &str, calls: usize) -> Self {
+        Self::with(dir, account, 440.0, &[], "", calls)
     }
 
     /// The same with TLS, at the port after [`Baresip::port`].
@@ -35,21 +46,28 @@ impl Baresip {
         let files = [("sip_certificate", &certificates.both), ("sip_cafile", &certificates.ca)];
         let config: String =
             files.iter().map(|(name, file)| format!("{name}\t{}\n", file.display())).collect();
-        Self::with(dir, account, hertz, commands, &config)
+        Self::with(dir, account, hertz, commands, &config, CALLS)
     }
 
-    fn with(dir: &Dir, account: &str, hertz: f64, commands: &[&str], more: &str) -> Self {
+    fn with(dir: &Dir, account: &str, hertz: f64, commands: &[&str], more: &str, calls: usize) -> Self {
         let home = dir.file("baresip");
         let recordings = home.join("recordings");
         std::fs::create_dir_all(&recordings).expect("folders of baresip");
-        let (port, media) = (free_tcp_and_udp_port(), free_port(20));
+        // Two for a call, and as many to choose from.
+        let ports = u16::try_from(calls * 4).expect("calls that have ports");
+        let (port, control, media) = (free_tcp_and_udp_port(), free_tcp_and_udp_port(), free_port(ports));
         let tone = home.join("tone.wav");
-        write_tone(&tone, hertz, 30.0);
+        write_tone(&tone, hertz, 60.0);
         let config = include_str!("../configs/baresip.config")
             .replace("@PORT@", &port.to_string())
-            .replace("@MEDIA@", &format!("{media}-{}", media + 20))
+            .replace("@CONTROL@", &control.to_string())
+            .replace("@CALLS@", &calls.to_string())
+            .replace("@MEDIA@", &format!("{media}-{}", media + ports))
             .replace("@DIR@", &home.display().to_string());
-        let config = format!("{config}{more}");
+        let mut config = format!("{config}{more}");
+        if calls > CALLS {
+            config = config.replace("module\t\t\tsndfile.so\n", "");
+        }
         std::fs::write(home.join("config"), config).expect("baresip's configuration");
         std::fs::write(home.join("accounts"), format!("{account}\n")).expect("baresip's account");
         std::fs::write(home.join("contacts"), "").expect("baresip's contacts");
@@ -60,14 +78,28 @@ impl Baresip {
         }
         let process = Process::start(dir, "baresip-log", "baresip", arguments);
         wait_until_bound(port);
-        Self { process, port, recordings }
+        wait_until_listening(control);
+        let control = TcpStream::connect((Ipv4Addr::LOCALHOST, control)).expect("baresip's control");
+        Self { process, port, recordings, control }
     }
 
-    /// What it heard in its call, once that is over.
+    /// Gives it a command with its parameter, such as `hold` or `sndcode` and `5`. What comes of it, its log tells.
     ///
     /// # Panics
-    /// If it recorded nothing.
-    pub fn heard(&self) -> PathBuf {
+    /// If it is gone.
+    pub fn order(&mut self, command: &str, parameter: &str) {
+        let order = serde_json::json!({ "command": command, "params": parameter }).to_string();
+        write!(self.control, "{}:{order},", order.len()).expect("baresip's control"); // a netstring
+    }
+
+    /// What it heard in its last call. Ends it: it writes the end of its recordings then.
+    ///
+    /// # Panics
+    /// If it recorded nothing, or does not end.
+    pub fn heard(&mut self) -> PathBuf {
+        if self.process.is_running() {
+            assert_eq!(self.process.interrupt(), 0, "baresip ends well");
+        }
         let all =
             std::fs::read_dir(&self.recordings).expect("recordings").flatten().map(|entry| entry.path());
         let mut decoded: Vec<PathBuf> = all.filter(|path| path.to_string_lossy().contains("-dec")).collect();

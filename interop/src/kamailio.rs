@@ -26,6 +26,27 @@ impl Kamailio {
         Self::with_config(dir, include_str!("../configs/kamailio.cfg"))
     }
 
+    /// Starts it as the edge of a domain whose registrar is another (RFC 5626 §5).
+    pub fn start_edge(dir: &Dir, registrar: &Self) -> Self {
+        let config = include_str!("../configs/kamailio-edge.cfg");
+        Self::with_config(dir, &config.replace("@REGISTRAR@", &registrar.address.to_string()))
+    }
+
+    /// What has to be there of the package for its tables in text files.
+    pub const TABLES: &str = "/usr/share/kamailio/dbtext/kamailio";
+
+    /// Starts it as a presence server.
+    pub fn start_presence(dir: &Dir) -> Self {
+        let tables = dir.file("tables");
+        std::fs::create_dir_all(&tables).expect("a folder for Kamailio's tables");
+        for table in ["version", "presentity", "active_watchers", "watchers", "xcap"] {
+            let from = std::path::Path::new(Self::TABLES).join(table);
+            std::fs::copy(&from, tables.join(table)).expect("an empty table of Kamailio's");
+        }
+        let config = include_str!("../configs/kamailio-presence.cfg");
+        Self::with_config(dir, &config.replace("@TABLES@", &tables.display().to_string()))
+    }
+
     /// Starts it with TLS and WebSocket.
     pub fn start_secure(dir: &Dir, certificates: &Certificates) -> Self {
         let config = include_str!("../configs/kamailio-secure.cfg")
@@ -38,13 +59,13 @@ impl Kamailio {
     /// Starts it on free ports, which stand for `@PORT@`, `@TLS@` and `@WS@` in the configuration.
     pub fn with_config(dir: &Dir, config: &str) -> Self {
         let [port, tls, ws] = [(); 3].map(|()| free_tcp_and_udp_port());
-        let run = dir.file("kamailio");
+        let run = dir.file(&format!("kamailio-{port}"));
         std::fs::create_dir_all(&run).expect("Kamailio's folder");
         let config = config
             .replace("@PORT@", &port.to_string())
             .replace("@TLS@", &tls.to_string())
             .replace("@WS@", &ws.to_string());
-        let config = dir.write("kamailio.cfg", config);
+        let config = dir.write(&format!("kamailio-{port}.cfg"), config);
         let arguments = [
             "-f".into(),
             config.display().to_string(),
@@ -64,7 +85,7 @@ impl Kamailio {
         } else {
             "kamailio"
         };
-        let process = Process::start(dir, "kamailio-log", program, arguments);
+        let process = Process::start(dir, &format!("kamailio-{port}-log"), program, arguments);
         wait_until_bound(port);
         let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Self { process, address: at(port), tls: at(tls), ws: at(ws) }

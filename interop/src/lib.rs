@@ -1,4 +1,4 @@
-//! Calls between this stack and programs that we did not write: SIPp, sipsak, baresip, Kamailio, JsSIP.
+//! Calls between this stack and programs that we did not write: SIPp, sipsak, baresip, linphonec, PJSIP, Kamailio, JsSIP.
 //!
 //! Everything runs on loopback, on ports that were free a moment ago, for a bounded time, and each process is ended by
 //! its own id. A program that is not installed makes a test say so and pass; with `INTEROP_REQUIRED=1` or `CI=true`
@@ -27,8 +27,10 @@ mod dir;
 mod gate;
 mod isolate;
 mod kamailio;
+mod linphone;
 mod network;
 mod ours;
+mod own;
 mod pjsip;
 mod ports;
 mod process;
@@ -36,6 +38,8 @@ mod relay;
 mod relay_tcp;
 mod sipp;
 mod sound;
+mod streams;
+mod talking;
 mod uas;
 mod usage;
 mod web;
@@ -47,15 +51,19 @@ pub use dir::Dir;
 pub use gate::{Turn, turn};
 pub use isolate::isolated;
 pub use kamailio::Kamailio;
+pub use linphone::Linphone;
 pub use network::{Bad, FAR, Link, NEAR};
 pub use ours::{Call, Counts, Phone, Server, program};
-pub use pjsip::Pjsip;
+pub use own::{Own, hear, hear_nothing, say, within};
+pub use pjsip::{Pjsip, Talker};
 pub use ports::{free_port, free_tcp_and_udp_port, wait_until_bound, wait_until_listening};
 pub use process::{PATIENCE, Process};
 pub use relay::{Faults, Relayed, UdpRelay};
 pub use relay_tcp::{Fate, TcpRelay};
 pub use sipp::Sipp;
 pub use sound::{assert_holds_tone, assert_sounds_like, pcap_alaw, write_tone};
+pub use streams::{Came, Streams};
+pub use talking::TalkingPhone;
 pub use uas::{Answered, Uas};
 pub use web::WebPhone;
 pub use wire::{TcpPeer, UdpPeer, status_of};

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rtp::audio_stream::Statistics;
-use sip_dialog::{CallKey, Cause};
+use sip_dialog::{Body, CallKey, Cause};
 use sip_message::headers::{From, NameAddr};
-use sip_message::{Request, StatusCode, Uri};
+use sip_message::{Method, Request, Response, StatusCode, Uri};
 use sip_transport::Path;
 
 use crate::core::{PhoneCore, PhoneError};
 use crate::media::{Audio, MediaSession};
 use crate::phone::{CallError, Phone};
+use crate::requests::RequestError;
 use crate::shell::{Ended, Mailbox, Progress};
 
 /// Ends a call when nobody holds it any more: what is dropped is cancelled, refused or hung up.
@@ -388,6 +389,31 @@ impl Call {
     /// If the peer refuses, or the call ends.
     pub async fn refresh(&self) -> Result<(), ChangeError> {
         self.change(PhoneCore::refresh).await
+    }
+
+    /// Sends a request inside the call (INFO with or without a package, MESSAGE) and waits for its final response.
+    ///
+    /// # Errors
+    /// If it is not answered with a 2xx, or the call is over.
+    pub async fn request(
+        &self,
+        method: Method,
+        fields: &[(&str, &str)],
+        body: Option<Body>,
+    ) -> Result<Response, RequestError> {
+        let key = self.held.key;
+        self.phone().answer_to(|core, now| core.request_in_call(now, key, method, fields, body)).await
+    }
+
+    /// Presses a key by INFO (`application/dtmf-relay`), for a peer that takes no telephone events
+    /// ([`Audio::send_digits`]): `0-9 * # A-D`.
+    ///
+    /// # Errors
+    /// If it is not answered with a 2xx, or the call is over.
+    pub async fn press_by_info(&self, key: char) -> Result<Response, RequestError> {
+        let octets = format!("Signal={key}\r\nDuration=160\r\n").into();
+        let body = Body { content_type: "application/dtmf-relay".into(), octets };
+        self.request(Method::Info, &[], Some(body)).await
     }
 
     async fn change(

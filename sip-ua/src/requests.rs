@@ -105,7 +105,7 @@ impl Phone {
         Ok(response.headers.all::<Contact>().flatten().collect())
     }
 
-    async fn answer_to(
+    pub(crate) async fn answer_to(
         &self,
         ask: impl FnOnce(&mut PhoneCore, Instant) -> Result<RequestKey, PhoneError>,
     ) -> Result<Response, RequestError> {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use sip_dialog::Body;
 use sip_message::{Method, StatusCode};
 use sip_ua::{Phone, RequestError};
 
@@ -70,4 +71,28 @@ async fn what_is_refused() {
     assert!(matches!(alice.options("nobody").await, Err(RequestError::Address { .. })));
     alice.close().await;
     bob.close().await;
+}
+
+/// RFC 6086 §4, §1: keys by INFO as phones without RFC 4733 send them, a package that nobody knows, a text in a call.
+#[tokio::test]
+async fn requests_inside_a_call() {
+    let (alice, bob) = (phone("alice").await, phone("bob").await);
+    let calling = patient("calling", alice.call(&address_of(&bob, "bob"))).await.unwrap();
+    let answering = async { bob.incoming().await.unwrap().answer().await.unwrap() };
+    let (call, answered) = patient("the call", async { tokio::join!(calling.answered(), answering) }).await;
+    let call = call.unwrap();
+    for key in ['4', '#'] {
+        patient("INFO", call.press_by_info(key)).await.unwrap();
+        assert_eq!(patient("the key", answered.audio().next_digit()).await, Some(key));
+    }
+    let refused = call.press_by_info('x');
+    assert_eq!(patient("no key", refused).await.unwrap_err().status(), Some(StatusCode::BAD_REQUEST));
+    let unknown = call.request(Method::Info, &[("Info-Package", "weather")], None);
+    assert_eq!(patient("INFO", unknown).await.unwrap_err().status(), Some(StatusCode::BAD_INFO_PACKAGE));
+    let text = Body { content_type: "text/plain".into(), octets: "in a call".into() };
+    patient("MESSAGE", answered.request(Method::Message, &[], Some(text))).await.unwrap();
+    assert_eq!(patient("the text", alice.next_message()).await.text, "in a call");
+    patient("the end", call.hang_up()).await;
+    let over = answered.request(Method::Info, &[], None);
+    assert!(patient("the call is over", over).await.is_err());
 }

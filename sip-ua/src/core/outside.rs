@@ -115,7 +115,22 @@ impl PhoneCore {
         body: Body,
     ) -> Result<RequestKey, PhoneError> {
         let fields: Vec<(&str, &str)> = package.iter().map(|package| ("Info-Package", *package)).collect();
-        let key = self.dialogs.request_in_call_with(now, call, Method::Info, &fields, Some(body))?;
+        self.request_in_call(now, call, Method::Info, &fields, Some(body))
+    }
+
+    /// Sends a request inside a call; [`PhoneEvent::Response`](super::PhoneEvent::Response) tells its answer.
+    ///
+    /// # Errors
+    /// As [`PhoneCore::info`].
+    pub fn request_in_call(
+        &mut self,
+        now: Instant,
+        call: CallKey,
+        method: Method,
+        fields: &[(&str, &str)],
+        body: Option<Body>,
+    ) -> Result<RequestKey, PhoneError> {
+        let key = self.dialogs.request_in_call_with(now, call, method, fields, body)?;
         self.dispatch(now);
         Ok(key)
     }

@@ -1,8 +1,10 @@
 //! The stream's task: datagrams in, a frame out every 20 ms.
 
-use std::io;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Instant, SystemTime};
 
 use rtp::audio_stream::{FRAME, FRAME_DURATION};
@@ -16,31 +18,57 @@ const DATAGRAM: usize = 2048;
 /// Datagrams taken in one go before the clock is looked at again.
 const BATCH: usize = 32;
 
+/// What there is to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Due {
+    frame: bool,
+    rtp: bool,
+    rtcp: bool,
+    /// Media was agreed on, or the call is over.
+    changed: bool,
+}
+
 pub(super) async fn run(media: Arc<Media>, port: MediaPort, tap: Option<MediaTap>) {
     let mut ticks = tokio::time::interval(FRAME_DURATION);
     // A late task catches up: the peer expects 50 packets a second.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut outgoing = Vec::new();
     let wire = Wire { port, tap };
+    let mut wake = pin!(media.wake.notified());
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {
-                let now = Instant::now();
-                let mut state = media.state();
-                if state.active {
-                    state.frame(now);
-                }
-                state.collect(&mut outgoing);
-                let notify = state.notify_due();
-                drop(state);
-                wire.send(&mut outgoing);
-                if notify {
-                    media.changed.notify_waiters();
-                }
+        // Polled by hand: a `select!` makes and drops a future for each of these at every turn, for every call.
+        let due = poll_fn(|context| {
+            let due = Due {
+                frame: ticks.poll_tick(context).is_ready(),
+                rtp: wire.port.rtp.poll_recv_ready(context).is_ready(),
+                rtcp: wire.port.rtcp.poll_recv_ready(context).is_ready(),
+                changed: wake.as_mut().poll(context).is_ready(),
+            };
+            if due == Due::default() { Poll::Pending } else { Poll::Ready(due) }
+        })
+        .await;
+        if due.rtp {
+            wire.receive(&media, Channel::Rtp);
+        }
+        if due.rtcp {
+            wire.receive(&media, Channel::Rtcp);
+        }
+        if due.frame {
+            let now = Instant::now();
+            let mut state = media.state();
+            if state.active {
+                state.frame(now);
             }
-            ready = wire.port.rtp.readable() => wire.receive(&media, Channel::Rtp, ready),
-            ready = wire.port.rtcp.readable() => wire.receive(&media, Channel::Rtcp, ready),
-            () = media.wake.notified() => {}
+            state.collect(&mut outgoing);
+            let notify = state.notify_due();
+            drop(state);
+            wire.send(&mut outgoing);
+            if notify {
+                media.changed.notify_waiters();
+            }
+        }
+        if due.changed {
+            wake.set(media.wake.notified());
         }
         if media.state().closing {
             break;
@@ -154,10 +182,7 @@ impl Wire {
         }
     }
 
-    fn receive(&self, media: &Media, channel: Channel, ready: io::Result<()>) {
-        if ready.is_err() {
-            return;
-        }
+    fn receive(&self, media: &Media, channel: Channel) {
         let mut buffer = [0; DATAGRAM];
         for _ in 0..BATCH {
             // Errors here are ICMP's word on what we sent before; the next read goes on.
