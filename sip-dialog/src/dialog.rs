@@ -160,6 +160,11 @@ impl Dialog {
         &self.contact
     }
 
+    /// We are to be reached elsewhere: the next request that refreshes the target tells it (§12.2.1.2).
+    pub(crate) fn set_contact(&mut self, contact: Contact) {
+        self.contact = contact;
+    }
+
     /// The number of the peer's last request.
     pub fn remote_cseq(&self) -> Option<u32> {
         self.remote_cseq

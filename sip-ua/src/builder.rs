@@ -1,7 +1,7 @@
 //! Setting a phone up.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sip_message::headers::{InstanceId, NameAddr, Route};
@@ -199,11 +199,11 @@ impl PhoneBuilder {
             Some(tls) => Sockets::bind_with_tls(&listen, tls)?,
             None => Sockets::bind(&listen)?,
         };
-        let locals = sockets.locals().clone();
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)?;
 
-        let mut dialogs = sip_dialog::Config::new(sip_transaction::Config::new(seed, locals.clone()));
+        let mut dialogs =
+            sip_dialog::Config::new(sip_transaction::Config::new(seed, sockets.locals().clone()));
         dialogs.user_agent = self.user_agent;
         dialogs.max_calls = self.max_calls;
         dialogs.max_redirections = self.max_redirections;
@@ -226,7 +226,15 @@ impl PhoneBuilder {
         let cname = format!("{}@{}", address.user().unwrap_or("phone"), address.host());
         let options = MediaOptions { cname, rtcp_interval: self.rtcp_interval, tap: self.media_tap };
         let engine = self.media_engine.unwrap_or_else(|| Arc::new(OwnEngine { options }));
-        Ok(Phone { inner: Arc::new(Inner { handle, locals, engine, media_ip: self.media_ip, changed }) })
+        Ok(Phone {
+            inner: Arc::new(Inner {
+                handle,
+                listen: Mutex::new(listen),
+                engine,
+                media_ip: self.media_ip,
+                changed,
+            }),
+        })
     }
 }
 

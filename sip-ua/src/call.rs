@@ -251,7 +251,7 @@ impl IncomingCall {
     async fn open_media(&self) -> Result<Arc<dyn MediaSession>, CallError> {
         let inner = &self.held.phone.inner;
         let offered = inner.with(|shell, _| shell.core.offered_address(self.held.key));
-        inner.open_media(inner.listener_for(&self.arrived.path, offered)).await
+        inner.open_media(inner.listener_for(&self.arrived.path, offered).as_ref()).await
     }
 
     /// Gives the call its media and tells the caller; takes the media away if that fails.

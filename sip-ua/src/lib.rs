@@ -38,6 +38,7 @@ pub mod core;
 #[doc = include_str!("../guide.md")]
 pub mod guide {}
 mod media;
+mod network;
 mod notifier;
 mod phone;
 mod requests;

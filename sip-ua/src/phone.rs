@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sip_dialog::CallKey;
 use sip_message::{StatusCode, Uri, ValueError};
-use sip_transport::tokio::Handle;
+use sip_transport::tokio::{Handle, Listen};
 use sip_transport::{Local, Locals, Path};
 
 use crate::call::{IncomingCall, OutgoingCall};
@@ -26,7 +26,8 @@ pub struct Phone {
 
 pub(crate) struct Inner {
     pub(crate) handle: Handle<Shell>,
-    pub(crate) locals: Locals,
+    /// Where it listens, as it was told.
+    pub(crate) listen: Mutex<Vec<Listen>>,
     pub(crate) engine: Arc<dyn MediaEngine>,
     pub(crate) media_ip: Option<IpAddr>,
     pub(crate) changed: Arc<tokio::sync::Notify>,
@@ -34,7 +35,7 @@ pub(crate) struct Inner {
 
 impl std::fmt::Debug for Phone {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Phone").field("locals", &self.inner.locals).finish_non_exhaustive()
+        f.debug_struct("Phone").field("locals", &self.locals()).finish_non_exhaustive()
     }
 }
 
@@ -140,8 +141,8 @@ pub struct RegisterError {
 
 impl Phone {
     /// The listeners, with their real ports.
-    pub fn locals(&self) -> &Locals {
-        &self.inner.locals
+    pub fn locals(&self) -> Locals {
+        self.inner.handle.locals()
     }
 
     /// Registers and keeps the registration refreshed. Gives the time granted by the first answer.
@@ -327,6 +328,10 @@ impl Inner {
         &self,
         listener: Option<&Local>,
     ) -> Result<Arc<dyn MediaSession>, CallError> {
+        Ok(self.engine.open(self.media_place(listener)).await?)
+    }
+
+    pub(crate) fn media_place(&self, listener: Option<&Local>) -> MediaPlace {
         let bound = self.media_ip.or(listener.map(|local| local.bound.ip()));
         let bind = bound.unwrap_or(IpAddr::from([0, 0, 0, 0]));
         let told = self
@@ -334,14 +339,15 @@ impl Inner {
             .or_else(|| listener.and_then(|local| sip_transport::locals::parse_ip(&local.host)))
             .filter(|told| told.is_ipv4() == bind.is_ipv4())
             .unwrap_or(bind);
-        Ok(self.engine.open(MediaPlace { bind, told }).await?)
+        MediaPlace { bind, told }
     }
 
     /// The listener whose address suits the media of a call that came on `path`: of the family that the caller's offer
     /// names (RFC 6157), else the one that the call came to.
-    pub(crate) fn listener_for(&self, path: &Path, offered: Option<SocketAddr>) -> Option<&Local> {
-        let came_to = self.locals.at(path);
+    pub(crate) fn listener_for(&self, path: &Path, offered: Option<SocketAddr>) -> Option<Local> {
+        let locals = self.handle.locals();
+        let came_to = locals.at(path);
         let fits = |local: &&Local| offered.is_none_or(|offered| local.reaches(offered.ip()));
-        came_to.filter(fits).or_else(|| self.locals.iter().find(fits)).or(came_to)
+        came_to.filter(fits).or_else(|| locals.iter().find(fits)).or(came_to).cloned()
     }
 }

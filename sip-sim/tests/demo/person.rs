@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sdp::{Direction, LocalMedia, Negotiated};
 use sip_dialog::{CallKey, Cause};
 use sip_message::{StatusCode, Uri};
-use sip_transport::{Answer, Close, Core, FlowEvent, Path, Query, Received, Token, Transmit};
+use sip_transport::{Answer, Close, Core, FlowEvent, Locals, Path, Query, Received, Token, Transmit};
 use sip_ua::core::{PhoneCore, PhoneEvent};
 
 /// What somebody does next, once the phone is ready for it.
@@ -64,6 +64,25 @@ impl Person {
             keep_alive: None,
             now: None,
         }
+    }
+
+    /// The phone's machine is in another network.
+    pub(crate) fn move_to(&mut self, now: Instant, locals: &Locals, media: &str) {
+        self.media = LocalMedia::audio(media.parse().unwrap());
+        let address = self.media.address;
+        self.phone.network_changed(now, locals, |_, _| Some(address));
+        self.react(now);
+    }
+
+    /// Its call stands, and nobody is changing it.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.call.is_some_and(|call| self.phone.dialogs().can_reinvite(call))
+    }
+
+    /// Where the peer of the call sends its sound to.
+    pub(crate) fn hears_from(&self) -> Option<String> {
+        let audio = self.phone.media(self.call?)?.audio()?;
+        Some(audio.remote.to_string())
     }
 
     /// Sends a double CRLF this often, from now on.

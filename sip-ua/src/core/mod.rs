@@ -4,6 +4,7 @@ mod call;
 mod config;
 mod control;
 mod event;
+mod network;
 mod outside;
 mod registration;
 mod requests;

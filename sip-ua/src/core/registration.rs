@@ -64,7 +64,14 @@ pub(super) struct Registration {
     pub(super) keep_alive: Option<KeepAlive>,
     /// Whether a binding may stand at the registrar, so that it must be removed at the end.
     bound: bool,
+    /// The Contact that was registered last, and those at addresses that we have left.
+    contact: Option<Contact>,
+    left: Vec<Contact>,
 }
+
+/// Addresses left behind that are still taken back: more moves than that between two answers of a registrar are none worth the
+/// octets, the bindings expire.
+const MAX_LEFT: usize = 4;
 
 /// What an answer to REGISTER means.
 pub(super) enum Outcome {
@@ -109,6 +116,8 @@ impl Registration {
             gruu: None,
             keep_alive: None,
             bound: false,
+            contact: None,
+            left: Vec::new(),
         }
     }
 
@@ -131,6 +140,11 @@ impl Registration {
     fn build(&mut self, contact: &Contact, expires: u32) -> Result<RequestBuilder, BuildError> {
         self.cseq = self.cseq.saturating_add(1);
         self.next = None;
+        let returned = |left: &Contact| left.uri().zip(contact.uri()).is_some_and(|(l, c)| l.equivalent(c));
+        self.left.retain(|left| !returned(left));
+        let left: Vec<Contact> =
+            self.left.iter().map(|left| left.clone().with_param("expires", Some("0"))).collect();
+        self.contact = Some(contact.clone());
         let (mut contact, mut extensions) = (contact.clone(), Vec::new());
         if let Some(instance) = &self.instance {
             contact = contact.with_instance(instance).with_reg_id(REG_ID);
@@ -143,6 +157,7 @@ impl Registration {
             .header(&CallId::new(&self.call_id))
             .header(&CSeq::new(self.cseq, Method::Register))
             .header(&contact)
+            .headers(&left)
             .headers(&extensions)
             .header(&Expires(expires)))
     }
@@ -162,6 +177,27 @@ impl Registration {
         }
         self.state = RegistrationState::Unregistering;
         Some(self.build(contact, 0))
+    }
+
+    /// Whether the owner wants to be registered.
+    pub(super) fn is_wanted(&self) -> bool {
+        !matches!(self.state, RegistrationState::Idle | RegistrationState::Unregistering)
+    }
+
+    /// We are at another address: gives the connection that is of no use any more. The next REGISTER takes the old binding back
+    /// (RFC 3261 §10.2.2), unless the registrar knows us by our instance and replaces it (RFC 5626 §6).
+    pub(super) fn relocate(&mut self) -> Option<FlowId> {
+        if let Some(old) = self.contact.take()
+            && self.bound
+            && self.instance.is_none()
+        {
+            self.left.push(old);
+            let surplus = self.left.len().saturating_sub(MAX_LEFT);
+            self.left.drain(..surplus);
+        }
+        self.failures = 0;
+        let path = *self.keep_alive.take()?.path();
+        path.flow.filter(|_| path.transport.is_reliable())
     }
 
     /// Challenges raise the CSeq below us: the next REGISTER must be higher still (§10.2.4).
@@ -195,6 +231,7 @@ impl Registration {
             Ok(response) if response.status().is_success() => {
                 let granted = granted(response, contact).unwrap_or(self.expires);
                 self.state = RegistrationState::Registered;
+                self.left.clear();
                 self.service_route = response
                     .headers
                     .all::<ServiceRoute>()

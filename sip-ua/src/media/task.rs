@@ -21,7 +21,7 @@ pub(super) async fn run(media: Arc<Media>, port: MediaPort, tap: Option<MediaTap
     // A late task catches up: the peer expects 50 packets a second.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut outgoing = Vec::new();
-    let wire = Wire { port, tap };
+    let mut wire = Wire { port, tap };
     loop {
         tokio::select! {
             _ = ticks.tick() => {
@@ -42,7 +42,11 @@ pub(super) async fn run(media: Arc<Media>, port: MediaPort, tap: Option<MediaTap
             ready = wire.port.rtcp.readable() => wire.receive(&media, Channel::Rtcp, ready),
             () = media.wake.notified() => {}
         }
-        if media.state().closing {
+        let mut state = media.state();
+        if let Some(fresh) = state.fresh.take() {
+            wire.port = fresh;
+        }
+        if state.closing {
             break;
         }
     }
