@@ -27,6 +27,9 @@ pub enum BindError {
         /// What is wrong with it.
         error: ValueError,
     },
+    /// Several outbound proxies, and nothing by which a registrar could tell their flows from those of another phone.
+    #[error("several outbound proxies need an instance: name one with PhoneBuilder::instance")]
+    NoInstance,
     /// A listener cannot be read.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -46,6 +49,7 @@ pub struct PhoneBuilder {
     username: String,
     password: Option<String>,
     proxy: Option<String>,
+    outbound_proxies: Vec<String>,
     registrar: Option<String>,
     expires: u32,
     instance: Option<InstanceId>,
@@ -90,6 +94,14 @@ impl PhoneBuilder {
     /// The proxy that every request passes first: `sip:192.0.2.1:5060`.
     pub fn proxy(mut self, uri: &str) -> Self {
         self.proxy = Some(uri.into());
+        self
+    }
+
+    /// An outbound proxy that the phone registers through, `sip:192.0.2.1;transport=tcp`. Once for each, up to four: a flow is
+    /// registered over each, calls take any that works (RFC 5626 §4.2). With several the phone needs an
+    /// [`instance`](Self::instance).
+    pub fn outbound_proxy(mut self, uri: &str) -> Self {
+        self.outbound_proxies.push(uri.into());
         self
     }
 
@@ -219,6 +231,12 @@ impl PhoneBuilder {
             proxy.set_param("lr", None);
             config.route = vec![Route::new(&proxy)];
         }
+        for proxy in &self.outbound_proxies {
+            config.outbound_proxies.push(parse(proxy)?);
+        }
+        if config.outbound_proxies.len() > 1 && config.instance.is_none() {
+            return Err(BindError::NoInstance);
+        }
         let shell = Shell::new(PhoneCore::new(config));
         let changed = Arc::clone(&shell.changed);
         let options = Options { tap: self.tap, ..Options::default() };
@@ -247,6 +265,7 @@ impl Phone {
             username: String::new(),
             password: None,
             proxy: None,
+            outbound_proxies: Vec::new(),
             registrar: None,
             expires: PhoneConfig::EXPIRES,
             instance: None,

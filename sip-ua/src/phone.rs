@@ -11,7 +11,7 @@ use sip_transport::tokio::{Handle, Listen};
 use sip_transport::{Local, Locals, Path};
 
 use crate::call::{IncomingCall, OutgoingCall};
-use crate::core::{PhoneCore, PhoneError};
+use crate::core::{PhoneCore, PhoneError, PhoneFlow};
 use crate::media::{MediaEngine, MediaPlace, MediaSession};
 use crate::shell::{Mailbox, Shell};
 
@@ -159,6 +159,11 @@ impl Phone {
         if let Err(error) = outcome {
             tracing::debug!(%error, "unregistering");
         }
+    }
+
+    /// The ways to the phone: one for each outbound proxy (RFC 5626 §4.2).
+    pub fn flows(&self) -> Vec<PhoneFlow> {
+        self.inner.with(|shell, _| shell.core.flows())
     }
 
     async fn registration(

@@ -6,6 +6,7 @@ mod flows;
 mod moves;
 mod nat;
 mod person;
+mod two_flows;
 mod world;
 
 use std::time::Duration;

@@ -74,6 +74,17 @@ impl Person {
         self.react(now);
     }
 
+    /// Calls somebody now; the call goes on as it comes.
+    pub(crate) fn call(&mut self, now: Instant, to: &str) {
+        self.call = Some(self.phone.call(now, &to.parse().unwrap(), self.media.clone()).unwrap());
+        self.react(now);
+    }
+
+    /// Its flows: whether each works.
+    pub(crate) fn flows(&self) -> Vec<bool> {
+        self.phone.flows().iter().map(|flow| flow.works).collect()
+    }
+
     /// Its call stands, and nobody is changing it.
     pub(crate) fn is_quiet(&self) -> bool {
         self.call.is_some_and(|call| self.phone.dialogs().can_reinvite(call))

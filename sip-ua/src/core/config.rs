@@ -21,6 +21,10 @@ pub struct PhoneConfig {
     /// Who this phone is, whatever its address: it registers the flow itself then, and keeps it alive (RFC 5626). It has to be the
     /// same after each start. `None`: it registers its address alone.
     pub instance: Option<InstanceId>,
+    /// Outbound proxies in the place of [`route`](Self::route), a flow over each (RFC 5626 §4.2.1): calls take any that works, and
+    /// one that dies is made anew while the others go on. Four at most are used, and without an
+    /// [`instance`](Self::instance) the first alone.
+    pub outbound_proxies: Vec<Uri>,
     /// Takes messages (RFC 3428): [`PhoneEvent::Message`](super::PhoneEvent::Message) tells them.
     pub messages: bool,
     /// Packages that the owner notifies about (RFC 6665 §4.2): [`PhoneEvent::SubscriptionRequested`](super::PhoneEvent::SubscriptionRequested)
@@ -44,6 +48,7 @@ impl PhoneConfig {
             registrar: None,
             expires: Self::EXPIRES,
             instance: None,
+            outbound_proxies: Vec::new(),
             messages: true,
             notifies: Vec::new(),
             offer_keep_alive: true,

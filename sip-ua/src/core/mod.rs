@@ -4,6 +4,7 @@ mod call;
 mod config;
 mod control;
 mod event;
+mod flows;
 mod network;
 mod outside;
 mod registration;
@@ -14,27 +15,25 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 use sdp::{LocalMedia, Negotiated, OfferAnswer, SessionDescription};
-use sip_dialog::{
-    Body, CallKey, Described, Dialogs, Event as DialogEvent, Invite, RequestKey, SubscriptionKey,
-};
-use sip_message::headers::{Contact, ContentType};
-use sip_message::{Method, Response, StatusCode, Uri};
-use sip_transport::outbound::{Failure, KeepAlive, News, Step};
-use sip_transport::{Answer, Close, Core, FlowEvent, FlowId, Path, Query, Received, Transmit};
+use sip_dialog::{Body, CallKey, Described, Dialogs, Event as DialogEvent, Invite, SubscriptionKey};
+use sip_message::headers::ContentType;
+use sip_message::{Method, StatusCode, Uri};
+use sip_transport::{Answer, Close, Core, FlowEvent, FlowId, Query, Received, Transmit};
 
 use call::{Session, Wish};
 pub use config::PhoneConfig;
 use control::Asked;
 pub use event::{PhoneError, PhoneEvent};
+use flows::Flows;
+pub use flows::PhoneFlow;
 pub use registration::RegistrationState;
-use registration::{Outcome, Registration};
 
 /// A phone as a pure [`Core`]: drive it over sockets, or in the simulator.
 #[derive(Debug)]
 pub struct PhoneCore {
     config: PhoneConfig,
     dialogs: Dialogs,
-    registration: Registration,
+    flows: Flows,
     sessions: HashMap<CallKey, Box<Session>>,
     events: VecDeque<PhoneEvent>,
     messages_welcome: bool,
@@ -71,20 +70,11 @@ impl PhoneCore {
             let user = if user.is_empty() { config.identity.uri().user().unwrap_or_default() } else { user };
             dialogs.authenticator().add_account(None, user, sip_auth::Secret::password(password));
         }
-        let registrar = config.registrar.clone().unwrap_or_else(|| domain_of(config.identity.uri()));
-        let registration = Registration::new(
-            registrar,
-            config.identity.clone(),
-            config.route.clone(),
-            config.expires,
-            config.instance.clone(),
-            dialogs.token(),
-            dialogs.token(),
-        );
+        let flows = Flows::new(&config, &mut dialogs);
         Self {
             config,
             dialogs,
-            registration,
+            flows,
             sessions: HashMap::new(),
             events: VecDeque::new(),
             messages_welcome: true,
@@ -119,96 +109,6 @@ impl PhoneCore {
     /// Whether no call, transaction or timer of one is left; a registration may stand.
     pub fn is_idle(&self) -> bool {
         self.sessions.is_empty() && self.dialogs.is_idle()
-    }
-
-    // ---- registration --------------------------------------------------------------------------------------
-
-    /// Where the registration stands.
-    pub fn registration(&self) -> RegistrationState {
-        self.registration.state
-    }
-
-    fn contact(&self) -> Result<Contact, PhoneError> {
-        let user = self.config.identity.uri().user();
-        Ok(self.dialogs.contact_as(user, &self.registration.hop(), self.registration.is_sips())?)
-    }
-
-    /// Registers, and keeps the registration until [`PhoneCore::unregister`].
-    ///
-    /// # Errors
-    /// If the REGISTER cannot be sent.
-    pub fn register(&mut self, now: Instant) -> Result<(), PhoneError> {
-        if matches!(
-            self.registration.state,
-            RegistrationState::Registering | RegistrationState::Unregistering
-        ) {
-            return Ok(());
-        }
-        let contact = self.contact()?;
-        let builder = self.registration.register(&contact).map_err(sip_dialog::Error::from)?;
-        self.send_register(now, builder)
-    }
-
-    /// Removes our binding at the registrar. [`PhoneEvent::Unregistered`] follows, at once if there is none.
-    ///
-    /// # Errors
-    /// If the REGISTER cannot be sent.
-    pub fn unregister(&mut self, now: Instant) -> Result<(), PhoneError> {
-        let contact = self.contact()?;
-        match self.registration.unregister(&contact) {
-            Some(builder) => {
-                let builder = builder.map_err(sip_dialog::Error::from)?;
-                self.send_register(now, builder)
-            }
-            None => {
-                self.events.push_back(PhoneEvent::Unregistered);
-                Ok(())
-            }
-        }
-    }
-
-    fn send_register(
-        &mut self,
-        now: Instant,
-        builder: sip_message::RequestBuilder,
-    ) -> Result<(), PhoneError> {
-        let request = builder.build().map_err(sip_dialog::Error::from)?;
-        let hop = self.registration.hop();
-        // The key is known before its response can be: remember it before events are looked at.
-        self.registration.request = Some(self.dialogs.request(now, request, hop)?);
-        Ok(())
-    }
-
-    fn register_answered(
-        &mut self,
-        now: Instant,
-        result: Result<&Response, StatusCode>,
-        path: Option<&Path>,
-    ) {
-        let Ok(contact) = self.contact() else { return };
-        let chance = self.dialogs.chance();
-        match self.registration.answered(now, result, path, &contact, chance) {
-            Outcome::Registered(lifetime) => {
-                self.dialogs.use_gruu(self.registration.gruu.clone());
-                self.events.push_back(PhoneEvent::Registered(lifetime));
-            }
-            Outcome::Unregistered => {
-                self.dialogs.use_gruu(None);
-                self.events.push_back(PhoneEvent::Unregistered);
-            }
-            Outcome::Failed(status) => self.events.push_back(PhoneEvent::RegistrationFailed(status)),
-            Outcome::Again => {
-                if let Err(error) = self.register_again(now) {
-                    tracing::warn!(%error, "a REGISTER could not be sent again");
-                }
-            }
-        }
-    }
-
-    fn register_again(&mut self, now: Instant) -> Result<(), PhoneError> {
-        let contact = self.contact()?;
-        let builder = self.registration.register(&contact).map_err(sip_dialog::Error::from)?;
-        self.send_register(now, builder)
     }
 
     // ---- calls ---------------------------------------------------------------------------------------------
@@ -511,59 +411,11 @@ impl PhoneCore {
             }
         }
     }
-
-    fn response_came(
-        &mut self,
-        now: Instant,
-        key: RequestKey,
-        result: Result<Response, sip_transaction::Failure>,
-        path: Option<Path>,
-    ) {
-        let result = result.map_err(|failure| failure.status());
-        if self.registration.request == Some(key) {
-            self.register_answered(now, result.as_ref().map_err(|status| *status), path.as_ref());
-        } else {
-            self.events.push_back(PhoneEvent::Response { request: key, result });
-        }
-    }
-
-    /// Pings over the registered flow, or finds it dead (RFC 5626 §4.4).
-    fn keep_alive_due(&mut self, now: Instant) {
-        let Self { registration, dialogs, .. } = self;
-        let Some(keep_alive) = &mut registration.keep_alive else { return };
-        match keep_alive.handle_timeout(now, || dialogs.chance()) {
-            Some(Step::Send(ping)) => self.pings.push_back(ping),
-            Some(Step::Failed(failure)) => self.flow_failed(now, failure),
-            None => {}
-        }
-    }
-
-    fn flow_failed(&mut self, now: Instant, failure: Failure) {
-        tracing::info!(%failure, "the flow to the registrar is dead");
-        let chance = self.dialogs.chance();
-        self.dead.extend(self.registration.flow_failed(now, chance));
-        self.registration_due(now);
-    }
-
-    fn registration_due(&mut self, now: Instant) {
-        if self.registration.next.is_some_and(|at| at <= now) {
-            self.registration.next = None;
-            if let Err(error) = self.register_again(now) {
-                tracing::warn!(%error, "a refresh of the registration could not be sent");
-            }
-        }
-    }
 }
 
 /// What a Warning says about an offer that cannot be taken (RFC 3261 §20.43).
 fn warning_of(error: &sdp::OfferError) -> Option<String> {
     error.warning().map(|(code, text)| format!("{code} phone \"{}\"", text.replace('"', "'")))
-}
-
-/// `sip:host:port` of an address.
-fn domain_of(uri: &Uri) -> Uri {
-    let text = format!("{}:{}", uri.scheme(), uri.host_port());
-    text.parse().unwrap_or_else(|_| uri.clone())
 }
 
 /// The session description in a body; `Ok(None)` without a body.
@@ -593,11 +445,7 @@ impl Core for PhoneCore {
     }
 
     fn flow_event(&mut self, now: Instant, event: FlowEvent) {
-        if let Some(keep_alive) = &mut self.registration.keep_alive
-            && let News::Failed(failure) = keep_alive.flow_event(now, &event, self.dialogs.chance())
-        {
-            self.flow_failed(now, failure);
-        }
+        self.registered_flow_event(now, &event);
         self.dialogs.flow_event(now, event);
         self.dispatch(now);
     }
@@ -609,14 +457,12 @@ impl Core for PhoneCore {
 
     fn handle_timeout(&mut self, now: Instant) {
         self.dialogs.handle_timeout(now);
-        self.keep_alive_due(now);
-        self.registration_due(now);
+        self.flows_due(now);
         self.dispatch(now);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let keep_alive = self.registration.keep_alive.as_ref().and_then(KeepAlive::poll_timeout);
-        [self.dialogs.poll_timeout(), self.registration.next, keep_alive].into_iter().flatten().min()
+        [self.dialogs.poll_timeout(), self.flows.poll_timeout()].into_iter().flatten().min()
     }
 
     fn poll_transmit(&mut self) -> Option<Transmit> {

@@ -42,12 +42,7 @@ impl PhoneCore {
                 tracing::debug!(%error, "a subscription is not refreshed from the new address");
             }
         }
-        self.dead.extend(self.registration.relocate());
-        if self.registration.is_wanted()
-            && let Err(error) = self.register_again(now)
-        {
-            tracing::warn!(%error, "a REGISTER could not be sent from the new address");
-        }
+        self.relocate_flows(now);
         self.dispatch(now);
     }
 }
