@@ -159,6 +159,10 @@ pub(crate) struct Call {
     pub(crate) retry_waits: bool,
     /// The application hung up before the ACK for our 2xx came: BYE follows the ACK (§15).
     pub(crate) bye_after_ack: bool,
+    /// The peer wants to know who we are when that changes (RFC 4916).
+    pub(crate) peer_takes_identity: bool,
+    /// It has been told since the call stands.
+    pub(crate) identity_told: bool,
     pub(crate) setup: Option<Box<Setup>>,
     /// The transaction of an INVITE of ours, the first or a further one, until its final response.
     pub(crate) client: Option<ClientTx>,
@@ -195,6 +199,8 @@ impl Call {
             ours: state != CallState::Ringing,
             retry_waits: false,
             bye_after_ack: false,
+            peer_takes_identity: false,
+            identity_told: false,
             setup: Some(Box::new(setup)),
             client: None,
             server: None,

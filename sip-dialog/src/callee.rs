@@ -62,6 +62,8 @@ impl Dialogs {
         call.replaces = references.replaces;
         self.calls.insert(key, call);
         self.by_server.insert(tx, key);
+        self.join_session_id(&request, references.replaces);
+        self.learn_identity_support(key, &request.headers);
         // §13.3.1: the caller's Expires bounds the wait for an answer, as our own limit does.
         let expires = request.headers.get::<Expires>().ok().flatten();
         let asked =
@@ -108,6 +110,9 @@ impl Dialogs {
         let describes = body.is_some();
         let response = with_body(builder, body).build()?;
         self.stop_reliable(key);
+        if self.calls.get(&key).is_some_and(|call| call.peer_reinvite.is_some()) {
+            self.accept_identity(key, None, &invite.headers);
+        }
         let call = self.calls.get_mut(&key).ok_or(Error::NoSuchCall)?;
         if describes {
             call.session.exchange.send(Carrier::Success);

@@ -46,6 +46,7 @@ impl Dialogs {
             builder = builder.body(&content_type, octets);
         }
         let mut request = self.finish(builder)?;
+        self.begin_session_id(&mut request);
         let key = CallKey(self.fresh_key());
         self.ask_timer(key, &mut request);
         let mut call = Call::new(CallState::Calling, request.clone(), contact);
@@ -147,6 +148,7 @@ impl Dialogs {
             call.state = CallState::Confirmed;
             self.acknowledge_success(now, key, cseq, &invite, None);
         }
+        self.learn_identity_support(key, &response.headers);
         self.agree_timer(now, key, &invite, &response);
         for early in &mut early {
             self.refuse_waiting(now, &mut early.session);
@@ -431,6 +433,9 @@ impl Dialogs {
         let of_dialog = call.dialog.as_ref().map(|dialog| dialog.id().call_id.as_str());
         if let Some(call_id) = of_dialog.or(of_setup) {
             self.credentials.forget(call_id);
+            if let Some(ids) = &mut self.session_ids {
+                ids.forget(call_id);
+            }
         }
         self.refuse_waiting(now, &mut call.session);
         self.drop_early(now, call.take_early());

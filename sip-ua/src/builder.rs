@@ -64,6 +64,8 @@ pub struct PhoneBuilder {
     max_calls: usize,
     max_redirections: usize,
     notifies: Vec<String>,
+    pub(crate) connected_identity: bool,
+    pub(crate) session_ids: bool,
 }
 
 impl std::fmt::Debug for PhoneBuilder {
@@ -219,6 +221,8 @@ impl PhoneBuilder {
         dialogs.user_agent = self.user_agent;
         dialogs.max_calls = self.max_calls;
         dialogs.max_redirections = self.max_redirections;
+        dialogs.connected_identity = self.connected_identity;
+        dialogs.session_ids = self.session_ids;
         let identity = NameAddr::new(&address).with_display_name(&self.display_name);
         let mut config = PhoneConfig::new(identity, dialogs);
         config.credentials = self.password.map(|password| (self.username, password));
@@ -280,6 +284,8 @@ impl Phone {
             max_calls: sip_dialog::Config::MAX_CALLS,
             max_redirections: sip_dialog::Config::MAX_REDIRECTIONS,
             notifies: Vec::new(),
+            connected_identity: false,
+            session_ids: false,
         }
     }
 }

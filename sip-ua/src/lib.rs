@@ -37,6 +37,7 @@ mod call;
 pub mod core;
 #[doc = include_str!("../guide.md")]
 pub mod guide {}
+mod identity;
 mod media;
 mod network;
 mod notifier;
@@ -48,6 +49,7 @@ mod watch;
 
 pub use builder::{BindError, PhoneBuilder};
 pub use call::{Call, ChangeError, IncomingCall, OutgoingCall, Summary};
+pub use identity::IdentityError;
 pub use media::{
     Audio, AudioError, MediaEngine, MediaFuture, MediaPacket, MediaPlace, MediaSession, MediaTap, NoMedia,
 };

@@ -5,6 +5,7 @@ mod config;
 mod control;
 mod event;
 mod flows;
+mod identity;
 mod network;
 mod outside;
 mod registration;
@@ -384,7 +385,13 @@ impl PhoneCore {
                         tracing::debug!(%error, "the call to refresh is gone");
                     }
                 }
-                DialogEvent::Confirmed { call, ack } => self.confirmed(now, call, ack.as_ref()),
+                DialogEvent::Confirmed { call, ack } => {
+                    self.confirmed(now, call, ack.as_ref());
+                    self.tell_identity(now, call);
+                }
+                DialogEvent::PeerIdentified { call, identity } => {
+                    self.events.push_back(PhoneEvent::PeerIdentified { call, identity });
+                }
                 DialogEvent::Reinvited { call, request } => self.reinvited(now, call, &request),
                 DialogEvent::ReinviteAnswered { call, response, described } => {
                     self.answered(now, call, &response, described);
@@ -399,7 +406,9 @@ impl PhoneCore {
                 DialogEvent::Subscription { key, what } => self.subscription_changed(key, what),
                 DialogEvent::Publication { key, what } => self.publication_changed(key, what),
                 DialogEvent::ReinviteFailed { call, status } => self.reinvite_failed(now, call, status),
-                DialogEvent::ReinviteRetry { call } => self.grant_wish(now, call),
+                DialogEvent::ReinviteRetry { call }
+                | DialogEvent::UpdateAnswered { call, .. }
+                | DialogEvent::UpdateFailed { call, .. } => self.grant_wish(now, call),
                 DialogEvent::Request { tx, call, request, .. } => self.request_came(now, tx, call, &request),
                 DialogEvent::Response { key, result, path } => self.response_came(now, key, result, path),
                 DialogEvent::Ended { call, cause } => {
