@@ -216,7 +216,10 @@ impl Dialogs {
     ) -> Result<(ServerTx, ResponseBuilder), Error> {
         let (tx, request) = self.unanswered(key)?;
         let call = self.calls.get(&key).ok_or(Error::NoSuchCall)?;
-        let builder = request.reply(status).to_tag(call.local_tag());
+        let mut builder = request.reply(status).to_tag(call.local_tag());
+        if self.config.history && status > StatusCode::TRYING {
+            builder = crate::history::answer(request, builder);
+        }
         let contact = status > StatusCode::TRYING && status.code() < 300;
         match &call.dialog {
             Some(dialog) if contact => Ok((tx, builder.header::<Contact>(dialog.contact()))),
@@ -266,10 +269,10 @@ impl Dialogs {
         if call.state == CallState::Answered {
             call.state = CallState::Confirmed;
         }
-        let hang_up = std::mem::take(&mut call.bye_after_ack);
+        let hang_up = call.bye_after_ack.take();
         self.events.push_back(Event::Confirmed { call: key, ack });
-        if hang_up {
-            self.bye(now, key, Cause::HungUp, None);
+        if let Some(reason) = hang_up {
+            self.bye(now, key, Cause::HungUp, reason.as_ref().as_ref());
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use sip_message::headers::{CSeq, CallId, From, Reason, To};
+use sip_message::headers::{CSeq, CallId, From, HistoryInfo, Reason, To};
 use sip_message::{HeaderName, Method, Request, Response, StatusCode};
 use sip_transaction::{ClientTx, Failure};
 
@@ -41,6 +41,10 @@ impl Dialogs {
             .header(&contact);
         for (name, value) in &invite.fields {
             builder = builder.raw(name.as_str(), value);
+        }
+        let told = |(name, _): &(String, String)| name.eq_ignore_ascii_case("History-Info");
+        if self.config.history && !invite.fields.iter().any(told) {
+            builder = builder.header(&HistoryInfo::first(&invite.to)); // RFC 7044 §6.1
         }
         if let Some(Body { content_type, octets }) = invite.offer {
             builder = builder.body(&content_type, octets);
@@ -312,7 +316,7 @@ impl Dialogs {
                 self.cancel_transaction(now, key, reason);
             }
             CallState::Ringing => self.reject(now, key, StatusCode::TEMPORARILY_UNAVAILABLE)?,
-            CallState::Answered => call.bye_after_ack = true,
+            CallState::Answered => call.bye_after_ack = Some(Box::new(reason.cloned())),
             CallState::AnswerDue | CallState::Confirmed => self.bye(now, key, Cause::HungUp, reason),
             CallState::Cancelling | CallState::Ending => {}
         }

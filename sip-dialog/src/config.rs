@@ -29,6 +29,8 @@ pub struct Config {
     pub session_ids: bool,
     /// Hears and tells who is at the other end when that changes in a call; `from-change` is supported then (RFC 4916).
     pub connected_identity: bool,
+    /// Tells where a call has been sent, and wants to hear it: `histinfo` is supported then (RFC 7044).
+    pub history: bool,
     /// Targets of 3xx responses that one call tries in all (RFC 3261 §8.1.3.4); 0: a 3xx ends the call.
     pub max_redirections: usize,
     /// How long a call may ring, in either direction: a far end that is gone with its 2xx lost would ring for ever.
@@ -66,6 +68,7 @@ impl Config {
             session_timer: Some(SessionTimer::default()),
             session_ids: false,
             connected_identity: false,
+            history: false,
             max_redirections: Self::MAX_REDIRECTIONS,
             ring_limit: Some(Self::RING_LIMIT),
             keep_forks: false,

@@ -95,6 +95,9 @@ impl Dialogs {
         if config.connected_identity {
             config.supported.push("from-change".into());
         }
+        if config.history {
+            config.supported.push("histinfo".into());
+        }
         let allow: Vec<&str> = config.allow.iter().map(Method::as_str).collect();
         Self {
             transactions: Transactions::new(config.transaction.clone()),

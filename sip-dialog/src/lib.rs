@@ -73,6 +73,7 @@ mod credentials;
 mod deadlines;
 mod dialog;
 mod event;
+mod history;
 mod layer;
 mod lingering;
 pub mod offer_answer;

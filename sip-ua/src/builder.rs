@@ -7,10 +7,11 @@ use std::time::Duration;
 use sip_message::headers::{InstanceId, NameAddr, Route};
 use sip_message::{Uri, ValueError};
 use sip_transport::Transport;
+use sip_transport::proxy_protocol::Network;
 use sip_transport::tokio::tls::Tls;
 use sip_transport::tokio::{BindError as SocketError, Driver, Listen, ListenError, Options, Sockets, Tap};
 
-use crate::core::{PhoneConfig, PhoneCore};
+use crate::core::{AnswerPolicy, PhoneConfig, PhoneCore};
 use crate::media::{MediaEngine, MediaOptions, MediaTap, OwnEngine};
 use crate::phone::{Inner, Phone};
 use crate::shell::Shell;
@@ -66,6 +67,10 @@ pub struct PhoneBuilder {
     notifies: Vec<String>,
     pub(crate) connected_identity: bool,
     pub(crate) session_ids: bool,
+    pub(crate) history: bool,
+    pub(crate) trusted: Vec<Network>,
+    pub(crate) answer_policy: Option<AnswerPolicy>,
+    pub(crate) features: Vec<(String, Vec<String>)>,
 }
 
 impl std::fmt::Debug for PhoneBuilder {
@@ -223,12 +228,16 @@ impl PhoneBuilder {
         dialogs.max_redirections = self.max_redirections;
         dialogs.connected_identity = self.connected_identity;
         dialogs.session_ids = self.session_ids;
+        dialogs.history = self.history;
         let identity = NameAddr::new(&address).with_display_name(&self.display_name);
         let mut config = PhoneConfig::new(identity, dialogs);
         config.credentials = self.password.map(|password| (self.username, password));
         config.expires = self.expires;
         config.notifies = self.notifies;
         config.instance = self.instance;
+        config.trusted = self.trusted;
+        config.answer_policy = self.answer_policy;
+        config.features = self.features;
         config.registrar = self.registrar.as_deref().map(parse).transpose()?;
         if let Some(proxy) = &self.proxy {
             let mut proxy = parse(proxy)?;
@@ -286,6 +295,10 @@ impl Phone {
             notifies: Vec::new(),
             connected_identity: false,
             session_ids: false,
+            history: false,
+            trusted: Vec::new(),
+            answer_policy: None,
+            features: Vec::new(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rtp::audio_stream::Statistics;
 use sip_dialog::{CallKey, Cause};
-use sip_message::headers::{From, NameAddr};
+use sip_message::headers::{From, NameAddr, Reason};
 use sip_message::{Request, StatusCode, Uri};
 use sip_transport::Path;
 
@@ -191,6 +191,15 @@ impl IncomingCall {
     /// Who calls.
     pub fn from(&self) -> &NameAddr {
         &self.arrived.from
+    }
+
+    /// The way that it came.
+    pub fn path(&self) -> &Path {
+        &self.arrived.path
+    }
+
+    pub(crate) fn phone(&self) -> &Phone {
+        &self.held.phone
     }
 
     /// The INVITE.
@@ -436,10 +445,19 @@ impl Call {
 
     /// Hangs up and waits for the confirmation.
     pub async fn hang_up(self) -> Summary {
+        self.end(None).await
+    }
+
+    /// The same saying why: with a cause of the telephone network, as gateways do (RFC 3326).
+    pub async fn hang_up_because(self, reason: &Reason) -> Summary {
+        self.end(Some(reason)).await
+    }
+
+    async fn end(self, reason: Option<&Reason>) -> Summary {
         let key = self.held.key;
         self.held.phone.inner.with(|shell, now| {
             // The peer may have been faster.
-            let _ = shell.core.hang_up(now, key);
+            let _ = shell.core.hang_up_because(now, key, reason);
         });
         self.media.close(); // no sound after the hand is down
         self.ended().await

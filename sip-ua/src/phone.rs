@@ -11,6 +11,7 @@ use sip_transport::tokio::{Handle, Listen};
 use sip_transport::{Local, Locals, Path};
 
 use crate::call::{IncomingCall, OutgoingCall};
+use crate::call_options::CallOptions;
 use crate::core::{PhoneCore, PhoneError, PhoneFlow};
 use crate::media::{MediaEngine, MediaPlace, MediaSession};
 use crate::shell::{Mailbox, Shell};
@@ -36,41 +37,6 @@ pub(crate) struct Inner {
 impl std::fmt::Debug for Phone {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Phone").field("locals", &self.locals()).finish_non_exhaustive()
-    }
-}
-
-/// What may be special about a call.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CallOptions {
-    without_offer: bool,
-    fields: Vec<(String, String)>,
-}
-
-impl CallOptions {
-    /// Nothing special.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// A further header field of the INVITE: Subject, Privacy (RFC 3323), P-Preferred-Identity (RFC 3325), Accept-Contact
-    /// (RFC 3841), Alert-Info, User-to-User (RFC 7433), whatever there is.
-    #[must_use]
-    pub fn field(mut self, name: &str, value: &str) -> Self {
-        self.fields.push((name.into(), value.into()));
-        self
-    }
-
-    /// Leaves the offer to the callee, who makes it in its answer (RFC 3261 §13.2.1).
-    #[must_use]
-    pub fn without_offer(mut self) -> Self {
-        self.without_offer = true;
-        self
-    }
-
-    /// Insists on provisional responses that arrive for certain: a callee that has none refuses the call (RFC 3262 §4).
-    #[must_use]
-    pub fn demand_reliable_responses(self) -> Self {
-        self.field("Require", "100rel")
     }
 }
 
@@ -202,10 +168,7 @@ impl Phone {
         let media = self.media_for(&to).await?;
         let local = media.describe();
         let placed = self.inner.with(|shell, now| {
-            let key = match options.without_offer {
-                false => shell.core.call_with(now, &to, local, options.fields)?,
-                true => shell.core.call_without_offer(now, &to, local, options.fields)?,
-            };
+            let key = shell.core.place(now, &to, local, options.details)?;
             shell.open(key, Mailbox { media: Some(Arc::clone(&media)), ..Mailbox::default() });
             Ok(key)
         });

@@ -82,6 +82,9 @@ impl PhoneCore {
             Ok(offer) => offer,
             Err(status) => return self.refuse_body(now, call, status),
         };
+        if self.how_to_answer(&request, &path) == super::HowToAnswer::NotAtAll {
+            return self.refuse_body(now, call, StatusCode::FORBIDDEN); // RFC 5373 §4.5.1
+        }
         // Any address serves to ask whether our codecs fit; the owner brings the real one.
         let anywhere = std::net::SocketAddr::from(([0, 0, 0, 0], 9));
         let probe = match OfferAnswer::new(sdp::LocalMedia::audio(anywhere), 0) {

@@ -137,7 +137,11 @@ impl PhoneCore {
     fn flow_contact(&self, at: usize) -> Result<Contact, PhoneError> {
         let user = self.config.identity.uri().user();
         let flow = self.flows.iter().nth(at).unwrap_or(self.flows.best());
-        Ok(self.dialogs.contact_as(user, &flow.hop(), flow.is_sips())?)
+        let contact = self.dialogs.contact_as(user, &flow.hop(), flow.is_sips())?;
+        Ok(self.config.features.iter().fold(contact, |contact, (name, values)| {
+            let values: Vec<&str> = values.iter().map(String::as_str).collect();
+            contact.with_feature(name, &values)
+        }))
     }
 
     /// Registers over every flow, and keeps the registrations until [`PhoneCore::unregister`].

@@ -1,8 +1,10 @@
 //! The phone without sockets, sound and clock: registration, calls and their sessions.
 
+mod answer_mode;
 mod call;
 mod config;
 mod control;
+mod details;
 mod event;
 mod flows;
 mod identity;
@@ -17,13 +19,15 @@ use std::time::Instant;
 
 use sdp::{LocalMedia, Negotiated, OfferAnswer, SessionDescription};
 use sip_dialog::{Body, CallKey, Described, Dialogs, Event as DialogEvent, Invite, SubscriptionKey};
-use sip_message::headers::ContentType;
+use sip_message::headers::{ContentType, Reason};
 use sip_message::{Method, StatusCode, Uri};
 use sip_transport::{Answer, Close, Core, FlowEvent, FlowId, Query, Received, Transmit};
 
+pub use answer_mode::{AnswerPolicy, HowToAnswer};
 use call::{Session, Wish};
 pub use config::PhoneConfig;
 use control::Asked;
+pub use details::CallDetails;
 pub use event::{PhoneError, PhoneEvent};
 use flows::Flows;
 pub use flows::PhoneFlow;
@@ -62,6 +66,9 @@ impl PhoneCore {
             below.events.packages.clone_from(&config.notifies);
         }
         below.transaction.offer_keep_alive = config.offer_keep_alive;
+        if config.answer_policy.is_some() {
+            below.supported.push("answermode".into());
+        }
         if config.instance.is_some() {
             below.outbound = true;
             below.supported.push("outbound".into());
@@ -144,9 +151,26 @@ impl PhoneCore {
         media: LocalMedia,
         fields: Vec<(String, String)>,
     ) -> Result<CallKey, PhoneError> {
+        self.place(now, to, media, CallDetails { fields, ..CallDetails::default() })
+    }
+
+    /// As [`PhoneCore::call`], with what is special about this call.
+    ///
+    /// # Errors
+    /// As [`PhoneCore::call`], or if a field cannot be written.
+    pub fn place(
+        &mut self,
+        now: Instant,
+        to: &Uri,
+        media: LocalMedia,
+        details: CallDetails,
+    ) -> Result<CallKey, PhoneError> {
         let mut session = self.new_session(media)?;
-        let offer = session.machine.create_offer()?.to_string();
-        self.invite(now, to, session, Some(Body::sdp(offer)), fields)
+        let offer = match details.without_offer {
+            false => Some(Body::sdp(session.machine.create_offer()?.to_string())),
+            true => None,
+        };
+        self.invite(now, to, session, offer, details)
     }
 
     /// Calls somebody without an offer: the callee makes one in its answer (RFC 3261 §13.2.1).
@@ -160,8 +184,7 @@ impl PhoneCore {
         media: LocalMedia,
         fields: Vec<(String, String)>,
     ) -> Result<CallKey, PhoneError> {
-        let session = self.new_session(media)?;
-        self.invite(now, to, session, None, fields)
+        self.place(now, to, media, CallDetails { fields, without_offer: true, ..CallDetails::default() })
     }
 
     fn new_session(&mut self, media: LocalMedia) -> Result<Box<Session>, PhoneError> {
@@ -175,12 +198,13 @@ impl PhoneCore {
         to: &Uri,
         session: Box<Session>,
         offer: Option<Body>,
-        mut fields: Vec<(String, String)>,
+        details: CallDetails,
     ) -> Result<CallKey, PhoneError> {
+        let CallDetails { mut fields, from, .. } = details;
         fields.push(("Accept".into(), "application/sdp".into()));
         let invite = Invite {
             to: to.clone(),
-            from: self.config.identity.clone(),
+            from: from.unwrap_or_else(|| self.config.identity.clone()),
             offer,
             route: self.route().to_vec(),
             fields,
@@ -345,7 +369,20 @@ impl PhoneCore {
     /// # Errors
     /// If there is no such call.
     pub fn hang_up(&mut self, now: Instant, call: CallKey) -> Result<(), PhoneError> {
-        self.dialogs.hang_up(now, call)?;
+        self.hang_up_because(now, call, None)
+    }
+
+    /// As [`PhoneCore::hang_up`], saying why (RFC 3326).
+    ///
+    /// # Errors
+    /// As [`PhoneCore::hang_up`].
+    pub fn hang_up_because(
+        &mut self,
+        now: Instant,
+        call: CallKey,
+        reason: Option<&Reason>,
+    ) -> Result<(), PhoneError> {
+        self.dialogs.hang_up_because(now, call, reason)?;
         self.dispatch(now);
         Ok(())
     }
