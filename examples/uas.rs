@@ -62,7 +62,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut faces = Vec::new();
     for local in endpoint.locals() {
         println!("listening {}:{}", local.transport.uri_param(), local.bound);
-        faces.push(Face::new(local)?);
+        faces.push(Face::new(&local)?);
     }
 
     // A task of its own: the runtime looks for events before it goes on with this function, which would be a system call for

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sip_message::headers::{Contact, Header, NameAddr};
-use sip_message::{ImPres, ServiceUrn, Tel, Uri};
+use sip_message::{AlertUrn, ImPres, ServiceUrn, Tel, Uri};
 
 fuzz_target!(|input: &[u8]| {
     let Ok(text) = std::str::from_utf8(input) else { return };
@@ -52,6 +52,10 @@ fuzz_target!(|input: &[u8]| {
         if let Ok(other) = second.parse::<ServiceUrn>() {
             assert_eq!(service.equivalent(&other), service.includes(&other) && other.includes(&service));
         }
+    }
+    if let Ok(alert) = AlertUrn::of(&one) {
+        assert!(alert.is_kind_of(&alert) && !alert.category().is_empty() && alert.indication().count() > 0);
+        assert_eq!(alert.to_string().parse::<AlertUrn>().as_ref(), Ok(&alert));
     }
     if let Ok(other) = second.parse::<Uri>() {
         assert_eq!(one.equivalent(&other), other.equivalent(&one));

@@ -56,7 +56,7 @@ pub(crate) async fn run(args: CallArgs, output: Output, mut interrupt: Interrupt
     .await?;
     // With --json the one object at the end is all there is, so that it can be piped on.
     if !output.is_json() {
-        output.listening(phone.locals());
+        output.listening(&phone.locals());
     }
     let mut outcome = Outcome::default();
     let code = make(&args, &phone, sound, output, &mut interrupt, &mut outcome).await;

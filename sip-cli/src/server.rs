@@ -52,7 +52,7 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
         builder = builder.configure(|config| config.heed_overload = true);
     }
     let server = builder.build().await.map_err(Failure::fault)?;
-    output.listening(server.locals());
+    output.listening(&server.locals());
     let handle = server.handle();
     let counts = server.run_until(async {
         tokio::select! {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sip_message::headers::{Allow, Contact, MinSe, RAck};
+use sip_message::headers::{Allow, Contact, MinSe, RAck, Reason};
 use sip_message::{HeaderName, Headers, Method, Request, Response, Uri};
 use sip_transaction::{ClientTx, ServerTx};
 
@@ -158,7 +158,12 @@ pub(crate) struct Call {
     /// A 491 was answered to our re-INVITE and its wait is not over.
     pub(crate) retry_waits: bool,
     /// The application hung up before the ACK for our 2xx came: BYE follows the ACK (§15).
-    pub(crate) bye_after_ack: bool,
+    /// With the reason, if it gave one.
+    pub(crate) bye_after_ack: Option<Box<Option<Reason>>>,
+    /// The peer wants to know who we are when that changes (RFC 4916).
+    pub(crate) peer_takes_identity: bool,
+    /// It has been told since the call stands.
+    pub(crate) identity_told: bool,
     pub(crate) setup: Option<Box<Setup>>,
     /// The transaction of an INVITE of ours, the first or a further one, until its final response.
     pub(crate) client: Option<ClientTx>,
@@ -194,7 +199,9 @@ impl Call {
             state,
             ours: state != CallState::Ringing,
             retry_waits: false,
-            bye_after_ack: false,
+            bye_after_ack: None,
+            peer_takes_identity: false,
+            identity_told: false,
             setup: Some(Box::new(setup)),
             client: None,
             server: None,

@@ -62,6 +62,8 @@ impl Dialogs {
         call.replaces = references.replaces;
         self.calls.insert(key, call);
         self.by_server.insert(tx, key);
+        self.join_session_id(&request, references.replaces);
+        self.learn_identity_support(key, &request.headers);
         // §13.3.1: the caller's Expires bounds the wait for an answer, as our own limit does.
         let expires = request.headers.get::<Expires>().ok().flatten();
         let asked =
@@ -108,6 +110,9 @@ impl Dialogs {
         let describes = body.is_some();
         let response = with_body(builder, body).build()?;
         self.stop_reliable(key);
+        if self.calls.get(&key).is_some_and(|call| call.peer_reinvite.is_some()) {
+            self.accept_identity(key, None, &invite.headers);
+        }
         let call = self.calls.get_mut(&key).ok_or(Error::NoSuchCall)?;
         if describes {
             call.session.exchange.send(Carrier::Success);
@@ -211,7 +216,10 @@ impl Dialogs {
     ) -> Result<(ServerTx, ResponseBuilder), Error> {
         let (tx, request) = self.unanswered(key)?;
         let call = self.calls.get(&key).ok_or(Error::NoSuchCall)?;
-        let builder = request.reply(status).to_tag(call.local_tag());
+        let mut builder = request.reply(status).to_tag(call.local_tag());
+        if self.config.history && status > StatusCode::TRYING {
+            builder = crate::history::answer(request, builder);
+        }
         let contact = status > StatusCode::TRYING && status.code() < 300;
         match &call.dialog {
             Some(dialog) if contact => Ok((tx, builder.header::<Contact>(dialog.contact()))),
@@ -261,10 +269,10 @@ impl Dialogs {
         if call.state == CallState::Answered {
             call.state = CallState::Confirmed;
         }
-        let hang_up = std::mem::take(&mut call.bye_after_ack);
+        let hang_up = call.bye_after_ack.take();
         self.events.push_back(Event::Confirmed { call: key, ack });
-        if hang_up {
-            self.bye(now, key, Cause::HungUp, None);
+        if let Some(reason) = hang_up {
+            self.bye(now, key, Cause::HungUp, reason.as_ref().as_ref());
         }
     }
 

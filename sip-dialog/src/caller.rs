@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use sip_message::headers::{CSeq, CallId, From, Reason, To};
+use sip_message::headers::{CSeq, CallId, From, HistoryInfo, Reason, To};
 use sip_message::{HeaderName, Method, Request, Response, StatusCode};
 use sip_transaction::{ClientTx, Failure};
 
@@ -42,10 +42,15 @@ impl Dialogs {
         for (name, value) in &invite.fields {
             builder = builder.raw(name.as_str(), value);
         }
+        let told = |(name, _): &(String, String)| name.eq_ignore_ascii_case("History-Info");
+        if self.config.history && !invite.fields.iter().any(told) {
+            builder = builder.header(&HistoryInfo::first(&invite.to)); // RFC 7044 §6.1
+        }
         if let Some(Body { content_type, octets }) = invite.offer {
             builder = builder.body(&content_type, octets);
         }
         let mut request = self.finish(builder)?;
+        self.begin_session_id(&mut request);
         let key = CallKey(self.fresh_key());
         self.ask_timer(key, &mut request);
         let mut call = Call::new(CallState::Calling, request.clone(), contact);
@@ -147,6 +152,7 @@ impl Dialogs {
             call.state = CallState::Confirmed;
             self.acknowledge_success(now, key, cseq, &invite, None);
         }
+        self.learn_identity_support(key, &response.headers);
         self.agree_timer(now, key, &invite, &response);
         for early in &mut early {
             self.refuse_waiting(now, &mut early.session);
@@ -310,7 +316,7 @@ impl Dialogs {
                 self.cancel_transaction(now, key, reason);
             }
             CallState::Ringing => self.reject(now, key, StatusCode::TEMPORARILY_UNAVAILABLE)?,
-            CallState::Answered => call.bye_after_ack = true,
+            CallState::Answered => call.bye_after_ack = Some(Box::new(reason.cloned())),
             CallState::AnswerDue | CallState::Confirmed => self.bye(now, key, Cause::HungUp, reason),
             CallState::Cancelling | CallState::Ending => {}
         }
@@ -431,6 +437,9 @@ impl Dialogs {
         let of_dialog = call.dialog.as_ref().map(|dialog| dialog.id().call_id.as_str());
         if let Some(call_id) = of_dialog.or(of_setup) {
             self.credentials.forget(call_id);
+            if let Some(ids) = &mut self.session_ids {
+                ids.forget(call_id);
+            }
         }
         self.refuse_waiting(now, &mut call.session);
         self.drop_early(now, call.take_early());

@@ -25,6 +25,12 @@ pub struct Config {
     /// Asks for session timers and takes part in those of others (RFC 4028); `timer` must be among
     /// [`supported`](Self::supported) then, as [`Config::new`] has it.
     pub session_timer: Option<SessionTimer>,
+    /// Gives every call an identifier that both ends have in all its messages (Session-ID, RFC 7989).
+    pub session_ids: bool,
+    /// Hears and tells who is at the other end when that changes in a call; `from-change` is supported then (RFC 4916).
+    pub connected_identity: bool,
+    /// Tells where a call has been sent, and wants to hear it: `histinfo` is supported then (RFC 7044).
+    pub history: bool,
     /// Targets of 3xx responses that one call tries in all (RFC 3261 §8.1.3.4); 0: a 3xx ends the call.
     pub max_redirections: usize,
     /// How long a call may ring, in either direction: a far end that is gone with its 2xx lost would ring for ever.
@@ -60,6 +66,9 @@ impl Config {
             outbound: false,
             reliable: ReliableProvisionals::Describing,
             session_timer: Some(SessionTimer::default()),
+            session_ids: false,
+            connected_identity: false,
+            history: false,
             max_redirections: Self::MAX_REDIRECTIONS,
             ring_limit: Some(Self::RING_LIMIT),
             keep_forks: false,

@@ -3,8 +3,9 @@
 use sip_message::Uri;
 use sip_message::headers::Contact;
 use sip_transport::locals::parse_ip;
-use sip_transport::{Local, Path, Transport};
+use sip_transport::{Local, Locals, Path, Transport};
 
+use crate::dialog::Dialog;
 use crate::event::Error;
 use crate::layer::Dialogs;
 
@@ -45,17 +46,30 @@ impl Dialogs {
     /// # Errors
     /// Without any listener.
     pub fn local_for(&self, hop: &Uri) -> Result<&Local, Error> {
-        let transport = Transport::of_uri(hop).unwrap_or(Transport::Udp);
-        let locals = &self.config.transaction.locals;
-        let host = hop.maddr().unwrap_or(hop.host());
-        let remote = parse_ip(host).map(|ip| (ip, hop.port().unwrap_or(transport.default_port())).into());
-        let by_path = |transport| remote.and_then(|remote| locals.for_path(transport, remote));
-        let by_transport = |transport| locals.iter().find(|local| local.transport == transport);
-        by_path(transport)
-            .or_else(|| by_transport(transport))
-            .or_else(|| by_path(Transport::Tcp))
-            .or_else(|| locals.iter().next())
-            .ok_or(Error::NoListener)
+        listener_for(&self.config.transaction.locals, hop)
+    }
+
+    /// Takes what the network has become: the listeners are these from now on, and every dialog has the Contact that leads
+    /// to the one that suits it. A request in each tells its peer (RFC 3261 §12.2.1.2); that is the application's to send.
+    pub fn relocate(&mut self, locals: &Locals) {
+        self.config.transaction.locals = locals.clone();
+        self.transactions.set_locals(locals.clone());
+        let gruu = self.gruu.as_ref();
+        for call in self.calls.values_mut() {
+            let early = call.setup.iter_mut().flat_map(|setup| &mut setup.early);
+            for dialog in early.map(|early| &mut early.dialog).chain(&mut call.dialog) {
+                relocate_dialog(locals, gruu, dialog);
+            }
+            if let Some(setup) = &mut call.setup
+                && let Some(contact) =
+                    setup.hop.as_ref().and_then(|hop| moved(locals, gruu, &setup.contact, hop))
+            {
+                setup.contact = contact;
+            }
+        }
+        for dialog in self.subscriptions.own_dialogs() {
+            relocate_dialog(locals, gruu, dialog);
+        }
     }
 
     /// The Contact of the listener that a request came to, as `sips` URI if the dialog is one of `sips` (RFC 3261 §12.1.1).
@@ -67,6 +81,39 @@ impl Dialogs {
         let uri = uri_of(local, user, secure).or_else(|_| uri_of(local, None, secure))?;
         Ok(Contact::new(&uri))
     }
+}
+
+fn relocate_dialog(locals: &Locals, gruu: Option<&Uri>, dialog: &mut Dialog) {
+    if let Some(contact) = moved(locals, gruu, dialog.contact(), dialog.next_hop()) {
+        dialog.set_contact(contact);
+    }
+}
+
+/// A Contact as it has to be with these listeners, for requests that come by `hop`.
+fn moved(locals: &Locals, gruu: Option<&Uri>, old: &Contact, hop: &Uri) -> Option<Contact> {
+    let old = old.uri()?;
+    if let Some(gruu) = gruu.filter(|gruu| gruu.is_sips() == old.is_sips()) {
+        return Some(Contact::new(gruu));
+    }
+    let mut uri = uri_of(listener_for(locals, hop).ok()?, old.user(), old.is_sips()).ok()?;
+    if old.has_ob() {
+        uri.set_param("ob", None);
+    }
+    Some(Contact::new(&uri))
+}
+
+/// The listener from which `hop` is best reached.
+fn listener_for<'l>(locals: &'l Locals, hop: &Uri) -> Result<&'l Local, Error> {
+    let transport = Transport::of_uri(hop).unwrap_or(Transport::Udp);
+    let host = hop.maddr().unwrap_or(hop.host());
+    let remote = parse_ip(host).map(|ip| (ip, hop.port().unwrap_or(transport.default_port())).into());
+    let by_path = |transport| remote.and_then(|remote| locals.for_path(transport, remote));
+    let by_transport = |transport| locals.iter().find(|local| local.transport == transport);
+    by_path(transport)
+        .or_else(|| by_transport(transport))
+        .or_else(|| by_path(Transport::Tcp))
+        .or_else(|| locals.iter().next())
+        .ok_or(Error::NoListener)
 }
 
 fn uri_of(local: &Local, user: Option<&str>, secure: bool) -> Result<Uri, Error> {

@@ -160,6 +160,21 @@ impl Dialog {
         &self.contact
     }
 
+    /// We are to be reached elsewhere: the next request that refreshes the target tells it (§12.2.1.2).
+    pub(crate) fn set_contact(&mut self, contact: Contact) {
+        self.contact = contact;
+    }
+
+    /// We are somebody else from now on, under the tag that the peer knows (RFC 4916 §4.4.1).
+    pub(crate) fn set_local(&mut self, identity: &NameAddr) {
+        self.local = From(identity.clone()).with_tag(&self.id.local_tag).0;
+    }
+
+    /// So is the peer (RFC 4916 §4.4.2).
+    pub(crate) fn set_remote(&mut self, identity: NameAddr) {
+        self.remote = identity;
+    }
+
     /// The number of the peer's last request.
     pub fn remote_cseq(&self) -> Option<u32> {
         self.remote_cseq

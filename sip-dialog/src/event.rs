@@ -189,6 +189,13 @@ pub enum Event {
         /// Why. With 491 a [`Event::ReinviteRetry`] follows.
         status: StatusCode,
     },
+    /// The peer of a call is somebody else from now on, or tells who it is after all (RFC 4916 §4.4.2). Nobody has proved it.
+    PeerIdentified {
+        /// The call.
+        call: CallKey,
+        /// Who it says it is.
+        identity: NameAddr,
+    },
     /// The session must be refreshed, and the peer takes no UPDATE: send a re-INVITE with the offer as it was (RFC 4028 §7.4).
     RefreshDue {
         /// The call.

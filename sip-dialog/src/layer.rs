@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use sip_auth::{Attempts, Authenticator};
-use sip_message::headers::{Headers, Reason, Require, Unsupported, UserAgent};
+use sip_message::headers::{Headers, Reason, Require, SessionId, Unsupported, UserAgent};
 use sip_message::{HeaderName, Method, Request, RequestBuilder, Response, StatusCode, Uri};
 use sip_transaction::{ClientTx, Event as TransactionEvent, Failure, ServerTx, Target, Transactions};
 use sip_transport::{Answer, Close, Core, FlowEvent, Path, Query, Queues, Received, Transmit};
@@ -18,6 +18,7 @@ use crate::event::{CallKey, Cause, Error, Event, RequestKey};
 use crate::lingering::{CachedAck, Fork, Lingering};
 use crate::publication::Publications;
 use crate::replaces::refers_wrongly;
+use crate::session_id::SessionIds;
 use crate::subscription::{EventPurpose, Subscriptions};
 
 /// Why a request was sent, and what is needed to send it again with credentials.
@@ -79,6 +80,8 @@ pub struct Dialogs {
     pub(crate) lingering: VecDeque<(Instant, Lingering)>,
     /// Re-INVITEs that are not answered though their calls are over, with the ACK of the 2xx that may come.
     pub(crate) left: HashMap<ClientTx, Box<CachedAck>>,
+    /// The halves of Session-ID, if calls are to have one.
+    pub(crate) session_ids: Option<SessionIds>,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) publications: Publications,
     next_key: u64,
@@ -88,13 +91,20 @@ pub struct Dialogs {
 
 impl Dialogs {
     /// A layer without calls.
-    pub fn new(config: Config) -> Self {
+    pub fn new(mut config: Config) -> Self {
+        if config.connected_identity {
+            config.supported.push("from-change".into());
+        }
+        if config.history {
+            config.supported.push("histinfo".into());
+        }
         let allow: Vec<&str> = config.allow.iter().map(Method::as_str).collect();
         Self {
             transactions: Transactions::new(config.transaction.clone()),
             allow: allow.join(", "),
             supported: config.supported.join(", "),
             allow_events: config.events.packages.join(", "),
+            session_ids: config.session_ids.then(SessionIds::default),
             config,
             out: Queues::new(),
             events: VecDeque::new(),
@@ -217,6 +227,7 @@ impl Dialogs {
         hop: Uri,
         purpose: Purpose,
     ) -> Result<ClientTx, Error> {
+        self.stamp_request(&mut request);
         let Self { credentials, transactions, .. } = self;
         credentials.authorize(&mut request, || transactions.token());
         self.resend(now, Box::new(Sent { purpose, request, hop, attempts: Attempts::default() }))
@@ -234,7 +245,8 @@ impl Dialogs {
     }
 
     /// Answers a request; a server transaction that has ended meanwhile needs no answer any more.
-    pub(crate) fn answer(&mut self, now: Instant, tx: ServerTx, response: Response) {
+    pub(crate) fn answer(&mut self, now: Instant, tx: ServerTx, mut response: Response) {
+        self.stamp_response(&mut response);
         if let Err(error) = self.transactions.respond(now, tx, response, &mut self.out) {
             tracing::debug!(%error, "a response found its transaction gone");
         }
@@ -244,8 +256,9 @@ impl Dialogs {
         &mut self,
         now: Instant,
         tx: ServerTx,
-        response: Response,
+        mut response: Response,
     ) -> Result<(), Error> {
+        self.stamp_response(&mut response);
         self.transactions
             .respond(now, tx, response, &mut self.out)
             .map_err(|error| Error::Transaction(error.to_string()))
@@ -255,6 +268,12 @@ impl Dialogs {
         let mut extra = Headers::new();
         if let Some(reason) = reason {
             extra.push_back(reason);
+        }
+        // RFC 7989 §6: the very field of the request.
+        if self.session_ids.is_some()
+            && let Some(Ok(Some(id))) = self.sent.get(&tx).map(|sent| sent.request.headers.get::<SessionId>())
+        {
+            extra.push_back(&id);
         }
         if let Err(error) = self.transactions.cancel(now, tx, &extra, &mut self.out) {
             tracing::debug!(%error, "nothing left to cancel");
@@ -300,6 +319,7 @@ impl Dialogs {
     }
 
     fn request_came(&mut self, now: Instant, tx: ServerTx, request: Request, path: Path) {
+        self.hear_session_id_of_request(&request);
         if !self.config.allow.contains(request.method()) {
             let tag = self.token();
             let builder = request.reply(StatusCode::METHOD_NOT_ALLOWED).to_tag(&tag);
@@ -362,6 +382,7 @@ impl Dialogs {
     }
 
     fn response_came(&mut self, now: Instant, tx: ClientTx, response: Response, path: Path) {
+        self.hear_session_id_of_response(&response);
         let status = response.status();
         let Some(sent) = self.sent.get(&tx) else {
             return self.success_came_again(now, &response); // a further 2xx of a fork, or one repeated

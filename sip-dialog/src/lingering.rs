@@ -67,7 +67,8 @@ pub(crate) enum Lingering {
 
 impl Dialogs {
     /// Sends an ACK for a 2xx and keeps it for the 2xx's repetitions.
-    pub(crate) fn send_ack(&mut self, now: Instant, id: DialogId, cseq: u32, ack: Request, hop: Uri) {
+    pub(crate) fn send_ack(&mut self, now: Instant, id: DialogId, cseq: u32, mut ack: Request, hop: Uri) {
+        self.stamp_request(&mut ack);
         self.transmit_ack(ack.clone(), hop.clone());
         self.lingering.push_back((now + self.patience(), Lingering::Ack(id.clone(), cseq)));
         self.acks.insert(id, Box::new(CachedAck { cseq, ack, hop }));

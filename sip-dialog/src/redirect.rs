@@ -8,12 +8,13 @@ use sip_message::{HeaderName, Method, Response, Uri};
 
 use crate::call::CallState;
 use crate::event::{CallKey, Event};
+use crate::history::{self, Mapping};
 use crate::layer::Dialogs;
 
 /// The targets of one call.
 #[derive(Debug, Default)]
 pub(crate) struct Redirection {
-    waiting: VecDeque<Uri>,
+    waiting: VecDeque<(Uri, Option<Mapping>)>,
     /// Each is tried once, so that two servers that point at each other do not keep us busy.
     tried: Vec<Uri>,
 }
@@ -23,7 +24,7 @@ impl Redirection {
     /// No more are taken than can be tried.
     fn add(&mut self, contacts: &mut [Contact], secure: bool, limit: usize) {
         contacts.sort_by_key(|contact| std::cmp::Reverse(contact.q().unwrap_or(1000)));
-        let mut fresh: Vec<Uri> = Vec::new();
+        let mut fresh: Vec<(Uri, Option<Mapping>)> = Vec::new();
         for contact in contacts {
             if fresh.len() >= limit {
                 break;
@@ -35,23 +36,24 @@ impl Redirection {
             uri.remove_headers();
             uri.remove_param("method");
             let known = |other: &Uri| other.equivalent(&uri);
-            if usable && !self.tried.iter().chain(&self.waiting).chain(&fresh).any(known) {
-                fresh.push(uri);
+            let waiting = self.waiting.iter().chain(&fresh).map(|(uri, _)| uri);
+            if usable && !self.tried.iter().chain(waiting).any(known) {
+                fresh.push((uri, Mapping::of(contact)));
             }
         }
-        for uri in fresh.into_iter().rev() {
-            self.waiting.push_front(uri);
+        for target in fresh.into_iter().rev() {
+            self.waiting.push_front(target);
         }
         self.waiting.truncate(limit);
     }
 
-    fn next(&mut self, limit: usize) -> Option<Uri> {
+    fn next(&mut self, limit: usize) -> Option<(Uri, Option<Mapping>)> {
         if self.tried.len() > limit {
             return None;
         }
-        let uri = self.waiting.pop_front()?;
+        let (uri, mapping) = self.waiting.pop_front()?;
         self.tried.push(uri.clone());
-        Some(uri)
+        Some((uri, mapping))
     }
 }
 
@@ -74,10 +76,13 @@ impl Dialogs {
             let mut contacts: Vec<Contact> = response.headers.all().flatten().collect();
             setup.redirection.add(&mut contacts, first.is_sips(), limit);
         }
-        let Some(uri) = setup.redirection.next(limit) else { return false };
+        let Some((uri, mapping)) = setup.redirection.next(limit) else { return false };
         let mut request = setup.invite.clone();
         let Ok(cseq) = request.headers.require::<CSeq>() else { return false };
         request.set_uri(&uri);
+        if self.config.history {
+            history::retarget(&mut request, response.status(), &uri, mapping.as_ref());
+        }
         request.headers.set(&CSeq::new(cseq.number.saturating_add(1), Method::Invite));
         request.headers.remove(HeaderName::AUTHORIZATION);
         let hop = match request.headers.get::<Route>() {

@@ -274,6 +274,7 @@ impl Dialogs {
     ) -> Result<Response, Error> {
         let mut builder = request.reply(StatusCode::OK);
         if *request.method() == Method::Update {
+            self.accept_identity(key, Some(id), &request.headers);
             let call = self.calls.get_mut(&key).ok_or(Error::NoSuchCall)?;
             if let Some((dialog, session)) = call.dialog_mut(id) {
                 dialog.accept_refresh(request);

@@ -1,9 +1,11 @@
 //! URIs: `sip`, `sips`, `tel` and whatever else a peer names (RFC 3261 §19.1, RFC 3966).
 
+mod alert;
 mod equality;
 mod im_pres;
 mod service;
 
+pub use alert::AlertUrn;
 pub use im_pres::ImPres;
 pub use service::ServiceUrn;
 

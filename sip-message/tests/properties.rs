@@ -7,9 +7,10 @@ use bytes::Bytes;
 use common::{INVITE, any_uri, name_addr, params, request, sip_uri, via};
 use proptest::prelude::*;
 use sip_message::headers::{
-    Authorization, Contact, Header, MaxForwards, RecordRoute, Route, Supported, To, Via, WwwAuthenticate,
+    AcceptContact, AlertInfo, AnswerMode, Authorization, Contact, Diversion, Header, HistoryInfo,
+    MaxForwards, Reason, RecordRoute, Route, Supported, To, Via, WwwAuthenticate,
 };
-use sip_message::{Limits, Message, Request, Uri};
+use sip_message::{AlertUrn, Limits, Message, Request, StatusCode, Uri};
 
 fn printed<H: Header>(header: &H) -> String {
     let mut text = String::new();
@@ -111,6 +112,61 @@ proptest! {
     fn a_name_addr_reads_as_it_was_printed(address in name_addr()) {
         let again = To::parse(&printed(&To::from(address.clone()))).unwrap();
         prop_assert_eq!(again.0, address);
+    }
+
+    /// RFC 7044 §10.3: entries in order, each as it was written, and the reason of one in it.
+    #[test]
+    fn a_history_reads_as_it_was_printed(uris in prop::collection::vec(sip_uri(), 1..6), status in 300..700u16) {
+        let status = StatusCode::new(status).unwrap();
+        let mut entries = vec![HistoryInfo::first(&uris[0])];
+        for uri in &uris[1..] {
+            let last = entries.pop().unwrap().because(status);
+            let next = last.next(uri).unwrap();
+            entries.extend([last, next]);
+        }
+        for (number, entry) in (1u32..).zip(&entries) {
+            let again = HistoryInfo::parse(&printed(entry)).unwrap();
+            prop_assert_eq!(&again, entry);
+            prop_assert_eq!(again.index().unwrap().collect::<Vec<_>>(), [number]);
+            let said = again.reason().and_then(|reason| reason.status());
+            prop_assert_eq!(said, (number as usize != entries.len()).then_some(status));
+        }
+        let missing = entries.last().unwrap().missing(&uris[0]).unwrap();
+        prop_assert_eq!(missing.index().unwrap().last(), Some(0));
+    }
+
+    /// RFC 3840 §9: features come out as they went in.
+    #[test]
+    fn features_read_as_they_were_printed(uri in sip_uri(), values in prop::collection::vec("[a-zA-Z0-9./!-]{1,8}", 0..5)) {
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        let contact = Contact::new(&uri).with_feature("+sip.test", &values);
+        let again = Contact::parse(&printed(&contact)).unwrap();
+        prop_assert_eq!(again.features("+sip.test").unwrap(), values.clone());
+        let wanted = AcceptContact::new("*").with_feature("+sip.test", &values).with_param("explicit", None);
+        let again = AcceptContact::parse(&printed(&wanted)).unwrap();
+        prop_assert!(again.is_explicit() && !again.is_required());
+        prop_assert_eq!(again, wanted);
+    }
+
+    /// RFC 7462 §7.
+    #[test]
+    fn an_alert_reads_as_it_was_printed(names in prop::collection::vec("[a-z]([a-z0-9-]{0,6}[a-z0-9])?", 2..5)) {
+        let text = format!("urn:alert:{}", names.join(":"));
+        let alert: AlertUrn = text.parse().unwrap();
+        let info = AlertInfo::parse(&printed(&AlertInfo::new(alert.uri()))).unwrap();
+        prop_assert_eq!(info.indication(), Some(alert));
+    }
+
+    /// RFC 3326, RFC 5373, RFC 5806: what the helpers make is read as the same.
+    #[test]
+    fn reasons_modes_and_diversions_read_as_they_were_printed(cause in 0..128u8, uri in sip_uri(), counter in 1..100u32) {
+        let reason = Reason::parse(&printed(&Reason::q850(cause))).unwrap();
+        prop_assert_eq!(reason.q850_cause(), Some(cause));
+        let mode = AnswerMode::parse(&printed(&AnswerMode::automatic().or_not_at_all())).unwrap();
+        prop_assert!(mode.is_automatic() && mode.is_required());
+        let diversion = Diversion::new(&uri).with_param("reason", Some("user-busy")).with_param("counter", Some(&counter.to_string()));
+        let again = Diversion::parse(&printed(&diversion)).unwrap();
+        prop_assert_eq!((again.counter(), again.reason().unwrap().into_owned()), (counter, "user-busy".to_owned()));
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl ServerHandle {
 
     /// The listeners with their real ports.
     #[must_use]
-    pub fn locals(&self) -> &Locals {
+    pub fn locals(&self) -> Locals {
         self.handle.locals()
     }
 }
@@ -128,7 +128,7 @@ impl Server {
 
     /// The listeners with their real ports.
     #[must_use]
-    pub fn locals(&self) -> &Locals {
+    pub fn locals(&self) -> Locals {
         self.handle.locals()
     }
 

@@ -87,20 +87,39 @@ impl Sim {
     /// When an address is taken or unspecified: the test is wrong then.
     pub fn add<C: Core + Any>(&mut self, name: &str, locals: Locals, core: C) -> NodeId<C> {
         let index = self.hosts.len();
-        let mut flows = Vec::with_capacity(locals.len());
-        for local in &locals {
-            assert!(!local.bound.ip().is_unspecified(), "{name}: a simulated node needs a real address");
-            let flow = self.new_flow();
-            flows.push(flow);
-            let taken = self.listeners.insert((local.transport, local.bound), (index, flow));
-            assert!(taken.is_none(), "{name}: {} {} is taken", local.transport, local.bound);
-        }
+        let flows = self.listen(index, name, &locals);
         self.trace.nodes.push(name.to_owned());
         let core: Box<dyn Node> = Box::new(core);
         let host = Host { locals, flows, nat: None, core: Some(core), timeout: None, next_port: 49_152 };
         self.hosts.push(host);
         self.drain(index);
         NodeId { index, core: PhantomData }
+    }
+
+    fn listen(&mut self, index: usize, name: &str, locals: &Locals) -> Vec<FlowId> {
+        let mut flows = Vec::with_capacity(locals.len());
+        for local in locals {
+            assert!(!local.bound.ip().is_unspecified(), "{name}: a simulated node needs a real address");
+            let flow = self.new_flow();
+            flows.push(flow);
+            let taken = self.listeners.insert((local.transport, local.bound), (index, flow));
+            assert!(taken.is_none(), "{name}: {} {} is taken", local.transport, local.bound);
+        }
+        flows
+    }
+
+    /// Moves a node to other addresses, as a machine that changes its network: nothing answers at the old ones, and its
+    /// connections are dead without a word. The core has to be told by whoever moves it.
+    ///
+    /// # Panics
+    /// As [`add`](Sim::add).
+    pub fn relocate<C>(&mut self, id: NodeId<C>, locals: Locals) {
+        self.listeners.retain(|_, (owner, _)| *owner != id.index);
+        self.streams.forget_ends_of(id.index);
+        let flows = self.listen(id.index, "the node that moves", &locals);
+        if let Some(host) = self.hosts.get_mut(id.index) {
+            (host.locals, host.flows) = (locals, flows);
+        }
     }
 
     /// Locals for a node at one address and port, one for each transport.

@@ -170,6 +170,15 @@ impl<'a> IntoIterator for &'a Locals {
     }
 }
 
+impl IntoIterator for Locals {
+    type Item = Local;
+    type IntoIter = std::vec::IntoIter<Local>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.list.into_iter()
+    }
+}
+
 impl FromIterator<Local> for Locals {
     fn from_iter<I: IntoIterator<Item = Local>>(iter: I) -> Locals {
         Locals { list: iter.into_iter().collect() }

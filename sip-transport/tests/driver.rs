@@ -470,6 +470,53 @@ async fn after_closing_ports_are_free_and_peers_are_told() {
     });
 }
 
+/// A machine that changes its network: what peers are told, where it can be reached, and connections from the old address.
+#[tokio::test]
+async fn listeners_move_to_another_address() {
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let text = |ip: &str| format!("{}:{ip}:0", transport.uri_param());
+        let (mut alice, mut bob) = (Peer::new(&[&text("127.0.0.1")]), Peer::new(&[&text("127.0.0.1")]));
+        let old = alice.at(transport);
+        alice.send(options(transport, old, bob.at(transport), 1));
+        alice.response().await;
+        let wanted: Listen = text("127.0.0.2").parse().unwrap();
+        let told = alice.handle.relocate(&[wanted], |_, _, locals| locals.clone()).unwrap();
+        let new = alice.at(transport);
+        assert_eq!(told.iter().next().map(|local| local.bound), Some(new));
+        assert_eq!(new.ip().to_string(), "127.0.0.2");
+        alice.send(options(transport, new, bob.at(transport), 2));
+        bob.request().await;
+        let (number, path) = bob.request().await;
+        assert_eq!((number, path.remote.ip()), (2, new.ip()));
+        alice.response().await;
+        // The other way round too, and the old place is free.
+        bob.send(options(transport, bob.at(transport), new, 3));
+        bob.response().await;
+        let again = Listen::new(transport, old);
+        let free = async {
+            while Sockets::bind(std::slice::from_ref(&again)).is_err() {
+                tokio::task::yield_now().await; // until the task of the listener has seen it
+            }
+        };
+        timeout(PATIENCE, free).await.unwrap();
+        alice.handle.close();
+        timeout(PATIENCE, alice.handle.stopped()).await.unwrap();
+    }
+}
+
+/// Where a listener cannot be opened, all stays as it was.
+#[tokio::test]
+async fn a_move_that_fails_changes_nothing() {
+    let (mut alice, bob) = (Peer::new(&["udp:127.0.0.1:0"]), Peer::new(&["udp:127.0.0.1:0"]));
+    let before = alice.handle.locals();
+    let nowhere: Listen = "udp:192.0.2.77:0".parse().unwrap();
+    assert!(alice.handle.relocate(std::slice::from_ref(&nowhere), |_, _, _| ()).is_err());
+    assert_eq!(alice.handle.locals(), before);
+    assert_eq!(nowhere.relocated().address, "0.0.0.0:0".parse().unwrap(), "the machine has no such address");
+    alice.send(options(Transport::Udp, alice.at(Transport::Udp), bob.at(Transport::Udp), 1));
+    alice.response().await;
+}
+
 #[tokio::test]
 async fn hostile_datagrams_change_nothing() {
     let mut bob = Peer::new(&["udp:127.0.0.1:0"]);

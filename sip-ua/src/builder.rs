@@ -1,16 +1,17 @@
 //! Setting a phone up.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sip_message::headers::{InstanceId, NameAddr, Route};
 use sip_message::{Uri, ValueError};
 use sip_transport::Transport;
+use sip_transport::proxy_protocol::Network;
 use sip_transport::tokio::tls::Tls;
 use sip_transport::tokio::{BindError as SocketError, Driver, Listen, ListenError, Options, Sockets, Tap};
 
-use crate::core::{PhoneConfig, PhoneCore};
+use crate::core::{AnswerPolicy, PhoneConfig, PhoneCore};
 use crate::media::{MediaEngine, MediaOptions, MediaTap, OwnEngine};
 use crate::phone::{Inner, Phone};
 use crate::shell::Shell;
@@ -27,6 +28,9 @@ pub enum BindError {
         /// What is wrong with it.
         error: ValueError,
     },
+    /// Several outbound proxies, and nothing by which a registrar could tell their flows from those of another phone.
+    #[error("several outbound proxies need an instance: name one with PhoneBuilder::instance")]
+    NoInstance,
     /// A listener cannot be read.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -46,6 +50,7 @@ pub struct PhoneBuilder {
     username: String,
     password: Option<String>,
     proxy: Option<String>,
+    outbound_proxies: Vec<String>,
     registrar: Option<String>,
     expires: u32,
     instance: Option<InstanceId>,
@@ -60,6 +65,12 @@ pub struct PhoneBuilder {
     max_calls: usize,
     max_redirections: usize,
     notifies: Vec<String>,
+    pub(crate) connected_identity: bool,
+    pub(crate) session_ids: bool,
+    pub(crate) history: bool,
+    pub(crate) trusted: Vec<Network>,
+    pub(crate) answer_policy: Option<AnswerPolicy>,
+    pub(crate) features: Vec<(String, Vec<String>)>,
 }
 
 impl std::fmt::Debug for PhoneBuilder {
@@ -90,6 +101,14 @@ impl PhoneBuilder {
     /// The proxy that every request passes first: `sip:192.0.2.1:5060`.
     pub fn proxy(mut self, uri: &str) -> Self {
         self.proxy = Some(uri.into());
+        self
+    }
+
+    /// An outbound proxy that the phone registers through, `sip:192.0.2.1;transport=tcp`. Once for each, up to four: a flow is
+    /// registered over each, calls take any that works (RFC 5626 §4.2). With several the phone needs an
+    /// [`instance`](Self::instance).
+    pub fn outbound_proxy(mut self, uri: &str) -> Self {
+        self.outbound_proxies.push(uri.into());
         self
     }
 
@@ -199,25 +218,37 @@ impl PhoneBuilder {
             Some(tls) => Sockets::bind_with_tls(&listen, tls)?,
             None => Sockets::bind(&listen)?,
         };
-        let locals = sockets.locals().clone();
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)?;
 
-        let mut dialogs = sip_dialog::Config::new(sip_transaction::Config::new(seed, locals.clone()));
+        let mut dialogs =
+            sip_dialog::Config::new(sip_transaction::Config::new(seed, sockets.locals().clone()));
         dialogs.user_agent = self.user_agent;
         dialogs.max_calls = self.max_calls;
         dialogs.max_redirections = self.max_redirections;
+        dialogs.connected_identity = self.connected_identity;
+        dialogs.session_ids = self.session_ids;
+        dialogs.history = self.history;
         let identity = NameAddr::new(&address).with_display_name(&self.display_name);
         let mut config = PhoneConfig::new(identity, dialogs);
         config.credentials = self.password.map(|password| (self.username, password));
         config.expires = self.expires;
         config.notifies = self.notifies;
         config.instance = self.instance;
+        config.trusted = self.trusted;
+        config.answer_policy = self.answer_policy;
+        config.features = self.features;
         config.registrar = self.registrar.as_deref().map(parse).transpose()?;
         if let Some(proxy) = &self.proxy {
             let mut proxy = parse(proxy)?;
             proxy.set_param("lr", None);
             config.route = vec![Route::new(&proxy)];
+        }
+        for proxy in &self.outbound_proxies {
+            config.outbound_proxies.push(parse(proxy)?);
+        }
+        if config.outbound_proxies.len() > 1 && config.instance.is_none() {
+            return Err(BindError::NoInstance);
         }
         let shell = Shell::new(PhoneCore::new(config));
         let changed = Arc::clone(&shell.changed);
@@ -226,7 +257,15 @@ impl PhoneBuilder {
         let cname = format!("{}@{}", address.user().unwrap_or("phone"), address.host());
         let options = MediaOptions { cname, rtcp_interval: self.rtcp_interval, tap: self.media_tap };
         let engine = self.media_engine.unwrap_or_else(|| Arc::new(OwnEngine { options }));
-        Ok(Phone { inner: Arc::new(Inner { handle, locals, engine, media_ip: self.media_ip, changed }) })
+        Ok(Phone {
+            inner: Arc::new(Inner {
+                handle,
+                listen: Mutex::new(listen),
+                engine,
+                media_ip: self.media_ip,
+                changed,
+            }),
+        })
     }
 }
 
@@ -239,6 +278,7 @@ impl Phone {
             username: String::new(),
             password: None,
             proxy: None,
+            outbound_proxies: Vec::new(),
             registrar: None,
             expires: PhoneConfig::EXPIRES,
             instance: None,
@@ -253,6 +293,12 @@ impl Phone {
             max_calls: sip_dialog::Config::MAX_CALLS,
             max_redirections: sip_dialog::Config::MAX_REDIRECTIONS,
             notifies: Vec::new(),
+            connected_identity: false,
+            session_ids: false,
+            history: false,
+            trusted: Vec::new(),
+            answer_policy: None,
+            features: Vec::new(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rtp::audio_stream::Statistics;
 use sip_dialog::{Body, CallKey, Cause};
-use sip_message::headers::{From, NameAddr};
+use sip_message::headers::{From, NameAddr, Reason};
 use sip_message::{Method, Request, Response, StatusCode, Uri};
 use sip_transport::Path;
 
@@ -194,6 +194,15 @@ impl IncomingCall {
         &self.arrived.from
     }
 
+    /// The way that it came.
+    pub fn path(&self) -> &Path {
+        &self.arrived.path
+    }
+
+    pub(crate) fn phone(&self) -> &Phone {
+        &self.held.phone
+    }
+
     /// The INVITE.
     pub fn request(&self) -> &Request {
         &self.arrived.request
@@ -252,7 +261,7 @@ impl IncomingCall {
     async fn open_media(&self) -> Result<Arc<dyn MediaSession>, CallError> {
         let inner = &self.held.phone.inner;
         let offered = inner.with(|shell, _| shell.core.offered_address(self.held.key));
-        inner.open_media(inner.listener_for(&self.arrived.path, offered)).await
+        inner.open_media(inner.listener_for(&self.arrived.path, offered).as_ref()).await
     }
 
     /// Gives the call its media and tells the caller; takes the media away if that fails.
@@ -462,10 +471,19 @@ impl Call {
 
     /// Hangs up and waits for the confirmation.
     pub async fn hang_up(self) -> Summary {
+        self.end(None).await
+    }
+
+    /// The same saying why: with a cause of the telephone network, as gateways do (RFC 3326).
+    pub async fn hang_up_because(self, reason: &Reason) -> Summary {
+        self.end(Some(reason)).await
+    }
+
+    async fn end(self, reason: Option<&Reason>) -> Summary {
         let key = self.held.key;
         self.held.phone.inner.with(|shell, now| {
             // The peer may have been faster.
-            let _ = shell.core.hang_up(now, key);
+            let _ = shell.core.hang_up_because(now, key, reason);
         });
         self.media.close(); // no sound after the hand is down
         self.ended().await

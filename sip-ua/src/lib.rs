@@ -32,12 +32,16 @@
 //! Futures only wait: dropping one loses nothing, the core goes on. [`core::PhoneCore`] is the same phone without
 //! sockets, sound and clock; the simulator runs it.
 
+mod arrival;
 mod builder;
 mod call;
+mod call_options;
 pub mod core;
 #[doc = include_str!("../guide.md")]
 pub mod guide {}
+mod identity;
 mod media;
+mod network;
 mod notifier;
 mod phone;
 mod requests;
@@ -47,11 +51,13 @@ mod watch;
 
 pub use builder::{BindError, PhoneBuilder};
 pub use call::{Call, ChangeError, IncomingCall, OutgoingCall, Summary};
+pub use call_options::CallOptions;
+pub use identity::IdentityError;
 pub use media::{
     Audio, AudioError, MediaEngine, MediaFuture, MediaPacket, MediaPlace, MediaSession, MediaTap, NoMedia,
 };
 pub use notifier::Subscriber;
-pub use phone::{CallError, CallOptions, Phone, RegisterError};
+pub use phone::{CallError, Phone, RegisterError};
 pub use requests::{RequestError, TextMessage};
 pub use rtp::audio_stream::Statistics;
 pub use shell::{Ended, Progress};

@@ -2,16 +2,17 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sip_dialog::CallKey;
 use sip_message::{StatusCode, Uri, ValueError};
-use sip_transport::tokio::Handle;
+use sip_transport::tokio::{Handle, Listen};
 use sip_transport::{Local, Locals, Path};
 
 use crate::call::{IncomingCall, OutgoingCall};
-use crate::core::{PhoneCore, PhoneError};
+use crate::call_options::CallOptions;
+use crate::core::{PhoneCore, PhoneError, PhoneFlow};
 use crate::media::{MediaEngine, MediaPlace, MediaSession};
 use crate::shell::{Mailbox, Shell};
 
@@ -26,7 +27,8 @@ pub struct Phone {
 
 pub(crate) struct Inner {
     pub(crate) handle: Handle<Shell>,
-    pub(crate) locals: Locals,
+    /// Where it listens, as it was told.
+    pub(crate) listen: Mutex<Vec<Listen>>,
     pub(crate) engine: Arc<dyn MediaEngine>,
     pub(crate) media_ip: Option<IpAddr>,
     pub(crate) changed: Arc<tokio::sync::Notify>,
@@ -34,42 +36,7 @@ pub(crate) struct Inner {
 
 impl std::fmt::Debug for Phone {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Phone").field("locals", &self.inner.locals).finish_non_exhaustive()
-    }
-}
-
-/// What may be special about a call.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CallOptions {
-    without_offer: bool,
-    fields: Vec<(String, String)>,
-}
-
-impl CallOptions {
-    /// Nothing special.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// A further header field of the INVITE: Subject, Privacy (RFC 3323), P-Preferred-Identity (RFC 3325), Accept-Contact
-    /// (RFC 3841), Alert-Info, User-to-User (RFC 7433), whatever there is.
-    #[must_use]
-    pub fn field(mut self, name: &str, value: &str) -> Self {
-        self.fields.push((name.into(), value.into()));
-        self
-    }
-
-    /// Leaves the offer to the callee, who makes it in its answer (RFC 3261 §13.2.1).
-    #[must_use]
-    pub fn without_offer(mut self) -> Self {
-        self.without_offer = true;
-        self
-    }
-
-    /// Insists on provisional responses that arrive for certain: a callee that has none refuses the call (RFC 3262 §4).
-    #[must_use]
-    pub fn demand_reliable_responses(self) -> Self {
-        self.field("Require", "100rel")
+        f.debug_struct("Phone").field("locals", &self.locals()).finish_non_exhaustive()
     }
 }
 
@@ -140,8 +107,8 @@ pub struct RegisterError {
 
 impl Phone {
     /// The listeners, with their real ports.
-    pub fn locals(&self) -> &Locals {
-        &self.inner.locals
+    pub fn locals(&self) -> Locals {
+        self.inner.handle.locals()
     }
 
     /// Registers and keeps the registration refreshed. Gives the time granted by the first answer.
@@ -158,6 +125,11 @@ impl Phone {
         if let Err(error) = outcome {
             tracing::debug!(%error, "unregistering");
         }
+    }
+
+    /// The ways to the phone: one for each outbound proxy (RFC 5626 §4.2).
+    pub fn flows(&self) -> Vec<PhoneFlow> {
+        self.inner.with(|shell, _| shell.core.flows())
     }
 
     async fn registration(
@@ -196,10 +168,7 @@ impl Phone {
         let media = self.media_for(&to).await?;
         let local = media.describe();
         let placed = self.inner.with(|shell, now| {
-            let key = match options.without_offer {
-                false => shell.core.call_with(now, &to, local, options.fields)?,
-                true => shell.core.call_without_offer(now, &to, local, options.fields)?,
-            };
+            let key = shell.core.place(now, &to, local, options.details)?;
             shell.open(key, Mailbox { media: Some(Arc::clone(&media)), ..Mailbox::default() });
             Ok(key)
         });
@@ -327,6 +296,10 @@ impl Inner {
         &self,
         listener: Option<&Local>,
     ) -> Result<Arc<dyn MediaSession>, CallError> {
+        Ok(self.engine.open(self.media_place(listener)).await?)
+    }
+
+    pub(crate) fn media_place(&self, listener: Option<&Local>) -> MediaPlace {
         let bound = self.media_ip.or(listener.map(|local| local.bound.ip()));
         let bind = bound.unwrap_or(IpAddr::from([0, 0, 0, 0]));
         let told = self
@@ -334,14 +307,15 @@ impl Inner {
             .or_else(|| listener.and_then(|local| sip_transport::locals::parse_ip(&local.host)))
             .filter(|told| told.is_ipv4() == bind.is_ipv4())
             .unwrap_or(bind);
-        Ok(self.engine.open(MediaPlace { bind, told }).await?)
+        MediaPlace { bind, told }
     }
 
     /// The listener whose address suits the media of a call that came on `path`: of the family that the caller's offer
     /// names (RFC 6157), else the one that the call came to.
-    pub(crate) fn listener_for(&self, path: &Path, offered: Option<SocketAddr>) -> Option<&Local> {
-        let came_to = self.locals.at(path);
+    pub(crate) fn listener_for(&self, path: &Path, offered: Option<SocketAddr>) -> Option<Local> {
+        let locals = self.handle.locals();
+        let came_to = locals.at(path);
         let fits = |local: &&Local| offered.is_none_or(|offered| local.reaches(offered.ip()));
-        came_to.filter(fits).or_else(|| self.locals.iter().find(fits)).or(came_to)
+        came_to.filter(fits).or_else(|| locals.iter().find(fits)).or(came_to).cloned()
     }
 }

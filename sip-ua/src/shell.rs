@@ -9,6 +9,7 @@ use sip_dialog::{
     CallKey, Cause, PublicationChange, PublicationKey, RequestKey, SubscriberChange, SubscriptionChange,
     SubscriptionKey,
 };
+use sip_message::headers::NameAddr;
 use sip_message::{Request, Response, StatusCode, Uri};
 use sip_transport::{Answer, Close, Core, FlowEvent, Path, Query, Received, Transmit};
 use tokio::sync::Notify;
@@ -71,6 +72,8 @@ pub(crate) struct Mailbox {
     pub(crate) ended: Option<Box<Ended>>,
     /// The transfer that was asked for last.
     pub(crate) transfer: Option<Box<Transferring>>,
+    /// Who the peer says it is now, until somebody asks.
+    pub(crate) identity: Option<Box<NameAddr>>,
     /// Where a 3xx sent the call last.
     pub(crate) redirected: Option<Box<Uri>>,
     /// Nobody holds the call any more: forget it with its end.
@@ -213,6 +216,11 @@ impl Shell {
                 if let Some(mailbox) = self.boxes.get_mut(&call) {
                     mailbox.changes = mailbox.changes.saturating_add(u64::from(by_us));
                     mailbox.agree(&media);
+                }
+            }
+            PhoneEvent::PeerIdentified { call, identity } => {
+                if let Some(mailbox) = self.boxes.get_mut(&call) {
+                    mailbox.identity = Some(Box::new(identity));
                 }
             }
             PhoneEvent::ChangeRefused { call, status } => {

@@ -30,6 +30,9 @@ pub fn ask(name: HeaderName, value: &str) {
         assert_eq!(Route::from(address.clone()).to_string(), address.to_string());
     }
     if let Some(mut alert) = read::<AlertInfo>(name, value) {
+        if let Some(indication) = alert.indication() {
+            assert!(indication.is_kind_of(&indication) && indication.indication().count() > 0);
+        }
         alert.set_param("own", None);
         assert_eq!(alert.param("own"), Some(None));
         reads_back(&AlertInfo::from(alert.0.clone()).with_param("more", Some("\"")));
@@ -39,6 +42,13 @@ pub fn ask(name: HeaderName, value: &str) {
     }
     if let Some(entry) = read::<HistoryInfo>(name, value) {
         let _ = (entry.index().map(Iterator::count), entry.reason().and_then(|reason| reason.cause()));
+        let uri = entry.0.uri().clone();
+        for made in [entry.next(&uri), entry.missing(&uri)].into_iter().flatten() {
+            assert!(made.index().is_some());
+            reads_back(&made);
+        }
+        reads_back(&HistoryInfo::first(&uri));
+        reads_back(&entry.because(sip_message::StatusCode::BUSY_HERE));
     }
     if let Some(diversion) = read::<Diversion>(name, value) {
         let _ = (diversion.reason(), diversion.counter());

@@ -26,6 +26,17 @@ pub fn ask(name: HeaderName, value: &str) {
         assert_eq!(theirs.refresher(), Some(Refresher::Uas));
         reads_back(&theirs);
     }
+    if let Some(mode) = read::<AnswerMode>(name, value) {
+        let _ = (mode.is_automatic(), mode.or_not_at_all().is_required());
+    }
+    if let Some(wanted) = read::<AcceptContact>(name, value) {
+        let _ = (wanted.is_required(), wanted.is_explicit());
+        reads_back(&wanted.with_feature("+sip.own", &["a", "b"]));
+    }
+    if let Some(reason) = read::<Reason>(name, value) {
+        let _ = reason.status();
+        assert!(reason.q850_cause().is_none_or(|cause| Reason::q850(cause).q850_cause() == Some(cause)));
+    }
     if let Some(date) = read::<Date>(name, value) {
         assert_eq!(Date::from_unix_seconds(date.unix_seconds()), Some(date));
     }

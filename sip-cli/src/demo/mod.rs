@@ -42,7 +42,7 @@ async fn show(args: DemoArgs, output: Output) -> Result<Code, Failure> {
     let files = Files::in_folder(args.out)?;
     let watch = Watch::default();
     let server = crate::server::demo(DOMAIN, USERS, watch.tap()).await?;
-    let at_server = address_of(server.locals())?;
+    let at_server = address_of(&server.locals())?;
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(server.run_until(async {
         let _ = stopped.await;
@@ -54,9 +54,9 @@ async fn show(args: DemoArgs, output: Output) -> Result<Code, Failure> {
         bob: script::phone("bob", "builder", &proxy, &watch).await?,
     };
     let seats = Seats {
-        alice: address_of(cast.alice.locals())?,
+        alice: address_of(&cast.alice.locals())?,
         server: at_server,
-        bob: address_of(cast.bob.locals())?,
+        bob: address_of(&cast.bob.locals())?,
     };
     output.text(format_args!(
         "alice {}, server {} (registrar and proxy of {DOMAIN}), bob {}\n",

@@ -64,7 +64,7 @@ pub(crate) async fn run(args: PhoneArgs, output: Output, mut interrupt: Interrup
     };
     let accounts = Accounts::open(&args).await?;
     for phone in &accounts.phones {
-        output.listening(phone.locals());
+        output.listening(&phone.locals());
     }
     let manner = Arc::new(Manner {
         answer: args.answer,

@@ -143,6 +143,11 @@ impl Subscriptions {
             && self.alarms.is_empty()
     }
 
+    /// The dialogs that no call owns.
+    pub(crate) fn own_dialogs(&mut self) -> impl Iterator<Item = &mut Dialog> {
+        self.dialogs.values_mut().filter_map(|usages| usages.dialog.as_mut())
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.subscribers.len().saturating_add(self.notifiers.len())
     }

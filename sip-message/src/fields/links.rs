@@ -45,7 +45,53 @@ impl CallInfo {
     }
 }
 
+impl AlertInfo {
+    /// How the call is to be announced, if the link is no sound but an indication (RFC 7462 §4).
+    pub fn indication(&self) -> Option<crate::AlertUrn> {
+        crate::AlertUrn::of(self.0.uri()).ok()
+    }
+}
+
 impl HistoryInfo {
+    /// The first entry of a request to this URI (RFC 7044 §6.1).
+    pub fn first(uri: &Uri) -> Self {
+        Self::at(uri, "1")
+    }
+
+    fn at(uri: &Uri, index: &str) -> Self {
+        let mut uri = uri.clone();
+        uri.remove_headers(); // what stands there belongs to the entry
+        Self::new(&uri).with_param("index", Some(index))
+    }
+
+    /// The entry of the next request that is made for this one, which has failed or was sent on (RFC 7044 §10.3, rules 3 and 4):
+    /// the last number of the index is one more. `None` without an index.
+    pub fn next(&self, uri: &Uri) -> Option<Self> {
+        let text = self.index().and(self.0.params().value("index"))?;
+        let (before, last) = text.rsplit_once('.').map_or(("", text), |(before, last)| (before, last));
+        let last = crate::syntax::number::<u32>(last)?.checked_add(1)?;
+        let dot = if before.is_empty() { "" } else { "." };
+        Some(Self::at(uri, &alloc::format!("{before}{dot}{last}")))
+    }
+
+    /// The entry that an element left out which sent the request on to this URI (RFC 7044 §9.1, §10.3 rule 6).
+    pub fn missing(&self, uri: &Uri) -> Option<Self> {
+        let text = self.index().and(self.0.params().value("index"))?;
+        Some(Self::at(uri, &alloc::format!("{text}.0")))
+    }
+
+    /// The same entry with why the next target is tried (RFC 7044 §10.2); one that says so already is left as it is.
+    #[must_use]
+    pub fn because(self, status: crate::StatusCode) -> Self {
+        if self.reason().is_some() {
+            return self;
+        }
+        let (uri, params) = (self.0.uri(), self.0.params());
+        let sign = if uri.headers().next().is_some() { '&' } else { '?' };
+        let cause = status.code();
+        let text = alloc::format!("<{uri}{sign}Reason=SIP%3Bcause%3D{cause}>{params}");
+        Self::parse(&text).unwrap_or(self)
+    }
     /// The place in the tree of targets, as numbers: `1.2.1` (RFC 7044 §10.3). `None` if it is absent or malformed.
     pub fn index(&self) -> Option<impl Iterator<Item = u32>> {
         let text = self.0.params().value("index")?;

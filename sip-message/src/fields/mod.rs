@@ -5,6 +5,7 @@ mod auth;
 mod content;
 mod dialog_reference;
 mod event;
+mod features;
 mod links;
 mod network;
 mod outbound;

@@ -142,6 +142,41 @@ word_param_fields! {
     PrivAnswerMode PRIV_ANSWER_MODE token "Manual or Auto" "`Priv-Answer-Mode`: as Answer-Mode, with privilege (RFC 5373 §2).";
 }
 
+/// What both answer modes say (RFC 5373 §3, §4.2).
+macro_rules! answer_modes {
+    ($($kind:ident)*) => {$(
+        impl $kind {
+            /// To be answered at once, without a person.
+            pub fn automatic() -> Self {
+                Self::new("Auto")
+            }
+
+            /// To be answered by a person.
+            pub fn manual() -> Self {
+                Self::new("Manual")
+            }
+
+            /// That or not at all: whoever cannot or will not answer so refuses (§4.2).
+            #[must_use]
+            pub fn or_not_at_all(self) -> Self {
+                self.with_param("require", None)
+            }
+
+            /// Whether it is to be answered at once.
+            pub fn is_automatic(&self) -> bool {
+                self.value.eq_ignore_ascii_case("Auto")
+            }
+
+            /// Whether it is to be refused rather than answered otherwise.
+            pub fn is_required(&self) -> bool {
+                self.param("require").is_some()
+            }
+        }
+    )*};
+}
+
+answer_modes!(AnswerMode PrivAnswerMode);
+
 fn boolean(text: &str) -> bool {
     text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false")
 }

@@ -95,6 +95,36 @@ impl Accept {
     }
 }
 
+/// What a feature parameter asks for of each kind (RFC 3841 §9.2).
+macro_rules! contact_preferences {
+    ($($kind:ident)*) => {$(
+        impl $kind {
+            /// With a feature (RFC 3840 §9): `audio` with no values, `methods` with some.
+            #[must_use]
+            pub fn with_feature(self, name: &str, values: &[&str]) -> Self {
+                match super::features::feature_value(values) {
+                    Some(value) => self.with_param(name, Some(&value)),
+                    None => self.with_param(name, None),
+                }
+            }
+        }
+    )*};
+}
+
+contact_preferences!(AcceptContact RejectContact);
+
+impl AcceptContact {
+    /// A contact that does not match is not to be tried at all (RFC 3841 §7.2.4).
+    pub fn is_required(&self) -> bool {
+        self.param("require").is_some()
+    }
+
+    /// A contact that does not say anything of a feature does not match it (RFC 3841 §7.2.4).
+    pub fn is_explicit(&self) -> bool {
+        self.param("explicit").is_some()
+    }
+}
+
 impl ContentEncoding {
     /// Whether the body is as it is without this coding.
     pub fn is_identity(&self) -> bool {

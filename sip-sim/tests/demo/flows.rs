@@ -33,7 +33,7 @@ fn world(seed: u64) -> (Sim, NodeId<ServerCore>, NodeId<Person>) {
     (sim, server, bob)
 }
 
-fn is_reached(sim: &mut Sim, bob: NodeId<Person>) {
+pub(crate) fn is_reached(sim: &mut Sim, bob: NodeId<Person>) {
     let alice = Script::new(ALICE).to("sip:bob@example.com", SERVER).send("INVITE");
     let alice =
         alice.expect("180").wait(Duration::from_millis(500)).send("CANCEL").expect("200").expect("487");

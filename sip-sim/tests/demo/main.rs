@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 mod flows;
+mod moves;
 mod nat;
 mod person;
+mod two_flows;
 mod world;
 
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sdp::{Direction, LocalMedia, Negotiated};
 use sip_dialog::{CallKey, Cause};
 use sip_message::{StatusCode, Uri};
-use sip_transport::{Answer, Close, Core, FlowEvent, Path, Query, Received, Token, Transmit};
+use sip_transport::{Answer, Close, Core, FlowEvent, Locals, Path, Query, Received, Token, Transmit};
 use sip_ua::core::{PhoneCore, PhoneEvent};
 
 /// What somebody does next, once the phone is ready for it.
@@ -64,6 +64,36 @@ impl Person {
             keep_alive: None,
             now: None,
         }
+    }
+
+    /// The phone's machine is in another network.
+    pub(crate) fn move_to(&mut self, now: Instant, locals: &Locals, media: &str) {
+        self.media = LocalMedia::audio(media.parse().unwrap());
+        let address = self.media.address;
+        self.phone.network_changed(now, locals, |_, _| Some(address));
+        self.react(now);
+    }
+
+    /// Calls somebody now; the call goes on as it comes.
+    pub(crate) fn call(&mut self, now: Instant, to: &str) {
+        self.call = Some(self.phone.call(now, &to.parse().unwrap(), self.media.clone()).unwrap());
+        self.react(now);
+    }
+
+    /// Its flows: whether each works.
+    pub(crate) fn flows(&self) -> Vec<bool> {
+        self.phone.flows().iter().map(|flow| flow.works).collect()
+    }
+
+    /// Its call stands, and nobody is changing it.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.call.is_some_and(|call| self.phone.dialogs().can_reinvite(call))
+    }
+
+    /// Where the peer of the call sends its sound to.
+    pub(crate) fn hears_from(&self) -> Option<String> {
+        let audio = self.phone.media(self.call?)?.audio()?;
+        Some(audio.remote.to_string())
     }
 
     /// Sends a double CRLF this often, from now on.

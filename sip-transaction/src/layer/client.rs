@@ -431,6 +431,7 @@ pub(super) fn ack(request: &Request, response: &Response) -> Option<Bytes> {
         .copy(&request.headers, HeaderName::FROM)
         .copy(&response.headers, HeaderName::TO)
         .copy(&request.headers, HeaderName::CALL_ID)
+        .copy(&request.headers, HeaderName::SESSION_ID) // RFC 7989 §6: in every message
         .header(&CSeq::new(cseq.number, Method::Ack))
         .build()
         .ok()?;

@@ -255,6 +255,11 @@ impl Transactions {
         &self.locals
     }
 
+    /// The listeners are these now: what is sent from here on names them in Via, and leaves by them.
+    pub fn set_locals(&mut self, locals: Locals) {
+        self.locals = locals;
+    }
+
     /// The base values of the timers.
     #[must_use]
     pub const fn timing(&self) -> &Timing {

@@ -143,7 +143,7 @@ impl Endpoint {
 
     /// The listeners with their real ports.
     #[must_use]
-    pub fn locals(&self) -> &Locals {
+    pub fn locals(&self) -> Locals {
         self.shared.handle.locals()
     }
 

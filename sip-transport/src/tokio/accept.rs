@@ -23,13 +23,19 @@ use crate::tokio::table::{Full, Origin};
 /// How long to wait after an accept that failed because we have no more file descriptors: it fails again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-pub(super) async fn accept<C: Core + Send + 'static>(shared: Arc<Shared<C>>, listener: Listener) {
+/// Accepts until the driver closes, or `retired` says that this listener is no longer wanted.
+pub(super) async fn accept<C: Core + Send + 'static>(
+    shared: Arc<Shared<C>>,
+    listener: Listener,
+    retired: Arc<Notify>,
+) {
     let mut life = shared.life();
     let listener = Arc::new(listener);
     loop {
         let accepted = ::tokio::select! {
             accepted = listener.socket.accept() => accepted,
             () = Shared::<C>::closing(&mut life) => return,
+            () = retired.notified() => return,
         };
         match accepted {
             Ok((stream, remote)) => admit(&shared, stream, remote, &listener),

@@ -18,9 +18,9 @@ use crate::tokio::udp::DatagramSocket;
 pub(super) async fn run<C: Core + Send + 'static>(
     shared: Arc<Shared<C>>,
     socket: Arc<DatagramSocket>,
-    index: usize,
+    udp: Arc<Udp>,
 ) {
-    let Some(udp) = shared.udp.get(index) else { return };
+    let udp = &*udp;
     let mut life = shared.life();
     // Made once: who waits is noted in a list each time.
     let mut closing = pin!(Shared::<C>::closing(&mut life));
@@ -33,14 +33,17 @@ pub(super) async fn run<C: Core + Send + 'static>(
             biased;
             () = &mut closing => {
                 // A last try for what waits; what the kernel does not take now is lost as datagrams are.
-                shared.send_waiting(index);
-                shared.drop_socket(index);
+                shared.send_waiting(udp);
+                shared.drop_socket(udp);
                 return;
             }
             // What others left is sent when they had their turn: by then there may be more of it.
             () = &mut left, if !full => {
                 left.set(udp.wake.notified());
-                shared.send_waiting(index);
+                if udp.retired.load(Ordering::Relaxed) {
+                    return;
+                }
+                shared.send_waiting(udp);
             }
             ready = socket.readable() => {
                 if let Err(error) = ready {
@@ -49,7 +52,12 @@ pub(super) async fn run<C: Core + Send + 'static>(
                 }
                 read(&shared, &socket, udp, &mut receiver, &mut batch);
             }
-            () = socket.writable(), if full => shared.send_waiting(index),
+            () = socket.writable(), if full => {
+                if udp.retired.load(Ordering::Relaxed) {
+                    return;
+                }
+                shared.send_waiting(udp);
+            }
         }
     }
 }

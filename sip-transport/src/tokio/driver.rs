@@ -1,7 +1,7 @@
 //! The driver's heart: one core behind one lock, and the flush that sends what it produced.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
@@ -14,14 +14,14 @@ use sip_message::headers::Via;
 
 use crate::core::{Answer, Core, Query, ResolveError};
 use crate::limits::{Counters, Limits};
-use crate::locals::Locals;
+use crate::locals::{Local, Locals};
 use crate::outbound::PING;
 use crate::path::{Close, CloseReason, FlowEvent, FlowId, Path, SendError, Token, Transmit, Transport};
 use crate::stun;
 use crate::tokio::batch::{BATCH, Sender};
 use crate::tokio::dns::{Resolve, default_resolver};
 use crate::tokio::establish::Security;
-use crate::tokio::listen::Sockets;
+use crate::tokio::listen::{BindError, Listen, Listener, Sockets, has_address};
 use crate::tokio::table::{Origin, Table};
 use crate::tokio::tap::Tap;
 use crate::tokio::udp::DatagramSocket;
@@ -71,21 +71,14 @@ impl Driver {
         // A resolver may want a runtime while it is made, and the caller need not be in one.
         let entered = runtime.clone();
         let _guard = entered.enter();
-        let mut next_flow = 1_u64;
-        let mut listeners = Vec::with_capacity(udp.len());
-        let mut datagrams = Vec::with_capacity(udp.len());
-        for (socket, bound) in udp {
-            let flow = FlowId(next_flow);
-            next_flow = next_flow.wrapping_add(1);
-            listeners.push(Udp { bound, flow, full: AtomicBool::new(false), wake: Notify::new() });
-            datagrams.push(Arc::new(socket));
-        }
         let wire = Wire {
-            udp: datagrams.iter().map(Outgoing::new).collect(),
+            udp: Vec::with_capacity(udp.len()),
+            doors: Vec::new(),
+            locals,
             table: Table::default(),
             tap: options.tap,
             counters: Counters::default(),
-            next_flow,
+            next_flow: 1,
             queries: 0,
             closed: false,
         };
@@ -93,8 +86,6 @@ impl Driver {
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             timer: Notify::new(),
-            udp: listeners,
-            locals,
             limits: options.limits,
             security,
             handshakes: AtomicUsize::new(0),
@@ -102,12 +93,7 @@ impl Driver {
             runtime,
             life: watch::Sender::new(Life { closing: false, tasks: 0 }),
         });
-        for (index, socket) in datagrams.into_iter().enumerate() {
-            shared.spawn(datagram::run(shared.clone(), socket, index));
-        }
-        for listener in streams {
-            shared.spawn(accept::accept(shared.clone(), listener));
-        }
+        shared.listen(&mut shared.lock(), udp, streams);
         shared.spawn(timer(shared.clone()));
         Handle { shared }
     }
@@ -126,7 +112,7 @@ impl<C> Clone for Handle<C> {
 
 impl<C> std::fmt::Debug for Handle<C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Handle").field("locals", &self.shared.locals).finish_non_exhaustive()
+        f.debug_struct("Handle").finish_non_exhaustive()
     }
 }
 
@@ -146,10 +132,53 @@ impl<C: Core + Send + 'static> Handle<C> {
         f(&mut self.shared.lock().core)
     }
 
-    /// The listeners with their real ports.
+    /// The listeners with their real ports, as they are now.
     #[must_use]
-    pub fn locals(&self) -> &Locals {
-        &self.shared.locals
+    pub fn locals(&self) -> Locals {
+        self.shared.lock().wire.locals.clone()
+    }
+
+    /// Takes what the network has become: `listen` says where each of the [`locals`](Handle::locals) is to be, in their order.
+    /// Those that are to be at another address are closed and opened there; of the others peers are told the address that
+    /// this machine has now. Connections from addresses that are left for good are closed. `act` tells the core of its
+    /// listeners before anything leaves by them.
+    ///
+    /// # Errors
+    /// If one cannot be opened: then nothing has changed.
+    pub fn relocate<R>(
+        &self,
+        listen: &[Listen],
+        act: impl FnOnce(&mut C, Instant, &Locals) -> R,
+    ) -> Result<R, BindError> {
+        let before = self.locals();
+        let pairs = || before.iter().zip(listen);
+        let moves = |local: &Local, wanted: &Listen| wanted.address.ip() != local.bound.ip();
+        let fresh: Vec<Listen> = pairs()
+            .filter(|(local, wanted)| moves(local, wanted))
+            .map(|(_, wanted)| wanted.clone())
+            .collect();
+        let gone: Vec<&Local> =
+            pairs().filter(|(local, wanted)| moves(local, wanted)).map(|(local, _)| local).collect();
+        let _guard = self.shared.runtime.enter();
+        let Sockets { udp, streams, locals, .. } = self.shared.security.bind(&fresh)?;
+        let mut opened = locals.iter().cloned();
+        let locals: Locals = pairs()
+            .filter_map(|(local, wanted)| match moves(local, wanted) {
+                true => opened.next(),
+                false => Some(wanted.tell(local.clone())),
+            })
+            .collect();
+        Ok(self.shared.enter(|state, now| {
+            self.shared.retire(state, &gone);
+            state.wire.locals = locals.clone();
+            self.shared.listen(state, udp, streams);
+            for (flow, ip) in state.wire.table.local_addresses() {
+                if !still_ours(&locals, ip) {
+                    close(state, flow, CloseReason::Local);
+                }
+            }
+            act(&mut state.core, now, &locals)
+        }))
     }
 
     /// What was counted since the start.
@@ -202,22 +231,29 @@ enum Waiting {
     Left,
 }
 
+/// Whether a connection from this address can go on: a listener is there, or at all addresses and this machine still has it.
+fn still_ours(locals: &Locals, ip: IpAddr) -> bool {
+    let everywhere =
+        |local: &Local| local.bound.ip().is_unspecified() && local.bound.is_ipv4() == ip.is_ipv4();
+    locals.iter().any(|local| local.bound.ip() == ip) || locals.iter().any(everywhere) && has_address(ip)
+}
+
 /// One UDP socket.
 pub(super) struct Udp {
     pub(super) bound: SocketAddr,
     pub(super) flow: FlowId,
     /// Whether datagrams wait for room in the kernel's buffer.
     pub(super) full: AtomicBool,
-    /// Wakes the task of the socket: datagrams wait to be sent.
+    /// Wakes the task of the socket: datagrams wait to be sent, or it is retired.
     pub(super) wake: Notify,
+    /// The address is not ours any more.
+    pub(super) retired: AtomicBool,
 }
 
 /// All that the tasks of one driver share.
 pub(super) struct Shared<C> {
     state: Mutex<State<C>>,
     timer: Notify,
-    pub(super) udp: Vec<Udp>,
-    pub(super) locals: Locals,
     pub(super) limits: Limits,
     pub(super) security: Security,
     /// Handshakes of accepted connections under way.
@@ -241,6 +277,9 @@ pub(super) struct State<C> {
 /// Everything on the way out.
 pub(super) struct Wire {
     udp: Vec<Outgoing>,
+    /// Listening sockets of the other transports, and what ends their tasks.
+    doors: Vec<(Transport, SocketAddr, Arc<Notify>)>,
+    pub(super) locals: Locals,
     pub(super) table: Table,
     tap: Option<Box<dyn Tap>>,
     pub(super) counters: Counters,
@@ -251,6 +290,7 @@ pub(super) struct Wire {
 
 /// The way out of a UDP socket.
 struct Outgoing {
+    udp: Arc<Udp>,
     /// `None` when the driver is closed.
     socket: Option<Arc<DatagramSocket>>,
     /// What waits to be sent.
@@ -259,8 +299,8 @@ struct Outgoing {
 }
 
 impl Outgoing {
-    fn new(socket: &Arc<DatagramSocket>) -> Outgoing {
-        Outgoing { socket: Some(socket.clone()), queue: VecDeque::new(), sender: Sender::new() }
+    fn new(udp: Arc<Udp>, socket: Arc<DatagramSocket>) -> Outgoing {
+        Outgoing { udp, socket: Some(socket), queue: VecDeque::new(), sender: Sender::new() }
     }
 }
 
@@ -269,6 +309,19 @@ impl Wire {
         let flow = FlowId(self.next_flow);
         self.next_flow = self.next_flow.wrapping_add(1);
         flow
+    }
+
+    fn position(&self, flow: FlowId) -> Option<usize> {
+        self.udp.iter().position(|outgoing| outgoing.udp.flow == flow)
+    }
+
+    /// The socket that a datagram leaves from: that of its flow, else the one of the listener for its path.
+    fn udp_for(&self, path: &Path) -> Option<usize> {
+        if let Some(found) = path.flow.and_then(|flow| self.position(flow)) {
+            return Some(found);
+        }
+        let bound = self.locals.at(path)?.bound;
+        self.udp.iter().position(|outgoing| outgoing.udp.bound == bound)
     }
 
     pub(super) fn is_tapped(&self) -> bool {
@@ -427,30 +480,30 @@ impl<C: Core + Send + 'static> Shared<C> {
 
     /// Sends what the core gave for the UDP sockets, or leaves it to their tasks.
     fn send_datagrams(&self, state: &mut State<C>, waiting: Waiting) {
-        for (index, udp) in self.udp.iter().enumerate() {
-            let queued = state.wire.udp.get(index).map_or(0, |outgoing| outgoing.queue.len());
-            if queued == 0 || udp.full.load(Ordering::Relaxed) {
-                continue;
+        let mut index = 0;
+        while let Some(Outgoing { udp, queue, .. }) = state.wire.udp.get(index) {
+            if !queue.is_empty() && !udp.full.load(Ordering::Relaxed) {
+                match waiting {
+                    Waiting::Left if queue.len() < BATCH => udp.wake.notify_one(),
+                    _ => Self::send_queue(state, index),
+                }
             }
-            match waiting {
-                Waiting::Left if queued < BATCH => udp.wake.notify_one(),
-                _ => self.send_queue(state, index),
-            }
+            index = index.saturating_add(1);
         }
     }
 
     /// Puts a datagram behind those that wait; whoever holds the lock sends them in batches before it lets go, or leaves
     /// them to the task of the socket.
     pub(super) fn send_datagram(&self, state: &mut State<C>, mut transmit: Transmit) {
-        let Some((index, udp)) = self.udp_for(&transmit.path) else {
+        let Some(index) = state.wire.udp_for(&transmit.path) else {
             return fail(state, transmit, SendError::NoLocal);
         };
-        transmit.path.local = udp.bound;
-        transmit.path.flow = Some(udp.flow);
         let Some(outgoing) = state.wire.udp.get_mut(index) else { return };
+        transmit.path.local = outgoing.udp.bound;
+        transmit.path.flow = Some(outgoing.udp.flow);
         if outgoing.queue.len() >= self.limits.datagram_queue {
             // A burst of our own, before the kernel was asked at all.
-            self.send_queue(state, index);
+            Self::send_queue(state, index);
         }
         let Some(outgoing) = state.wire.udp.get_mut(index) else { return };
         if outgoing.queue.len() >= self.limits.datagram_queue {
@@ -461,16 +514,20 @@ impl<C: Core + Send + 'static> Shared<C> {
     }
 
     /// Sends what waits for a socket.
-    pub(super) fn send_waiting(self: &Arc<Self>, index: usize) {
-        self.enter(|state, _| self.send_queue(state, index));
+    pub(super) fn send_waiting(self: &Arc<Self>, udp: &Udp) {
+        self.enter(|state, _| {
+            if let Some(index) = state.wire.position(udp.flow) {
+                Self::send_queue(state, index);
+            }
+        });
     }
 
     /// Sends the datagrams that wait, as far as the kernel takes them.
-    fn send_queue(&self, state: &mut State<C>, index: usize) {
-        let Some(udp) = self.udp.get(index) else { return };
+    fn send_queue(state: &mut State<C>, index: usize) {
         loop {
             let at = state.wire.tap_time();
-            let Some(Outgoing { socket: Some(socket), queue, sender }) = state.wire.udp.get_mut(index) else {
+            let Some(Outgoing { udp, socket: Some(socket), queue, sender }) = state.wire.udp.get_mut(index)
+            else {
                 return;
             };
             if queue.is_empty() {
@@ -503,22 +560,57 @@ impl<C: Core + Send + 'static> Shared<C> {
     }
 
     /// Lets go of a UDP socket: its port is free when its task ends.
-    pub(super) fn drop_socket(&self, index: usize) {
-        if let Some(outgoing) = self.lock().wire.udp.get_mut(index) {
+    pub(super) fn drop_socket(&self, udp: &Udp) {
+        let wire = &mut self.lock().wire;
+        if let Some(outgoing) = wire.position(udp.flow).and_then(|index| wire.udp.get_mut(index)) {
             outgoing.socket = None;
             outgoing.queue.clear();
         }
     }
 
-    fn udp_for(&self, path: &Path) -> Option<(usize, &Udp)> {
-        let mut sockets = self.udp.iter().enumerate();
-        if let Some(flow) = path.flow
-            && let Some(found) = sockets.clone().find(|(_, udp)| udp.flow == flow)
-        {
-            return Some(found);
+    /// Begins to serve these sockets.
+    fn listen(
+        self: &Arc<Self>,
+        state: &mut State<C>,
+        udp: Vec<(DatagramSocket, SocketAddr)>,
+        streams: Vec<Listener>,
+    ) {
+        for (socket, bound) in udp {
+            let flow = state.wire.new_flow();
+            let (full, retired) = (AtomicBool::new(false), AtomicBool::new(false));
+            let udp = Arc::new(Udp { bound, flow, full, wake: Notify::new(), retired });
+            let socket = Arc::new(socket);
+            state.wire.udp.push(Outgoing::new(udp.clone(), socket.clone()));
+            self.spawn(datagram::run(self.clone(), socket, udp));
         }
-        let bound = self.locals.at(path)?.bound;
-        sockets.find(|(_, udp)| udp.bound == bound)
+        for listener in streams {
+            let door = Arc::new(Notify::new());
+            state.wire.doors.push((listener.transport, listener.bound, door.clone()));
+            self.spawn(accept::accept(self.clone(), listener, door));
+        }
+    }
+
+    /// Lets go of the sockets of these listeners; what waits to be sent is sent first, as far as the kernel takes it.
+    fn retire(&self, state: &mut State<C>, gone: &[&Local]) {
+        for index in 0..state.wire.udp.len() {
+            Self::send_queue(state, index);
+        }
+        let is_lost = |transport, bound| gone.iter().any(|l| (l.transport, l.bound) == (transport, bound));
+        state.wire.udp.retain(|outgoing| {
+            let stays = !is_lost(Transport::Udp, outgoing.udp.bound);
+            if !stays {
+                outgoing.udp.retired.store(true, Ordering::Relaxed);
+                outgoing.udp.wake.notify_one();
+            }
+            stays
+        });
+        state.wire.doors.retain(|(transport, bound, door)| {
+            let stays = !is_lost(*transport, *bound);
+            if !stays {
+                door.notify_one();
+            }
+            stays
+        });
     }
 
     fn send_stream(self: &Arc<Self>, state: &mut State<C>, transmit: Transmit, now: Instant) {
@@ -542,7 +634,8 @@ impl<C: Core + Send + 'static> Shared<C> {
             return self.write(state, flow, payload, token, now);
         }
         let transmit = Transmit { path, payload, reopen: None, domain, token };
-        let Some(local) = self.locals.for_path(path.transport, path.remote) else {
+        let Some(bound) = state.wire.locals.for_path(path.transport, path.remote).map(|local| local.bound)
+        else {
             return fail(state, transmit, SendError::NoLocal);
         };
         if state.wire.table.has_room(&self.limits, None).is_err() {
@@ -550,7 +643,7 @@ impl<C: Core + Send + 'static> Shared<C> {
             return fail(state, transmit, SendError::TooManyConnections);
         }
         let flow = state.wire.new_flow();
-        path.local = SocketAddr::new(local.bound.ip(), 0);
+        path.local = SocketAddr::new(bound.ip(), 0);
         let domain = transmit.domain;
         let wake = state.wire.table.insert(flow, path, Origin::Opened(domain.clone()), now);
         self.write(state, flow, transmit.payload, token, now);

@@ -9,6 +9,7 @@ use ::tokio::net::TcpStream;
 
 use crate::path::{SendError, Transport};
 use crate::tokio::framing::Inbound;
+use crate::tokio::listen::{BindError, Listen, Offer, Sockets};
 use crate::tokio::socket::Socket;
 use crate::tokio::table::Proof;
 #[cfg(feature = "tls")]
@@ -24,6 +25,18 @@ pub(super) struct Security {
     pub(super) tls: Option<Tls>,
     #[cfg(feature = "ws")]
     pub(super) origins: Origins,
+}
+
+impl Security {
+    /// Opens further sockets, where there are the certificates for them.
+    pub(super) fn bind(&self, listen: &[Listen]) -> Result<Sockets, BindError> {
+        #[cfg(feature = "tls")]
+        let offer =
+            Offer { tls: self.tls.is_some(), certificate: self.tls.as_ref().is_some_and(Tls::can_listen) };
+        #[cfg(not(feature = "tls"))]
+        let offer = Offer::default();
+        Sockets::bind_all(listen, &offer)
+    }
 }
 
 /// Which side we are on.

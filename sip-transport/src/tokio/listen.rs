@@ -178,6 +178,50 @@ impl Listener {
     }
 }
 
+impl Listen {
+    /// The host and port that peers are told of this listener, bound there.
+    fn told(&self, bound: SocketAddr) -> (String, u16) {
+        match &self.advertise {
+            Some((host, port)) => (host.clone(), port.unwrap_or(bound.port())),
+            // RFC 7118 §5: nobody can connect to a WebSocket client, so it tells no address.
+            None if self.is_web_client() => (invalid_host(), self.transport.default_port()),
+            None if self.client => (host_text(advertised_ip(bound.ip())), self.transport.default_port()),
+            None => (host_text(advertised_ip(bound.ip())), bound.port()),
+        }
+    }
+
+    fn is_web_client(&self) -> bool {
+        self.client && matches!(self.transport, Transport::Ws | Transport::Wss)
+    }
+
+    /// The listener as peers are to be told of it now that the network is another one.
+    #[must_use]
+    pub fn tell(&self, local: Local) -> Local {
+        if self.is_web_client() {
+            return local; // a name that leads nowhere is as good as another
+        }
+        let (host, port) = self.told(local.bound);
+        local.advertise(host, port)
+    }
+
+    /// Where to listen now: as before, or at all addresses of the family if this machine no longer has that one.
+    #[must_use]
+    pub fn relocated(&self) -> Listen {
+        let ip = self.address.ip();
+        if ip.is_unspecified() || has_address(ip) {
+            return self.clone();
+        }
+        let anywhere: IpAddr =
+            if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        Listen { address: (anywhere, self.address.port()).into(), ..self.clone() }
+    }
+}
+
+/// Whether this machine has the address at present.
+pub(super) fn has_address(ip: IpAddr) -> bool {
+    std::net::UdpSocket::bind((ip, 0)).is_ok()
+}
+
 impl Sockets {
     /// Binds sockets for all of these, or for none.
     ///
@@ -199,7 +243,7 @@ impl Sockets {
         Ok(Sockets { tls: Some(tls), ..Sockets::bind_all(listen, &offer)? })
     }
 
-    fn bind_all(listen: &[Listen], offer: &Offer) -> Result<Sockets, BindError> {
+    pub(super) fn bind_all(listen: &[Listen], offer: &Offer) -> Result<Sockets, BindError> {
         let runtime = runtime::Handle::try_current().map_err(|_| BindError::NoRuntime)?;
         let mut sockets = Sockets {
             udp: Vec::new(),
@@ -225,15 +269,7 @@ impl Sockets {
                 sockets.streams.push(Listener { socket, bound, transport, proxies });
                 bound
             };
-            let (host, port) = match &one.advertise {
-                Some((host, port)) => (host.clone(), port.unwrap_or(bound.port())),
-                // RFC 7118 §5: nobody can connect to a WebSocket client, so it tells no address.
-                None if one.client && matches!(one.transport, Transport::Ws | Transport::Wss) => {
-                    (invalid_host(), one.transport.default_port())
-                }
-                None if one.client => (host_text(advertised_ip(bound.ip())), one.transport.default_port()),
-                None => (host_text(advertised_ip(bound.ip())), bound.port()),
-            };
+            let (host, port) = one.told(bound);
             let mut local = Local::new(one.transport, bound).advertise(host, port);
             local.alias = offer.certificate && one.transport == Transport::Tls && !one.client;
             locals.push(local);
@@ -251,9 +287,9 @@ impl Sockets {
 
 /// What there is besides sockets.
 #[derive(Default)]
-struct Offer {
-    tls: bool,
-    certificate: bool,
+pub(super) struct Offer {
+    pub(super) tls: bool,
+    pub(super) certificate: bool,
 }
 
 impl Offer {

@@ -322,6 +322,12 @@ impl Table {
         self.by_flow.keys().copied().collect()
     }
 
+    /// All of them, with the addresses of this machine that they leave from; none for those that are being opened.
+    pub(super) fn local_addresses(&self) -> Vec<(FlowId, IpAddr)> {
+        let addresses = self.by_flow.iter().map(|(flow, connection)| (*flow, connection.path.local.ip()));
+        addresses.filter(|(_, ip)| !ip.is_unspecified()).collect()
+    }
+
     /// The newest connection that leads to `remote` and may be used for `domain`.
     pub(super) fn to_remote(
         &self,

@@ -31,7 +31,7 @@ pub(super) struct Session {
     pub(super) early_answer: Option<String>,
     pub(super) established: bool,
     pub(super) bad_media: bool,
-    wish: Option<Wish>,
+    pub(super) wish: Option<Wish>,
 }
 
 impl Session {
@@ -45,6 +45,18 @@ impl Session {
             established: false,
             bad_media: false,
             wish: None,
+        }
+    }
+
+    /// Media is wanted at another address, from the next offer or answer on.
+    pub(super) fn relocate(&mut self, address: std::net::SocketAddr) {
+        for machine in self.early.iter_mut().map(|(_, machine)| machine).chain([&mut self.machine]) {
+            let other_family =
+                machine.local().other_family.filter(|other| other.is_ipv4() != address.is_ipv4());
+            let local = sdp::LocalMedia { address, other_family, ..machine.local().clone() };
+            if let Err(error) = machine.set_local(local) {
+                tracing::warn!(%error, "the new media address cannot be described");
+            }
         }
     }
 
@@ -70,6 +82,9 @@ impl PhoneCore {
             Ok(offer) => offer,
             Err(status) => return self.refuse_body(now, call, status),
         };
+        if self.how_to_answer(&request, &path) == super::HowToAnswer::NotAtAll {
+            return self.refuse_body(now, call, StatusCode::FORBIDDEN); // RFC 5373 §4.5.1
+        }
         // Any address serves to ask whether our codecs fit; the owner brings the real one.
         let anywhere = std::net::SocketAddr::from(([0, 0, 0, 0], 9));
         let probe = match OfferAnswer::new(sdp::LocalMedia::audio(anywhere), 0) {

@@ -2,6 +2,9 @@
 
 use sip_message::Uri;
 use sip_message::headers::{InstanceId, NameAddr, Route};
+use sip_transport::proxy_protocol::Network;
+
+use super::AnswerPolicy;
 
 /// How a phone behaves.
 #[derive(Clone, Debug)]
@@ -21,6 +24,18 @@ pub struct PhoneConfig {
     /// Who this phone is, whatever its address: it registers the flow itself then, and keeps it alive (RFC 5626). It has to be the
     /// same after each start. `None`: it registers its address alone.
     pub instance: Option<InstanceId>,
+    /// Outbound proxies in the place of [`route`](Self::route), a flow over each (RFC 5626 §4.2.1): calls take any that works, and
+    /// one that dies is made anew while the others go on. Four at most are used, and without an
+    /// [`instance`](Self::instance) the first alone.
+    pub outbound_proxies: Vec<Uri>,
+    /// Neighbours that belong to our trust domain (RFC 3325 §2.3): what they say of who calls is believed. None unless it is set.
+    pub trusted: Vec<Network>,
+    /// Calls that may be answered without anybody at hand; `answermode` is supported then (RFC 5373). `None`: none, and who
+    /// requires it is answered 420.
+    pub answer_policy: Option<AnswerPolicy>,
+    /// What the phone can do, told in the Contact of its registration (RFC 3840): names such as `audio` or `+sip.example`, and
+    /// their values, none for a flag.
+    pub features: Vec<(String, Vec<String>)>,
     /// Takes messages (RFC 3428): [`PhoneEvent::Message`](super::PhoneEvent::Message) tells them.
     pub messages: bool,
     /// Packages that the owner notifies about (RFC 6665 §4.2): [`PhoneEvent::SubscriptionRequested`](super::PhoneEvent::SubscriptionRequested)
@@ -44,6 +59,10 @@ impl PhoneConfig {
             registrar: None,
             expires: Self::EXPIRES,
             instance: None,
+            outbound_proxies: Vec::new(),
+            trusted: Vec::new(),
+            answer_policy: None,
+            features: Vec::new(),
             messages: true,
             notifies: Vec::new(),
             offer_keep_alive: true,

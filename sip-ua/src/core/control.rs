@@ -12,6 +12,8 @@ use super::{PhoneCore, PhoneError, PhoneEvent};
 /// What a peer asks for with a REFER, until it is done.
 #[derive(Debug)]
 pub(super) struct Asked {
+    /// The call whose peer asks.
+    call: Option<CallKey>,
     to: Uri,
     replaces: Option<Replaces>,
     by: Option<ReferredBy>,
@@ -73,7 +75,7 @@ impl PhoneCore {
         replaces: Option<Replaces>,
         by: Option<ReferredBy>,
     ) {
-        let asked = Asked { to: to.clone(), replaces, by: by.clone() };
+        let asked = Asked { call, to: to.clone(), replaces, by: by.clone() };
         let attended = asked.replaces.is_some();
         self.asked.insert(referral, asked);
         self.events.push_back(PhoneEvent::Referred { referral, call, to, by, attended });
@@ -104,6 +106,10 @@ impl PhoneCore {
         }
         if let Some(by) = &asked.by {
             fields.push(("Referred-By".into(), written(&|text| by.write(text))));
+        }
+        // RFC 7989 §6: our half of the session goes on.
+        if let Some(id) = asked.call.and_then(|call| self.dialogs.session_id_for_another(call)) {
+            fields.push(("Session-ID".into(), written(&|text| id.write(text))));
         }
         match self.call_with(now, &asked.to, media, fields) {
             Ok(call) => {

@@ -7,7 +7,7 @@ use sip_dialog::{
     CallKey, Cause, PublicationChange, PublicationKey, RequestKey, SubscriberChange, SubscriptionChange,
     SubscriptionKey,
 };
-use sip_message::headers::ReferredBy;
+use sip_message::headers::{NameAddr, ReferredBy};
 use sip_message::{Request, Response, StatusCode, Uri};
 use sip_transport::Path;
 
@@ -76,6 +76,13 @@ pub enum PhoneEvent {
         media: Negotiated,
         /// Whether our own re-INVITE did it.
         by_us: bool,
+    },
+    /// The peer of a call is somebody else from now on, or tells who it is after all (RFC 4916 §4.4.2). Nobody has proved it.
+    PeerIdentified {
+        /// The call.
+        call: CallKey,
+        /// Who it says it is.
+        identity: NameAddr,
     },
     /// Our hold, resume or refresh was refused; the media stays as it was.
     ChangeRefused {
@@ -195,6 +202,7 @@ impl PhoneEvent {
             | Self::Established { call, .. }
             | Self::Confirmed { call }
             | Self::MediaChanged { call, .. }
+            | Self::PeerIdentified { call, .. }
             | Self::ChangeRefused { call, .. }
             | Self::Digit { call, .. }
             | Self::Ended { call, .. } => Some(*call),

@@ -1,9 +1,14 @@
 //! The phone without sockets, sound and clock: registration, calls and their sessions.
 
+mod answer_mode;
 mod call;
 mod config;
 mod control;
+mod details;
 mod event;
+mod flows;
+mod identity;
+mod network;
 mod outside;
 mod registration;
 mod requests;
@@ -13,27 +18,27 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 use sdp::{LocalMedia, Negotiated, OfferAnswer, SessionDescription};
-use sip_dialog::{
-    Body, CallKey, Described, Dialogs, Event as DialogEvent, Invite, RequestKey, SubscriptionKey,
-};
-use sip_message::headers::{Contact, ContentType};
-use sip_message::{Method, Response, StatusCode, Uri};
-use sip_transport::outbound::{Failure, KeepAlive, News, Step};
-use sip_transport::{Answer, Close, Core, FlowEvent, FlowId, Path, Query, Received, Transmit};
+use sip_dialog::{Body, CallKey, Described, Dialogs, Event as DialogEvent, Invite, SubscriptionKey};
+use sip_message::headers::{ContentType, Reason};
+use sip_message::{Method, StatusCode, Uri};
+use sip_transport::{Answer, Close, Core, FlowEvent, FlowId, Query, Received, Transmit};
 
+pub use answer_mode::{AnswerPolicy, HowToAnswer};
 use call::{Session, Wish};
 pub use config::PhoneConfig;
 use control::Asked;
+pub use details::CallDetails;
 pub use event::{PhoneError, PhoneEvent};
+use flows::Flows;
+pub use flows::PhoneFlow;
 pub use registration::RegistrationState;
-use registration::{Outcome, Registration};
 
 /// A phone as a pure [`Core`]: drive it over sockets, or in the simulator.
 #[derive(Debug)]
 pub struct PhoneCore {
     config: PhoneConfig,
     dialogs: Dialogs,
-    registration: Registration,
+    flows: Flows,
     sessions: HashMap<CallKey, Box<Session>>,
     events: VecDeque<PhoneEvent>,
     messages_welcome: bool,
@@ -61,6 +66,9 @@ impl PhoneCore {
             below.events.packages.clone_from(&config.notifies);
         }
         below.transaction.offer_keep_alive = config.offer_keep_alive;
+        if config.answer_policy.is_some() {
+            below.supported.push("answermode".into());
+        }
         if config.instance.is_some() {
             below.outbound = true;
             below.supported.push("outbound".into());
@@ -70,20 +78,11 @@ impl PhoneCore {
             let user = if user.is_empty() { config.identity.uri().user().unwrap_or_default() } else { user };
             dialogs.authenticator().add_account(None, user, sip_auth::Secret::password(password));
         }
-        let registrar = config.registrar.clone().unwrap_or_else(|| domain_of(config.identity.uri()));
-        let registration = Registration::new(
-            registrar,
-            config.identity.clone(),
-            config.route.clone(),
-            config.expires,
-            config.instance.clone(),
-            dialogs.token(),
-            dialogs.token(),
-        );
+        let flows = Flows::new(&config, &mut dialogs);
         Self {
             config,
             dialogs,
-            registration,
+            flows,
             sessions: HashMap::new(),
             events: VecDeque::new(),
             messages_welcome: true,
@@ -120,96 +119,6 @@ impl PhoneCore {
         self.sessions.is_empty() && self.dialogs.is_idle()
     }
 
-    // ---- registration --------------------------------------------------------------------------------------
-
-    /// Where the registration stands.
-    pub fn registration(&self) -> RegistrationState {
-        self.registration.state
-    }
-
-    fn contact(&self) -> Result<Contact, PhoneError> {
-        let user = self.config.identity.uri().user();
-        Ok(self.dialogs.contact_as(user, &self.registration.hop(), self.registration.is_sips())?)
-    }
-
-    /// Registers, and keeps the registration until [`PhoneCore::unregister`].
-    ///
-    /// # Errors
-    /// If the REGISTER cannot be sent.
-    pub fn register(&mut self, now: Instant) -> Result<(), PhoneError> {
-        if matches!(
-            self.registration.state,
-            RegistrationState::Registering | RegistrationState::Unregistering
-        ) {
-            return Ok(());
-        }
-        let contact = self.contact()?;
-        let builder = self.registration.register(&contact).map_err(sip_dialog::Error::from)?;
-        self.send_register(now, builder)
-    }
-
-    /// Removes our binding at the registrar. [`PhoneEvent::Unregistered`] follows, at once if there is none.
-    ///
-    /// # Errors
-    /// If the REGISTER cannot be sent.
-    pub fn unregister(&mut self, now: Instant) -> Result<(), PhoneError> {
-        let contact = self.contact()?;
-        match self.registration.unregister(&contact) {
-            Some(builder) => {
-                let builder = builder.map_err(sip_dialog::Error::from)?;
-                self.send_register(now, builder)
-            }
-            None => {
-                self.events.push_back(PhoneEvent::Unregistered);
-                Ok(())
-            }
-        }
-    }
-
-    fn send_register(
-        &mut self,
-        now: Instant,
-        builder: sip_message::RequestBuilder,
-    ) -> Result<(), PhoneError> {
-        let request = builder.build().map_err(sip_dialog::Error::from)?;
-        let hop = self.registration.hop();
-        // The key is known before its response can be: remember it before events are looked at.
-        self.registration.request = Some(self.dialogs.request(now, request, hop)?);
-        Ok(())
-    }
-
-    fn register_answered(
-        &mut self,
-        now: Instant,
-        result: Result<&Response, StatusCode>,
-        path: Option<&Path>,
-    ) {
-        let Ok(contact) = self.contact() else { return };
-        let chance = self.dialogs.chance();
-        match self.registration.answered(now, result, path, &contact, chance) {
-            Outcome::Registered(lifetime) => {
-                self.dialogs.use_gruu(self.registration.gruu.clone());
-                self.events.push_back(PhoneEvent::Registered(lifetime));
-            }
-            Outcome::Unregistered => {
-                self.dialogs.use_gruu(None);
-                self.events.push_back(PhoneEvent::Unregistered);
-            }
-            Outcome::Failed(status) => self.events.push_back(PhoneEvent::RegistrationFailed(status)),
-            Outcome::Again => {
-                if let Err(error) = self.register_again(now) {
-                    tracing::warn!(%error, "a REGISTER could not be sent again");
-                }
-            }
-        }
-    }
-
-    fn register_again(&mut self, now: Instant) -> Result<(), PhoneError> {
-        let contact = self.contact()?;
-        let builder = self.registration.register(&contact).map_err(sip_dialog::Error::from)?;
-        self.send_register(now, builder)
-    }
-
     // ---- calls ---------------------------------------------------------------------------------------------
 
     /// The address that the offer of a call ringing here names for audio, if it is numeric.
@@ -242,9 +151,26 @@ impl PhoneCore {
         media: LocalMedia,
         fields: Vec<(String, String)>,
     ) -> Result<CallKey, PhoneError> {
+        self.place(now, to, media, CallDetails { fields, ..CallDetails::default() })
+    }
+
+    /// As [`PhoneCore::call`], with what is special about this call.
+    ///
+    /// # Errors
+    /// As [`PhoneCore::call`], or if a field cannot be written.
+    pub fn place(
+        &mut self,
+        now: Instant,
+        to: &Uri,
+        media: LocalMedia,
+        details: CallDetails,
+    ) -> Result<CallKey, PhoneError> {
         let mut session = self.new_session(media)?;
-        let offer = session.machine.create_offer()?.to_string();
-        self.invite(now, to, session, Some(Body::sdp(offer)), fields)
+        let offer = match details.without_offer {
+            false => Some(Body::sdp(session.machine.create_offer()?.to_string())),
+            true => None,
+        };
+        self.invite(now, to, session, offer, details)
     }
 
     /// Calls somebody without an offer: the callee makes one in its answer (RFC 3261 §13.2.1).
@@ -258,8 +184,7 @@ impl PhoneCore {
         media: LocalMedia,
         fields: Vec<(String, String)>,
     ) -> Result<CallKey, PhoneError> {
-        let session = self.new_session(media)?;
-        self.invite(now, to, session, None, fields)
+        self.place(now, to, media, CallDetails { fields, without_offer: true, ..CallDetails::default() })
     }
 
     fn new_session(&mut self, media: LocalMedia) -> Result<Box<Session>, PhoneError> {
@@ -273,12 +198,13 @@ impl PhoneCore {
         to: &Uri,
         session: Box<Session>,
         offer: Option<Body>,
-        mut fields: Vec<(String, String)>,
+        details: CallDetails,
     ) -> Result<CallKey, PhoneError> {
+        let CallDetails { mut fields, from, .. } = details;
         fields.push(("Accept".into(), "application/sdp".into()));
         let invite = Invite {
             to: to.clone(),
-            from: self.config.identity.clone(),
+            from: from.unwrap_or_else(|| self.config.identity.clone()),
             offer,
             route: self.route().to_vec(),
             fields,
@@ -443,7 +369,20 @@ impl PhoneCore {
     /// # Errors
     /// If there is no such call.
     pub fn hang_up(&mut self, now: Instant, call: CallKey) -> Result<(), PhoneError> {
-        self.dialogs.hang_up(now, call)?;
+        self.hang_up_because(now, call, None)
+    }
+
+    /// As [`PhoneCore::hang_up`], saying why (RFC 3326).
+    ///
+    /// # Errors
+    /// As [`PhoneCore::hang_up`].
+    pub fn hang_up_because(
+        &mut self,
+        now: Instant,
+        call: CallKey,
+        reason: Option<&Reason>,
+    ) -> Result<(), PhoneError> {
+        self.dialogs.hang_up_because(now, call, reason)?;
         self.dispatch(now);
         Ok(())
     }
@@ -483,7 +422,13 @@ impl PhoneCore {
                         tracing::debug!(%error, "the call to refresh is gone");
                     }
                 }
-                DialogEvent::Confirmed { call, ack } => self.confirmed(now, call, ack.as_ref()),
+                DialogEvent::Confirmed { call, ack } => {
+                    self.confirmed(now, call, ack.as_ref());
+                    self.tell_identity(now, call);
+                }
+                DialogEvent::PeerIdentified { call, identity } => {
+                    self.events.push_back(PhoneEvent::PeerIdentified { call, identity });
+                }
                 DialogEvent::Reinvited { call, request } => self.reinvited(now, call, &request),
                 DialogEvent::ReinviteAnswered { call, response, described } => {
                     self.answered(now, call, &response, described);
@@ -498,7 +443,9 @@ impl PhoneCore {
                 DialogEvent::Subscription { key, what } => self.subscription_changed(key, what),
                 DialogEvent::Publication { key, what } => self.publication_changed(key, what),
                 DialogEvent::ReinviteFailed { call, status } => self.reinvite_failed(now, call, status),
-                DialogEvent::ReinviteRetry { call } => self.grant_wish(now, call),
+                DialogEvent::ReinviteRetry { call }
+                | DialogEvent::UpdateAnswered { call, .. }
+                | DialogEvent::UpdateFailed { call, .. } => self.grant_wish(now, call),
                 DialogEvent::Request { tx, call, request, .. } => self.request_came(now, tx, call, &request),
                 DialogEvent::Response { key, result, path } => self.response_came(now, key, result, path),
                 DialogEvent::Ended { call, cause } => {
@@ -510,59 +457,11 @@ impl PhoneCore {
             }
         }
     }
-
-    fn response_came(
-        &mut self,
-        now: Instant,
-        key: RequestKey,
-        result: Result<Response, sip_transaction::Failure>,
-        path: Option<Path>,
-    ) {
-        let result = result.map_err(|failure| failure.status());
-        if self.registration.request == Some(key) {
-            self.register_answered(now, result.as_ref().map_err(|status| *status), path.as_ref());
-        } else {
-            self.events.push_back(PhoneEvent::Response { request: key, result });
-        }
-    }
-
-    /// Pings over the registered flow, or finds it dead (RFC 5626 §4.4).
-    fn keep_alive_due(&mut self, now: Instant) {
-        let Self { registration, dialogs, .. } = self;
-        let Some(keep_alive) = &mut registration.keep_alive else { return };
-        match keep_alive.handle_timeout(now, || dialogs.chance()) {
-            Some(Step::Send(ping)) => self.pings.push_back(ping),
-            Some(Step::Failed(failure)) => self.flow_failed(now, failure),
-            None => {}
-        }
-    }
-
-    fn flow_failed(&mut self, now: Instant, failure: Failure) {
-        tracing::info!(%failure, "the flow to the registrar is dead");
-        let chance = self.dialogs.chance();
-        self.dead.extend(self.registration.flow_failed(now, chance));
-        self.registration_due(now);
-    }
-
-    fn registration_due(&mut self, now: Instant) {
-        if self.registration.next.is_some_and(|at| at <= now) {
-            self.registration.next = None;
-            if let Err(error) = self.register_again(now) {
-                tracing::warn!(%error, "a refresh of the registration could not be sent");
-            }
-        }
-    }
 }
 
 /// What a Warning says about an offer that cannot be taken (RFC 3261 §20.43).
 fn warning_of(error: &sdp::OfferError) -> Option<String> {
     error.warning().map(|(code, text)| format!("{code} phone \"{}\"", text.replace('"', "'")))
-}
-
-/// `sip:host:port` of an address.
-fn domain_of(uri: &Uri) -> Uri {
-    let text = format!("{}:{}", uri.scheme(), uri.host_port());
-    text.parse().unwrap_or_else(|_| uri.clone())
 }
 
 /// The session description in a body; `Ok(None)` without a body.
@@ -592,11 +491,7 @@ impl Core for PhoneCore {
     }
 
     fn flow_event(&mut self, now: Instant, event: FlowEvent) {
-        if let Some(keep_alive) = &mut self.registration.keep_alive
-            && let News::Failed(failure) = keep_alive.flow_event(now, &event, self.dialogs.chance())
-        {
-            self.flow_failed(now, failure);
-        }
+        self.registered_flow_event(now, &event);
         self.dialogs.flow_event(now, event);
         self.dispatch(now);
     }
@@ -608,14 +503,12 @@ impl Core for PhoneCore {
 
     fn handle_timeout(&mut self, now: Instant) {
         self.dialogs.handle_timeout(now);
-        self.keep_alive_due(now);
-        self.registration_due(now);
+        self.flows_due(now);
         self.dispatch(now);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let keep_alive = self.registration.keep_alive.as_ref().and_then(KeepAlive::poll_timeout);
-        [self.dialogs.poll_timeout(), self.registration.next, keep_alive].into_iter().flatten().min()
+        [self.dialogs.poll_timeout(), self.flows.poll_timeout()].into_iter().flatten().min()
     }
 
     fn poll_transmit(&mut self) -> Option<Transmit> {

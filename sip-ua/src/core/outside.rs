@@ -11,8 +11,9 @@ use super::{PhoneCore, PhoneError};
 impl PhoneCore {
     /// The proxies that a request outside of dialogs passes: what the registrar said (RFC 3608 §6.1), else what we were told.
     pub(super) fn route(&self) -> &[Route] {
-        match self.registration.service_route.as_slice() {
-            [] => &self.config.route,
+        let flow = self.flows.best();
+        match flow.service_route.as_slice() {
+            [] => flow.route(),
             route => route,
         }
     }
@@ -67,10 +68,11 @@ impl PhoneCore {
         expires: Option<u32>,
     ) -> Result<RequestKey, PhoneError> {
         let (call_id, tag) = (self.dialogs.token(), self.dialogs.token());
-        let registrar = self.registration.registrar().clone();
-        let hop = self.config.route.first().map_or(&registrar, |route| route.uri()).clone();
+        let registrar = self.flows.registrar().clone();
+        let route = self.flows.best().route().to_vec();
+        let hop = route.first().map_or(&registrar, |route| route.uri()).clone();
         let mut builder = Request::builder(Method::Register, &registrar)
-            .headers(&self.config.route)
+            .headers(&route)
             .header(&From(self.config.identity.clone()).with_tag(&tag))
             .header(&To(self.config.identity.clone()))
             .header(&CallId::new(&call_id))

@@ -54,6 +54,14 @@ pub(super) struct Registration {
     /// Tries in a row that brought no working flow (RFC 5626 §4.5).
     failures: u32,
     recovery: Recovery,
+    /// Another flow of the phone works, as was told last.
+    pub(super) another_works: bool,
+    /// There is no other flow.
+    pub(super) alone: bool,
+    /// Calls can go this way: it was registered, and nothing has shown since that it is dead.
+    pub(super) works: bool,
+    /// The number of the flow (RFC 5626 §4.2.1).
+    pub(super) reg_id: u32,
     /// Who we are, if we offer outbound (RFC 5626 §4.2).
     instance: Option<InstanceId>,
     /// The routes that the registrar wants our requests to take (RFC 3608 §5.1).
@@ -64,7 +72,14 @@ pub(super) struct Registration {
     pub(super) keep_alive: Option<KeepAlive>,
     /// Whether a binding may stand at the registrar, so that it must be removed at the end.
     bound: bool,
+    /// The Contact that was registered last, and those at addresses that we have left.
+    contact: Option<Contact>,
+    left: Vec<Contact>,
 }
+
+/// Addresses left behind that are still taken back: more moves than that between two answers of a registrar are none worth the
+/// octets, the bindings expire.
+const MAX_LEFT: usize = 4;
 
 /// What an answer to REGISTER means.
 pub(super) enum Outcome {
@@ -78,16 +93,15 @@ pub(super) enum Outcome {
     Failed(StatusCode),
 }
 
-/// We register over one flow.
-const REG_ID: u32 = 1;
-
 impl Registration {
+    #[allow(clippy::too_many_arguments)] // told once, all of one kind: what a REGISTER is made of
     pub(super) fn new(
         registrar: Uri,
         address: NameAddr,
         route: Vec<Route>,
         expires: u32,
         instance: Option<InstanceId>,
+        reg_id: u32,
         call_id: String,
         tag: String,
     ) -> Self {
@@ -104,17 +118,28 @@ impl Registration {
             next: None,
             failures: 0,
             recovery: Recovery::default(),
+            another_works: false,
+            alone: true,
+            works: false,
+            reg_id,
             instance,
             service_route: Vec::new(),
             gruu: None,
             keep_alive: None,
             bound: false,
+            contact: None,
+            left: Vec::new(),
         }
     }
 
     /// Whom we register with.
     pub(super) fn registrar(&self) -> &Uri {
         &self.registrar
+    }
+
+    /// The proxies between.
+    pub(super) fn route(&self) -> &[Route] {
+        &self.route
     }
 
     /// Where REGISTER goes first.
@@ -131,9 +156,14 @@ impl Registration {
     fn build(&mut self, contact: &Contact, expires: u32) -> Result<RequestBuilder, BuildError> {
         self.cseq = self.cseq.saturating_add(1);
         self.next = None;
+        let returned = |left: &Contact| left.uri().zip(contact.uri()).is_some_and(|(l, c)| l.equivalent(c));
+        self.left.retain(|left| !returned(left));
+        let left: Vec<Contact> =
+            self.left.iter().map(|left| left.clone().with_param("expires", Some("0"))).collect();
+        self.contact = Some(contact.clone());
         let (mut contact, mut extensions) = (contact.clone(), Vec::new());
         if let Some(instance) = &self.instance {
-            contact = contact.with_instance(instance).with_reg_id(REG_ID);
+            contact = contact.with_instance(instance).with_reg_id(self.reg_id);
             extensions.extend(["path", "outbound", "gruu"].map(Supported::new));
         }
         Ok(Request::builder(Method::Register, &self.registrar)
@@ -143,6 +173,7 @@ impl Registration {
             .header(&CallId::new(&self.call_id))
             .header(&CSeq::new(self.cseq, Method::Register))
             .header(&contact)
+            .headers(&left)
             .headers(&extensions)
             .header(&Expires(expires)))
     }
@@ -162,6 +193,27 @@ impl Registration {
         }
         self.state = RegistrationState::Unregistering;
         Some(self.build(contact, 0))
+    }
+
+    /// Whether the owner wants to be registered.
+    pub(super) fn is_wanted(&self) -> bool {
+        !matches!(self.state, RegistrationState::Idle | RegistrationState::Unregistering)
+    }
+
+    /// We are at another address: gives the connection that is of no use any more. The next REGISTER takes the old binding back
+    /// (RFC 3261 §10.2.2), unless the registrar knows us by our instance and replaces it (RFC 5626 §6).
+    pub(super) fn relocate(&mut self) -> Option<FlowId> {
+        if let Some(old) = self.contact.take()
+            && self.bound
+            && self.instance.is_none()
+        {
+            self.left.push(old);
+            let surplus = self.left.len().saturating_sub(MAX_LEFT);
+            self.left.drain(..surplus);
+        }
+        (self.failures, self.works) = (0, false);
+        let path = *self.keep_alive.take()?.path();
+        path.flow.filter(|_| path.transport.is_reliable())
     }
 
     /// Challenges raise the CSeq below us: the next REGISTER must be higher still (§10.2.4).
@@ -186,6 +238,7 @@ impl Registration {
         }
         if self.state == RegistrationState::Unregistering {
             self.state = RegistrationState::Idle;
+            self.works = false;
             self.keep_alive = None;
             self.service_route.clear();
             self.gruu = None;
@@ -195,6 +248,8 @@ impl Registration {
             Ok(response) if response.status().is_success() => {
                 let granted = granted(response, contact).unwrap_or(self.expires);
                 self.state = RegistrationState::Registered;
+                self.works = true;
+                self.left.clear();
                 self.service_route = response
                     .headers
                     .all::<ServiceRoute>()
@@ -221,9 +276,11 @@ impl Registration {
                 }
                 response.status()
             }
-            // RFC 5626 §4.2.1: the proxy before us cannot hold a flow; it may well carry an ordinary registration.
+            // RFC 5626 §4.2.1: the proxy before us cannot hold a flow; it may well carry an ordinary registration, which is of use
+            // only if no flow over another one serves.
             Ok(response)
                 if response.status() == StatusCode::FIRST_HOP_LACKS_OUTBOUND_SUPPORT
+                    && self.alone
                     && self.instance.take().is_some() =>
             {
                 return Outcome::Again;
@@ -240,8 +297,10 @@ impl Registration {
     /// registrar mean at once, the first time (§4.2.1).
     fn wait(&mut self, now: Instant, asked: Option<Duration>, chance: u64) {
         self.state = RegistrationState::Failed;
+        // A refresh that was refused leaves the flow as it is, as long as it answers (§4.2.2).
+        self.works &= self.keep_alive.is_some();
         self.failures = self.failures.saturating_add(1);
-        let wait = self.recovery.wait(self.failures, false, chance);
+        let wait = self.recovery.wait(self.failures, self.another_works, chance);
         self.next = Some(
             now + match asked {
                 Some(asked) if asked.is_zero() && self.failures == 1 => asked,
@@ -268,6 +327,7 @@ impl Registration {
     pub(super) fn flow_failed(&mut self, now: Instant, chance: u64) -> Option<FlowId> {
         let keep_alive = self.keep_alive.take()?;
         let path = *keep_alive.path();
+        self.works = false;
         if self.state == RegistrationState::Registered {
             if keep_alive.answers() > 0 {
                 self.failures = 0;
@@ -333,7 +393,7 @@ mod tests {
     fn registration() -> (Registration, Contact) {
         let uri: Uri = "sip:example.com".parse().unwrap();
         let address = "<sip:alice@example.com>".parse().unwrap();
-        let registration = Registration::new(uri, address, Vec::new(), 60, None, "c".into(), "t".into());
+        let registration = Registration::new(uri, address, Vec::new(), 60, None, 1, "c".into(), "t".into());
         (registration, Contact::new(&"sip:alice@192.0.2.1:5070".parse().unwrap()))
     }
 
@@ -478,6 +538,22 @@ mod tests {
         let plain = registration.register(&contact).unwrap().build().unwrap();
         assert_eq!(plain.headers.require::<Contact>().unwrap().reg_id(), None);
         assert!(matches!(registration.answered(now, Ok(&lacks), None, &contact, 0), Outcome::Failed(_)));
+    }
+
+    /// RFC 5626 §4.2.1, §4.5: where there are other flows, one that its proxy cannot hold is none, and is tried again later than a
+    /// phone does that has lost all: 90 seconds and more.
+    #[test]
+    fn one_flow_of_several_is_waited_for_longer() {
+        let now = Instant::now();
+        let (mut registration, contact) = outbound();
+        (registration.alone, registration.another_works, registration.reg_id) = (false, true, 2);
+        let register = registration.register(&contact).unwrap().build().unwrap();
+        assert_eq!(register.headers.require::<Contact>().unwrap().reg_id(), Some(2));
+        let lacks = response("439 First Hop Lacks Outbound Support", "");
+        assert!(matches!(registration.answered(now, Ok(&lacks), None, &contact, 0), Outcome::Failed(_)));
+        assert_eq!((registration.next.unwrap() - now).as_secs(), 90);
+        let again = registration.register(&contact).unwrap().build().unwrap();
+        assert_eq!(again.headers.require::<Contact>().unwrap().reg_id(), Some(2));
     }
 
     /// RFC 5626 §4.5: a flow that has answered a ping is replaced at once, one that never did after a while that grows.

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rtp::audio_stream::Statistics;
 use sdp::{LocalMedia, Negotiated};
@@ -42,6 +42,15 @@ pub trait MediaSession: Debug + Send + Sync {
     /// Offer and answer were exchanged, for the first time or anew, perhaps before the call is answered.
     fn apply(&self, agreed: &Negotiated);
 
+    /// The phone is at another address: the media moves there, and [`describe`](Self::describe) tells the new place from now on.
+    ///
+    /// # Errors
+    /// If there is no room there: the media stays where it is.
+    fn relocate(&self, place: MediaPlace) -> io::Result<()> {
+        let _ = place;
+        Ok(())
+    }
+
     /// The peer pressed a key that came by the signalling (INFO).
     fn digit(&self, key: char) {
         let _ = key;
@@ -75,10 +84,10 @@ pub(crate) struct OwnEngine {
 impl MediaEngine for OwnEngine {
     fn open(&self, place: MediaPlace) -> MediaFuture<'_, io::Result<Arc<dyn MediaSession>>> {
         Box::pin(async move {
-            let port = MediaPort::bind(place.bind).await?;
+            let port = MediaPort::bind(place.bind)?;
             let told = SocketAddr::new(place.told, port.address().port());
             let media = Media::start(port, &self.options).map_err(io::Error::other)?;
-            Ok(Arc::new(OwnSession { media, told }) as Arc<dyn MediaSession>)
+            Ok(Arc::new(OwnSession { media, told: Mutex::new(told) }) as Arc<dyn MediaSession>)
         })
     }
 }
@@ -86,12 +95,24 @@ impl MediaEngine for OwnEngine {
 #[derive(Debug)]
 struct OwnSession {
     media: Arc<Media>,
-    told: SocketAddr,
+    told: Mutex<SocketAddr>,
+}
+
+impl OwnSession {
+    fn told(&self) -> MutexGuard<'_, SocketAddr> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl MediaSession for OwnSession {
     fn describe(&self) -> LocalMedia {
-        LocalMedia::audio(self.told)
+        LocalMedia::audio(*self.told())
+    }
+
+    fn relocate(&self, place: MediaPlace) -> io::Result<()> {
+        let port = self.media.relocate(place.bind)?;
+        *self.told() = SocketAddr::new(place.told, port);
+        Ok(())
     }
 
     fn apply(&self, agreed: &Negotiated) {
@@ -124,17 +145,23 @@ impl MediaSession for OwnSession {
 pub struct NoMedia;
 
 #[derive(Debug)]
-struct NoSession(IpAddr);
+struct NoSession(Mutex<IpAddr>);
 
 impl MediaEngine for NoMedia {
     fn open(&self, place: MediaPlace) -> MediaFuture<'_, io::Result<Arc<dyn MediaSession>>> {
-        Box::pin(std::future::ready(Ok(Arc::new(NoSession(place.told)) as Arc<dyn MediaSession>)))
+        Box::pin(std::future::ready(Ok(Arc::new(NoSession(Mutex::new(place.told))) as Arc<dyn MediaSession>)))
     }
 }
 
 impl MediaSession for NoSession {
     fn describe(&self) -> LocalMedia {
-        LocalMedia::audio(SocketAddr::new(self.0, 9))
+        let ip = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        LocalMedia::audio(SocketAddr::new(ip, 9))
+    }
+
+    fn relocate(&self, place: MediaPlace) -> io::Result<()> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = place.told;
+        Ok(())
     }
 
     fn apply(&self, _: &Negotiated) {}

@@ -81,6 +81,10 @@ struct State {
     digits: VecDeque<char>,
     /// Digits of ours were being sent in the last frame.
     pressing: bool,
+    /// Sockets at another address, for the task to go on with.
+    fresh: Option<MediaPort>,
+    /// Where the sockets are.
+    bound: SocketAddr,
     /// Media was agreed on; before it nothing is sent.
     active: bool,
     closing: bool,
@@ -94,12 +98,11 @@ pub(crate) struct Media {
     changed: Notify,
     /// The task must look again: media agreed, or closing.
     wake: Notify,
-    rtp: SocketAddr,
 }
 
 impl std::fmt::Debug for Media {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Media").field("rtp", &self.rtp).finish_non_exhaustive()
+        f.debug_struct("Media").field("rtp", &self.state().bound).finish_non_exhaustive()
     }
 }
 
@@ -128,13 +131,14 @@ impl Media {
                 record_path: None,
                 digits: VecDeque::new(),
                 pressing: false,
+                fresh: None,
+                bound: port.address(),
                 active: false,
                 closing: false,
                 finished: false,
             }),
             changed: Notify::new(),
             wake: Notify::new(),
-            rtp: port.address(),
         });
         tokio::spawn(task::run(Arc::clone(&media), port, options.tap.clone()));
         Ok(media)
@@ -165,6 +169,21 @@ impl Media {
         state.active = true;
         drop(state);
         self.wake.notify_one();
+    }
+
+    /// Goes on at another address of this machine, with sockets of its own if these are bound elsewhere. Gives the port.
+    pub(crate) fn relocate(&self, bind: std::net::IpAddr) -> std::io::Result<u16> {
+        let mut state = self.state();
+        if state.bound.ip() == bind {
+            return Ok(state.bound.port());
+        }
+        let port = MediaPort::bind(bind)?;
+        state.bound = port.address();
+        state.fresh = Some(port);
+        let at = state.bound.port();
+        drop(state);
+        self.wake.notify_one();
+        Ok(at)
     }
 
     /// Ends the stream with an RTCP BYE and writes the recording.

@@ -33,7 +33,7 @@ pub(super) async fn run(media: Arc<Media>, port: MediaPort, tap: Option<MediaTap
     // A late task catches up: the peer expects 50 packets a second.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut outgoing = Vec::new();
-    let wire = Wire { port, tap };
+    let mut wire = Wire { port, tap };
     let mut wake = pin!(media.wake.notified());
     loop {
         // Polled by hand: a `select!` makes and drops a future for each of these at every turn, for every call.
@@ -70,7 +70,11 @@ pub(super) async fn run(media: Arc<Media>, port: MediaPort, tap: Option<MediaTap
         if due.changed {
             wake.set(media.wake.notified());
         }
-        if media.state().closing {
+        let mut state = media.state();
+        if let Some(fresh) = state.fresh.take() {
+            wire.port = fresh;
+        }
+        if state.closing {
             break;
         }
     }

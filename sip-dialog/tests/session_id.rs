@@ -1,0 +1,142 @@
+//! Session-ID (RFC 7989): both ends' halves in every message of a call.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod pair;
+
+use pair::{Pair, invite};
+use sip_dialog::{Body, Event};
+use sip_message::headers::SessionId;
+use sip_message::{Header, Message, Method, StatusCode};
+
+fn pair() -> Pair {
+    Pair::of(|config, _| config.session_ids = true)
+}
+
+fn id_of(message: &Message) -> Option<SessionId> {
+    message.headers().get::<SessionId>().unwrap()
+}
+
+fn written(id: &SessionId) -> String {
+    let mut text = String::new();
+    id.write(&mut text);
+    text
+}
+
+/// §6, figure 1: {A,N} in the INVITE, {B,A} in what Bob sends from then on, {A,B} in what Alice does; through re-INVITE, BYE and
+/// each ACK, and the same in what is repeated.
+#[test]
+fn every_message_of_a_call_carries_both_halves() {
+    let mut pair = pair();
+    let (call, incoming) = pair.connect();
+    let (alice, bob) = (pair.alice.session_id(call).unwrap(), pair.bob.session_id(incoming).unwrap());
+    assert_eq!((Some(alice.local()), Some(bob.local())), (bob.remote(), alice.remote()));
+    assert!(alice.local() != bob.local() && alice.local() != SessionId::NIL);
+    assert_eq!(alice.local().as_bytes()[12], b'4', "a UUID of version 4");
+    pair.alice.reinvite(pair.now, call, Some(Body::sdp("hold"))).unwrap();
+    pair.settle();
+    assert!(matches!(pair.bob.poll_event(), Some(Event::Reinvited { .. })));
+    pair.bob.accept(pair.now, incoming, Some(Body::sdp("held"))).unwrap();
+    pair.settle();
+    pair.bob.request_in_call(pair.now, incoming, Method::Info, None).unwrap();
+    pair.settle();
+    pair.bob.hang_up(pair.now, incoming).unwrap();
+    pair.nothing_is_left();
+    let mut first = true;
+    for (from_alice, message) in &pair.seen {
+        let expected = match (first, from_alice) {
+            (true, _) => format!("{};remote={}", alice.local(), SessionId::NIL),
+            (_, true) => written(&alice),
+            (_, false) => written(&bob),
+        };
+        first = false;
+        // The transaction layer's own 100 knows nothing of sessions.
+        if message.as_response().is_none_or(|response| response.status() != StatusCode::TRYING) {
+            assert_eq!(id_of(message).map(|id| written(&id)), Some(expected), "{message:?}");
+        }
+    }
+    assert!(pair.seen.len() >= 12, "{}", pair.seen.len());
+}
+
+/// §6: the CANCEL has the very field of the INVITE, although the callee's half is known; and the ACK to its 487.
+#[test]
+fn a_cancel_says_what_its_invite_said() {
+    let mut pair = pair();
+    let call = pair.alice.invite(pair.now, invite(Some("offer"))).unwrap();
+    pair.settle();
+    let incoming = pair.bob_is_called();
+    pair.bob.ring(pair.now, incoming, StatusCode::RINGING, None).unwrap();
+    pair.settle();
+    pair.alice.hang_up(pair.now, call).unwrap();
+    pair.settle();
+    let said = |method: &Method| pair.last_request(method, true).headers.require::<SessionId>().unwrap();
+    let invited = said(&Method::Invite);
+    assert_eq!(invited.remote(), Some(SessionId::NIL));
+    assert_eq!((&said(&Method::Cancel), said(&Method::Ack).local()), (&invited, invited.local()));
+    pair.nothing_is_left();
+}
+
+/// §6: what cannot be read, nil, and silence change nothing; another half does (§8).
+#[test]
+fn the_peers_half_changes_by_what_it_says_alone() {
+    let mut pair = pair();
+    let (_, incoming) = pair.connect();
+    let remote = |pair: &Pair| pair.bob.session_id(incoming).unwrap().remote().unwrap().to_owned();
+    let known = remote(&pair);
+    let mut info = pair.last_request(&Method::Ack, true).to_string().replace("ACK", "INFO");
+    info = info.replace("CSeq: 1", "CSeq: 7").replace("branch=", "branch=z9hG4bKx");
+    let start = info.find("Session-ID:").unwrap();
+    let end = info[start..].find("\r\n").unwrap() + start;
+    let other = "00112233445566778899aabbccddeeff";
+    let fields = [
+        ("Session-ID: abc", known.as_str()),
+        (&format!("Session-ID: {};remote={known}", SessionId::NIL), &known),
+        ("X: y", &known),
+        (&format!("Session-ID: {other};remote={known}"), other),
+    ];
+    for (number, (field, expected)) in fields.into_iter().enumerate() {
+        let text = format!("{}{field}{}", &info[..start], &info[end..]);
+        pair.inject_to_bob(&text.replace("z9hG4bKx", &format!("z9hG4bK{number}")));
+        assert_eq!(remote(&pair), expected, "{field}");
+        let Some(Event::Request { tx, request, .. }) = pair.bob.poll_event() else { panic!() };
+        pair.bob.respond(pair.now, tx, request.reply(StatusCode::OK).build().unwrap()).unwrap();
+    }
+    // Alice has not counted what was sent in her name.
+    pair.bob.hang_up(pair.now, incoming).unwrap();
+    pair.nothing_is_left();
+}
+
+/// §6: who replaces a dialog keeps its half; an INVITE because of a REFER has it too, and the peer's half goes to nobody else.
+#[test]
+fn a_half_outlives_its_dialog() {
+    let mut pair = pair();
+    let (call, incoming) = pair.connect();
+    let replaces = pair.alice.replacing(call).unwrap();
+    let mut text = String::new();
+    replaces.write(&mut text);
+    let mut second = invite(Some("offer"));
+    let own = pair.alice.session_id_for_another(call).unwrap();
+    assert_eq!(own.remote(), Some(SessionId::NIL));
+    second.fields = vec![("Replaces".into(), text), ("Session-ID".into(), written(&own))];
+    let again = pair.alice.invite(pair.now, second).unwrap();
+    pair.settle();
+    let replacing = pair.bob_is_called();
+    let half = |id: Option<SessionId>| id.unwrap().local().to_owned();
+    assert_eq!(half(pair.bob.session_id(replacing)), half(pair.bob.session_id(incoming)));
+    assert_eq!(half(pair.alice.session_id(again)), half(pair.alice.session_id(call)));
+    pair.bob.accept(pair.now, replacing, Some(Body::sdp("answer"))).unwrap();
+    pair.settle();
+    pair.alice.hang_up(pair.now, again).unwrap();
+    pair.nothing_is_left();
+}
+
+/// Where it is off, the field of others is left alone and none is sent.
+#[test]
+fn nothing_is_said_where_it_is_off() {
+    let mut pair = Pair::of(|config, alice| config.session_ids = alice);
+    let (call, incoming) = pair.connect();
+    assert_eq!(pair.bob.session_id(incoming), None);
+    assert_eq!(pair.alice.session_id(call).unwrap().remote(), Some(SessionId::NIL));
+    pair.alice.hang_up(pair.now, call).unwrap();
+    pair.nothing_is_left();
+    assert!(pair.seen.iter().filter(|(alice, _)| !alice).all(|(_, message)| id_of(message).is_none()));
+}
