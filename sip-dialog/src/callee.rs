@@ -32,7 +32,14 @@ pub(crate) fn wants_sips(request: &Request) -> bool {
 }
 
 impl Dialogs {
-    pub(crate) fn invite_came(&mut self, now: Instant, tx: ServerTx, request: Request, path: Path) {
+    pub(crate) fn invite_came(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        request: Request,
+        path: Path,
+        identity: Identity,
+    ) {
         if !self.has_room() {
             return self.answer_status(now, tx, &request, StatusCode::BUSY_HERE);
         }
@@ -48,7 +55,7 @@ impl Dialogs {
             return self.answer_status(now, tx, &request, StatusCode::SERVER_INTERNAL_ERROR);
         };
         let tag = self.token();
-        let dialog = match Dialog::of_server(&request, &tag, &contact) {
+        let dialog = match Dialog::answering(&request, identity, &tag, &contact) {
             Ok(dialog) => dialog,
             Err(_) => return self.answer_status(now, tx, &request, StatusCode::BAD_REQUEST),
         };
@@ -300,14 +307,13 @@ impl Dialogs {
         &mut self,
         now: Instant,
         key: CallKey,
+        id: &DialogId,
         tx: ServerTx,
         request: Request,
         path: Path,
     ) {
         let Some(call) = self.calls.get_mut(&key) else { return };
-        let id = Identity::of(&request.headers).ok().and_then(|identity| DialogId::of_request(&identity));
-        let Some(id) = id else { return };
-        let dialog = call.dialog_mut(&id).map(|(dialog, _)| dialog);
+        let dialog = call.dialog_mut(id).map(|(dialog, _)| dialog);
         match dialog.map(|dialog| dialog.receive_request(&request)) {
             Some(Ok(())) => {}
             Some(Err(DialogError::OutOfOrder { .. })) => {
@@ -321,10 +327,10 @@ impl Dialogs {
         let early = self.calls.get(&key).is_some_and(|call| call.dialog.is_none());
         match request.method() {
             Method::Invite => self.reinvite_came(now, key, tx, request),
-            Method::Bye if early => self.bye_came_early(now, key, &id, tx, request),
+            Method::Bye if early => self.bye_came_early(now, key, id, tx, request),
             Method::Bye => self.bye_came(now, key, tx, request),
-            Method::Prack => self.prack_came(now, key, &id, tx, request),
-            Method::Update => self.update_came(now, key, &id, tx, request),
+            Method::Prack => self.prack_came(now, key, id, tx, request),
+            Method::Update => self.update_came(now, key, id, tx, request),
             _ => self.events.push_back(Event::Request { tx, call: Some(key), request, path }),
         }
     }

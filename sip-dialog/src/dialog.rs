@@ -107,7 +107,16 @@ impl Dialog {
     /// # Errors
     /// If one of the fields it is made of cannot be read, or there is no Contact.
     pub fn of_server(request: &Request, local_tag: &str, contact: &Contact) -> Result<Self, DialogError> {
-        let mut identity = Identity::of(&request.headers)?;
+        Self::answering(request, Identity::of(&request.headers)?, local_tag, contact)
+    }
+
+    /// The same when the request's identity has been read already.
+    pub(crate) fn answering(
+        request: &Request,
+        mut identity: Identity,
+        local_tag: &str,
+        contact: &Contact,
+    ) -> Result<Self, DialogError> {
         identity.to.set_tag(local_tag);
         Ok(Self {
             id: DialogId {

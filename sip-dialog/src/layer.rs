@@ -15,6 +15,7 @@ use crate::credentials::CredentialStore;
 use crate::deadlines::{Deadlines, Due};
 use crate::dialog::DialogId;
 use crate::event::{CallKey, Cause, Error, Event, RequestKey};
+use crate::keys::KeyMap;
 use crate::lingering::{CachedAck, Fork, Lingering};
 use crate::publication::Publications;
 use crate::replaces::refers_wrongly;
@@ -69,17 +70,17 @@ pub struct Dialogs {
     pub(crate) transactions: Transactions,
     pub(crate) out: Queues<TransactionEvent>,
     pub(crate) events: VecDeque<Event>,
-    pub(crate) calls: HashMap<CallKey, Box<Call>>,
+    pub(crate) calls: KeyMap<CallKey, Box<Call>>,
     pub(crate) by_dialog: HashMap<DialogId, CallKey>,
-    pub(crate) by_server: HashMap<ServerTx, CallKey>,
-    pub(crate) sent: HashMap<ClientTx, Box<Sent>>,
+    pub(crate) by_server: KeyMap<ServerTx, CallKey>,
+    pub(crate) sent: KeyMap<ClientTx, Box<Sent>>,
     pub(crate) deadlines: Deadlines,
     pub(crate) credentials: CredentialStore,
     pub(crate) acks: HashMap<DialogId, Box<CachedAck>>,
     pub(crate) forks: HashMap<(String, String), Box<Fork>>,
     pub(crate) lingering: VecDeque<(Instant, Lingering)>,
     /// Re-INVITEs that are not answered though their calls are over, with the ACK of the 2xx that may come.
-    pub(crate) left: HashMap<ClientTx, Box<CachedAck>>,
+    pub(crate) left: KeyMap<ClientTx, Box<CachedAck>>,
     /// The halves of Session-ID, if calls are to have one.
     pub(crate) session_ids: Option<SessionIds>,
     pub(crate) subscriptions: Subscriptions,
@@ -108,16 +109,16 @@ impl Dialogs {
             config,
             out: Queues::new(),
             events: VecDeque::new(),
-            calls: HashMap::new(),
+            calls: KeyMap::default(),
             by_dialog: HashMap::new(),
-            by_server: HashMap::new(),
-            sent: HashMap::new(),
+            by_server: KeyMap::default(),
+            sent: KeyMap::default(),
             deadlines: Deadlines::default(),
             credentials: CredentialStore::default(),
             acks: HashMap::new(),
             forks: HashMap::new(),
             lingering: VecDeque::new(),
-            left: HashMap::new(),
+            left: KeyMap::default(),
             subscriptions: Subscriptions::default(),
             publications: Publications::default(),
             next_key: 0,
@@ -358,13 +359,13 @@ impl Dialogs {
                 self.request_in_event_dialog_came(now, &id, tx, request, path);
             }
             Some(id) => match self.by_dialog.get(&id) {
-                Some(&call) => self.request_in_dialog_came(now, call, tx, request, path),
+                Some(&call) => self.request_in_dialog_came(now, call, &id, tx, request, path),
                 None => {
                     self.answer_status(now, tx, &request, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST);
                 }
             },
             None => match request.method() {
-                Method::Invite => self.invite_came(now, tx, request, path),
+                Method::Invite => self.invite_came(now, tx, request, path, identity),
                 Method::Bye | Method::Prack | Method::Update => {
                     self.answer_status(now, tx, &request, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST);
                 }

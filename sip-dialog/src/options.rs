@@ -1,7 +1,7 @@
 //! Small questions about header fields that several procedures ask.
 
 use sip_message::headers::{ContentType, OptionTag, Require, Supported};
-use sip_message::{Headers, Response, ResponseBuilder};
+use sip_message::{HeaderName, Headers, Response, ResponseBuilder};
 
 use crate::event::Body;
 
@@ -20,6 +20,10 @@ pub(crate) fn supports(headers: &Headers, tag: OptionTag) -> bool {
 pub(crate) fn describes_session(headers: &Headers, body: &[u8]) -> bool {
     if body.is_empty() {
         return false;
+    }
+    // As nearly everybody writes it: that needs no reading.
+    if headers.text(HeaderName::CONTENT_TYPE) == Some("application/sdp") {
+        return true;
     }
     match headers.get::<ContentType>() {
         Ok(Some(kind)) => kind.is("application", "sdp") || kind.kind().eq_ignore_ascii_case("multipart"),

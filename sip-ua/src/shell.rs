@@ -1,13 +1,13 @@
 //! Between the core and the handles: what happened to each call, kept until a handle asks.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sdp::Negotiated;
 use sip_dialog::{
-    CallKey, Cause, PublicationChange, PublicationKey, RequestKey, SubscriberChange, SubscriptionChange,
-    SubscriptionKey,
+    CallKey, Cause, KeyMap, PublicationChange, PublicationKey, RequestKey, SubscriberChange,
+    SubscriptionChange, SubscriptionKey,
 };
 use sip_message::headers::NameAddr;
 use sip_message::{Request, Response, StatusCode, Uri};
@@ -86,7 +86,7 @@ pub(crate) struct Mailbox {
 #[derive(Debug)]
 pub(crate) struct Shell {
     pub(crate) core: PhoneCore,
-    pub(crate) boxes: HashMap<CallKey, Box<Mailbox>>,
+    pub(crate) boxes: KeyMap<CallKey, Box<Mailbox>>,
     /// Calls that have not ended.
     pub(crate) live: usize,
     pub(crate) incoming: VecDeque<(CallKey, Request, Path, bool)>,
@@ -96,13 +96,13 @@ pub(crate) struct Shell {
     /// Messages that came and were answered 200, until they are taken.
     pub(crate) messages: VecDeque<Request>,
     /// Final responses to requests outside of calls that somebody waits for.
-    pub(crate) responses: HashMap<RequestKey, Option<Result<Response, StatusCode>>>,
+    pub(crate) responses: KeyMap<RequestKey, Option<Result<Response, StatusCode>>>,
     /// What peers ask us to do.
     pub(crate) referrals: VecDeque<WaitingReferral>,
-    pub(crate) subscriptions: HashMap<SubscriptionKey, News<SubscriptionChange>>,
-    pub(crate) publications: HashMap<PublicationKey, News<PublicationChange>>,
+    pub(crate) subscriptions: KeyMap<SubscriptionKey, News<SubscriptionChange>>,
+    pub(crate) publications: KeyMap<PublicationKey, News<PublicationChange>>,
     /// Who subscribes to us, and those among them that nobody has looked at.
-    pub(crate) subscribers: HashMap<SubscriptionKey, News<SubscriberChange>>,
+    pub(crate) subscribers: KeyMap<SubscriptionKey, News<SubscriberChange>>,
     pub(crate) new_subscribers: VecDeque<(SubscriptionKey, Request)>,
     /// Something of the phone as a whole happened: a call comes in, a registration was answered, a call ended.
     pub(crate) changed: Arc<Notify>,
@@ -112,18 +112,18 @@ impl Shell {
     pub(crate) fn new(core: PhoneCore) -> Self {
         Self {
             core,
-            boxes: HashMap::new(),
+            boxes: KeyMap::default(),
             live: 0,
             incoming: VecDeque::new(),
             registration: None,
             registrations: 0,
             messages: VecDeque::new(),
             referrals: VecDeque::new(),
-            subscriptions: HashMap::new(),
-            publications: HashMap::new(),
-            subscribers: HashMap::new(),
+            subscriptions: KeyMap::default(),
+            publications: KeyMap::default(),
+            subscribers: KeyMap::default(),
             new_subscribers: VecDeque::new(),
-            responses: HashMap::new(),
+            responses: KeyMap::default(),
             changed: Arc::new(Notify::new()),
         }
     }

@@ -2,7 +2,6 @@
 
 pub mod compositor;
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use sip_message::headers::{
@@ -12,6 +11,7 @@ use sip_message::{Method, Request, Response, StatusCode, Uri};
 use sip_transaction::{ClientTx, Failure};
 
 use crate::event::{Body, Error, Event};
+use crate::keys::KeyMap;
 use crate::layer::{Dialogs, Purpose};
 use crate::subscription::{Alarm, EventPurpose, backoff, later, refresh_after};
 
@@ -110,7 +110,7 @@ const MAX_CORRECTIONS: u8 = 2;
 /// All publications of the layer.
 #[derive(Debug, Default)]
 pub(crate) struct Publications {
-    all: HashMap<PublicationKey, Published>,
+    all: KeyMap<PublicationKey, Published>,
 }
 
 impl Publications {

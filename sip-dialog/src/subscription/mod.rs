@@ -22,6 +22,7 @@ use sip_transport::Path;
 
 use crate::dialog::{Dialog, DialogError, DialogId};
 use crate::event::{Error, Event};
+use crate::keys::KeyMap;
 use crate::layer::Dialogs;
 use crate::publication::PublicationKey;
 
@@ -121,8 +122,8 @@ struct Usages {
 /// All subscriptions of the layer.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
-    pub(crate) subscribers: HashMap<SubscriptionKey, Subscriber>,
-    pub(crate) notifiers: HashMap<SubscriptionKey, Notifier>,
+    pub(crate) subscribers: KeyMap<SubscriptionKey, Subscriber>,
+    pub(crate) notifiers: KeyMap<SubscriptionKey, Notifier>,
     dialogs: HashMap<DialogId, Usages>,
     /// SUBSCRIBEs and REFERs of ours outside of dialogs, by Call-ID and our tag: a NOTIFY may still make a dialog of them.
     pub(crate) attempts: HashMap<(String, String), Attempt>,

@@ -18,13 +18,17 @@ pub(super) enum Wish {
     Refresh,
 }
 
+/// A call that rings here until its owner brings the media.
+#[derive(Debug)]
+pub(super) struct Ringing {
+    pub(super) offer: Option<Box<SessionDescription>>,
+    /// It was refused because nothing could be agreed on.
+    pub(super) bad_media: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) machine: OfferAnswer,
-    /// The call rings here: `machine` is a stand-in until the owner answers with its media.
-    pub(super) machine_unused: bool,
-    /// The offer of a call that rings here.
-    pub(super) offer: Option<Box<SessionDescription>>,
     /// What each phone of a fork has agreed on with us before its answer (RFC 3262 §5).
     early: Vec<(DialogId, OfferAnswer)>,
     /// We said this before the answer; unless a PRACK took it, the 2xx says it again (RFC 6337 §3.1.1).
@@ -38,8 +42,6 @@ impl Session {
     pub(super) fn new(machine: OfferAnswer) -> Self {
         Self {
             machine,
-            machine_unused: false,
-            offer: None,
             early: Vec::new(),
             early_answer: None,
             established: false,
@@ -85,19 +87,7 @@ impl PhoneCore {
         if self.how_to_answer(&request, &path) == super::HowToAnswer::NotAtAll {
             return self.refuse_body(now, call, StatusCode::FORBIDDEN); // RFC 5373 §4.5.1
         }
-        // Any address serves to ask whether our codecs fit; the owner brings the real one.
-        let anywhere = std::net::SocketAddr::from(([0, 0, 0, 0], 9));
-        let probe = match OfferAnswer::new(sdp::LocalMedia::audio(anywhere), 0) {
-            Ok(probe) => probe,
-            Err(error) => {
-                tracing::error!(%error, "the stand-in media cannot be described");
-                return self.refuse_body(now, call, StatusCode::SERVER_INTERNAL_ERROR);
-            }
-        };
-        let mut session = Box::new(Session::new(probe));
-        session.machine_unused = true;
-        session.offer = offer.map(Box::new);
-        self.sessions.insert(call, session);
+        self.ringing.insert(call, Ringing { offer: offer.map(Box::new), bad_media: false });
         self.events.push_back(PhoneEvent::Incoming { call, request, path, replaces });
     }
 
@@ -258,7 +248,9 @@ impl PhoneCore {
             Ok(None) => return self.refuse_change(now, offer, StatusCode::BAD_REQUEST, None),
             Err(status) => return self.refuse_change(now, offer, status, None),
         };
-        let Some(session) = self.sessions.get_mut(&offer.call) else { return };
+        let Some(session) = self.sessions.get_mut(&offer.call) else {
+            return self.refuse_change(now, offer, StatusCode::REQUEST_PENDING, None); // it rings, and has no media
+        };
         match session.machine_of(&offer.dialog).receive_offer(&theirs) {
             Ok(answer) => {
                 if let Err(error) = self.dialogs.answer_offer(now, offer, Body::sdp(answer.to_string())) {

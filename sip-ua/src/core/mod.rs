@@ -14,17 +14,17 @@ mod registration;
 mod requests;
 mod watching;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use sdp::{LocalMedia, Negotiated, OfferAnswer, SessionDescription};
-use sip_dialog::{Body, CallKey, Described, Dialogs, Event as DialogEvent, Invite, SubscriptionKey};
+use sip_dialog::{Body, CallKey, Described, Dialogs, Event as DialogEvent, Invite, KeyMap, SubscriptionKey};
 use sip_message::headers::{ContentType, Reason};
-use sip_message::{Method, StatusCode, Uri};
+use sip_message::{HeaderName, Method, StatusCode, Uri};
 use sip_transport::{Answer, Close, Core, FlowEvent, FlowId, Query, Received, Transmit};
 
 pub use answer_mode::{AnswerPolicy, HowToAnswer};
-use call::{Session, Wish};
+use call::{Ringing, Session, Wish};
 pub use config::PhoneConfig;
 use control::Asked;
 pub use details::CallDetails;
@@ -39,15 +39,17 @@ pub struct PhoneCore {
     config: PhoneConfig,
     dialogs: Dialogs,
     flows: Flows,
-    sessions: HashMap<CallKey, Box<Session>>,
+    /// Calls that ring here and have no media yet.
+    ringing: KeyMap<CallKey, Ringing>,
+    sessions: KeyMap<CallKey, Box<Session>>,
     events: VecDeque<PhoneEvent>,
     messages_welcome: bool,
     /// Transfers that we asked for, and the calls whose peers we asked.
-    transfers: HashMap<SubscriptionKey, CallKey>,
+    transfers: KeyMap<SubscriptionKey, CallKey>,
     /// What peers ask for and nobody has decided about.
-    asked: HashMap<SubscriptionKey, Asked>,
+    asked: KeyMap<SubscriptionKey, Asked>,
     /// Calls that peers asked for, and who hears how they go.
-    followed: HashMap<CallKey, SubscriptionKey>,
+    followed: KeyMap<CallKey, SubscriptionKey>,
     /// Keep-alives to send, and connections to close.
     pings: VecDeque<Transmit>,
     dead: VecDeque<FlowId>,
@@ -83,12 +85,13 @@ impl PhoneCore {
             config,
             dialogs,
             flows,
-            sessions: HashMap::new(),
+            ringing: KeyMap::default(),
+            sessions: KeyMap::default(),
             events: VecDeque::new(),
             messages_welcome: true,
-            transfers: HashMap::new(),
-            asked: HashMap::new(),
-            followed: HashMap::new(),
+            transfers: KeyMap::default(),
+            asked: KeyMap::default(),
+            followed: KeyMap::default(),
             pings: VecDeque::new(),
             dead: VecDeque::new(),
         }
@@ -116,14 +119,14 @@ impl PhoneCore {
 
     /// Whether no call, transaction or timer of one is left; a registration may stand.
     pub fn is_idle(&self) -> bool {
-        self.sessions.is_empty() && self.dialogs.is_idle()
+        self.ringing.is_empty() && self.sessions.is_empty() && self.dialogs.is_idle()
     }
 
     // ---- calls ---------------------------------------------------------------------------------------------
 
     /// The address that the offer of a call ringing here names for audio, if it is numeric.
     pub fn offered_address(&self, call: CallKey) -> Option<std::net::SocketAddr> {
-        let offer = self.sessions.get(&call)?.offer.as_ref()?;
+        let offer = self.ringing.get(&call)?.offer.as_ref()?;
         offer.media().find_map(|section| section.rtp_address().ok()?.socket_addr())
     }
 
@@ -246,6 +249,7 @@ impl PhoneCore {
         self.dialogs.ring(now, call, status, Some(Body::sdp(body.clone())))?;
         let answered = session.machine.current().is_some();
         session.early_answer = Some(body);
+        self.ringing.remove(&call);
         self.sessions.insert(call, session);
         if answered {
             self.early_media(call);
@@ -262,6 +266,7 @@ impl PhoneCore {
     pub fn answer(&mut self, now: Instant, call: CallKey, media: LocalMedia) -> Result<(), PhoneError> {
         let (session, body) = self.describe_answer(now, call, media)?;
         self.dialogs.accept(now, call, Some(Body::sdp(body)))?;
+        self.ringing.remove(&call);
         self.sessions.insert(call, session);
         self.answer_is_out(now, call);
         Ok(())
@@ -298,13 +303,10 @@ impl PhoneCore {
         call: CallKey,
         media: LocalMedia,
     ) -> Result<(Box<Session>, String), PhoneError> {
-        let offer = match self.sessions.get(&call) {
-            Some(session) if session.machine_unused => session.offer.clone(),
-            _ => return Err(PhoneError::NoSuchCall),
-        };
         let mut session = self.new_session(media)?;
-        let body = match offer {
-            Some(offer) => match session.machine.receive_offer(&offer) {
+        let ringing = self.ringing.get(&call).ok_or(PhoneError::NoSuchCall)?;
+        let body = match &ringing.offer {
+            Some(offer) => match session.machine.receive_offer(offer) {
                 Ok(answer) => answer,
                 Err(error) => {
                     self.refuse_offer(now, call, &error);
@@ -320,6 +322,9 @@ impl PhoneCore {
         let status = StatusCode::new(error.status()).unwrap_or(StatusCode::NOT_ACCEPTABLE_HERE);
         if let Some(session) = self.sessions.get_mut(&call) {
             session.bad_media = !session.established;
+        }
+        if let Some(ringing) = self.ringing.get_mut(&call) {
+            ringing.bad_media = true;
         }
         let warning = warning_of(error);
         let fields: Vec<(&str, &str)> = warning.iter().map(|text| ("Warning", text.as_str())).collect();
@@ -450,7 +455,9 @@ impl PhoneCore {
                 DialogEvent::Response { key, result, path } => self.response_came(now, key, result, path),
                 DialogEvent::Ended { call, cause } => {
                     self.report_end(now, call, &cause);
-                    let bad_media = self.sessions.remove(&call).is_some_and(|session| session.bad_media);
+                    let rang = self.ringing.remove(&call).is_some_and(|ringing| ringing.bad_media);
+                    let stood = self.sessions.remove(&call).is_some_and(|session| session.bad_media);
+                    let bad_media = rang || stood;
                     self.events.push_back(PhoneEvent::Ended { call, cause, bad_media });
                 }
                 _ => {}
@@ -472,10 +479,13 @@ fn description(
     if body.is_empty() {
         return Ok(None);
     }
-    match headers.get::<ContentType>() {
-        Ok(Some(kind)) if kind.is("application", "sdp") => {}
-        Ok(_) => return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE),
-        Err(_) => return Err(StatusCode::BAD_REQUEST),
+    // As nearly everybody writes it: that needs no reading.
+    if headers.text(HeaderName::CONTENT_TYPE) != Some("application/sdp") {
+        match headers.get::<ContentType>() {
+            Ok(Some(kind)) if kind.is("application", "sdp") => {}
+            Ok(_) => return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Err(_) => return Err(StatusCode::BAD_REQUEST),
+        }
     }
     let text = std::str::from_utf8(body).map_err(|_| StatusCode::BAD_REQUEST)?;
     text.parse().map(Some).map_err(|error| {

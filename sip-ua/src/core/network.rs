@@ -26,9 +26,6 @@ impl PhoneCore {
             let listener = hop.and_then(|hop| self.dialogs.local_for(hop).ok());
             let address = media(call, listener);
             let Some(session) = self.sessions.get_mut(&call) else { continue };
-            if session.machine_unused {
-                continue; // the owner brings its media with the answer
-            }
             if let Some(address) = address {
                 session.relocate(address);
             }
