@@ -22,6 +22,7 @@ use sip_transport::Path;
 
 use crate::dialog::{Dialog, DialogError, DialogId};
 use crate::event::{Error, Event};
+use crate::explicit_refer::ReferState;
 use crate::layer::Dialogs;
 use crate::publication::PublicationKey;
 
@@ -126,6 +127,8 @@ pub(crate) struct Subscriptions {
     dialogs: HashMap<DialogId, Usages>,
     /// SUBSCRIBEs and REFERs of ours outside of dialogs, by Call-ID and our tag: a NOTIFY may still make a dialog of them.
     pub(crate) attempts: HashMap<(String, String), Attempt>,
+    /// How the requests go that REFERs without a subscription asked for, by what the application calls them.
+    pub(crate) refer_states: HashMap<SubscriptionKey, ReferState>,
     /// When attempts are over; all last as long.
     closing: VecDeque<(Instant, (String, String))>,
     pub(crate) sources: HashMap<IpAddr, usize>,
@@ -138,6 +141,7 @@ impl Subscriptions {
             && self.notifiers.is_empty()
             && self.dialogs.is_empty()
             && self.attempts.is_empty()
+            && self.refer_states.is_empty()
             && self.closing.is_empty()
             && self.sources.is_empty()
             && self.alarms.is_empty()
@@ -416,6 +420,7 @@ impl Dialogs {
                 Alarm::Granted(key) => self.grant_is_over(now, key),
                 Alarm::MayNotify(key) => self.push_notify(now, key),
                 Alarm::MustNotify(key) | Alarm::Unrenewed(key) => self.notify_again(now, key),
+                Alarm::ForgetRefer(key) => self.forget_refer(key),
                 Alarm::Publish(key) => self.publish_is_due(now, key),
                 Alarm::Published(key) => self.publication_expired(now, key),
             }
