@@ -14,8 +14,8 @@ use crate::layer::Dialogs;
 use crate::options::requires;
 use crate::packages::refer::Report;
 use crate::subscription::{
-    Acceptance, Alarm, EventId, Notification, Notifier, SubscriberEnd, SubscriptionKey, TerminationReason,
-    Undecided, later,
+    Acceptance, Alarm, EventId, Notification, Notifier, SubscriberEnd, SubscriptionKey, Subscriptions,
+    TerminationReason, Undecided, later,
 };
 
 /// What becomes of requests that others asked for, kept for those who may ask: more of them at one time are answered 503, since
@@ -145,9 +145,10 @@ impl Dialogs {
         let last = report.status.is_final().then_some(TerminationReason::NoResource);
         match self.accept_at_once(now, key, acceptance, last.as_ref(), report.to_body()) {
             Ok(()) => {
-                if let Some(state) =
-                    self.subscriptions.refer_states.get_mut(&refer).filter(|_| last.is_none())
-                {
+                let Subscriptions { refer_states, notifiers, .. } = &mut self.subscriptions;
+                if let Some(state) = refer_states.get_mut(&refer).filter(|_| last.is_none()) {
+                    // Whoever comes and goes again and again leaves nothing behind.
+                    state.subscribers.retain(|other| notifiers.contains_key(other));
                     state.subscribers.push(key);
                 }
             }
