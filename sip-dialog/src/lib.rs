@@ -14,7 +14,9 @@
 //! | find dead calls (RFC 4028) | [`Config::session_timer`] |
 //! | hear what changes somewhere (RFC 6665 §4.1) | [`Dialogs::subscribe`], [`Event::Subscription`] |
 //! | tell others what changes (§4.2, RFC 6446, RFC 5839) | [`Event::SubscriptionRequested`], [`Dialogs::notify`] |
-//! | transfer, be transferred (RFC 3515, RFC 3891, RFC 3892, RFC 4488, RFC 4538) | [`Dialogs::refer`], [`Event::Referred`], [`Dialogs::report`] |
+//! | transfer, be transferred (RFC 3515, RFC 3891, RFC 3892, RFC 4488, RFC 4538, RFC 7614) | [`Dialogs::refer`], [`Event::Referred`], [`Dialogs::report`] |
+//! | who is at the other end, the session's identifier, where it has been (RFC 4916, RFC 7989, RFC 7044) | [`Dialogs::change_identity`], [`Dialogs::session_id`], [`Config::history`] |
+//! | go on from another address | [`Dialogs::relocate`] |
 //! | publish (RFC 3903) | [`Dialogs::publish`]; the server's table is [`compositor`] |
 //! | read and write the bodies of event packages | [`packages`] |
 //!

@@ -4,6 +4,7 @@
 //! it; when the call ends first, the dialog passes to them and lives until the last of them is over (RFC 6665 §4.5.2,
 //! RFC 5057 §4).
 
+mod adaptive;
 mod notification;
 mod notifier;
 mod rates;
