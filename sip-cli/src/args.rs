@@ -237,6 +237,11 @@ pub(crate) struct PhoneArgs {
     #[arg(long)]
     pub(crate) follow_referrals: bool,
 
+    /// Talk and listen by the microphone and the loudspeaker of this machine.
+    #[cfg(feature = "sound-card")]
+    #[arg(long, conflicts_with_all = ["play", "echo"])]
+    pub(crate) sound_card: bool,
+
     /// Send back what is heard.
     #[arg(long, conflicts_with = "play")]
     pub(crate) echo: bool,
@@ -290,6 +295,11 @@ pub(crate) struct CallArgs {
 
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
+
+    /// Talk and listen by the microphone and the loudspeaker of this machine.
+    #[cfg(feature = "sound-card")]
+    #[arg(long, conflicts_with = "play")]
+    pub(crate) sound_card: bool,
 
     /// Play this WAV file when answered; the call ends with it unless --for is given.
     #[arg(long, value_name = "FILE")]

@@ -36,12 +36,17 @@ struct Outcome {
     statistics: Option<Statistics>,
     /// The peer says nothing: there is nobody to take leave of.
     silent: bool,
+    /// The sound card, if the caller talks in person.
+    #[cfg(feature = "sound-card")]
+    talk: Option<crate::sound_card::Talk>,
 }
 
 /// Makes the call.
 pub(crate) async fn run(args: CallArgs, output: Output, mut interrupt: Interrupt) -> Result<Code, Failure> {
     let sound = media::to_play(args.play.as_deref())?;
     media::can_record(args.record.as_deref())?;
+    #[cfg(feature = "sound-card")]
+    let talk = crate::sound_card::Talk::open(args.sound_card)?;
     let address = args.from.as_deref().unwrap_or(ANONYMOUS);
     let phone = Identity {
         address,
@@ -58,7 +63,11 @@ pub(crate) async fn run(args: CallArgs, output: Output, mut interrupt: Interrupt
     if !output.is_json() {
         output.listening(&phone.locals());
     }
-    let mut outcome = Outcome::default();
+    let mut outcome = Outcome {
+        #[cfg(feature = "sound-card")]
+        talk,
+        ..Outcome::default()
+    };
     let code = make(&args, &phone, sound, output, &mut interrupt, &mut outcome).await;
     if !outcome.silent {
         phone.close().await;
@@ -212,6 +221,10 @@ async fn talk(
     let audio = call.audio();
     if let Some(path) = &args.record {
         audio.record(path);
+    }
+    #[cfg(feature = "sound-card")]
+    if let Some(talk) = &outcome.talk {
+        talk.begin(&audio);
     }
     let plays = sound.is_some();
     let play = {

@@ -18,6 +18,8 @@ mod output;
 mod phone;
 mod resolve;
 mod server;
+#[cfg(feature = "sound-card")]
+mod sound_card;
 mod subscribe;
 mod tls;
 

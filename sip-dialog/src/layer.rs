@@ -377,8 +377,11 @@ impl Dialogs {
     /// What the application supports, and with REFER what the layer does by itself (RFC 4488, RFC 4538).
     fn understands(&self, option: &str) -> bool {
         let known = |known: &&str| known.eq_ignore_ascii_case(option);
-        let own: &[&str] =
-            if self.config.allow.contains(&Method::Refer) { &["norefersub", "tdialog"] } else { &[] };
+        let own: &[&str] = if self.config.allow.contains(&Method::Refer) {
+            &["norefersub", "tdialog", "explicitsub", "nosub"]
+        } else {
+            &[]
+        };
         self.config.supported.iter().map(String::as_str).any(|tag| known(&tag)) || own.iter().any(known)
     }
 

@@ -14,7 +14,9 @@
 //! | find dead calls (RFC 4028) | [`Config::session_timer`] |
 //! | hear what changes somewhere (RFC 6665 §4.1) | [`Dialogs::subscribe`], [`Event::Subscription`] |
 //! | tell others what changes (§4.2, RFC 6446, RFC 5839) | [`Event::SubscriptionRequested`], [`Dialogs::notify`] |
-//! | transfer, be transferred (RFC 3515, RFC 3891, RFC 3892, RFC 4488, RFC 4538) | [`Dialogs::refer`], [`Event::Referred`], [`Dialogs::report`] |
+//! | transfer, be transferred (RFC 3515, RFC 3891, RFC 3892, RFC 4488, RFC 4538, RFC 7614) | [`Dialogs::refer`], [`Event::Referred`], [`Dialogs::report`] |
+//! | who is at the other end, the session's identifier, where it has been (RFC 4916, RFC 7989, RFC 7044) | [`Dialogs::change_identity`], [`Dialogs::session_id`], [`Config::history`] |
+//! | go on from another address | [`Dialogs::relocate`] |
 //! | publish (RFC 3903) | [`Dialogs::publish`]; the server's table is [`compositor`] |
 //! | read and write the bodies of event packages | [`packages`] |
 //!
@@ -73,6 +75,7 @@ mod credentials;
 mod deadlines;
 mod dialog;
 mod event;
+mod explicit_refer;
 mod history;
 mod keys;
 mod layer;
@@ -95,6 +98,7 @@ pub use call::CallState;
 pub use config::Config;
 pub use dialog::{Dialog, DialogError, DialogId};
 pub use event::{Body, CallKey, Cause, Error, Event, Invite, OfferKey, RequestKey};
+pub use explicit_refer::ReferRequirement;
 pub use keys::{KeyHasher, KeyMap};
 pub use layer::Dialogs;
 pub use offer_answer::Described;

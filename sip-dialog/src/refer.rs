@@ -6,7 +6,8 @@
 use std::time::{Duration, Instant};
 
 use sip_message::headers::{
-    CSeq, CallId, From, NameAddr, ReferSub, ReferTo, ReferredBy, Replaces, Route, Supported, TargetDialog, To,
+    CSeq, CallId, From, NameAddr, ReferEventsAt, ReferSub, ReferTo, ReferredBy, Replaces, Require, Route,
+    Supported, TargetDialog, To,
 };
 use sip_message::{
     Header, HeaderName, Method, Request, RequestBuilder, Response, StatusCode, Uri, ValueError,
@@ -17,11 +18,12 @@ use sip_transport::Path;
 use crate::call::CallState;
 use crate::dialog::{Dialog, DialogId};
 use crate::event::{CallKey, Error, Event};
+use crate::explicit_refer::ReferRequirement;
 use crate::layer::Dialogs;
 use crate::packages::refer::Report;
 use crate::subscription::{
-    Alarm, EventId, EventPurpose, Notification, Notifier, Subscriber, SubscriberEnd, SubscriptionEnd,
-    SubscriptionKey, TerminationReason, Undecided, later,
+    Alarm, EventId, EventPurpose, Notification, Notifier, Subscriber, SubscriberEnd, SubscriptionChange,
+    SubscriptionEnd, SubscriptionKey, TerminationReason, Undecided, later,
 };
 
 /// What somebody is asked for.
@@ -33,6 +35,8 @@ pub struct Refer {
     pub referred_by: Option<ReferredBy>,
     /// Whether we want to hear how it goes; without, `Refer-Sub: false` is sent (RFC 4488).
     pub subscription: bool,
+    /// What the peer has to be able to do about the subscription, or it refuses with 420 (RFC 7614).
+    pub requires: Option<ReferRequirement>,
     /// Further fields, by name and value.
     pub fields: Vec<(String, String)>,
 }
@@ -40,7 +44,7 @@ pub struct Refer {
 impl Refer {
     /// To call this one, and to say how it goes.
     pub fn new(refer_to: Uri) -> Self {
-        Self { refer_to, referred_by: None, subscription: true, fields: Vec::new() }
+        Self { refer_to, referred_by: None, subscription: true, requires: None, fields: Vec::new() }
     }
 }
 
@@ -142,6 +146,7 @@ impl Dialogs {
         let request = self.finish(asking(builder, &refer))?;
         let key = SubscriptionKey(self.fresh_key());
         let mut subscriber = Subscriber::of_refer(now, Some(number));
+        subscriber.silent = refer.requires.is_some();
         subscriber.dialog = Some(id.clone());
         self.subscriptions.subscribers.insert(key, subscriber);
         self.join_dialog(&id, key);
@@ -192,7 +197,9 @@ impl Dialogs {
         }
         let request = self.finish(asking(builder, &refer))?;
         let key = SubscriptionKey(self.fresh_key());
-        self.subscriptions.subscribers.insert(key, Subscriber::of_refer(now, None));
+        let mut subscriber = Subscriber::of_refer(now, None);
+        subscriber.silent = refer.requires.is_some();
+        self.subscriptions.subscribers.insert(key, subscriber);
         self.open_attempt(now, key, (call_id, tag), contact);
         self.dispatch(now, key, request, hop, EventPurpose::Refer(key))
             .inspect_err(|_| self.drop_subscriber(key))?;
@@ -205,8 +212,17 @@ impl Dialogs {
         let attempt = subscriber.attempt.take();
         let accepted = response.status().is_success();
         // RFC 4488 §4: the 2xx says whether there is no subscription.
-        let none = response.headers.get::<ReferSub>().ok().flatten().is_some_and(|sub| !sub.is_true());
-        if (accepted && !none) || (!accepted && subscriber.established) {
+        let (silent, established) = (subscriber.silent, subscriber.established);
+        let none =
+            silent || response.headers.get::<ReferSub>().ok().flatten().is_some_and(|sub| !sub.is_true());
+        if accepted
+            && silent
+            && let Ok(Some(at)) = response.headers.get::<ReferEventsAt>()
+        {
+            let uri = at.0.uri().clone(); // of no meaning in any other message (RFC 7614 §4.8)
+            self.tell(key, SubscriptionChange::EventsAt { uri });
+        }
+        if (accepted && !none) || (!accepted && established) {
             return self.unsubscribe_if_due(now, key);
         }
         if let Some(attempt) = attempt {
@@ -317,6 +333,14 @@ impl Dialogs {
             (None, Some(id)) => self.dialog_of(&id).map(|dialog| dialog.contact().clone()),
             (None, None) => None,
         };
+        if let Some(requirement) = ReferRequirement::of(&request) {
+            let accepted =
+                self.accept_refer_without_subscription(now, key, tx, &request, dialog.as_ref(), requirement);
+            if accepted.is_err() {
+                self.end_notifier(key, SubscriberEnd::ByUs);
+            }
+            return accepted;
+        }
         let silent = request.headers.get::<ReferSub>().ok().flatten().is_some_and(|sub| !sub.is_true());
         let mut builder = request.reply(StatusCode::ACCEPTED);
         if let Some(dialog) = &dialog {
@@ -373,6 +397,9 @@ impl Dialogs {
     /// # Errors
     /// If nobody listens (any more), or the REFER is not accepted.
     pub fn report(&mut self, now: Instant, key: SubscriptionKey, report: &Report) -> Result<(), Error> {
+        if self.report_to_subscribers(now, key, report).is_some() {
+            return Ok(());
+        }
         let body = report.to_body();
         let notifier = self.decided(key)?;
         if notifier.event.package != "refer" {
@@ -393,6 +420,9 @@ fn asking(builder: RequestBuilder, refer: &Refer) -> RequestBuilder {
     }
     if !refer.subscription {
         builder = builder.header(&ReferSub::new("false")).header(&Supported("norefersub".into()));
+    }
+    if let Some(requirement) = refer.requires {
+        builder = builder.header(&Require::from(requirement.tag()));
     }
     for (name, value) in &refer.fields {
         builder = builder.raw(name.as_str(), value);

@@ -351,8 +351,7 @@ fn refers_that_are_refused() {
             "400",
         ),
         ("Refer-To: <sip:c@d?Replaces=%ZZ>\n", "400"),
-        ("Refer-To: <sip:c@d>\nRequire: explicitsub\n", "420"),
-        ("Refer-To: <sip:c@d>\nRequire: nosub\n", "420"),
+        ("Refer-To: <sip:c@d>\nRequire: multiple-refer\n", "420"),
     ] {
         assert_eq!(refused(&mut pair, &format!("{contact}{fields}"), ""), answer, "{fields}");
     }

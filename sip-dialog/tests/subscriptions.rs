@@ -936,6 +936,28 @@ fn no_fewer_notifications_than_are_wanted() {
     pair.nothing_is_left_after_unsubscribing();
 }
 
+/// RFC 6446 §7: on the average; after much has changed the next repetition waits longer.
+#[test]
+fn as_many_notifications_as_are_wanted_on_the_average() {
+    let mut pair = Pair::eventful();
+    let mut eager = plan(600);
+    eager.event = headers::Event::new("presence").with_param("adaptive-min-rate", Some("0.05"));
+    let (_, asked) = subscribed(&mut pair, eager, active("0"));
+    let notify = pair.last_request(&Method::Notify, false);
+    assert!(notify.headers.text("Subscription-State").unwrap().contains("adaptive-min-rate=0.05"));
+    pair.pass(seconds(61));
+    assert_eq!(story(&mut pair.alice), ["notified 0", "notified 0", "notified 0"]);
+    for _ in 0..20 {
+        pair.pass(seconds(1));
+        pair.bob.notify(pair.now, asked, Notification::full(text("1"))).unwrap();
+    }
+    pair.pass(seconds(45));
+    assert_eq!(story(&mut pair.alice).len(), 20, "nothing is repeated so soon");
+    pair.pass(seconds(45));
+    assert!(story(&mut pair.alice).contains(&"notified 1".into()));
+    pair.nothing_is_left_after_unsubscribing();
+}
+
 /// RFC 5839 §5.5 to §5.7: the state is not sent to who has it. 204 for a refresh, no body for a new subscription.
 #[test]
 fn the_same_state_is_not_sent_twice() {

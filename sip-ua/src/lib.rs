@@ -54,8 +54,11 @@ pub use call::{Call, ChangeError, IncomingCall, OutgoingCall, Summary};
 pub use call_options::CallOptions;
 pub use identity::IdentityError;
 pub use media::{
-    Audio, AudioError, MediaEngine, MediaFuture, MediaPacket, MediaPlace, MediaSession, MediaTap, NoMedia,
+    Audio, AudioError, LiveSound, MediaEngine, MediaFuture, MediaPacket, MediaPlace, MediaSession, MediaTap,
+    NoMedia,
 };
+#[cfg(feature = "sound-card")]
+pub use media::{SoundCard, SoundCardError};
 pub use notifier::Subscriber;
 pub use phone::{CallError, Phone, RegisterError};
 pub use requests::{RequestError, TextMessage};

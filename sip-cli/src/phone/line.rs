@@ -21,6 +21,8 @@ pub(super) struct Manner {
     pub(super) answer: bool,
     pub(super) follow_referrals: bool,
     pub(super) echo: bool,
+    #[cfg(feature = "sound-card")]
+    pub(super) talk: Option<crate::sound_card::Talk>,
     pub(super) sound: Option<Vec<i16>>,
     pub(super) record: Option<PathBuf>,
     pub(super) recordings: AtomicU32,
@@ -168,6 +170,10 @@ impl Line {
             audio.record(path);
         }
         audio.echo(self.manner.echo);
+        #[cfg(feature = "sound-card")]
+        if let Some(talk) = &self.manner.talk {
+            talk.begin(&audio);
+        }
         output.event(
             json!({ "event": "answered", "call": number, "peer": shown(call.remote()) }),
             format_args!("call {number} answered"),

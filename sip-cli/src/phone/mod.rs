@@ -70,6 +70,8 @@ pub(crate) async fn run(args: PhoneArgs, output: Output, mut interrupt: Interrup
         answer: args.answer,
         follow_referrals: args.follow_referrals,
         echo: args.echo,
+        #[cfg(feature = "sound-card")]
+        talk: crate::sound_card::Talk::open(args.sound_card)?,
         sound,
         record: args.record.clone(),
         recordings: AtomicU32::new(0),

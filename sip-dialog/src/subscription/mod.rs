@@ -4,6 +4,7 @@
 //! it; when the call ends first, the dialog passes to them and lives until the last of them is over (RFC 6665 §4.5.2,
 //! RFC 5057 §4).
 
+mod adaptive;
 mod notification;
 mod notifier;
 mod rates;
@@ -22,6 +23,7 @@ use sip_transport::Path;
 
 use crate::dialog::{Dialog, DialogError, DialogId};
 use crate::event::{Error, Event};
+use crate::explicit_refer::ReferState;
 use crate::keys::KeyMap;
 use crate::layer::Dialogs;
 use crate::publication::PublicationKey;
@@ -127,6 +129,8 @@ pub(crate) struct Subscriptions {
     dialogs: HashMap<DialogId, Usages>,
     /// SUBSCRIBEs and REFERs of ours outside of dialogs, by Call-ID and our tag: a NOTIFY may still make a dialog of them.
     pub(crate) attempts: HashMap<(String, String), Attempt>,
+    /// How the requests go that REFERs without a subscription asked for, by what the application calls them.
+    pub(crate) refer_states: HashMap<SubscriptionKey, ReferState>,
     /// When attempts are over; all last as long.
     closing: VecDeque<(Instant, (String, String))>,
     pub(crate) sources: HashMap<IpAddr, usize>,
@@ -139,6 +143,7 @@ impl Subscriptions {
             && self.notifiers.is_empty()
             && self.dialogs.is_empty()
             && self.attempts.is_empty()
+            && self.refer_states.is_empty()
             && self.closing.is_empty()
             && self.sources.is_empty()
             && self.alarms.is_empty()
@@ -417,6 +422,7 @@ impl Dialogs {
                 Alarm::Granted(key) => self.grant_is_over(now, key),
                 Alarm::MayNotify(key) => self.push_notify(now, key),
                 Alarm::MustNotify(key) | Alarm::Unrenewed(key) => self.notify_again(now, key),
+                Alarm::ForgetRefer(key) => self.forget_refer(key),
                 Alarm::Publish(key) => self.publish_is_due(now, key),
                 Alarm::Published(key) => self.publication_expired(now, key),
             }

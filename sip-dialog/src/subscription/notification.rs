@@ -186,6 +186,7 @@ impl Dialogs {
         notifier.wanted = None;
         notifier.urgent = false;
         notifier.notified_at = Some(now);
+        notifier.rates.note(now);
         let etag = notifier.etag.clone().filter(|_| notifier.is_active());
         let (event, next) = (notifier.event.field(), notifier.rates.must_notify_after());
         self.subscriptions.alarms.cancel(Alarm::MayNotify(key));

@@ -139,6 +139,11 @@ impl Dialogs {
         let Ok(event) = event_of(&request) else {
             return self.answer_bad_event(now, tx, &request);
         };
+        if event.token == "refer"
+            && let Some(refer) = self.refer_state_of(&request)
+        {
+            return self.subscribe_to_refer_came(now, tx, request, &path, refer, EventId::of(&event));
+        }
         if !self.config.events.packages.contains(&event.token) {
             return self.answer_bad_event(now, tx, &request);
         }
@@ -202,7 +207,7 @@ impl Dialogs {
     }
 
     /// How many seconds a SUBSCRIBE asks for; one that asks for too few has been answered 423 (RFC 6665 §4.2.1.1).
-    fn asked_for(&mut self, now: Instant, tx: ServerTx, request: &Request) -> Option<u32> {
+    pub(crate) fn asked_for(&mut self, now: Instant, tx: ServerTx, request: &Request) -> Option<u32> {
         let config = &self.config.events;
         let asked = request.headers.get::<Expires>().ok().flatten();
         let asked = asked.map_or(config.default_expires, |expires| expires.0);
@@ -244,7 +249,25 @@ impl Dialogs {
             return Err(Error::Subscription("is that of a REFER; accept_refer answers it"));
         }
         let undecided = self.take_undecided(key)?;
-        let accepted = self.accept_undecided(now, key, undecided, acceptance);
+        let accepted = self.accept_undecided(now, key, undecided, acceptance, None);
+        if accepted.is_err() {
+            self.end_notifier(key, SubscriberEnd::ByUs);
+        }
+        accepted
+    }
+
+    /// Accepts a subscription that the layer decides about by itself; with `last` its first NOTIFY, with this body, is the last.
+    pub(crate) fn accept_at_once(
+        &mut self,
+        now: Instant,
+        key: SubscriptionKey,
+        acceptance: Acceptance,
+        last: Option<&TerminationReason>,
+        body: Body,
+    ) -> Result<(), Error> {
+        let undecided = self.take_undecided(key)?;
+        let accepted =
+            self.accept_undecided(now, key, undecided, acceptance, last.map(|reason| (reason, body)));
         if accepted.is_err() {
             self.end_notifier(key, SubscriberEnd::ByUs);
         }
@@ -257,6 +280,7 @@ impl Dialogs {
         key: SubscriptionKey,
         undecided: Undecided,
         acceptance: Acceptance,
+        over: Option<(&TerminationReason, Body)>,
     ) -> Result<(), Error> {
         let (tx, request) = (undecided.tx, undecided.request);
         let dialog = undecided.dialog.ok_or(Error::NoSuchSubscription)?;
@@ -285,7 +309,12 @@ impl Dialogs {
         if let Some(state) = acceptance.state {
             notifier.remember(state);
         }
-        if granted == 0 {
+        if let Some((reason, body)) = over {
+            notifier.finish(reason, SubscriberEnd::ByUs);
+            if let Some((_, last)) = &mut notifier.last {
+                *last = Some(body);
+            }
+        } else if granted == 0 {
             notifier.finish(&TerminationReason::Timeout, SubscriberEnd::Unsubscribed); // §4.4.3: a fetch
         } else {
             let at = notifier.expires_at;

@@ -5,17 +5,20 @@ use std::time::{Duration, Instant};
 use sip_message::headers;
 use sip_message::headers::SubscriptionState;
 
+use super::adaptive::Adaptive;
+
 /// The least time between two notifications that only say that nothing has changed: what a subscriber may make us do.
 const LEAST_QUIET: Duration = Duration::from_secs(1);
 
-/// The rates of a subscription. `adaptive-min-rate` is not reflected, which tells the subscriber that we do not have it
-/// (RFC 6446 §7.2).
+/// The rates of a subscription.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Rates {
     /// The least time between two notifications (§5).
     least: Option<Duration>,
     /// The most time between two notifications (§6).
     most: Option<Duration>,
+    /// The time between two notifications on the average (§7).
+    adaptive: Option<Box<Adaptive>>,
 }
 
 /// A positive number of notifications per second with up to two digits before and ten behind the point (§9.2), as the time
@@ -44,13 +47,18 @@ impl Rates {
     pub(crate) fn of(event: &headers::Event, policy: Option<Duration>, lasts: Duration) -> Self {
         let asked = |name| event.params.value(name).and_then(interval);
         let least = asked("max-rate").map(|least| least.min(lasts)).max(policy);
-        let most = asked("min-rate").map(|most| most.max(LEAST_QUIET).max(least.unwrap_or_default()));
-        Self { least, most }
+        let within = |asked: Duration| asked.max(LEAST_QUIET).max(least.unwrap_or_default());
+        let average = asked("adaptive-min-rate").map(within);
+        // §8: a min-rate that is not lower than the average is not considered.
+        let most = asked("min-rate").map(within).filter(|most| average.is_none_or(|average| *most > average));
+        Self { least, most, adaptive: average.map(|average| Box::new(Adaptive::new(average))) }
     }
 
     /// §5.2, §6.2: the NOTIFY says what holds.
     pub(crate) fn reflect(&self, mut state: SubscriptionState) -> SubscriptionState {
-        for (name, interval) in [("max-rate", self.least), ("min-rate", self.most)] {
+        let average = self.adaptive.as_ref().map(|adaptive| adaptive.interval());
+        let rates = [("max-rate", self.least), ("min-rate", self.most), ("adaptive-min-rate", average)];
+        for (name, interval) in rates {
             if let Some(interval) = interval.filter(|interval| !interval.is_zero()) {
                 state = state.with_param(name, Some(&rate(interval)));
             }
@@ -65,7 +73,16 @@ impl Rates {
 
     /// When the next notification must go.
     pub(crate) fn must_notify_after(&self) -> Option<Duration> {
-        self.most
+        let least = self.least.unwrap_or_default().max(LEAST_QUIET);
+        let average = self.adaptive.as_ref().map(|adaptive| adaptive.timeout().max(least));
+        [self.most, average].into_iter().flatten().min()
+    }
+
+    /// A notification goes out.
+    pub(crate) fn note(&mut self, now: Instant) {
+        if let Some(adaptive) = &mut self.adaptive {
+            adaptive.note(now);
+        }
     }
 }
 
@@ -94,6 +111,16 @@ mod tests {
         assert_eq!(rates("presence;max-rate=5", Some(2), 3600), "active;max-rate=0.5");
         assert_eq!(rates("presence;max-rate=0.0001", None, 100), "active;max-rate=0.01");
         assert_eq!(rates("presence;min-rate=99", None, 3600), "active;min-rate=1");
+        // §7.2, §8: the average, no faster than the fastest, and what is not lower than it is not considered.
+        assert_eq!(rates("presence;adaptive-min-rate=0.05", None, 3600), "active;adaptive-min-rate=0.05");
+        assert_eq!(
+            rates("presence;adaptive-min-rate=0.5;max-rate=0.1;min-rate=0.1", None, 3600),
+            "active;max-rate=0.1;adaptive-min-rate=0.1"
+        );
+        assert_eq!(
+            rates("presence;adaptive-min-rate=0.1;min-rate=0.01", None, 3600),
+            "active;min-rate=0.01;adaptive-min-rate=0.1"
+        );
     }
 
     #[test]

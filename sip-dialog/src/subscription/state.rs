@@ -186,6 +186,12 @@ pub enum SubscriptionChange {
         /// The status of the referred request.
         status: StatusCode,
     },
+    /// The REFER is accepted and makes no subscription by itself: how it goes is told at this address to whoever subscribes there
+    /// with the package `refer`, for some minutes (RFC 7614 §4.4). This one ends.
+    EventsAt {
+        /// Where.
+        uri: sip_message::Uri,
+    },
     /// This is a further subscription: our SUBSCRIBE reached several notifiers (RFC 6665 §4.1.4). It goes on by itself;
     /// `unsubscribe` ends it.
     Forked {

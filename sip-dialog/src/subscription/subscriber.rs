@@ -123,6 +123,8 @@ pub(crate) struct Subscriber {
     short_lives: u32,
     /// A NOTIFY has come for it, now or before it was made anew.
     pub(crate) established: bool,
+    /// None is made: the REFER required that (RFC 7614).
+    pub(crate) silent: bool,
     too_brief: u8,
 }
 
@@ -146,6 +148,7 @@ impl Subscriber {
             born: now,
             short_lives: 0,
             established: false,
+            silent: false,
             too_brief: 0,
         }
     }

@@ -27,6 +27,8 @@ pub(crate) enum Alarm {
     MustNotify(SubscriptionKey),
     /// The application was asked for the state and gave none.
     Unrenewed(SubscriptionKey),
+    /// Nobody may ask any more how a request goes that a REFER asked for (RFC 7614 §4.7).
+    ForgetRefer(SubscriptionKey),
     /// A publication is to be refreshed, or tried again.
     Publish(PublicationKey),
     /// A publication ends.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rtp::audio::wav::{self, WavError};
 use rtp::audio_stream::{DigitError, FRAME, Statistics};
 
-use super::{Media, Source};
+use super::{LiveSound, Media, Source};
 
 /// The sound of one call: play, record, echo, digits. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -66,7 +66,7 @@ impl Audio {
             .wait(|state| match &state.source {
                 _ if state.finished || state.closing => Some(Err(AudioError::Ended)),
                 Source::Samples { .. } => None,
-                Source::Silent | Source::Echo(_) => Some(Ok(())),
+                Source::Silent | Source::Echo(_) | Source::Live(_) => Some(Ok(())),
             })
             .await
     }
@@ -97,6 +97,11 @@ impl Audio {
     /// Sends back what is heard, or stops doing so.
     pub fn echo(&self, on: bool) {
         self.set_source(if on { Source::Echo(Box::new([0; FRAME])) } else { Source::Silent });
+    }
+
+    /// Has somebody talk with the peer as it happens: what is spoken into `live` is sent, what the peer says is heard there.
+    pub fn connect(&self, live: &LiveSound) {
+        self.set_source(Source::Live(live.clone()));
     }
 
     /// Records what is heard from now on, to be written to a WAV file when the call ends.

@@ -2,7 +2,12 @@
 
 mod audio;
 mod engine;
+mod live;
 mod port;
+#[cfg(any(test, feature = "sound-card"))]
+mod rate;
+#[cfg(feature = "sound-card")]
+mod sound_card;
 mod task;
 
 use std::collections::VecDeque;
@@ -21,7 +26,10 @@ use tokio::sync::Notify;
 pub use audio::{Audio, AudioError};
 pub(crate) use engine::OwnEngine;
 pub use engine::{MediaEngine, MediaFuture, MediaPlace, MediaSession, NoMedia};
+pub use live::LiveSound;
 pub(crate) use port::MediaPort;
+#[cfg(feature = "sound-card")]
+pub use sound_card::{SoundCard, SoundCardError};
 
 /// An RTP or RTCP datagram that passed, for captures.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +73,8 @@ enum Source {
     Samples { samples: Vec<i16>, at: usize },
     /// What was heard in the frame before.
     Echo(Box<[i16; FRAME]>),
+    /// What is spoken as it happens; who speaks also hears.
+    Live(LiveSound),
 }
 
 /// Ten hours of a call; a recording that grows for ever would fill the memory.

@@ -105,6 +105,7 @@ impl State {
         match &mut self.source {
             Source::Silent => {}
             Source::Echo(heard) => frame = **heard,
+            Source::Live(live) => frame = live.next_spoken(),
             Source::Samples { samples, at } => {
                 let rest = samples.get(*at..).unwrap_or_default();
                 for (slot, sample) in frame.iter_mut().zip(rest) {
@@ -118,8 +119,10 @@ impl State {
         }
         self.stream.tick(now, &frame);
         let heard = self.stream.next_frame(now);
-        if let Source::Echo(last) = &mut self.source {
-            **last = heard;
+        match &mut self.source {
+            Source::Echo(last) => **last = heard,
+            Source::Live(live) => live.was_heard(&heard),
+            _ => {}
         }
         if let Some(recording) = &mut self.recording
             && recording.len() < MAX_RECORDING
