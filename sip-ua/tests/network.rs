@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use sip_dialog::Cause;
+use sip_message::headers::InstanceId;
 use sip_ua::{Audio, Phone};
 
 /// Longer than anything here takes on a loaded machine; nothing waits it out unless it is broken.
@@ -72,5 +73,35 @@ async fn a_network_that_is_the_same_stays_the_same() {
     let before = alice.locals();
     alice.network_changed().unwrap();
     assert_eq!(alice.locals(), before);
+    alice.close().await;
+}
+
+/// RFC 5626 §4.2.1: a registration over each outbound proxy, both of one instance; and what several of them need.
+#[tokio::test]
+async fn a_flow_is_registered_over_each_outbound_proxy() {
+    let server = sip_server::Server::builder().listen("tcp:127.0.0.1:0").listen("tcp:127.0.0.2:0");
+    let server = server.domain("example.com").build().await.unwrap();
+    let builder = || {
+        let builder = Phone::builder("sip:alice@example.com").registrar("sip:example.com");
+        let builder = builder.listen("tcp:127.0.0.1:0");
+        server.locals().iter().fold(builder, |builder, local| {
+            builder.outbound_proxy(&format!("sip:{};transport=tcp", local.bound))
+        })
+    };
+    let refused = builder().bind().await.err().unwrap();
+    assert!(matches!(refused, sip_ua::BindError::NoInstance), "{refused}");
+    let alice = builder().instance(InstanceId::uuid([7; 16])).bind().await.unwrap();
+    patient("registering", alice.register()).await.unwrap();
+    let all = async {
+        while !alice.flows().iter().all(|flow| flow.works) {
+            tokio::task::yield_now().await;
+        }
+    };
+    patient("the other flow", all).await;
+    assert_eq!(alice.flows().iter().map(|flow| flow.reg_id).collect::<Vec<_>>(), [1, 2]);
+    let bindings = patient("asking", alice.bindings(None, None)).await.unwrap();
+    let mut numbers: Vec<_> = bindings.iter().map(|binding| binding.reg_id()).collect();
+    numbers.sort();
+    assert_eq!(numbers, [Some(1), Some(2)]);
     alice.close().await;
 }
