@@ -365,14 +365,7 @@ impl Dialogs {
     /// with it the INVITE, unless other phones ring. That has to be cancelled, since the proxies before us may have forgotten it.
     fn bye_came_early(&mut self, now: Instant, key: CallKey, id: &DialogId, tx: ServerTx, bye: Request) {
         self.answer_status(now, tx, &bye, StatusCode::OK);
-        let Some(call) = self.calls.get_mut(&key) else { return };
-        let early = call.setup.as_mut().map(|setup| &mut setup.early);
-        let ended = early.map(|early| early.extract_if(.., |early| early.dialog.id() == id).collect());
-        let others = call.setup.as_ref().is_some_and(|setup| !setup.early.is_empty());
-        self.drop_early(now, ended.unwrap_or_default());
-        if !others {
-            self.end_with_bye(now, key, Cause::HungUpByPeer(Box::new(bye)));
-        }
+        self.dialog_is_over(now, key, id, Cause::HungUpByPeer(Box::new(bye)));
     }
 
     fn reinvite_came(&mut self, now: Instant, key: CallKey, tx: ServerTx, request: Request) {

@@ -8,7 +8,7 @@ use sip_transaction::{ClientTx, Failure};
 
 use crate::call::{Call, CallState, Early, Reinvite, Session, Setup};
 use crate::deadlines::Due;
-use crate::dialog::Dialog;
+use crate::dialog::{Dialog, DialogId};
 use crate::event::{Body, CallKey, Cause, Error, Event, Invite};
 use crate::layer::{Dialogs, Purpose};
 use crate::lingering::{Fork, copy_credentials};
@@ -395,6 +395,20 @@ impl Dialogs {
             }
             _ => self.bye(now, key, cause, None),
         }
+    }
+
+    /// A dialog is over (§12.2.1.2): with it the call, unless it was that of one phone among others that ring for our INVITE.
+    pub(crate) fn dialog_is_over(&mut self, now: Instant, key: CallKey, id: &DialogId, cause: Cause) {
+        let setup = self.calls.get_mut(&key).filter(|call| call.dialog.is_none());
+        if let Some(setup) = setup.and_then(|call| call.setup.as_mut()) {
+            let ended = setup.early.extract_if(.., |early| early.dialog.id() == id).collect();
+            let others = !setup.early.is_empty();
+            self.drop_early(now, ended);
+            if others {
+                return;
+            }
+        }
+        self.end_with_bye(now, key, cause);
     }
 
     /// A request of a subscription in the same dialog, with a higher number, has overtaken our BYE: the peer had to refuse it as

@@ -488,6 +488,7 @@ impl Dialogs {
             }
             self.drop_early(now, early);
         }
+        let dialog = own_dialog(&sent);
         match self.resend(now, sent) {
             Ok(tx) => {
                 if let Purpose::Events(purpose) = purpose {
@@ -497,22 +498,27 @@ impl Dialogs {
                     self.invite_resent(now, call, purpose, tx);
                 }
             }
-            Err(_) => self.purpose_failed(now, purpose, Failure::Timeout),
+            Err(_) => self.purpose_failed(now, purpose, dialog, Failure::Timeout),
         }
     }
 
     fn failed(&mut self, now: Instant, tx: ClientTx, failure: Failure) {
         self.left.remove(&tx);
         if let Some(sent) = self.sent.remove(&tx) {
-            self.purpose_failed(now, sent.purpose, failure);
+            self.purpose_failed(now, sent.purpose, own_dialog(&sent), failure);
         }
     }
 
-    fn purpose_failed(&mut self, now: Instant, purpose: Purpose, failure: Failure) {
+    /// `dialog`: that of an UPDATE, which may be one of several that ring.
+    fn purpose_failed(&mut self, now: Instant, purpose: Purpose, dialog: Option<DialogId>, failure: Failure) {
         match purpose {
             Purpose::Invite(call) => self.invite_failed(now, call, failure),
             Purpose::Reinvite(call) | Purpose::Update(call) => {
-                self.end_with_bye(now, call, Cause::Lost(StatusCode::REQUEST_TIMEOUT));
+                let cause = Cause::Lost(StatusCode::REQUEST_TIMEOUT);
+                match dialog {
+                    Some(dialog) => self.dialog_is_over(now, call, &dialog, cause),
+                    None => self.end_with_bye(now, call, cause),
+                }
             }
             Purpose::Prack(call) => self.prack_failed(now, call),
             Purpose::Bye(call) => self.bye_answered(now, call),
@@ -544,6 +550,13 @@ impl Dialogs {
         }
         builder
     }
+}
+
+/// The dialog of an UPDATE of ours.
+fn own_dialog(sent: &Sent) -> Option<DialogId> {
+    let update = matches!(sent.purpose, Purpose::Update(_));
+    let identity = update.then(|| sip_message::Identity::of(&sent.request.headers).ok()).flatten()?;
+    Some(DialogId::of_own_request(&identity))
 }
 
 impl Core for Dialogs {

@@ -148,7 +148,7 @@ impl Dialogs {
         }
         match status {
             StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST | StatusCode::REQUEST_TIMEOUT => {
-                return self.end_with_bye(now, key, Cause::Lost(status)); // RFC 3261 §12.2.1.2
+                return self.dialog_is_over(now, key, &id, Cause::Lost(status));
             }
             StatusCode::SESSION_INTERVAL_TOO_SMALL if kind == OwnUpdate::Session => {
                 return self.deadlines.arm(now, key, Due::Refresh); // with the Min-SE just learned

@@ -412,6 +412,47 @@ fn a_phone_that_answers_late_keeps_its_session() {
     pair.nothing_is_left();
 }
 
+/// RFC 3261 §12.2.1.2: a phone that rings leaves an UPDATE unanswered, or knows its dialog no more: it is out, and the call
+/// goes to the other one that rings.
+#[test]
+fn an_update_to_one_phone_of_a_fork_is_lost() {
+    for gone in [false, true] {
+        let mut pair = Pair::new();
+        let call = pair.alice.invite(pair.now, invite(Some("offer"))).unwrap();
+        pair.lose = vec!["-> "; 100];
+        pair.settle();
+        let sent = pair.last_request(&Method::Invite, true);
+        for tag in ["first", "other"] {
+            let builder = sent.reply(PROGRESS).to_tag(tag).raw("Contact", &format!("<sip:{tag}@192.0.2.2>"));
+            let builder = builder.raw("Require", "100rel").raw("RSeq", "1").body("application/sdp", "answer");
+            pair.answer_to_alice(&builder.build().unwrap());
+            let prack = pair.last_request(&Method::Prack, true);
+            pair.answer_to_alice(&prack.reply(StatusCode::OK).build().unwrap());
+        }
+        let dialog = find(&mut pair.alice, |event| match event {
+            Event::Progress { dialog, .. } => dialog.filter(|dialog| dialog.remote_tag == "first"),
+            _ => None,
+        });
+        pair.alice.update(pair.now, call, Some(&dialog), sdp("offer 2")).unwrap();
+        pair.settle();
+        match gone {
+            false => pair.pass(Duration::from_secs(33)),
+            true => {
+                let update = pair.last_request(&Method::Update, true);
+                let status = StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST;
+                pair.answer_to_alice(&update.reply(status).build().unwrap());
+            }
+        }
+        assert_eq!(pair.alice.state(call), Some(CallState::Calling), "the other one rings on");
+        let ok = sent.reply(StatusCode::OK).to_tag("other").raw("Contact", "<sip:other@192.0.2.2>");
+        pair.answer_to_alice(&ok.build().unwrap());
+        assert_eq!(pair.alice.state(call), Some(CallState::Confirmed));
+        assert_eq!(pair.alice.dialog(call).unwrap().id().remote_tag, "other");
+        pair.alice.hang_up(pair.now, call).unwrap();
+        pair.nothing_is_left();
+    }
+}
+
 /// RFC 3261 §12.2.1.2: an UPDATE to a phone that lost the fork is answered after another phone has the call: that concerns
 /// neither the session of the call nor the UPDATE that is under way in it.
 #[test]
