@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`audio_stream`] | one audio stream of a call, composed of all below | |
 //! | [`session`] | RTP session, RTCP timing, symmetric RTP | 3550, 4961, 5761 |
+//! | [`srtp`] | SRTP and SRTCP: packets encrypted and authenticated | 3711, 6188, 7714 |
 //! | [`packet`], [`rtcp`], [`demux`] | what is on the wire | 3550 §5 §6, 7983 |
 //! | [`jitter`], [`concealment`] | playout | |
 //! | [`g711`] | A-law and µ-law | 3551, ITU-T G.711 |
@@ -62,4 +63,5 @@ pub mod packet;
 mod random;
 pub mod rtcp;
 pub mod session;
+pub mod srtp;
 pub mod statistics;

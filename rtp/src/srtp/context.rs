@@ -1,0 +1,193 @@
+//! Cryptographic contexts of the two directions (RFC 3711 §3.2), and RTP through them (§3.3).
+
+use super::key_derivation::Stream;
+use super::protection::{Position, Protection};
+use super::replay::ReplayWindow;
+use super::{Error, KeyError, MasterKey, Profile};
+use crate::packet::{FIXED_HEADER_LENGTH, MAX_PACKET_LENGTH};
+
+/// Sources (SSRC) of one direction. A peer that has the key, or a mixer gone wrong, could otherwise make us keep a replay
+/// window for each of 2^32 of them. None is ever forgotten: its packets could then be replayed (RFC 3711 §9.1).
+pub const MAX_SOURCES: usize = 64;
+
+/// What is kept of each source of one direction; bounded by [`MAX_SOURCES`].
+#[derive(Default)]
+pub(super) struct Sources(Vec<(u32, ReplayWindow)>);
+
+impl Sources {
+    pub(super) fn get(&self, ssrc: u32) -> Option<&ReplayWindow> {
+        self.0.iter().find(|source| source.0 == ssrc).map(|source| &source.1)
+    }
+
+    /// Whether a packet of this source could be noted.
+    pub(super) fn room_for_another(&self) -> Result<(), Error> {
+        if self.0.len() < MAX_SOURCES { Ok(()) } else { Err(Error::TooManySources) }
+    }
+
+    /// Notes a packet that was sent, or received and found authentic.
+    pub(super) fn note(&mut self, at: Position) {
+        match self.0.iter_mut().find(|source| source.0 == at.ssrc) {
+            Some(source) => source.1.note(at.index),
+            None => self.0.push((at.ssrc, ReplayWindow::starting_with(at.index))),
+        }
+    }
+
+    /// Where an RTP packet stands, unless it came before or there is no room for its source.
+    fn locate(&self, ssrc: u32, sequence_number: u16) -> Result<Position, Error> {
+        let index = match self.get(ssrc) {
+            Some(window) => {
+                let index = window.estimate(sequence_number)?;
+                window.check(index)?;
+                index
+            }
+            None => {
+                self.room_for_another()?;
+                sequence_number.into()
+            }
+        };
+        Ok(Position { ssrc, index })
+    }
+}
+
+/// Protects what is sent, with the key that the other side calls its remote one.
+pub struct Sender {
+    profile: Profile,
+    pub(super) rtp: Protection,
+    pub(super) rtcp: Protection,
+    pub(super) rtp_sources: Sources,
+    pub(super) rtcp_sources: Sources,
+    pub(super) rtp_packets: u64,
+    pub(super) rtcp_packets: u64,
+}
+
+impl Sender {
+    /// Derives the session keys.
+    ///
+    /// # Errors
+    /// [`KeyError`] if the key was made for a profile of other lengths.
+    pub fn new(profile: Profile, key: &MasterKey) -> Result<Self, KeyError> {
+        key.check(profile)?;
+        Ok(Self {
+            profile,
+            rtp: Protection::new(profile, key, Stream::Rtp),
+            rtcp: Protection::new(profile, key, Stream::Rtcp),
+            rtp_sources: Sources::default(),
+            rtcp_sources: Sources::default(),
+            rtp_packets: 0,
+            rtcp_packets: 0,
+        })
+    }
+
+    /// Encrypts and authenticates an RTP packet in place (RFC 3711 §3.3).
+    ///
+    /// Sequence numbers may go in any order inside the replay window, but each only once: a second packet under one number
+    /// would be XORed with the same keystream (RFC 3711 §9.1, RFC 7714 §8.4). A stream best starts below 32,768, so that
+    /// losing its first packets cannot hide a wrap from the receiver (RFC 4568 §6.4).
+    ///
+    /// # Errors
+    /// [`Error`]; the packet is then as it was.
+    pub fn protect_rtp(&mut self, packet: &mut Vec<u8>) -> Result<(), Error> {
+        self.check_lifetime()?;
+        let header = RtpHeader::parse(packet)?;
+        check_length(packet.len() + self.profile.rtp_tag_length())?;
+        let at = self.rtp_sources.locate(header.ssrc, header.sequence_number)?;
+        self.rtp.seal_rtp(packet, header.length, at)?;
+        self.rtp_sources.note(at);
+        self.rtp_packets += 1;
+        Ok(())
+    }
+
+    /// SRTP and SRTCP share the master key: whichever limit is reached first ends both (RFC 3711 §9.2).
+    pub(super) fn check_lifetime(&self) -> Result<(), Error> {
+        let used_up = self.rtp_packets >= self.profile.max_rtp_packets()
+            || self.rtcp_packets >= self.profile.max_rtcp_packets();
+        if used_up { Err(Error::KeyExhausted) } else { Ok(()) }
+    }
+
+    /// The profile it was made for.
+    #[must_use]
+    pub fn profile(&self) -> Profile {
+        self.profile
+    }
+}
+
+/// Verifies and decrypts what is received.
+pub struct Receiver {
+    profile: Profile,
+    rtp: Protection,
+    pub(super) rtcp: Protection,
+    rtp_sources: Sources,
+    pub(super) rtcp_sources: Sources,
+}
+
+impl Receiver {
+    /// Derives the session keys.
+    ///
+    /// # Errors
+    /// [`KeyError`] if the key was made for a profile of other lengths.
+    pub fn new(profile: Profile, key: &MasterKey) -> Result<Self, KeyError> {
+        key.check(profile)?;
+        Ok(Self {
+            profile,
+            rtp: Protection::new(profile, key, Stream::Rtp),
+            rtcp: Protection::new(profile, key, Stream::Rtcp),
+            rtp_sources: Sources::default(),
+            rtcp_sources: Sources::default(),
+        })
+    }
+
+    /// Verifies and decrypts an RTP packet in place, and removes its tag (RFC 3711 §3.3).
+    ///
+    /// The first packet of a source is taken to be in the first round of sequence numbers.
+    ///
+    /// # Errors
+    /// [`Error`]; packet and context are then as they were.
+    pub fn unprotect_rtp(&mut self, packet: &mut Vec<u8>) -> Result<(), Error> {
+        check_length(packet.len())?;
+        let header = RtpHeader::parse(packet)?;
+        let at = self.rtp_sources.locate(header.ssrc, header.sequence_number)?;
+        self.rtp.open_rtp(packet, header.length, at)?;
+        self.rtp_sources.note(at);
+        Ok(())
+    }
+
+    /// The profile it was made for.
+    #[must_use]
+    pub fn profile(&self) -> Profile {
+        self.profile
+    }
+}
+
+/// What longer packets would need more keystream than lies between two indexes is far above this (RFC 3711 §4.1.1).
+pub(super) fn check_length(length: usize) -> Result<(), Error> {
+    if length <= MAX_PACKET_LENGTH { Ok(()) } else { Err(Error::TooLong { length }) }
+}
+
+/// What SRTP needs of an RTP header; [`crate::packet::Packet`] would look for padding, which is encrypted.
+struct RtpHeader {
+    /// Octets up to the payload.
+    length: usize,
+    ssrc: u32,
+    sequence_number: u16,
+}
+
+impl RtpHeader {
+    fn parse(packet: &[u8]) -> Result<Self, Error> {
+        let too_short = |needed| Error::TooShort { length: packet.len(), needed };
+        let [first, _, s0, s1, _, _, _, _, c0, c1, c2, c3] =
+            *packet.first_chunk::<FIXED_HEADER_LENGTH>().ok_or(too_short(FIXED_HEADER_LENGTH))?;
+        if first >> 6 != 2 {
+            return Err(Error::MalformedHeader { version: first >> 6 });
+        }
+        let mut length = FIXED_HEADER_LENGTH + usize::from(first & 0x0f) * 4;
+        if first & 0x10 != 0 {
+            let words = packet.get(length + 2..length + 4).and_then(|octets| octets.first_chunk());
+            length += 4 + usize::from(u16::from_be_bytes(*words.ok_or(too_short(length + 4))?)) * 4;
+        }
+        if length > packet.len() {
+            return Err(too_short(length));
+        }
+        let (ssrc, sequence_number) = (u32::from_be_bytes([c0, c1, c2, c3]), u16::from_be_bytes([s0, s1]));
+        Ok(Self { length, ssrc, sequence_number })
+    }
+}
