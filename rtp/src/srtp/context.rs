@@ -158,7 +158,7 @@ impl Receiver {
     }
 }
 
-/// What longer packets would need more keystream than lies between two indexes is far above this (RFC 3711 §4.1.1).
+/// A packet with more keystream than lies between two indexes, 2^20 octets (RFC 3711 §4.1.1), would be far longer.
 pub(super) fn check_length(length: usize) -> Result<(), Error> {
     if length <= MAX_PACKET_LENGTH { Ok(()) } else { Err(Error::TooLong { length }) }
 }

@@ -85,7 +85,7 @@ impl Position {
         salt ^ (u128::from(self.ssrc) << 64) ^ (u128::from(self.index) << 16)
     }
 
-    /// RFC 7714 §8.1 and §9.1: the same sum, four octets further left than that of counter mode would stand.
+    /// RFC 7714 §8.1 and §9.1: the same sum two octets further left, in twelve octets.
     fn nonce(self, salt: u128) -> Nonce<aes_gcm::aead::consts::U12> {
         let sum = salt ^ (u128::from(self.ssrc) << 80) ^ (u128::from(self.index) << 32);
         let [octets @ .., _, _, _, _] = sum.to_be_bytes();
