@@ -397,10 +397,15 @@ impl Dialogs {
         }
     }
 
-    /// A dialog is over (§12.2.1.2): with it the call, unless it was that of one phone among others that ring for our INVITE.
+    /// A dialog is over (§12.2.1.2): with it the call, unless it was that of one phone among others that ring for our INVITE, or
+    /// the call stands with another phone by now.
     pub(crate) fn dialog_is_over(&mut self, now: Instant, key: CallKey, id: &DialogId, cause: Cause) {
-        let setup = self.calls.get_mut(&key).filter(|call| call.dialog.is_none());
-        if let Some(setup) = setup.and_then(|call| call.setup.as_mut()) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        if let Some(dialog) = &call.dialog {
+            if dialog.id() != id {
+                return;
+            }
+        } else if let Some(setup) = &mut call.setup {
             let ended = setup.early.extract_if(.., |early| early.dialog.id() == id).collect();
             let others = !setup.early.is_empty();
             self.drop_early(now, ended);

@@ -162,6 +162,7 @@ impl Dialogs {
             && self.forks.is_empty()
             && self.lingering.is_empty()
             && self.left.is_empty()
+            && self.session_ids.as_ref().is_none_or(SessionIds::is_empty)
             && self.subscriptions.is_empty()
             && self.publications.is_empty()
             && self.transactions.live_client() == 0

@@ -50,6 +50,10 @@ impl SessionIds {
         self.of_call.get_mut(headers.text(HeaderName::CALL_ID)?)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.of_call.is_empty()
+    }
+
     pub(crate) fn forget(&mut self, call_id: &str) {
         self.of_call.remove(call_id);
     }

@@ -489,3 +489,29 @@ fn an_answer_in_the_dialog_of_another_phone() {
     pair.alice.hang_up(pair.now, call).unwrap();
     pair.nothing_is_left();
 }
+
+/// RFC 3261 §12.2.1.2: the same UPDATE is never answered: the call that stands with another phone goes on.
+#[test]
+fn no_answer_in_the_dialog_of_another_phone() {
+    let mut pair = Pair::new();
+    let call = pair.alice.invite(pair.now, invite(Some("offer"))).unwrap();
+    pair.lose = vec!["-> "; 100];
+    pair.settle();
+    let sent = pair.last_request(&Method::Invite, true);
+    let builder = sent.reply(PROGRESS).to_tag("other").raw("Contact", "<sip:other@192.0.2.2>");
+    let builder = builder.raw("Require", "100rel").raw("RSeq", "1").body("application/sdp", "answer");
+    pair.answer_to_alice(&builder.build().unwrap());
+    let prack = pair.last_request(&Method::Prack, true);
+    pair.answer_to_alice(&prack.reply(StatusCode::OK).build().unwrap());
+    let dialog = find(&mut pair.alice, |event| match event {
+        Event::Progress { dialog, .. } => dialog,
+        _ => None,
+    });
+    pair.alice.update(pair.now, call, Some(&dialog), sdp("offer 2")).unwrap();
+    let ok = sent.reply(StatusCode::OK).to_tag("first").raw("Contact", "<sip:first@192.0.2.2>");
+    pair.answer_to_alice(&ok.body("application/sdp", "answer").build().unwrap());
+    pair.pass(Duration::from_secs(33));
+    assert_eq!(pair.alice.state(call), Some(CallState::Confirmed));
+    pair.alice.hang_up(pair.now, call).unwrap();
+    pair.nothing_is_left();
+}
