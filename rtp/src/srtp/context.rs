@@ -49,13 +49,31 @@ impl Sources {
     }
 }
 
+/// What either direction has: keys, and where its sources stand.
+pub(super) struct Context {
+    pub(super) profile: Profile,
+    rtp: Protection,
+    pub(super) rtcp: Protection,
+    rtp_sources: Sources,
+    pub(super) rtcp_sources: Sources,
+}
+
+impl Context {
+    fn new(profile: Profile, key: &MasterKey) -> Result<Self, KeyError> {
+        key.check(profile)?;
+        Ok(Self {
+            profile,
+            rtp: Protection::new(profile, key, Stream::Rtp),
+            rtcp: Protection::new(profile, key, Stream::Rtcp),
+            rtp_sources: Sources::default(),
+            rtcp_sources: Sources::default(),
+        })
+    }
+}
+
 /// Protects what is sent, with the key that the other side calls its remote one.
 pub struct Sender {
-    profile: Profile,
-    pub(super) rtp: Protection,
-    pub(super) rtcp: Protection,
-    pub(super) rtp_sources: Sources,
-    pub(super) rtcp_sources: Sources,
+    pub(super) context: Context,
     pub(super) rtp_packets: u64,
     pub(super) rtcp_packets: u64,
 }
@@ -66,16 +84,7 @@ impl Sender {
     /// # Errors
     /// [`KeyError`] if the key was made for a profile of other lengths.
     pub fn new(profile: Profile, key: &MasterKey) -> Result<Self, KeyError> {
-        key.check(profile)?;
-        Ok(Self {
-            profile,
-            rtp: Protection::new(profile, key, Stream::Rtp),
-            rtcp: Protection::new(profile, key, Stream::Rtcp),
-            rtp_sources: Sources::default(),
-            rtcp_sources: Sources::default(),
-            rtp_packets: 0,
-            rtcp_packets: 0,
-        })
+        Ok(Self { context: Context::new(profile, key)?, rtp_packets: 0, rtcp_packets: 0 })
     }
 
     /// Encrypts and authenticates an RTP packet in place (RFC 3711 §3.3).
@@ -89,35 +98,31 @@ impl Sender {
     pub fn protect_rtp(&mut self, packet: &mut Vec<u8>) -> Result<(), Error> {
         self.check_lifetime()?;
         let header = RtpHeader::parse(packet)?;
-        check_length(packet.len() + self.profile.rtp_tag_length())?;
-        let at = self.rtp_sources.locate(header.ssrc, header.sequence_number)?;
-        self.rtp.seal_rtp(packet, header.length, at)?;
-        self.rtp_sources.note(at);
+        check_length(packet.len() + self.context.profile.rtp_tag_length())?;
+        let at = self.context.rtp_sources.locate(header.ssrc, header.sequence_number)?;
+        self.context.rtp.seal_rtp(packet, header.length, at)?;
+        self.context.rtp_sources.note(at);
         self.rtp_packets += 1;
         Ok(())
     }
 
     /// SRTP and SRTCP share the master key: whichever limit is reached first ends both (RFC 3711 §9.2).
     pub(super) fn check_lifetime(&self) -> Result<(), Error> {
-        let used_up = self.rtp_packets >= self.profile.max_rtp_packets()
-            || self.rtcp_packets >= self.profile.max_rtcp_packets();
+        let used_up = self.rtp_packets >= self.context.profile.max_rtp_packets()
+            || self.rtcp_packets >= self.context.profile.max_rtcp_packets();
         if used_up { Err(Error::KeyExhausted) } else { Ok(()) }
     }
 
     /// The profile it was made for.
     #[must_use]
     pub fn profile(&self) -> Profile {
-        self.profile
+        self.context.profile
     }
 }
 
 /// Verifies and decrypts what is received.
 pub struct Receiver {
-    profile: Profile,
-    rtp: Protection,
-    pub(super) rtcp: Protection,
-    rtp_sources: Sources,
-    pub(super) rtcp_sources: Sources,
+    pub(super) context: Context,
 }
 
 impl Receiver {
@@ -126,14 +131,7 @@ impl Receiver {
     /// # Errors
     /// [`KeyError`] if the key was made for a profile of other lengths.
     pub fn new(profile: Profile, key: &MasterKey) -> Result<Self, KeyError> {
-        key.check(profile)?;
-        Ok(Self {
-            profile,
-            rtp: Protection::new(profile, key, Stream::Rtp),
-            rtcp: Protection::new(profile, key, Stream::Rtcp),
-            rtp_sources: Sources::default(),
-            rtcp_sources: Sources::default(),
-        })
+        Ok(Self { context: Context::new(profile, key)? })
     }
 
     /// Verifies and decrypts an RTP packet in place, and removes its tag (RFC 3711 §3.3).
@@ -145,16 +143,16 @@ impl Receiver {
     pub fn unprotect_rtp(&mut self, packet: &mut Vec<u8>) -> Result<(), Error> {
         check_length(packet.len())?;
         let header = RtpHeader::parse(packet)?;
-        let at = self.rtp_sources.locate(header.ssrc, header.sequence_number)?;
-        self.rtp.open_rtp(packet, header.length, at)?;
-        self.rtp_sources.note(at);
+        let at = self.context.rtp_sources.locate(header.ssrc, header.sequence_number)?;
+        self.context.rtp.open_rtp(packet, header.length, at)?;
+        self.context.rtp_sources.note(at);
         Ok(())
     }
 
     /// The profile it was made for.
     #[must_use]
     pub fn profile(&self) -> Profile {
-        self.profile
+        self.context.profile
     }
 }
 

@@ -24,18 +24,18 @@ impl Sender {
     fn seal_rtcp(&mut self, packet: &mut Vec<u8>, encrypt: bool) -> Result<(), Error> {
         self.check_lifetime()?;
         let ssrc = ssrc(packet)?;
-        check_length(packet.len() + RTCP_INDEX + self.profile().rtcp_tag_length())?;
+        check_length(packet.len() + RTCP_INDEX + self.context.profile.rtcp_tag_length())?;
         // The first index is 0; the lifetime of the key ends before the 31 bits do.
-        let index = match self.rtcp_sources.get(ssrc) {
+        let index = match self.context.rtcp_sources.get(ssrc) {
             Some(window) => window.newest() + 1,
             None => {
-                self.rtcp_sources.room_for_another()?;
+                self.context.rtcp_sources.room_for_another()?;
                 0
             }
         };
         let at = Position { ssrc, index };
-        self.rtcp.seal_rtcp(packet, encrypt, at)?;
-        self.rtcp_sources.note(at);
+        self.context.rtcp.seal_rtcp(packet, encrypt, at)?;
+        self.context.rtcp_sources.note(at);
         self.rtcp_packets += 1;
         Ok(())
     }
@@ -49,14 +49,14 @@ impl Receiver {
     pub fn unprotect_rtcp(&mut self, packet: &mut Vec<u8>) -> Result<(), Error> {
         check_length(packet.len())?;
         let ssrc = ssrc(packet)?;
-        let trailer = self.rtcp.rtcp_trailer(packet)?;
+        let trailer = self.context.rtcp.rtcp_trailer(packet)?;
         let at = Position { ssrc, index: (trailer & !ENCRYPTED).into() };
-        match self.rtcp_sources.get(ssrc) {
+        match self.context.rtcp_sources.get(ssrc) {
             Some(window) => window.check(at.index)?,
-            None => self.rtcp_sources.room_for_another()?,
+            None => self.context.rtcp_sources.room_for_another()?,
         }
-        self.rtcp.open_rtcp(packet, trailer, at)?;
-        self.rtcp_sources.note(at);
+        self.context.rtcp.open_rtcp(packet, trailer, at)?;
+        self.context.rtcp_sources.note(at);
         Ok(())
     }
 }
