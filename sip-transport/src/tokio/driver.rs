@@ -1,7 +1,7 @@
 //! The driver's heart: one core behind one lock, and the flush that sends what it produced.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
@@ -14,18 +14,18 @@ use sip_message::headers::Via;
 
 use crate::core::{Answer, Core, Query, ResolveError};
 use crate::limits::{Counters, Limits};
-use crate::locals::{Local, Locals};
+use crate::locals::Locals;
 use crate::outbound::PING;
 use crate::path::{Close, CloseReason, FlowEvent, FlowId, Path, SendError, Token, Transmit, Transport};
 use crate::stun;
 use crate::tokio::batch::{BATCH, Sender};
+use crate::tokio::connection;
 use crate::tokio::dns::{Resolve, default_resolver};
 use crate::tokio::establish::Security;
-use crate::tokio::listen::{BindError, Listen, Listener, Sockets, has_address};
+use crate::tokio::listen::Sockets;
 use crate::tokio::table::{Origin, Table};
 use crate::tokio::tap::Tap;
 use crate::tokio::udp::DatagramSocket;
-use crate::tokio::{accept, connection, datagram};
 
 /// Events given to a core in one go. A core that answers each failure with another message that fails at once would
 /// hold the lock forever; after so many the others get their turn first.
@@ -101,7 +101,7 @@ impl Driver {
 
 /// Reaches a core that is being driven. Clones reach the same one.
 pub struct Handle<C> {
-    shared: Arc<Shared<C>>,
+    pub(super) shared: Arc<Shared<C>>,
 }
 
 impl<C> Clone for Handle<C> {
@@ -136,49 +136,6 @@ impl<C: Core + Send + 'static> Handle<C> {
     #[must_use]
     pub fn locals(&self) -> Locals {
         self.shared.lock().wire.locals.clone()
-    }
-
-    /// Takes what the network has become: `listen` says where each of the [`locals`](Handle::locals) is to be, in their order.
-    /// Those that are to be at another address are closed and opened there; of the others peers are told the address that
-    /// this machine has now. Connections from addresses that are left for good are closed. `act` tells the core of its
-    /// listeners before anything leaves by them.
-    ///
-    /// # Errors
-    /// If one cannot be opened: then nothing has changed.
-    pub fn relocate<R>(
-        &self,
-        listen: &[Listen],
-        act: impl FnOnce(&mut C, Instant, &Locals) -> R,
-    ) -> Result<R, BindError> {
-        let before = self.locals();
-        let pairs = || before.iter().zip(listen);
-        let moves = |local: &Local, wanted: &Listen| wanted.address.ip() != local.bound.ip();
-        let fresh: Vec<Listen> = pairs()
-            .filter(|(local, wanted)| moves(local, wanted))
-            .map(|(_, wanted)| wanted.clone())
-            .collect();
-        let gone: Vec<&Local> =
-            pairs().filter(|(local, wanted)| moves(local, wanted)).map(|(local, _)| local).collect();
-        let _guard = self.shared.runtime.enter();
-        let Sockets { udp, streams, locals, .. } = self.shared.security.bind(&fresh)?;
-        let mut opened = locals.iter().cloned();
-        let locals: Locals = pairs()
-            .filter_map(|(local, wanted)| match moves(local, wanted) {
-                true => opened.next(),
-                false => Some(wanted.tell(local.clone())),
-            })
-            .collect();
-        Ok(self.shared.enter(|state, now| {
-            self.shared.retire(state, &gone);
-            state.wire.locals = locals.clone();
-            self.shared.listen(state, udp, streams);
-            for (flow, ip) in state.wire.table.local_addresses() {
-                if !still_ours(&locals, ip) {
-                    close(state, flow, CloseReason::Local);
-                }
-            }
-            act(&mut state.core, now, &locals)
-        }))
     }
 
     /// What was counted since the start.
@@ -231,13 +188,6 @@ enum Waiting {
     Left,
 }
 
-/// Whether a connection from this address can go on: a listener is there, or at all addresses and this machine still has it.
-fn still_ours(locals: &Locals, ip: IpAddr) -> bool {
-    let everywhere =
-        |local: &Local| local.bound.ip().is_unspecified() && local.bound.is_ipv4() == ip.is_ipv4();
-    locals.iter().any(|local| local.bound.ip() == ip) || locals.iter().any(everywhere) && has_address(ip)
-}
-
 /// One UDP socket.
 pub(super) struct Udp {
     pub(super) bound: SocketAddr,
@@ -259,7 +209,7 @@ pub(super) struct Shared<C> {
     /// Handshakes of accepted connections under way.
     pub(super) handshakes: AtomicUsize,
     resolver: Arc<dyn Resolve>,
-    runtime: runtime::Handle,
+    pub(super) runtime: runtime::Handle,
     life: watch::Sender<Life>,
 }
 
@@ -276,9 +226,9 @@ pub(super) struct State<C> {
 
 /// Everything on the way out.
 pub(super) struct Wire {
-    udp: Vec<Outgoing>,
+    pub(super) udp: Vec<Outgoing>,
     /// Listening sockets of the other transports, and what ends their tasks.
-    doors: Vec<(Transport, SocketAddr, Arc<Notify>)>,
+    pub(super) doors: Vec<(Transport, SocketAddr, Arc<Notify>)>,
     pub(super) locals: Locals,
     pub(super) table: Table,
     tap: Option<Box<dyn Tap>>,
@@ -289,8 +239,8 @@ pub(super) struct Wire {
 }
 
 /// The way out of a UDP socket.
-struct Outgoing {
-    udp: Arc<Udp>,
+pub(super) struct Outgoing {
+    pub(super) udp: Arc<Udp>,
     /// `None` when the driver is closed.
     socket: Option<Arc<DatagramSocket>>,
     /// What waits to be sent.
@@ -299,7 +249,7 @@ struct Outgoing {
 }
 
 impl Outgoing {
-    fn new(udp: Arc<Udp>, socket: Arc<DatagramSocket>) -> Outgoing {
+    pub(super) fn new(udp: Arc<Udp>, socket: Arc<DatagramSocket>) -> Outgoing {
         Outgoing { udp, socket: Some(socket), queue: VecDeque::new(), sender: Sender::new() }
     }
 }
@@ -523,7 +473,7 @@ impl<C: Core + Send + 'static> Shared<C> {
     }
 
     /// Sends the datagrams that wait, as far as the kernel takes them.
-    fn send_queue(state: &mut State<C>, index: usize) {
+    pub(super) fn send_queue(state: &mut State<C>, index: usize) {
         loop {
             let at = state.wire.tap_time();
             let Some(Outgoing { udp, socket: Some(socket), queue, sender }) = state.wire.udp.get_mut(index)
@@ -566,51 +516,6 @@ impl<C: Core + Send + 'static> Shared<C> {
             outgoing.socket = None;
             outgoing.queue.clear();
         }
-    }
-
-    /// Begins to serve these sockets.
-    fn listen(
-        self: &Arc<Self>,
-        state: &mut State<C>,
-        udp: Vec<(DatagramSocket, SocketAddr)>,
-        streams: Vec<Listener>,
-    ) {
-        for (socket, bound) in udp {
-            let flow = state.wire.new_flow();
-            let (full, retired) = (AtomicBool::new(false), AtomicBool::new(false));
-            let udp = Arc::new(Udp { bound, flow, full, wake: Notify::new(), retired });
-            let socket = Arc::new(socket);
-            state.wire.udp.push(Outgoing::new(udp.clone(), socket.clone()));
-            self.spawn(datagram::run(self.clone(), socket, udp));
-        }
-        for listener in streams {
-            let door = Arc::new(Notify::new());
-            state.wire.doors.push((listener.transport, listener.bound, door.clone()));
-            self.spawn(accept::accept(self.clone(), listener, door));
-        }
-    }
-
-    /// Lets go of the sockets of these listeners; what waits to be sent is sent first, as far as the kernel takes it.
-    fn retire(&self, state: &mut State<C>, gone: &[&Local]) {
-        for index in 0..state.wire.udp.len() {
-            Self::send_queue(state, index);
-        }
-        let is_lost = |transport, bound| gone.iter().any(|l| (l.transport, l.bound) == (transport, bound));
-        state.wire.udp.retain(|outgoing| {
-            let stays = !is_lost(Transport::Udp, outgoing.udp.bound);
-            if !stays {
-                outgoing.udp.retired.store(true, Ordering::Relaxed);
-                outgoing.udp.wake.notify_one();
-            }
-            stays
-        });
-        state.wire.doors.retain(|(transport, bound, door)| {
-            let stays = !is_lost(*transport, *bound);
-            if !stays {
-                door.notify_one();
-            }
-            stays
-        });
     }
 
     fn send_stream(self: &Arc<Self>, state: &mut State<C>, transmit: Transmit, now: Instant) {

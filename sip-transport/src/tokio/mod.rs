@@ -24,6 +24,7 @@ mod hickory;
 mod listen;
 mod locate;
 mod proxied;
+mod relocate;
 mod socket;
 mod table;
 mod tap;
