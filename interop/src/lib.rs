@@ -54,7 +54,7 @@ pub use kamailio::Kamailio;
 pub use linphone::Linphone;
 pub use network::{Bad, FAR, Link, NEAR};
 pub use ours::{Call, Counts, Phone, Server, program};
-pub use own::{Own, hear, hear_nothing, say, within};
+pub use own::{HELD_AND_BACK, Own, hear, hear_nothing, hold_and_resume, say, within};
 pub use pjsip::{Pjsip, Talker};
 pub use ports::{free_port, free_tcp_and_udp_port, wait_until_bound, wait_until_listening};
 pub use process::{PATIENCE, Process};

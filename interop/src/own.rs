@@ -8,7 +8,7 @@ use bytes::Bytes;
 use rtp::audio::tone::{Tone, detect_tone};
 use sip_transport::Path;
 use sip_transport::tokio::tls::{Identity, Roots, Tls, TlsOptions};
-use sip_ua::{Audio, Phone, PhoneBuilder};
+use sip_ua::{Audio, Call, Phone, PhoneBuilder};
 
 use crate::certificates::Certificates;
 use crate::process::PATIENCE;
@@ -176,6 +176,29 @@ async fn listen(audio: &Audio, what: &str, is_it: impl Fn(&[i16]) -> bool) {
             rtp::audio::tone::dominant_frequency(&last)
         );
     }
+}
+
+/// What passes when we hold the peer and take it back, and then the peer does the same with us (RFC 3264 §8.4).
+pub const HELD_AND_BACK: [&str; 8] = [
+    "sent INVITE sendonly",
+    "received 200 recvonly",
+    "sent INVITE sendrecv",
+    "received 200 sendrecv",
+    "received INVITE sendonly",
+    "sent 200 recvonly",
+    "received INVITE sendrecv",
+    "sent 200 sendrecv",
+];
+
+/// Puts the peer on hold, which silences its tone, and takes it back (RFC 3264 §8.4: we may still send, the peer may not).
+///
+/// # Panics
+/// If it refuses, or its tone does not stop and return.
+pub async fn hold_and_resume(call: &Call, hertz: f64) {
+    within("our hold", call.hold()).await.expect("a hold");
+    hear_nothing(&call.audio()).await;
+    within("our resume", call.resume()).await.expect("a resume");
+    hear(&call.audio(), hertz).await;
 }
 
 /// Plays a tone to the peer for a minute, or until something else is played.

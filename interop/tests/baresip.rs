@@ -1,7 +1,7 @@
 //! baresip and a phone of ours: hold, transfer, early media, keys.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-use interop::{Baresip, Certificates, Dir, Own, hear, hear_nothing, say, turn, within};
+use interop::{Baresip, Certificates, Dir, HELD_AND_BACK, Own, hear, hold_and_resume, say, turn, within};
 use sip_message::StatusCode;
 use sip_ua::Call;
 
@@ -32,11 +32,7 @@ async fn hold_both_ways(own: &Own, call: &Call, baresip: &mut Baresip) -> Vec<St
     hear(&call.audio(), ITS).await;
     let before = own.described().len();
 
-    // RFC 3264 §8.4: we still may send, the peer may not.
-    within("our hold", call.hold()).await.unwrap();
-    hear_nothing(&call.audio()).await;
-    within("our resume", call.resume()).await.unwrap();
-    hear(&call.audio(), ITS).await;
+    hold_and_resume(call, ITS).await;
 
     baresip.order("hold", "");
     within("its hold", async {
@@ -74,17 +70,6 @@ async fn hear_nothing_sent(call: &Call) {
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     assert_eq!(packets(call).0, sent, "RTP packets sent while we are held");
 }
-
-const HELD_AND_BACK: [&str; 8] = [
-    "sent INVITE sendonly",
-    "received 200 recvonly",
-    "sent INVITE sendrecv",
-    "received 200 sendrecv",
-    "received INVITE sendonly",
-    "sent 200 recvonly",
-    "received INVITE sendrecv",
-    "sent 200 sendrecv",
-];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn each_holds_the_other_and_media_stops_and_returns() {

@@ -1,7 +1,9 @@
 //! linphonec at a server of ours, and a phone of ours: both call, both write, both hold.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-use interop::{Dir, Linphone, Own, Server, assert_holds_tone, hear, hear_nothing, say, turn, within};
+use interop::{
+    Dir, HELD_AND_BACK, Linphone, Own, Server, assert_holds_tone, hear, hold_and_resume, say, turn, within,
+};
 use sip_message::StatusCode;
 use sip_ua::{Call, Phone};
 
@@ -36,10 +38,7 @@ async fn it_is_called_and_each_holds_the_other() {
     say(&call.audio(), OURS);
     hear(&call.audio(), ITS).await;
     let before = alice.described().len();
-    within("our hold", call.hold()).await.unwrap();
-    hear_nothing(&call.audio()).await;
-    within("our resume", call.resume()).await.unwrap();
-    hear(&call.audio(), ITS).await;
+    hold_and_resume(&call, ITS).await;
     linphone.process.type_line("pause");
     linphone.process.wait_for("is now paused");
     assert!(call.is_held_by_peer());
@@ -47,17 +46,7 @@ async fn it_is_called_and_each_holds_the_other() {
     linphone.process.wait_for("Media streams established");
     hear(&call.audio(), ITS).await;
     assert!(!call.is_held_by_peer());
-    let wanted = [
-        "sent INVITE sendonly",
-        "received 200 recvonly",
-        "sent INVITE sendrecv",
-        "received 200 sendrecv",
-        "received INVITE sendonly",
-        "sent 200 recvonly",
-        "received INVITE sendrecv",
-        "sent 200 sendrecv",
-    ];
-    assert_eq!(alice.described().split_off(before), wanted);
+    assert_eq!(alice.described().split_off(before), HELD_AND_BACK);
     call.hang_up().await;
     linphone.process.wait_for("ended");
     assert_holds_tone(&linphone.heard(), OURS, 1.0);

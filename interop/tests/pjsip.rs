@@ -1,7 +1,9 @@
 //! PJSIP and a phone of ours: transfers in every role, reliable provisional responses, session timers, UPDATE, hold, keys.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-use interop::{Dir, Own, Pjsip, Talker, assert_holds_tone, hear, hear_nothing, say, turn, within};
+use interop::{
+    Dir, Own, Pjsip, Talker, assert_holds_tone, hear, hear_nothing, hold_and_resume, say, turn, within,
+};
 use sip_message::StatusCode;
 use sip_ua::{Call, CallOptions};
 
@@ -183,10 +185,7 @@ async fn an_update_holds_and_keys() {
     bob.process.type_line("update 1");
     own.has_sent("SIP/2.0 200").await;
     hear(&call.audio(), BOBS).await;
-    within("our hold", call.hold()).await.unwrap();
-    hear_nothing(&call.audio()).await;
-    within("our resume", call.resume()).await.unwrap();
-    hear(&call.audio(), BOBS).await;
+    hold_and_resume(&call, BOBS).await;
     bob.process.type_line("hold 1");
     hear_nothing(&call.audio()).await;
     assert!(call.is_held_by_peer());
