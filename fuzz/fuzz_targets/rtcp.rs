@@ -16,9 +16,17 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(again.0.len(), compound.0.len());
         }
     }
+    if let Ok(compound) = Compound::parse_reduced_size(data)
+        && let Ok(built) = compound.build()
+    {
+        assert!(Compound::parse_reduced_size(&built).is_ok(), "what was written parses");
+    }
     let Ok(from) = "192.0.2.1:4000".parse::<std::net::SocketAddr>() else { return };
     let mut now = Instant::now();
-    let mut session = Session::new(now, Config::new([1; 32], "fuzz@example.com", NtpTimestamp(1 << 40)));
+    let mut config = Config::new([1; 32], "fuzz@example.com", NtpTimestamp(1 << 40));
+    config.reduced_size = data.len() % 2 == 0;
+    config.extended_reports = true;
+    let mut session = Session::new(now, config);
     let remote = Remote::port_pair(from);
     session.set_remote(now, remote);
     let mut rest = data;

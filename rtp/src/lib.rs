@@ -9,7 +9,8 @@
 //! | [`audio_stream`] | one audio stream of a call, composed of all below | |
 //! | [`session`] | RTP session, RTCP timing, symmetric RTP | 3550, 4961, 5761 |
 //! | [`srtp`] | SRTP and SRTCP: packets encrypted and authenticated | 3711, 6188, 7714 |
-//! | [`packet`], [`rtcp`], [`demux`] | what is on the wire | 3550 §5 §6, 7983 |
+//! | [`packet`], [`extension`], [`rtcp`], [`demux`] | what is on the wire, feedback and extended reports too | 3550 §5 §6, 8285, 4585, 5104, 3611, 7983 |
+//! | [`retransmission`] | packets sent again | 4588 |
 //! | [`jitter`], [`concealment`] | playout | |
 //! | [`g711`] | A-law and µ-law | 3551, ITU-T G.711 |
 //! | [`dtmf`] | digits as events and as tones | 4733, ITU-T Q.23 |
@@ -56,11 +57,13 @@ pub mod concealment;
 pub mod demux;
 pub mod dtmf;
 pub mod emodel;
+pub mod extension;
 pub mod g711;
 pub mod jitter;
 pub mod ntp;
 pub mod packet;
 mod random;
+pub mod retransmission;
 pub mod rtcp;
 pub mod session;
 pub mod srtp;

@@ -30,7 +30,7 @@ impl Header {
     /// # Errors
     /// [`BuildError`] if the payload type needs more than seven bits or the packet exceeds a datagram.
     pub fn build(&self, payload: &[u8]) -> Result<Bytes, BuildError> {
-        Packet { header: *self, csrc: &[], extension: None, payload }.build()
+        Packet::new(*self, payload).build()
     }
 }
 
@@ -128,6 +128,12 @@ impl<'a> Packet<'a> {
             extension,
             payload: cut(view.payload_offset(), payload_end)?,
         })
+    }
+
+    /// A packet to be written, without contributing sources, header extension or padding.
+    #[must_use]
+    pub fn new(header: Header, payload: &'a [u8]) -> Self {
+        Self { header, csrc: &[], extension: None, payload }
     }
 
     /// Contributing sources, as a mixer lists them.

@@ -1,10 +1,15 @@
 //! RTCP compound packets (RFC 3550 §6): parsed with the checks of appendix A.2, written as they must be sent.
 
+pub mod extended;
+pub mod feedback;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use rtcp_types::prelude::*;
 use rtcp_types::{RtcpParseError, RtcpWriteError};
 
 use crate::ntp::NtpTimestamp;
+use extended::ExtendedReport;
+use feedback::Feedback;
 
 /// Packets in one compound. A sane one has three or four; an empty packet takes four octets, so without a limit
 /// one datagram makes 16,000 of them.
@@ -18,6 +23,7 @@ const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
 const SOURCE_DESCRIPTION: u8 = 202;
 const BYE: u8 = 203;
+const APPLICATION: u8 = 204;
 
 /// What is wrong with a received compound (RFC 3550 appendix A.2). Offsets count from its first octet.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +46,7 @@ pub enum RtcpError {
         /// The version found.
         version: u8,
     },
-    /// A compound must start with a sender or receiver report.
+    /// A compound must start with a sender or receiver report, unless reduced size was agreed.
     #[error("RTCP compound starts with packet type {packet_type}, not with a report (200 or 201)")]
     NoReportFirst {
         /// The type found.
@@ -64,6 +70,14 @@ pub enum RtcpError {
         packet_type: u8,
         /// What the contents lack.
         reason: RtcpParseError,
+    },
+    /// Entries of feedback, blocks of an extended report or an application's name are cut off.
+    #[error("RTCP packet of type {packet_type} at octet {offset}: an entry runs past its end")]
+    CutOff {
+        /// Where the packet starts.
+        offset: usize,
+        /// Its type.
+        packet_type: u8,
     },
     /// A chunk or item of a source description runs past the end.
     #[error("RTCP source description at octet {offset}: chunk or item runs past its end")]
@@ -91,7 +105,7 @@ pub enum RtcpBuildError {
 }
 
 /// One packet of a compound.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Packet {
     /// SR (RFC 3550 §6.4.1).
     SenderReport(SenderReport),
@@ -101,7 +115,13 @@ pub enum Packet {
     SourceDescription(Vec<SourceDescription>),
     /// BYE (RFC 3550 §6.6).
     Bye(Bye),
-    /// APP, feedback, extended reports and types to come, kept as they are.
+    /// APP (RFC 3550 §6.7).
+    Application(Application),
+    /// RTPFB and PSFB (RFC 4585 §6).
+    Feedback(Feedback),
+    /// XR (RFC 3611 §2).
+    ExtendedReport(ExtendedReport),
+    /// Types to come, kept as they are.
     Unknown(Unknown),
 }
 
@@ -183,6 +203,19 @@ pub struct Bye {
     pub reason: Option<String>,
 }
 
+/// What an application says to its like (RFC 3550 §6.7).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Application {
+    /// Five bits that the application gives meaning to.
+    pub subtype: u8,
+    /// Who speaks.
+    pub ssrc: u32,
+    /// The application, four characters of ASCII.
+    pub name: [u8; 4],
+    /// A multiple of four octets.
+    pub data: Bytes,
+}
+
 /// A packet of a type that this module does not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unknown {
@@ -205,7 +238,7 @@ pub struct Unknown {
 /// assert_eq!(Compound::parse(&compound.build()?)?, compound);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Compound(pub Vec<Packet>);
 
 impl Compound {
@@ -215,6 +248,18 @@ impl Compound {
     /// # Errors
     /// [`RtcpError`] for the first packet that breaks a rule; nothing of such a compound is to be used.
     pub fn parse(datagram: &[u8]) -> Result<Self, RtcpError> {
+        Self::read(datagram, true)
+    }
+
+    /// The same where reduced size was agreed: any packet may come first, and alone (RFC 5506 §3.4.3).
+    ///
+    /// # Errors
+    /// As [`Compound::parse`].
+    pub fn parse_reduced_size(datagram: &[u8]) -> Result<Self, RtcpError> {
+        Self::read(datagram, false)
+    }
+
+    fn read(datagram: &[u8], report_first: bool) -> Result<Self, RtcpError> {
         let mut packets = Vec::new();
         let mut rest = datagram;
         loop {
@@ -225,7 +270,7 @@ impl Compound {
             if first >> 6 != 2 {
                 return Err(RtcpError::Version { offset, version: first >> 6 });
             }
-            if offset == 0 && !matches!(packet_type, SENDER_REPORT | RECEIVER_REPORT) {
+            if report_first && offset == 0 && !matches!(packet_type, SENDER_REPORT | RECEIVER_REPORT) {
                 return Err(RtcpError::NoReportFirst { packet_type });
             }
             let expected = 4 * (usize::from(u16::from_be_bytes([high, low])) + 1);
@@ -281,6 +326,20 @@ impl Compound {
                     }
                     append(&mut out, &builder)?;
                 }
+                Packet::Application(application) => {
+                    let mut body = BytesMut::new();
+                    body.put_u32(application.ssrc);
+                    body.put_slice(&application.name);
+                    body.put_slice(&application.data);
+                    append_words(&mut out, application.subtype, APPLICATION, &body)?;
+                }
+                Packet::Feedback(feedback) => {
+                    let (packet_type, format, body) = feedback.write();
+                    append_words(&mut out, format, packet_type, &body)?;
+                }
+                Packet::ExtendedReport(report) => {
+                    append_words(&mut out, 0, extended::EXTENDED_REPORT, &report.write()?)?;
+                }
                 Packet::Unknown(unknown) => {
                     append_words(&mut out, unknown.count, unknown.packet_type, &unknown.body)?
                 }
@@ -302,6 +361,7 @@ fn without_padding(packet: &[u8], last: bool) -> Option<&[u8]> {
 
 fn parse_packet(offset: usize, packet_type: u8, packet: &[u8], content: &[u8]) -> Result<Packet, RtcpError> {
     let malformed = |reason| RtcpError::Malformed { offset, packet_type, reason };
+    let cut_off = RtcpError::CutOff { offset, packet_type };
     let count = packet.first().map_or(0, |first| first & 0x1f);
     match packet_type {
         SENDER_REPORT => {
@@ -332,11 +392,30 @@ fn parse_packet(offset: usize, packet_type: u8, packet: &[u8], content: &[u8]) -
                 reason: reason.map(|reason| String::from_utf8_lossy(reason).into_owned()),
             }))
         }
+        APPLICATION => {
+            let body = content.get(4..).unwrap_or_default();
+            application(count, body).map(Packet::Application).ok_or(cut_off)
+        }
+        feedback::TRANSPORT | feedback::PAYLOAD => {
+            let body = content.get(4..).unwrap_or_default();
+            Feedback::parse(packet_type, count, body).map(Packet::Feedback).ok_or(cut_off)
+        }
+        extended::EXTENDED_REPORT => {
+            let body = content.get(4..).unwrap_or_default();
+            ExtendedReport::parse(body).map(Packet::ExtendedReport).ok_or(cut_off)
+        }
         _ => {
             let body = Bytes::copy_from_slice(content.get(4..).unwrap_or_default());
             Ok(Packet::Unknown(Unknown { packet_type, count, body }))
         }
     }
+}
+
+fn application(subtype: u8, body: &[u8]) -> Option<Application> {
+    let (ssrc, rest) = body.split_first_chunk::<4>()?;
+    let (name, data) = rest.split_first_chunk::<4>()?;
+    let ssrc = u32::from_be_bytes(*ssrc);
+    Some(Application { subtype, ssrc, name: *name, data: Bytes::copy_from_slice(data) })
 }
 
 /// The chunks of a source description (RFC 3550 §6.5, appendix A.5). Read here and not by rtcp-types 0.3, which

@@ -26,8 +26,8 @@ fn rfc3550_6_4_1_padding_of_the_last_packet_is_left_out() {
     let mut octets = Compound(vec![empty_report()]).build().unwrap().to_vec();
     octets.extend([0xa0, 204, 0, 3, 0, 0, 0, 9, b'n', b'a', b'm', b'e', 0, 0, 0, 4]);
     let Compound(packets) = Compound::parse(&octets).unwrap();
-    let Packet::Unknown(app) = &packets[1] else { panic!("APP is kept as it is") };
-    assert_eq!((app.packet_type, &app.body[..]), (204, &b"\0\0\0\x09name"[..]));
+    let application = Application { subtype: 0, ssrc: 9, name: *b"name", data: Bytes::new() };
+    assert_eq!(packets[1], Packet::Application(application));
     *octets.last_mut().unwrap() = 3;
     assert_eq!(Compound::parse(&octets), Err(RtcpError::Padding { offset: 8 }));
 }
@@ -55,10 +55,28 @@ fn rfc3550_6_4_1_negative_cumulative_loss_survives() {
 }
 
 #[test]
+fn rfc5506_3_feedback_may_come_alone_where_that_was_agreed() {
+    let feedback = Feedback { sender: 1, media: 2, message: feedback::Message::PictureLossIndication };
+    let alone = Compound(vec![Packet::Feedback(feedback)]);
+    let octets = alone.build().unwrap();
+    assert_eq!(Compound::parse(&octets), Err(RtcpError::NoReportFirst { packet_type: 206 }));
+    assert_eq!(Compound::parse_reduced_size(&octets), Ok(alone));
+}
+
+#[test]
+fn what_is_cut_off_inside_a_packet_is_refused() {
+    for (packet_type, words) in [(204, 1), (205, 1), (206, 0), (207, 0)] {
+        let mut octets = vec![0x80, packet_type, 0, words];
+        octets.resize(4 + 4 * usize::from(words), 0);
+        assert_eq!(Compound::parse_reduced_size(&octets), Err(RtcpError::CutOff { offset: 0, packet_type }),);
+    }
+}
+
+#[test]
 fn a_flood_of_empty_packets_is_refused() {
     let mut octets = Compound(vec![empty_report()]).build().unwrap().to_vec();
     for _ in 0..MAX_PACKETS {
-        octets.extend([0x80, 204, 0, 0]);
+        octets.extend([0x80, 210, 0, 0]);
     }
     assert_eq!(Compound::parse(&octets), Err(RtcpError::TooManyPackets));
 }
@@ -104,7 +122,20 @@ fn other() -> impl Strategy<Value = Packet> {
         proptest::collection::vec(chunk, 0..4).prop_map(Packet::SourceDescription),
         (proptest::collection::vec(any::<u32>(), 0..4), proptest::option::of("[a-z ]{1,20}"))
             .prop_map(|(ssrcs, reason)| Packet::Bye(Bye { ssrcs, reason })),
-        (204u8..=255, 0u8..32, proptest::collection::vec(any::<[u8; 4]>(), 0..6)).prop_map(
+        (any::<(u32, [u8; 4])>(), 0u8..32, proptest::collection::vec(any::<[u8; 4]>(), 0..4)).prop_map(
+            |((ssrc, name), subtype, words)| {
+                Packet::Application(Application { subtype, ssrc, name, data: Bytes::from(words.concat()) })
+            }
+        ),
+        (any::<(u32, u32)>(), 0u16..100).prop_map(|((sender, media), first)| {
+            let message = feedback::Message::Nack(feedback::Nack::pack(first..first + 30));
+            Packet::Feedback(Feedback { sender, media, message })
+        }),
+        (any::<u32>(), any::<u64>()).prop_map(|(ssrc, time)| {
+            let blocks = vec![extended::Block::ReceiverReferenceTime(NtpTimestamp(time))];
+            Packet::ExtendedReport(ExtendedReport { ssrc, blocks })
+        }),
+        (208u8..=255, 0u8..32, proptest::collection::vec(any::<[u8; 4]>(), 0..6)).prop_map(
             |(packet_type, count, words)| {
                 Packet::Unknown(Unknown { packet_type, count, body: Bytes::from(words.concat()) })
             }

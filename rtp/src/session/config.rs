@@ -33,6 +33,12 @@ pub struct Config {
     pub rtcp_bandwidth: u32,
     /// Minimum between reports (RFC 3550 §6.2); the RFC allows less than its default 5 s above 72 kbit/s.
     pub rtcp_minimum_interval: Duration,
+    /// The profile is RTP/AVPF or RTP/SAVPF: feedback may be sent (RFC 4585). Default off; what comes is always understood.
+    pub feedback: bool,
+    /// RTCP of reduced size was agreed, `a=rtcp-rsize` (RFC 5506 §5): feedback goes and comes without a report. Default off.
+    pub reduced_size: bool,
+    /// Extended reports go with the reports, `a=rtcp-xr` (RFC 3611 §5). Default off; what comes is always understood.
+    pub extended_reports: bool,
     /// How long after [`set_remote`](super::Session::set_remote) an address other than the signalled one may be
     /// learned; `None` hears the signalled one only. Default 30 s.
     pub latch_window: Option<Duration>,
@@ -59,6 +65,9 @@ impl Config {
             multiplexed: false,
             rtcp_bandwidth: RTCP_BANDWIDTH,
             rtcp_minimum_interval: MINIMUM_INTERVAL,
+            feedback: false,
+            reduced_size: false,
+            extended_reports: false,
             latch_window: Some(LATCH_WINDOW),
             hear_reflections: true,
         }

@@ -8,6 +8,7 @@
 //! ```
 
 mod config;
+mod feedback;
 mod interval;
 mod latch;
 mod report;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 pub use config::Config;
+pub use feedback::FeedbackError;
 pub use latch::Remote;
 pub use types::{Channel, Discard, Event, LeaveCause, Media, SendError, Transmit};
 
@@ -28,8 +30,10 @@ use crate::demux::{self, Protocol};
 use crate::ntp::WallClock;
 use crate::packet::{Header, Packet};
 use crate::random::Random;
-use crate::rtcp::{Bye, Compound};
+use crate::rtcp::extended::VoipMetrics;
+use crate::rtcp::{Bye, Compound, RtcpError};
 use crate::statistics::{Discarded, Received, Reported, RoundTrip, Sent, Statistics};
+use feedback::Allowance;
 use interval::{MINIMUM_INTERVAL, Membership, Schedule};
 use latch::Latch;
 use source::Source;
@@ -94,6 +98,8 @@ pub struct Session {
     reports: [Option<Instant>; 2],
     sent_reports: VecDeque<u32>,
     rtcp_was_sent: bool,
+    allowance: Allowance,
+    voip_metrics: Option<Box<VoipMetrics>>,
     // Output.
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
@@ -132,6 +138,8 @@ impl Session {
             reports: [None, None],
             sent_reports: VecDeque::new(),
             rtcp_was_sent: false,
+            allowance: Allowance::new(now),
+            voip_metrics: None,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             sent: Sent::default(),
@@ -309,7 +317,7 @@ impl Session {
         if !own_channel {
             return self.discard(Discard::Foreign { from });
         }
-        let compound = match Compound::parse(datagram) {
+        let compound = match self.parse_rtcp(datagram) {
             Ok(compound) => compound,
             Err(error) => return self.discard(error.into()),
         };
@@ -319,6 +327,13 @@ impl Session {
             schedule.account(datagram.len());
         }
         self.process_compound(now, from, compound)
+    }
+
+    fn parse_rtcp(&self, datagram: &[u8]) -> Result<Compound, RtcpError> {
+        match self.config.reduced_size {
+            true => Compound::parse_reduced_size(datagram),
+            false => Compound::parse(datagram),
+        }
     }
 
     /// When [`Session::handle_timeout`] is due.

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{Discard, Event, LeaveCause, REMEMBERED_REPORTS, Session, reported};
-use crate::ntp::from_middle_units;
 use crate::rtcp::{
     Bye, Compound, MAX_REPORT_BLOCKS, Packet, ReceiverReport, ReportBlock, SenderReport, SourceDescription,
 };
@@ -16,12 +15,10 @@ impl Session {
         let blocks: Vec<ReportBlock> = due.filter_map(|source| source.report(now)).collect();
         let mut chunks = blocks.chunks(MAX_REPORT_BLOCKS).map(<[ReportBlock]>::to_vec);
         let reports = chunks.next().unwrap_or_default();
-        let first = if self.we_sent() {
+        let we_sent = self.we_sent();
+        let first = if we_sent {
             let ntp = self.wall_clock.ntp(now);
-            if self.sent_reports.len() == REMEMBERED_REPORTS {
-                self.sent_reports.pop_front();
-            }
-            self.sent_reports.push_back(ntp.middle());
+            self.remember_report(ntp.middle());
             Packet::SenderReport(SenderReport {
                 ssrc: self.ssrc,
                 ntp,
@@ -39,6 +36,7 @@ impl Session {
         );
         let description = SourceDescription::with_cname(self.ssrc, &self.config.cname);
         packets.push(Packet::SourceDescription(vec![description]));
+        packets.extend(self.extended_report(now, we_sent));
         packets.extend(bye.map(Packet::Bye));
         self.reports = [self.reports[1], Some(now)];
         // Every field above is in range, so building cannot fail; if it did, this report is skipped.
@@ -48,6 +46,14 @@ impl Session {
             }
             self.push_transmit(datagram);
         }
+    }
+
+    /// A time of ours that a peer may name later.
+    pub(super) fn remember_report(&mut self, middle: u32) {
+        if self.sent_reports.len() == REMEMBERED_REPORTS {
+            self.sent_reports.pop_front();
+        }
+        self.sent_reports.push_back(middle);
     }
 
     /// The RTP clock at `now`, from the last packet sent (RFC 3550 §6.4.1, RTP timestamp).
@@ -89,6 +95,9 @@ impl Session {
                         self.remove_source(now, ssrc, LeaveCause::Bye { reason: bye.reason.clone() });
                     }
                 }
+                Packet::Feedback(feedback) => self.process_feedback(feedback),
+                Packet::ExtendedReport(report) => self.process_extended(now, report),
+                Packet::Application(application) => self.process_application(application),
                 Packet::Unknown(_) => {}
             }
         }
@@ -113,14 +122,7 @@ impl Session {
         let own = self.ssrc;
         for block in blocks.iter().filter(|block| block.ssrc == own) {
             self.sent.reported = Some(reported(block, self.config.clock_rate));
-            // Only an LSR that we sent measures anything; others are forged or from another life.
-            if block.last_sender_report != 0 && self.sent_reports.contains(&block.last_sender_report) {
-                let arrival = self.wall_clock.ntp(now).middle();
-                let elapsed = arrival.wrapping_sub(block.last_sender_report);
-                if let Some(units) = elapsed.checked_sub(block.delay_since_last_sender_report) {
-                    self.round_trip.get_or_insert_default().record(from_middle_units(units));
-                }
-            }
+            self.measure_round_trip(now, block.last_sender_report, block.delay_since_last_sender_report);
             self.push_event(Event::Reported);
         }
     }

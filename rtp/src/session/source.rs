@@ -83,6 +83,10 @@ pub(crate) struct Source {
     pub(crate) heard_since_report: bool,
     /// The application was told of it.
     pub(crate) announced: bool,
+    /// Its last receiver reference time, to be answered (RFC 3611 §4.5).
+    pub(crate) reference_time: Option<(u32, Instant)>,
+    /// Number of its last full intra request (RFC 5104 §4.3.1.2).
+    pub(crate) full_intra_request: Option<u8>,
     sequence: Option<Sequence>,
     transit: Option<(u32, u32)>,
     /// Interarrival jitter in timestamp units.
@@ -101,6 +105,8 @@ impl Source {
             last_media: None,
             heard_since_report: false,
             announced: false,
+            reference_time: None,
+            full_intra_request: None,
             sequence: None,
             transit: None,
             jitter: 0.0,

@@ -1,5 +1,7 @@
 use super::*;
 use crate::ntp::NtpTimestamp;
+use crate::rtcp::extended::VoipMetrics;
+use crate::rtcp::feedback::{FullIntraRequest, MaximumBitRate, Message, Nack};
 use crate::rtcp::{Packet as RtcpPacket, ReceiverReport, ReportBlock, SourceDescription};
 use proptest::prelude::*;
 
@@ -262,5 +264,112 @@ proptest! {
         }
         session.close(now, None);
         prop_assert!(session.poll_timeout().is_none());
+    }
+}
+
+/// Two sessions that talk to each other, each with what `set` makes of its configuration.
+fn pair(now: Instant, set: impl Fn(&mut Config)) -> (Session, Session) {
+    let session = |seed, remote: SocketAddr| {
+        let mut config = config(seed);
+        set(&mut config);
+        let mut session = Session::new(now, config);
+        session.set_remote(now, Remote::multiplexed(remote));
+        session.set_multiplexed(true);
+        session
+    };
+    (session(1, at(2)), session(2, at(1)))
+}
+
+fn at(host: u8) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, host], 4000))
+}
+
+/// Everything that waits in `from` is heard by `to`, and what `to` has to say about it.
+fn deliver(now: Instant, from: &mut Session, to: &mut Session, address: SocketAddr) -> Vec<Event> {
+    while let Some(transmit) = from.poll_transmit() {
+        let _ = to.receive_rtp(now, address, &transmit.payload);
+    }
+    std::iter::from_fn(|| to.poll_event()).collect()
+}
+
+#[test]
+fn rfc4585_what_is_missing_and_pictures_are_asked_for_at_once() {
+    let now = Instant::now();
+    for reduced_size in [false, true] {
+        let (mut alice, mut bob) = pair(now, |config| {
+            (config.feedback, config.reduced_size) = (true, reduced_size);
+        });
+        let media = alice.ssrc();
+        bob.send_feedback(now, media, Message::Nack(Nack::pack([7, 9]))).unwrap();
+        bob.send_feedback(now, media, Message::PictureLossIndication).unwrap();
+        bob.send_feedback(now, media ^ 1, Message::PictureLossIndication).unwrap();
+        let by = bob.ssrc();
+        let events = deliver(now, &mut bob, &mut alice, at(2));
+        assert_eq!(events, [Event::PacketsMissing { by, missing: vec![7, 9] }, Event::KeyFrameWanted { by }]);
+    }
+}
+
+#[test]
+fn rfc5104_4_3_1_2_a_full_intra_request_that_is_repeated_counts_once() {
+    let now = Instant::now();
+    let (mut alice, mut bob) = pair(now, |config| config.feedback = true);
+    let (ssrc, by) = (alice.ssrc(), bob.ssrc());
+    let ask = |sequence_number| Message::FullIntraRequest(vec![FullIntraRequest { ssrc, sequence_number }]);
+    for (number, wanted) in [(1, true), (1, false), (2, true)] {
+        bob.send_feedback(now, 0, ask(number)).unwrap();
+        let events = deliver(now, &mut bob, &mut alice, at(2));
+        assert_eq!(events.contains(&Event::KeyFrameWanted { by }), wanted, "{number}");
+    }
+}
+
+#[test]
+fn rfc5104_4_2_1_limits_of_the_bit_rate_reach_the_application() {
+    let now = Instant::now();
+    let (mut alice, mut bob) = pair(now, |config| config.feedback = true);
+    let (ssrc, by) = (alice.ssrc(), bob.ssrc());
+    let limit = MaximumBitRate { ssrc, bit_rate: 256_000, overhead: 40 };
+    bob.send_feedback(now, 0, Message::MaximumBitRateRequest(vec![limit])).unwrap();
+    bob.send_feedback(now, 0, Message::EstimatedMaximumBitRate { bit_rate: 128_000, sources: vec![ssrc] })
+        .unwrap();
+    let events = deliver(now, &mut bob, &mut alice, at(2));
+    let expected = [256_000, 128_000].map(|bit_rate| Event::MaximumBitRate { by, bit_rate });
+    assert_eq!(events, expected);
+}
+
+#[test]
+fn rfc4585_feedback_keeps_to_the_bandwidth_of_rtcp_and_to_what_was_agreed() {
+    let mut now = Instant::now();
+    let (mut alice, _) = pair(now, |_| ());
+    assert_eq!(alice.send_feedback(now, 1, Message::PictureLossIndication), Err(FeedbackError::NotAgreed));
+    let (mut alice, _) = pair(now, |config| config.feedback = true);
+    let mut sent = 0;
+    for _ in 0..1000 {
+        sent += usize::from(alice.send_feedback(now, 1, Message::PictureLossIndication).is_ok());
+        while alice.poll_transmit().is_some() {}
+        now += Duration::from_millis(10);
+    }
+    // 500 octets a second for 10 s and the first burst, at 48 octets each.
+    assert!((130..=140).contains(&sent), "{sent}");
+}
+
+#[test]
+fn rfc3611_4_5_two_listeners_measure_the_round_trip() {
+    let mut now = Instant::now();
+    let (mut alice, mut bob) = pair(now, |config| config.extended_reports = true);
+    let metrics = VoipMetrics { ssrc: 7, r_factor: 93, ..VoipMetrics::default() };
+    bob.set_voip_metrics(metrics);
+    let mut heard = Vec::new();
+    for _ in 0..400 {
+        now += Duration::from_millis(50);
+        alice.handle_timeout(now);
+        bob.handle_timeout(now);
+        let (to_bob, to_alice) = (now + Duration::from_millis(30), now + Duration::from_millis(20));
+        deliver(to_bob, &mut alice, &mut bob, at(1));
+        heard.extend(deliver(to_alice, &mut bob, &mut alice, at(2)));
+    }
+    assert!(heard.contains(&Event::VoipMetrics(Box::new(metrics))));
+    for session in [alice, bob] {
+        let round_trip = session.statistics().round_trip.unwrap();
+        assert_eq!(round_trip.last.as_millis(), 50, "{round_trip:?}");
     }
 }

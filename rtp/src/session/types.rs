@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use crate::demux::Protocol;
 use crate::packet::{BuildError, Header, PacketError};
-use crate::rtcp::RtcpError;
+use crate::rtcp::extended::VoipMetrics;
+use crate::rtcp::{Application, RtcpError};
 
 /// Which of the two ports of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,6 +69,29 @@ pub enum Event {
     },
     /// The peer reported on our stream; see [`Session::statistics`](super::Session::statistics).
     Reported,
+    /// The peer misses packets of ours; who keeps them sends them again (RFC 4585 §6.2.1).
+    PacketsMissing {
+        /// Who misses them.
+        by: u32,
+        /// Their sequence numbers.
+        missing: Vec<u16>,
+    },
+    /// The peer needs a picture that stands for itself (RFC 4585 §6.3.1, RFC 5104 §4.3.1).
+    KeyFrameWanted {
+        /// Who needs it.
+        by: u32,
+    },
+    /// The peer wants us to send no more than this (RFC 5104 §4.2.1, and the estimate of receivers known as REMB).
+    MaximumBitRate {
+        /// Who wants it.
+        by: u32,
+        /// Bits a second.
+        bit_rate: u64,
+    },
+    /// What the call sounds like over there (RFC 3611 §4.7).
+    VoipMetrics(Box<VoipMetrics>),
+    /// What another application says to ours (RFC 3550 §6.7).
+    Application(Application),
 }
 
 /// Why a source is gone.
