@@ -27,7 +27,8 @@ impl Example {
         let test = std::env::current_exe().unwrap();
         let path: PathBuf = test.parent().unwrap().parent().unwrap().join("examples").join(name);
         assert!(path.exists(), "{} is built by `cargo test -p examples` as a whole", path.display());
-        let mut child = Command::new(path).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            Command::new(path).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || {
@@ -246,4 +247,49 @@ async fn phone_example() {
     echo.line("listened to itself").await;
     std::fs::remove_file(&file).unwrap();
     serving.abort();
+}
+
+/// Two parties that know no more than a port each hear each other, with keys in between and without.
+#[tokio::test]
+async fn the_media_relay_brings_two_parties_together() {
+    use rtp::packet::{Header, Packet};
+    use std::net::UdpSocket;
+    for option in [None, Some("--srtp")] {
+        let mut arguments = vec!["127.0.0.1", "0", "1"];
+        arguments.extend(option);
+        let relay = Example::start("media_relay", &arguments);
+        let line = relay.line("call 0: A at ").await;
+        let (a, b) = line.strip_prefix("call 0: A at ").and_then(|rest| rest.split_once(", B at ")).unwrap();
+        relay.line("1 calls are relayed").await;
+        let parties = [(a, 1), (b, 2)].map(|(at, ssrc)| {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            socket.connect(at).unwrap();
+            socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+            (socket, ssrc)
+        });
+        let mut heard = [0, 0];
+        let mut number = 0;
+        // The first packets of each are those that it is known by.
+        while heard.iter().any(|count| *count < 10) {
+            assert!(number < 1000, "{heard:?}");
+            for (socket, ssrc) in &parties {
+                let header = Header {
+                    payload_type: 0,
+                    marker: false,
+                    sequence_number: number,
+                    timestamp: 0,
+                    ssrc: *ssrc,
+                };
+                socket.send(&header.build(&[0x7f; 160]).unwrap()).unwrap();
+            }
+            for ((socket, own), heard) in parties.iter().zip(&mut heard) {
+                let mut buffer = [0; 2048];
+                let Ok(length) = socket.recv(&mut buffer) else { continue };
+                let packet = Packet::parse(&buffer[..length]).unwrap();
+                assert_eq!((packet.header.ssrc, packet.payload), (3 - own, &[0x7f; 160][..]));
+                *heard += 1;
+            }
+            number += 1;
+        }
+    }
 }

@@ -10,6 +10,7 @@
 //! | [`session`] | RTP session, RTCP timing, symmetric RTP | 3550, 4961, 5761 |
 //! | [`srtp`] | SRTP and SRTCP: packets encrypted and authenticated | 3711, 6188, 7714 |
 //! | [`packet`], [`extension`], [`rtcp`], [`demux`] | what is on the wire, feedback and extended reports too | 3550 §5 §6, 8285, 4585, 5104, 3611, 7983 |
+//! | [`relay`] | media passed on between two parties, re-encrypted and re-written if need be | 3550 §7 |
 //! | [`retransmission`] | packets sent again | 4588 |
 //! | [`jitter`], [`concealment`] | playout | |
 //! | [`g711`] | A-law and µ-law | 3551, ITU-T G.711 |
@@ -63,6 +64,7 @@ pub mod jitter;
 pub mod ntp;
 pub mod packet;
 mod random;
+pub mod relay;
 pub mod retransmission;
 pub mod rtcp;
 pub mod session;

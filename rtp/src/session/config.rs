@@ -12,7 +12,7 @@ const MAX_SOURCES: usize = 16;
 const MAX_SOURCES_LIMIT: usize = 48;
 /// How long after signalling a peer behind a NAT may show its real address: longer than a slow answer, shorter
 /// than most calls, so that the port of a running call is closed to strangers.
-const LATCH_WINDOW: Duration = Duration::from_secs(30);
+pub(crate) const LATCH_WINDOW: Duration = Duration::from_secs(30);
 /// 5 % of 80 kbit/s, G.711 with its headers, in octets per second (RFC 3550 §6.2).
 const RTCP_BANDWIDTH: u32 = 500;
 /// SDES values have at most 255 octets (RFC 3550 §6.5).

@@ -105,6 +105,8 @@ pub(crate) struct Latch {
     rtcp: Option<SocketAddr>,
     /// `None`: only signalled addresses are ever heard.
     window: Option<Duration>,
+    /// Signalling says nothing: what is learned is where media goes.
+    learning: bool,
 }
 
 impl Latch {
@@ -117,6 +119,28 @@ impl Latch {
             candidates: Vec::new(),
             rtcp: None,
             window,
+            learning: false,
+        }
+    }
+
+    /// For a party that signalling does not place: the first packets in sequence do.
+    pub(crate) fn learning(now: Instant) -> Self {
+        Self { learning: true, ..Self::new(now, Some(Duration::MAX)) }
+    }
+
+    /// How long an address may be learned.
+    pub(crate) fn set_window(&mut self, window: Option<Duration>) {
+        self.window = window;
+    }
+
+    /// Whether nothing from there can be heard in the present state.
+    pub(crate) fn is_locked_against(&self, from: SocketAddr) -> bool {
+        let from = canonical(from);
+        let signalled = self.remote.is_some_and(|remote| remote.rtp == from);
+        match self.state {
+            State::Open => false,
+            State::Signalled => !signalled,
+            State::Learned(address) => address != from && !signalled,
         }
     }
 
@@ -208,7 +232,7 @@ impl Latch {
 
     pub(crate) fn rtp_destination(&self) -> Option<SocketAddr> {
         match self.state {
-            State::Learned(address) if self.remote.is_some() => Some(address),
+            State::Learned(address) if self.remote.is_some() || self.learning => Some(address),
             _ => self.remote.map(|remote| remote.rtp),
         }
     }
@@ -217,7 +241,10 @@ impl Latch {
         if multiplexed {
             return self.rtp_destination();
         }
-        let remote = self.remote?;
+        let Some(remote) = self.remote else {
+            let learned = self.rtp_destination().map(|rtp| Remote::port_pair(rtp).rtcp);
+            return self.rtcp.or(learned);
+        };
         Some(self.rtcp.unwrap_or(match self.state {
             // The NAT keeps the host; the port is a guess until RTCP is heard.
             State::Learned(address) => SocketAddr::new(address.ip(), remote.rtcp.port()),

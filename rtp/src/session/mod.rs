@@ -10,7 +10,7 @@
 mod config;
 mod feedback;
 mod interval;
-mod latch;
+pub(crate) mod latch;
 mod report;
 mod source;
 mod types;
@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 pub use config::Config;
+pub(crate) use config::LATCH_WINDOW;
 pub use feedback::FeedbackError;
 pub use latch::Remote;
 pub use types::{Channel, Discard, Event, LeaveCause, Media, SendError, Transmit};
