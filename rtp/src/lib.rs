@@ -15,6 +15,7 @@
 //! | [`jitter`], [`concealment`] | playout | |
 //! | [`g711`] | A-law and µ-law | 3551, ITU-T G.711 |
 //! | [`dtmf`] | digits as events and as tones | 4733, ITU-T Q.23 |
+//! | [`mixer`] | conferences: N-1 mixing, who speaks | |
 //! | [`statistics`], [`emodel`] | counters, estimated quality | 3550 §6.4, ITU-T G.107 |
 //! | [`audio`] | WAV files, tones, a speech-like signal, correlation | |
 //!
@@ -61,6 +62,7 @@ pub mod emodel;
 pub mod extension;
 pub mod g711;
 pub mod jitter;
+pub mod mixer;
 pub mod ntp;
 pub mod packet;
 mod random;
