@@ -17,6 +17,7 @@
 //! | [`dtmf`] | digits as events and as tones | 4733, ITU-T Q.23 |
 //! | [`mixer`] | conferences: N-1 mixing, who speaks | |
 //! | [`statistics`], [`emodel`] | counters, estimated quality | 3550 §6.4, ITU-T G.107 |
+//! | [`video`] | H.264 and VP8 in packets, descriptors of VP9 and AV1, key frames | 6184, 7741, 9628 |
 //! | [`audio`] | WAV files, tones, a speech-like signal, correlation | |
 //!
 //! Send a signal to a peer and find it again in what the peer heard:
@@ -72,3 +73,4 @@ pub mod rtcp;
 pub mod session;
 pub mod srtp;
 pub mod statistics;
+pub mod video;
