@@ -1,4 +1,4 @@
-//! Calls between this stack and programs that we did not write: SIPp, sipsak, baresip, linphonec, PJSIP, Kamailio, JsSIP.
+//! Calls between this stack and programs that we did not write: SIPp, sipsak, baresip, linphonec, PJSIP, Kamailio, JsSIP, ffmpeg.
 //!
 //! Everything runs on loopback, on ports that were free a moment ago, for a bounded time, and each process is ended by
 //! its own id. A program that is not installed makes a test say so and pass; with `INTEROP_REQUIRED=1` or `CI=true`

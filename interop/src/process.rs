@@ -151,7 +151,8 @@ impl Process {
         !self.ends_within(Duration::ZERO)
     }
 
-    fn ends_within(&mut self, patience: Duration) -> bool {
+    /// Whether the program has ended, waiting for it no longer than that.
+    pub fn ends_within(&mut self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         while self.status.is_none() {
             if let Some(status) = self.child.try_wait().expect("a child of ours") {
