@@ -2,6 +2,7 @@
 
 pub mod correlate;
 mod fourier;
+pub mod progress;
 pub mod speech;
 pub mod tone;
 pub mod wav;

@@ -1,4 +1,4 @@
-//! Tones made and found: sines, DTMF, call progress; the Goertzel algorithm.
+//! Tones made and found: sines, DTMF; the Goertzel algorithm.
 
 use std::f64::consts::TAU;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub(crate) const COLUMNS: [f64; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
 pub(crate) const KEYPAD: [[char; 4]; 4] =
     [['1', '2', '3', 'A'], ['4', '5', '6', 'B'], ['7', '8', '9', 'C'], ['*', '0', '#', 'D']];
 /// Quarter of full scale per frequency: two together stay clear of clipping.
-const AMPLITUDE: f64 = 8000.0;
+pub(super) const AMPLITUDE: f64 = 8000.0;
 
 /// Frequencies sounding together, on and off in a cadence.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,15 +26,6 @@ pub struct Tone {
     pub cadence: Vec<Duration>,
     /// Peak of each frequency.
     pub amplitude: f64,
-}
-
-/// Whose call progress tones (ITU-T E.180 supplement 2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Region {
-    /// 425 Hz, as in most of Europe.
-    Europe,
-    /// The pairs of 350, 440, 480 and 620 Hz.
-    NorthAmerica,
 }
 
 impl Tone {
@@ -52,36 +43,6 @@ impl Tone {
             let (_, column) = keys.iter().zip(COLUMNS).find(|(candidate, _)| **candidate == key)?;
             Some(Self { frequencies: vec![row, column], cadence: vec![], amplitude: AMPLITUDE })
         })
-    }
-
-    /// Dial tone.
-    #[must_use]
-    pub fn dial(region: Region) -> Self {
-        Self::progress(region, &[350.0, 440.0], &[], &[])
-    }
-
-    /// What a caller hears while it rings.
-    #[must_use]
-    pub fn ringback(region: Region) -> Self {
-        Self::progress(region, &[440.0, 480.0], &[1000, 4000], &[2000, 4000])
-    }
-
-    /// Busy.
-    #[must_use]
-    pub fn busy(region: Region) -> Self {
-        Self::progress(region, &[480.0, 620.0], &[500, 500], &[500, 500])
-    }
-
-    fn progress(region: Region, american: &[f64], europe_cadence: &[u64], american_cadence: &[u64]) -> Self {
-        let (frequencies, cadence) = match region {
-            Region::Europe => (&[425.0][..], europe_cadence),
-            Region::NorthAmerica => (american, american_cadence),
-        };
-        Self {
-            frequencies: frequencies.to_vec(),
-            cadence: cadence.iter().copied().map(Duration::from_millis).collect(),
-            amplitude: AMPLITUDE,
-        }
     }
 
     /// The tone from its start, for ever; take as many samples as needed.
@@ -209,13 +170,5 @@ mod tests {
         let dominant = dominant_frequency(&samples).unwrap();
         assert!((dominant.hertz - 440.0).abs() < 1.0 && dominant.share > 0.6, "{dominant:?}");
         assert_eq!(dominant_frequency(&[0; 8000]), None);
-    }
-
-    #[test]
-    fn busy_is_half_a_second_on_half_off() {
-        let samples: Vec<i16> = Tone::busy(Region::Europe).samples().take(8000).collect();
-        assert!(power(&samples[..4000]) > 1e6);
-        assert_eq!(power(&samples[4000..]), 0.0);
-        assert_eq!(detect_tone(&samples, 425.0), 1.0);
     }
 }
