@@ -78,13 +78,14 @@ pub struct SessionDescription {
 
 /// A description that the machine wrote. Wiped when dropped if there are keys in it (`a=crypto`).
 pub(crate) struct Written {
-    text: String,
+    text: Box<str>,
     secret: bool,
 }
 
 impl Written {
     pub(crate) fn new(text: String, secret: bool) -> Arc<Self> {
-        Arc::new(Written { text, secret })
+        // Kept as long as the session: without room for more.
+        Arc::new(Written { text: text.into_boxed_str(), secret })
     }
 
     pub(crate) fn as_str(&self) -> &str {

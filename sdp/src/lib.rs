@@ -30,12 +30,16 @@
 //! A delayed offer is the same machine: the callee calls [`OfferAnswer::create_offer`] for its 2xx, the caller
 //! [`OfferAnswer::receive_offer`] for its ACK. An offer that was refused (488, 491, any failed re-INVITE) is withdrawn by
 //! [`OfferAnswer::rollback`]. With forking, every dialog continues on a clone of the machine that made the offer.
+//!
+//! [`guide`] goes through video, keys for secure RTP, holds and streams that come and go.
 
 pub mod address;
 pub mod attributes;
 pub mod codec;
 mod description;
 pub mod events;
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 mod lenient;
 pub mod limits;
 pub mod offer_answer;
