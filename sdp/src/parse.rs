@@ -141,8 +141,9 @@ fn add(medias: &mut Vec<Media>, value: &str, limits: &Limits) -> Option<()> {
     if medias.len() >= limits.media {
         return None;
     }
-    let mut fields = value.splitn(4, ' ');
-    let (media, port, proto, fmt) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    let (media, rest) = split_space(value)?;
+    let (port, rest) = split_space(rest)?;
+    let (proto, fmt) = split_space(rest)?;
     // Doubled spaces count otherwise in the limit: let it be counted there.
     if media.is_empty()
         || proto.is_empty()
@@ -169,9 +170,22 @@ fn add(medias: &mut Vec<Media>, value: &str, limits: &Limits) -> Option<()> {
     Some(())
 }
 
-/// Fields between single spaces; doubled ones are left to the careful way.
-fn fields<'a>(value: &'a str) -> impl Iterator<Item = Option<&'a str>> {
-    value.split(' ').map(|field| Some(field).filter(|field: &&'a str| !field.is_empty()))
+/// What is before the next space, and what is behind it.
+fn split_space(text: &str) -> Option<(&str, &str)> {
+    let space = memchr::memchr(b' ', text.as_bytes())?;
+    Some((text.get(..space)?, text.get(space.checked_add(1)?..)?))
+}
+
+/// The fields between single spaces; doubled ones are left to the careful way.
+fn fields<const N: usize>(value: &str) -> Option<[&str; N]> {
+    let mut fields = [""; N];
+    let (last, others) = fields.split_last_mut()?;
+    let mut rest = value;
+    for field in others {
+        (*field, rest) = split_space(rest).filter(|(field, _)| !field.is_empty())?;
+    }
+    *last = Some(rest).filter(|last| !last.is_empty() && !last.bytes().any(|byte| byte == b' '))?;
+    Some(fields)
 }
 
 /// `nettype` and `addrtype` are tokens; these letters suffice for all that are known.
@@ -180,27 +194,24 @@ fn token(text: &str) -> Option<&str> {
 }
 
 fn origin(value: &str) -> Option<Origin> {
-    let mut fields = fields(value);
-    let username = fields.next()??;
-    let read = Origin {
+    let [username, sess_id, version, nettype, addrtype, address] = fields(value)?;
+    Some(Origin {
         username: (username != "-").then(|| username.to_owned()),
-        sess_id: fields.next()??.to_owned(),
-        sess_version: fields.next()??.parse().ok()?,
-        nettype: NetType::from(token(fields.next()??)?),
-        addrtype: AddrType::from(token(fields.next()??)?),
-        unicast_address: fields.next()??.to_owned(),
-    };
-    fields.next().is_none().then_some(read)
+        sess_id: sess_id.to_owned(),
+        sess_version: version.parse().ok()?,
+        nettype: NetType::from(token(nettype)?),
+        addrtype: AddrType::from(token(addrtype)?),
+        unicast_address: address.to_owned(),
+    })
 }
 
 fn connection(value: &str) -> Option<Connection> {
-    let mut fields = fields(value);
-    let read = Connection {
-        nettype: NetType::from(token(fields.next()??)?),
-        addrtype: AddrType::from(token(fields.next()??)?),
-        connection_address: fields.next()??.to_owned(),
-    };
-    fields.next().is_none().then_some(read)
+    let [nettype, addrtype, address] = fields(value)?;
+    Some(Connection {
+        nettype: NetType::from(token(nettype)?),
+        addrtype: AddrType::from(token(addrtype)?),
+        connection_address: address.to_owned(),
+    })
 }
 
 fn bandwidth(value: &str) -> Option<Bandwidth> {
@@ -209,7 +220,7 @@ fn bandwidth(value: &str) -> Option<Bandwidth> {
 }
 
 fn time(value: &str) -> Option<Time> {
-    let (start, stop) = value.split_once(' ')?;
+    let (start, stop) = split_space(value)?;
     Some(Time::new(start.parse().ok()?, stop.parse().ok()?))
 }
 

@@ -9,7 +9,7 @@ use sdp::{
 
 const ANNE: usize = 0;
 /// Cases of a usual run. `SDP_LAW_CASES` asks for more: millions, before a release.
-const CASES: u32 = 2_000;
+const CASES: u32 = 1_000;
 
 fn cases() -> u32 {
     std::env::var("SDP_LAW_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES)

@@ -161,7 +161,7 @@ impl OfferAnswer {
             Some(profile) => security::choose(local, profile, &reading.crypto)?,
             None => None,
         };
-        if local.protection == Protection::Dtls && section.fingerprints().is_empty() {
+        if local.protection == Protection::Dtls && !section.has("fingerprint") {
             return Err(RejectReason::NoUsableKeys);
         }
         let offered_direction = reading.direction.unwrap_or_else(|| section.session_direction());

@@ -116,7 +116,7 @@ impl OfferAnswer {
             false => security::answered(&said.crypto, demanded, &reading.crypto)
                 .ok_or(AnswerError::Keys { line })?,
         };
-        if local.protection == Protection::Dtls && !follows && section.fingerprints().is_empty() {
+        if local.protection == Protection::Dtls && !follows && !section.has("fingerprint") {
             return Err(AnswerError::Keys { line });
         }
         let answered_direction = reading.direction.unwrap_or_else(|| section.session_direction());

@@ -85,6 +85,12 @@ impl<'a> MediaSection<'a> {
         direction_in(&self.session.attributes).unwrap_or_default()
     }
 
+    /// Whether there is an attribute of that name, here or at the session level.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        let named = |attribute: &Attribute| attribute.attribute.eq_ignore_ascii_case(name);
+        self.media.attributes.iter().chain(&self.session.attributes).any(named)
+    }
+
     pub(crate) fn session_attributes(&self) -> &'a [Attribute] {
         &self.session.attributes
     }
