@@ -4,15 +4,19 @@ use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 use crate::events::EventSet;
+use crate::parameters;
 
 /// The name of the RTP payload format for DTMF digits and other events (RFC 4733 §7.1.1).
 pub const TELEPHONE_EVENT: &str = "telephone-event";
 /// The name of the RTP payload format for comfort noise (RFC 3389).
 const COMFORT_NOISE: &str = "CN";
 
+const G722: &str = "G722";
+
 /// A codec: what `a=rtpmap` and `a=fmtp` say of it, without a payload type number.
 ///
-/// Two descriptions mean the same codec when [`Codec::matches`]: equal name (letter case aside), clock rate and channels.
+/// Two descriptions name the same codec when [`Codec::matches`]: equal name (letter case aside), clock rate and channels. They
+/// mean the same format when [`Codec::is_compatible`]: the parameters that have to agree do so as well.
 ///
 /// Cheap to clone: a session mentions the same few codecs in many places, for as long as it lasts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +76,29 @@ impl Codec {
         }
     }
 
+    /// G.722 at 16 kHz, whose RTP clock is 8 kHz by an old mistake (RFC 3551 §4.5.2).
+    pub fn g722() -> Self {
+        Codec::new("G722", 8000)
+    }
+
+    /// Opus. Its RTP clock is 48 kHz and its channels are 2, whatever it carries (RFC 7587 §7).
+    pub fn opus() -> Self {
+        Codec::new("opus", 48000).with_channels(2)
+    }
+
+    /// VP8 (RFC 7741).
+    pub fn vp8() -> Self {
+        Codec::new("VP8", 90000)
+    }
+
+    /// H.264 (RFC 6184) of a profile and level in hexadecimal digits, such as `42e01f`, in packets of `packetization_mode`
+    /// (0: single NAL units, 1: also aggregated and fragmented ones), with a level of its own for each direction.
+    pub fn h264(profile_level_id: &str, packetization_mode: u8) -> Self {
+        Codec::new("H264", 90000).with_fmtp(format!(
+            "level-asymmetry-allowed=1;packetization-mode={packetization_mode};profile-level-id={profile_level_id}"
+        ))
+    }
+
     /// The same codec with `channels` audio channels.
     #[must_use]
     pub fn with_channels(mut self, channels: u8) -> Self {
@@ -116,42 +143,89 @@ impl Codec {
                 && self.0.name.eq_ignore_ascii_case(&other.0.name))
     }
 
+    /// Whether both mean one format: they [match](Codec::matches), and the parameters that have to agree do, such as profile and
+    /// packetization mode of H.264 (RFC 6184 §8.2.2) or the octet alignment of AMR (RFC 4867 §8.3.1).
+    pub fn is_compatible(&self, other: &Codec) -> bool {
+        self.matches(other) && parameters::compatible(self.name(), self.fmtp(), other.fmtp())
+    }
+
     /// Whether this is RFC 4733's `telephone-event`.
     pub fn is_telephone_event(&self) -> bool {
         self.0.name.eq_ignore_ascii_case(TELEPHONE_EVENT)
     }
 
-    /// Whether a stream can live on this codec alone: events and comfort noise only accompany others.
+    /// Whether a stream can live on this codec alone: events, comfort noise and what repairs others only accompany them.
     pub fn is_primary(&self) -> bool {
-        !self.is_telephone_event() && !self.0.name.eq_ignore_ascii_case(COMFORT_NOISE)
+        is_primary(&self.0.name)
     }
 
-    /// Reads the value of `a=rtpmap`: `<payload type> <name>/<clock rate>[/<channels>]` (RFC 8866 §6.6). `None` for what
-    /// could not be used: a number above 127, a clock rate of 0, more than 255 channels.
-    pub(crate) fn from_rtpmap(value: &str) -> Option<(u8, Codec)> {
-        let mut fields = value.split_whitespace();
-        let payload_type = payload_type(fields.next()?)?;
-        let mut encoding = fields.next()?.split('/');
-        let name = encoding.next().filter(|name| !name.is_empty())?;
-        let clock_rate = encoding.next()?.parse::<u32>().ok().filter(|rate| *rate > 0)?;
-        let channels = match encoding.next() {
+    /// Reads the value of `a=rtpmap`.
+    #[cfg(test)]
+    fn from_rtpmap(value: &str) -> Option<(u8, Codec)> {
+        let (payload_type, encoding) =
+            value.split_once(' ').and_then(|(n, e)| Some((self::payload_type(n)?, e)))?;
+        Some((payload_type, Encoding::read(encoding)?.codec(None)))
+    }
+
+    pub(crate) fn encoding(&self) -> Encoding<'_> {
+        Encoding { name: &self.0.name, clock_rate: self.0.clock_rate, channels: self.0.channels }
+    }
+}
+
+/// A codec as a description names it, before anybody has to keep it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Encoding<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) clock_rate: u32,
+    pub(crate) channels: u8,
+}
+
+impl<'a> Encoding<'a> {
+    /// Reads `<name>/<clock rate>[/<channels>]` of `a=rtpmap` (RFC 8866 §6.6). `None` for what could not be used: a clock
+    /// rate of 0, more than 255 channels.
+    pub(crate) fn read(text: &'a str) -> Option<Self> {
+        let mut fields = text.trim().split('/');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        let clock_rate = fields.next()?.parse::<u32>().ok().filter(|rate| *rate > 0)?;
+        let channels = match fields.next() {
             None | Some("") => 1,
             Some(channels) => channels.parse::<u8>().ok().filter(|count| *count > 0)?,
         };
-        let usual = USUAL.iter().find(|usual| usual.0.is(name, clock_rate, channels));
-        let codec = usual.filter(|usual| usual.0.fmtp.is_none()).cloned();
-        let fresh = || Codec::new(name.to_owned(), clock_rate).with_channels(channels);
-        Some((payload_type, codec.unwrap_or_else(fresh)))
+        // Some write the sampling rate of G.722, which RFC 3551 §4.5.2 rules out.
+        let clock_rate =
+            if clock_rate == 16000 && name.eq_ignore_ascii_case(G722) { 8000 } else { clock_rate };
+        Some(Encoding { name, clock_rate, channels })
     }
 
-    /// The value of the `a=rtpmap` line that gives this codec `payload_type`.
-    pub(crate) fn rtpmap(&self, payload_type: u8) -> String {
-        let Text { name, clock_rate, channels, .. } = &*self.0;
-        match channels {
-            0 | 1 => format!("{payload_type} {name}/{clock_rate}"),
-            _ => format!("{payload_type} {name}/{clock_rate}/{channels}"),
-        }
+    pub(crate) fn matches(&self, codec: &Codec) -> bool {
+        self.clock_rate == codec.0.clock_rate
+            && self.channels == codec.0.channels
+            && self.name.eq_ignore_ascii_case(&codec.0.name)
     }
+
+    pub(crate) fn codec(&self, fmtp: Option<&str>) -> Codec {
+        let Encoding { name, clock_rate, channels } = *self;
+        let usual = USUAL.iter().find(|usual| usual.0.is(name, clock_rate, channels));
+        if let Some(usual) = usual.filter(|usual| usual.0.fmtp.as_deref() == fmtp) {
+            return usual.clone();
+        }
+        let fmtp = fmtp.map(|fmtp| Cow::Owned(fmtp.to_owned()));
+        Codec(Arc::new(Text { name: Cow::Owned(name.to_owned()), clock_rate, channels, fmtp }))
+    }
+
+    /// What RFC 3551 §6 fixed for a payload type.
+    pub(crate) fn fixed(payload_type: u8) -> Option<Self> {
+        let (_, name, clock_rate, channels) = STATIC.iter().find(|(number, ..)| *number == payload_type)?;
+        Some(Encoding { name, clock_rate: *clock_rate, channels: *channels })
+    }
+}
+
+/// Formats that only accompany others: events, comfort noise (RFC 3389), redundancy (RFC 2198), retransmission (RFC 4588) and
+/// forward error correction (RFC 5109, RFC 8627).
+const COMPANIONS: [&str; 6] = [TELEPHONE_EVENT, COMFORT_NOISE, "red", "rtx", "ulpfec", "flexfec"];
+
+fn is_primary(name: &str) -> bool {
+    !COMPANIONS.iter().any(|companion| companion.eq_ignore_ascii_case(name))
 }
 
 /// A codec under the payload type number that one direction of one stream uses for it.
@@ -183,7 +257,7 @@ pub(crate) fn payload_type(text: &str) -> Option<u8> {
 pub(crate) const FIRST_DYNAMIC: u8 = 96;
 
 /// RFC 3551 §6, tables 4 and 5: payload types that need no `a=rtpmap`.
-const STATIC: [(u8, &str, u32, u8); 23] = [
+static STATIC: [(u8, &str, u32, u8); 23] = [
     (0, "PCMU", 8000, 1),
     (3, "GSM", 8000, 1),
     (4, "G723", 8000, 1),
@@ -211,19 +285,17 @@ const STATIC: [(u8, &str, u32, u8); 23] = [
 
 /// The codec that RFC 3551 §6 fixed for `payload_type`, if any.
 pub fn static_codec(payload_type: u8) -> Option<Codec> {
-    let (_, name, rate, channels) = STATIC.into_iter().find(|(number, ..)| *number == payload_type)?;
-    let usual = USUAL.iter().find(|usual| usual.0.is(name, rate, channels)).cloned();
-    Some(usual.unwrap_or_else(|| Codec::new(name, rate).with_channels(channels)))
+    Encoding::fixed(payload_type).map(|encoding| encoding.codec(None))
 }
 
 /// The payload type that RFC 3551 §6 fixed for `codec`, if any.
 pub fn static_payload_type(codec: &Codec) -> Option<u8> {
-    let found = STATIC.into_iter().find(|(_, name, rate, channels)| {
+    let found = STATIC.iter().find(|(_, name, rate, channels)| {
         codec.name().eq_ignore_ascii_case(name)
             && codec.clock_rate() == *rate
             && codec.channels() == *channels
     });
-    found.map(|(number, ..)| number)
+    found.map(|(number, ..)| *number)
 }
 
 #[cfg(test)]
@@ -234,7 +306,8 @@ mod tests {
     fn rtpmap_is_read_as_rfc_8866_section_6_6_writes_it() {
         let (number, codec) = Codec::from_rtpmap("97 opus/48000/2").unwrap();
         assert_eq!((number, codec.name(), codec.clock_rate(), codec.channels()), (97, "opus", 48000, 2));
-        assert_eq!(codec.rtpmap(111), "111 opus/48000/2");
+        assert_eq!(codec, Codec::opus());
+        assert_eq!(Codec::from_rtpmap("9 G722/16000").unwrap().1, Codec::g722());
         assert_eq!(Codec::from_rtpmap("0 PCMU/8000/1").unwrap().1, Codec::pcmu());
         for unusable in [
             "",

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
 
-use sdp_types::{ParserError, Session, Time};
+use sdp_types::{Origin, ParserError, Session, Time};
+use zeroize::Zeroize;
 
-use crate::lenient;
 use crate::limits::{Limit, Limits};
 use crate::section::MediaSection;
+use crate::{lenient, parse};
 
 /// Why a text is no session description.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,8 +68,61 @@ impl From<ParserError> for SyntaxError {
 /// assert_eq!(description.to_string(), text);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionDescription(Session);
+#[derive(Clone)]
+pub struct SessionDescription {
+    /// What was read or given; what was written is read only when somebody asks.
+    session: OnceLock<Session>,
+    /// What was written here.
+    text: Option<Arc<Written>>,
+}
+
+/// A description that the machine wrote. Wiped when dropped if there are keys in it (`a=crypto`).
+pub(crate) struct Written {
+    text: Box<str>,
+    secret: bool,
+}
+
+impl Written {
+    pub(crate) fn new(text: String, secret: bool) -> Arc<Self> {
+        // Kept as long as the session: without room for more.
+        Arc::new(Written { text: text.into_boxed_str(), secret })
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        if self.secret {
+            self.text.zeroize();
+        }
+    }
+}
+
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        without_keys(&self.text).fmt(f)
+    }
+}
+
+/// A text to show, with the keys of its `a=crypto` lines left out.
+fn without_keys(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for (index, part) in text.split("inline:").enumerate() {
+        match index {
+            0 => shown.push_str(part),
+            _ => {
+                shown.push_str("inline:...");
+                shown.push_str(
+                    part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "+/=".contains(c)),
+                );
+            }
+        }
+    }
+    shown
+}
 
 impl SessionDescription {
     /// Reads a description within the default [`Limits`].
@@ -83,6 +138,9 @@ impl SessionDescription {
     /// # Errors
     /// [`ParseError`] when it is too large or malformed.
     pub fn parse_within(text: &[u8], limits: &Limits) -> Result<Self, ParseError> {
+        if let Some(session) = parse::session(text, limits) {
+            return Ok(session.into());
+        }
         limits.check(text)?;
         match Session::parse(text) {
             Ok(session) => Ok(session.into()),
@@ -94,26 +152,51 @@ impl SessionDescription {
         }
     }
 
+    /// What the machine wrote.
+    pub(crate) fn written(text: Arc<Written>) -> Self {
+        SessionDescription { session: OnceLock::new(), text: Some(text) }
+    }
+
     /// The underlying data model, for everything this crate has no typed view of.
     pub fn session(&self) -> &Session {
-        &self.0
+        self.session.get_or_init(|| {
+            let text = self.text.as_ref().map_or("", |text| text.as_str());
+            let read = Self::parse(text.as_bytes()).map(Self::into_session);
+            // What we write can be read; the tests of the machine see to it.
+            read.unwrap_or_else(|_| Session::new(Origin::with_ip_addr(0, 0, [0, 0, 0, 0]), "-"))
+        })
     }
 
     /// Gives up the wrapper for the underlying data model.
     pub fn into_session(self) -> Session {
-        self.0
+        self.session();
+        self.session
+            .into_inner()
+            .unwrap_or_else(|| Session::new(Origin::with_ip_addr(0, 0, [0, 0, 0, 0]), "-"))
     }
 
     /// The media sections in order, each with the session level behind it.
     pub fn media(&self) -> impl ExactSizeIterator<Item = MediaSection<'_>> {
-        self.0.medias.iter().map(|media| MediaSection::new(&self.0, media))
+        let session = self.session();
+        session.medias.iter().map(move |media| MediaSection::new(session, media))
     }
 
     /// The text as bytes, ready to be a message body of type `application/sdp`.
     pub fn to_bytes(&self) -> Vec<u8> {
-        crate::print::session(&self.0).into_bytes()
+        match &self.text {
+            Some(text) => text.as_str().as_bytes().to_vec(),
+            None => crate::print::session(self.session()).into_bytes(),
+        }
     }
 }
+
+impl PartialEq for SessionDescription {
+    fn eq(&self, other: &Self) -> bool {
+        self.session() == other.session()
+    }
+}
+
+impl Eq for SessionDescription {}
 
 impl From<Session> for SessionDescription {
     /// Wraps a data model. A missing `t=` becomes the `t=0 0` that is printed for it, so that equal text means equal values.
@@ -121,7 +204,7 @@ impl From<Session> for SessionDescription {
         if session.times.is_empty() {
             session.times.push(Time::new(0, 0));
         }
-        SessionDescription(session)
+        SessionDescription { session: OnceLock::from(session), text: None }
     }
 }
 
@@ -134,6 +217,37 @@ impl FromStr for SessionDescription {
 
 impl fmt::Display for SessionDescription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&crate::print::session(&self.0))
+        match &self.text {
+            Some(text) => f.write_str(text.as_str()),
+            None => f.write_str(&crate::print::session(self.session())),
+        }
+    }
+}
+
+/// Without the keys of `a=crypto` lines, so that a log cannot betray them.
+impl fmt::Debug for SessionDescription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SessionDescription").field(&without_keys(&self.to_string())).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_leaves_keys_out() {
+        let text = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 1 RTP/SAVP 0\r\na=crypto:1 X inline:AA+/b==|2^20 KDR=1\r\n";
+        let read: SessionDescription = text.parse().unwrap();
+        let written = SessionDescription::written(Written::new(text.to_owned(), true));
+        for shown in [
+            format!("{read:?}"),
+            format!("{written:?}"),
+            format!("{:?}", Written::new(text.to_owned(), true)),
+        ] {
+            assert!(shown.contains("inline:...|2^20 KDR=1") && !shown.contains("AA+"), "{shown}");
+        }
+        assert_eq!(read, written);
+        assert_eq!(written.to_string(), text);
     }
 }

@@ -43,7 +43,11 @@ impl EventSet {
 
     /// What the peer means by the parameters of a `telephone-event` format: a missing or unreadable list is DTMF.
     pub(crate) fn from_fmtp(fmtp: Option<&str>) -> EventSet {
-        fmtp.and_then(|fmtp| fmtp.parse().ok()).unwrap_or(EventSet::DTMF)
+        match fmtp {
+            // What nearly everybody writes.
+            None | Some("0-15") => EventSet::DTMF,
+            Some(fmtp) => fmtp.parse().unwrap_or(EventSet::DTMF),
+        }
     }
 }
 

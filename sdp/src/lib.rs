@@ -30,15 +30,23 @@
 //! A delayed offer is the same machine: the callee calls [`OfferAnswer::create_offer`] for its 2xx, the caller
 //! [`OfferAnswer::receive_offer`] for its ACK. An offer that was refused (488, 491, any failed re-INVITE) is withdrawn by
 //! [`OfferAnswer::rollback`]. With forking, every dialog continues on a clone of the machine that made the offer.
+//!
+//! [`guide`] goes through video, keys for secure RTP, holds and streams that come and go.
 
 pub mod address;
+pub mod attributes;
 pub mod codec;
 mod description;
 pub mod events;
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 mod lenient;
 pub mod limits;
 pub mod offer_answer;
+mod parameters;
+mod parse;
 mod print;
+pub mod sdes;
 mod section;
 
 pub use address::{AddressError, Host, MediaAddress};
@@ -47,12 +55,16 @@ pub use description::{ParseError, SessionDescription, SyntaxError};
 pub use events::EventSet;
 pub use limits::Limits;
 pub use offer_answer::{
-    AnswerError, CodecOrder, CreateOfferError, LocalMedia, LocalMediaError, MediaStream, Negotiated,
-    OfferAnswer, OfferError, Options, RejectReason, RejectedLine, State,
+    AnswerError, CodecOrder, CreateOfferError, Extension, Feedback, HoldStyle, LocalMedia, LocalMediaError,
+    LocalStream, MediaStream, Negotiated, OfferAnswer, OfferError, Options, OtherTransport, PeerTransport,
+    Profile, Protection, RejectReason, RejectedLine, RtcpMux, State, StreamKeys, StreamOptions,
 };
+pub use sdes::{CryptoSuite, SrtpKey};
 pub use section::MediaSection;
 
 /// The data model below [`SessionDescription::session`].
 pub use sdp_types;
 /// Which way media flows, as the side that states it sees it (RFC 8866 §6.7).
 pub use sdp_types::Direction;
+/// The media type of a line (RFC 8866 §5.14).
+pub use sdp_types::MediaType as MediaKind;

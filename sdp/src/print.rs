@@ -1,15 +1,19 @@
 //! A session description as text (RFC 8866 §9): what `sdp_types` prints, without its detour over a formatter for each character.
 
-use std::fmt::Write;
+use std::net::IpAddr;
 
-use sdp_types::{Attribute, Bandwidth, Connection, Key, Media, Origin, Repeat, Session, TimeZone};
+use sdp_types::{Attribute, Bandwidth, Connection, Key, Media, Origin, Repeat, Session, Time, TimeZone};
+
+use zeroize::Zeroizing;
+
+use crate::sdes::{Crypto, SrtpKey};
 
 /// Most descriptions of a phone are shorter.
 const USUAL_LENGTH: usize = 512;
 
 /// The text of a session, each line ended by CR LF. No value can add a line: CR, LF and NUL in one are left out.
 pub(crate) fn session(session: &Session) -> String {
-    let mut out = Out(String::with_capacity(USUAL_LENGTH));
+    let mut out = Out::default();
     out.line("v=", &["0"]);
     out.origin(&session.origin);
     out.line("s=", &[&session.session_name]);
@@ -19,17 +23,7 @@ pub(crate) fn session(session: &Session) -> String {
     session.phones.iter().for_each(|phone| out.line("p=", &[phone]));
     session.connection.iter().for_each(|connection| out.connection(connection));
     session.bandwidths.iter().for_each(|bandwidth| out.bandwidth(bandwidth));
-    if session.times.is_empty() {
-        out.line("t=", &["0 0"]);
-    }
-    for time in &session.times {
-        out.raw("t=");
-        out.number(time.start_time);
-        out.raw(" ");
-        out.number(time.stop_time);
-        out.end();
-        time.repeats.iter().for_each(|repeat| out.repeat(repeat));
-    }
+    out.times(&session.times);
     out.time_zones(&session.time_zones);
     session.key.iter().for_each(|key| out.key(key));
     session.attributes.iter().for_each(|attribute| out.attribute(attribute));
@@ -37,27 +31,90 @@ pub(crate) fn session(session: &Session) -> String {
     out.0
 }
 
-struct Out(String);
+pub(crate) struct Out(String);
+
+impl Default for Out {
+    fn default() -> Self {
+        Out(String::with_capacity(USUAL_LENGTH))
+    }
+}
 
 impl Out {
-    fn raw(&mut self, text: &str) {
-        self.0.push_str(text);
+    pub(crate) fn into_text(self) -> String {
+        self.0
     }
 
-    fn end(&mut self) {
-        self.raw("\r\n");
-    }
-
-    fn number(&mut self, number: u64) {
-        // One digit is by far the most frequent: `t=0 0`, payload types, time to live.
-        match u8::try_from(number) {
-            Ok(digit @ 0..=9) => self.0.push(char::from(b'0' | digit)),
-            _ => drop(write!(self.0, "{number}")), // a String takes everything
+    /// `<nettype> <addrtype> <address>` of an address of ours.
+    pub(crate) fn address_of(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(ip) => {
+                self.raw("IN IP4 ");
+                for (index, octet) in ip.octets().into_iter().enumerate() {
+                    if index > 0 {
+                        self.raw(".");
+                    }
+                    self.number(octet.into());
+                }
+            }
+            IpAddr::V6(ip) => {
+                self.raw("IN IP6 ");
+                self.raw(&ip.to_string());
+            }
         }
     }
 
+    pub(crate) fn connection_of(&mut self, address: IpAddr) {
+        self.raw("c=");
+        self.address_of(address);
+        self.end();
+    }
+
+    /// `t=` and `r=`; `t=0 0` if there is none.
+    pub(crate) fn times(&mut self, times: &[Time]) {
+        if times.is_empty() {
+            self.raw("t=0 0\r\n");
+        }
+        for time in times {
+            self.raw("t=");
+            self.number(time.start_time);
+            self.raw(" ");
+            self.number(time.stop_time);
+            self.end();
+            time.repeats.iter().for_each(|repeat| self.repeat(repeat));
+        }
+    }
+
+    /// A line for a key of ours.
+    pub(crate) fn crypto(&mut self, tag: u32, key: &SrtpKey) {
+        let line = Zeroizing::new(Crypto::of(tag, key).to_string());
+        self.line("a=crypto:", &[&line]);
+    }
+
+    pub(crate) fn raw(&mut self, text: &str) {
+        self.0.push_str(text);
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.raw("\r\n");
+    }
+
+    pub(crate) fn number(&mut self, number: u64) {
+        // The formatter is the greater part of printing a description.
+        let mut digits = [0; 20];
+        let (mut rest, mut start) = (number, digits.len());
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' | u8::try_from(rest % 10).unwrap_or_default();
+            rest /= 10;
+            start = start.saturating_sub(1);
+            if rest == 0 {
+                break;
+            }
+        }
+        self.raw(digits.get(start..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default());
+    }
+
     /// RFC 8866 §9, `byte-string`: any octet but NUL, CR and LF.
-    fn text(&mut self, text: &str) {
+    pub(crate) fn text(&mut self, text: &str) {
         let ends_line = |byte: u8| matches!(byte, b'\0' | b'\r' | b'\n');
         match text.bytes().any(ends_line) {
             false => self.raw(text),
@@ -66,7 +123,7 @@ impl Out {
     }
 
     /// A line of fields with single spaces between.
-    fn line(&mut self, kind: &str, fields: &[&str]) {
+    pub(crate) fn line(&mut self, kind: &str, fields: &[&str]) {
         self.raw(kind);
         for (index, field) in fields.iter().enumerate() {
             if index > 0 {
@@ -144,7 +201,7 @@ impl Out {
         self.pair("k=", &key.method, key.encryption_key.as_deref());
     }
 
-    fn attribute(&mut self, attribute: &Attribute) {
+    pub(crate) fn attribute(&mut self, attribute: &Attribute) {
         self.pair("a=", &attribute.attribute, attribute.value.as_deref());
     }
 

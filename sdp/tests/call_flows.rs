@@ -2,12 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use sdp::{
-    AnswerError, Codec, CodecOrder, CreateOfferError, Direction, LocalMedia, LocalMediaError, OfferAnswer,
-    OfferError, Options, RejectReason, SessionDescription, State,
+    AnswerError, Codec, CodecOrder, CreateOfferError, Direction, LocalMedia, LocalMediaError, LocalStream,
+    OfferAnswer, OfferError, Options, RejectReason, SessionDescription, State,
 };
 
 fn media(address: &str) -> LocalMedia {
     LocalMedia::audio(address.parse().unwrap())
+}
+
+fn with_other_family(address: &str, other: &str) -> LocalMedia {
+    let stream = LocalStream::audio(address.parse().unwrap());
+    LocalMedia::new([stream.with_options(|more| more.other_family = Some(other.parse().unwrap()))])
 }
 
 fn alice() -> OfferAnswer {
@@ -49,7 +54,8 @@ fn the_text_of_an_offer() {
 
 #[test]
 fn ipv6_ptime_rtcp_port_and_user_name_are_written() {
-    let local = LocalMedia { ptime: Some(30), rtcp_port: Some(5005), ..media("[2001:db8::1]:5000") };
+    let stream = LocalStream::audio("[2001:db8::1]:5000".parse().unwrap()).with_ptime(30);
+    let local = LocalMedia::new([stream.with_options(|more| more.rtcp_port = Some(5005))]);
     let options =
         Options { username: Some("al ice\r\n".into()), first_version: Some(7), ..Options::default() };
     let text = OfferAnswer::with_options(local, 3, options).unwrap().create_offer().unwrap().to_string();
@@ -168,8 +174,7 @@ fn what_cannot_be_used_gets_488_and_a_warning_that_says_why() {
 
 #[test]
 fn a_peer_with_the_other_ip_version_is_answered_from_the_address_we_have_there() {
-    let local =
-        LocalMedia { other_family: Some("[2001:db8::9]:6000".parse().unwrap()), ..media("192.0.2.1:49170") };
+    let local = with_other_family("192.0.2.1:49170", "[2001:db8::9]:6000");
     let mut bob = OfferAnswer::new(local, 1).unwrap();
     let answer = bob.receive_offer(&peer("m=audio 4000 RTP/AVP 0\nc=IN IP6 2001:db8::1\n")).unwrap();
     assert_eq!(answer.media().next().unwrap().rtp_address().unwrap().to_string(), "[2001:db8::9]:6000");
@@ -340,7 +345,6 @@ fn local_media_that_cannot_be_described_is_refused_at_once() {
         with((1..=33).map(|rate| Codec::new("x", rate)).collect()),
         LocalMediaError::TooManyCodecs(33)
     ));
-    let same =
-        LocalMedia { other_family: Some("192.0.2.2:4000".parse().unwrap()), ..media("192.0.2.1:4000") };
+    let same = with_other_family("192.0.2.1:4000", "192.0.2.2:4000");
     assert!(matches!(OfferAnswer::new(same, 1), Err(LocalMediaError::SameFamily(_))));
 }

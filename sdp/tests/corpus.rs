@@ -3,7 +3,31 @@
 
 use std::path::Path;
 
-use sdp::SessionDescription;
+use sdp::{
+    Codec, CryptoSuite, LocalMedia, LocalStream, OfferAnswer, Protection, RtcpMux, SessionDescription,
+    SrtpKey,
+};
+
+/// A phone that has a little of everything.
+fn phone() -> OfferAnswer {
+    let key = |octet| SrtpKey::generate(CryptoSuite::AesCm128HmacSha1_80, |place| place.fill(octet));
+    let audio =
+        LocalStream::audio("192.0.2.1:4000".parse().unwrap()).with_sdes(Protection::SdesOptional, [key(1)]);
+    let video =
+        LocalStream::video("192.0.2.1:4002".parse().unwrap(), [Codec::h264("42e01f", 1), Codec::vp8()]);
+    let streams = [audio, video].map(|stream| stream.with_rtcp_mux(RtcpMux::Negotiate));
+    OfferAnswer::new(LocalMedia::new(streams).with_bundle(), 1).unwrap()
+}
+
+/// Whether the offer is answered: then with as many lines, readable, and the same once more for the same offer.
+fn answered(description: &SessionDescription) -> bool {
+    let mut phone = phone();
+    let Ok(answer) = phone.receive_offer(description) else { return false };
+    assert_eq!(answer.media().len(), description.media().len());
+    assert_eq!(answer.to_string().parse::<SessionDescription>().as_ref(), Ok(&answer));
+    assert_eq!(phone.receive_offer(description).as_ref(), Ok(&answer));
+    true
+}
 
 /// What is not SDP: (start of the file name, why it is refused).
 const REFUSED: [(&str, &str); 15] = [
@@ -30,7 +54,7 @@ fn all_parse_and_print_stably_except_what_is_no_sdp() {
         println!("skipped: SIP_CORPUS is not set");
         return;
     };
-    let (mut read, mut problems, mut met) = (0, Vec::new(), std::collections::HashSet::new());
+    let (mut read, mut taken, mut problems, mut met) = (0, 0, Vec::new(), std::collections::HashSet::new());
     for set in ["sdp-rfc", "sdp-permissive"] {
         for entry in std::fs::read_dir(Path::new(&corpus).join(set)).unwrap() {
             let path = entry.unwrap().path();
@@ -47,6 +71,7 @@ fn all_parse_and_print_stably_except_what_is_no_sdp() {
                     if SessionDescription::parse(&printed).as_ref() != Ok(&description) {
                         problems.push(format!("{name}: not stable"));
                     }
+                    taken += u32::from(answered(&description));
                     for section in description.media() {
                         let _ = (section.payloads(), section.rtp_address(), section.rtcp_address());
                     }
@@ -58,7 +83,8 @@ fn all_parse_and_print_stably_except_what_is_no_sdp() {
             }
         }
     }
-    println!("{read} descriptions read");
+    println!("{read} descriptions read, {taken} of them answered");
+    assert!(taken > 200, "only {taken} descriptions answered");
     assert!(problems.is_empty(), "{}", problems.join("\n"));
     assert_eq!(met.len(), REFUSED.len(), "reasons that no file has any more");
     assert!(read > 800, "only {read} descriptions read");

@@ -13,6 +13,15 @@ pub enum CreateOfferError {
     /// Every payload type already stands for something else in this session (RFC 3264 §8.3.2).
     #[error("no payload type is left for codec {0}")]
     NoPayloadTypeLeft(String),
+    /// The stream moved to another address with the key that it has used so far (RFC 4568 §7.1.4): set fresh keys.
+    #[error("stream {stream} moved to another address and needs fresh SDES keys")]
+    FreshKeysNeeded {
+        /// Index in [`LocalMedia::streams`](super::LocalMedia::streams).
+        stream: usize,
+    },
+    /// No stream is wanted and none ever was: there would be no line to disable.
+    #[error("no stream is enabled")]
+    NothingToOffer,
 }
 
 /// Why the peer's offer is not taken. The agreement before it stays in force.
@@ -38,6 +47,14 @@ pub enum OfferError {
         /// Lines of the offer.
         offered: usize,
     },
+    /// Two lines in use have changed places (RFC 3264 §8: a line keeps its place). Answer 488.
+    #[error("media lines {first} and {second} of the session have changed places")]
+    LinesReordered {
+        /// Index of a line, from 0.
+        first: usize,
+        /// Index of the other one.
+        second: usize,
+    },
 }
 
 fn reasons(lines: &[RejectedLine]) -> String {
@@ -50,7 +67,9 @@ impl OfferError {
     pub fn status(&self) -> u16 {
         match self {
             OfferError::Glare => 491,
-            OfferError::NotAcceptable { .. } | OfferError::LinesRemoved { .. } => 488,
+            OfferError::NotAcceptable { .. }
+            | OfferError::LinesRemoved { .. }
+            | OfferError::LinesReordered { .. } => 488,
         }
     }
 
@@ -63,6 +82,7 @@ impl OfferError {
                 Some((line.reason.warning(), format!("media line {}: {}", line.line, line.reason)))
             }
             OfferError::LinesRemoved { .. } => Some((399, "media lines were removed".to_owned())),
+            OfferError::LinesReordered { .. } => Some((399, "media lines changed places".to_owned())),
         }
     }
 }
@@ -113,4 +133,20 @@ pub enum AnswerError {
         /// Index of the line, from 0.
         line: usize,
     },
+    /// The line accepts with keys that are none of those offered, or not usable, or without any where they are demanded
+    /// (RFC 4568 §5.1.3, §7.1.3).
+    #[error("media line {line} of the answer has no usable answer to the keys offered")]
+    Keys {
+        /// Index of the line, from 0.
+        line: usize,
+    },
+    /// We offered RTP and RTCP on one port only, and the line accepts without (RFC 8858 §4).
+    #[error("media line {line} of the answer does not multiplex RTCP, which was demanded")]
+    RtcpMux {
+        /// Index of the line, from 0.
+        line: usize,
+    },
+    /// A line that was not offered as bundled is in the group of the answer (RFC 9143 §7.4).
+    #[error("the BUNDLE group of the answer is not within that of the offer")]
+    Bundle,
 }

@@ -1,10 +1,11 @@
-//! The choice of codecs, and what a pair of descriptions means for one stream.
+//! The choice of codecs and of what goes with them.
 
+use super::CodecOrder;
+use super::local::LocalStream;
+use super::negotiated::{Extension, Feedback};
 use super::payload_types::PayloadTypes;
-use super::{AUDIO_PROTOCOL, CodecOrder, LocalMedia, MediaStream, RejectReason};
-use crate::{
-    AddressError, Codec, Direction, EventPayload, EventSet, Host, MediaAddress, MediaSection, Payload,
-};
+use crate::section::Format;
+use crate::{Codec, Direction, EventPayload, EventSet, Payload, parameters};
 
 /// One codec known to both sides.
 pub(super) struct Common {
@@ -16,143 +17,164 @@ pub(super) struct Common {
 
 /// The codecs of an offered section that we have too, for the answer: in the offer's order or ours, each once.
 pub(super) fn common_with_offer(
-    section: &MediaSection<'_>,
-    local: &LocalMedia,
+    formats: &[Format<'_>],
+    (line, local): (u8, &LocalStream),
     order: CodecOrder,
     numbers: &mut PayloadTypes,
 ) -> Vec<Common> {
-    let mut pairs: Vec<(usize, Payload)> = Vec::new();
-    for remote in section.payloads() {
-        if let Some(index) = local.codecs.iter().position(|codec| codec.matches(&remote.codec))
+    let mut pairs: Vec<(usize, &Format<'_>)> = Vec::with_capacity(local.codecs.len());
+    for format in formats {
+        if let Some(index) = local.codecs.iter().position(|codec| format.is(codec))
             && !pairs.iter().any(|(known, _)| *known == index)
         {
-            pairs.push((index, remote));
+            pairs.push((index, format));
         }
     }
     if order == CodecOrder::Local {
         pairs.sort_by_key(|(index, _)| *index);
     }
+    let ours = |index: usize| local.codecs.get(index);
+    let primary = |index: usize| ours(index).is_some_and(Codec::is_primary);
+    let rate = |index: usize| ours(index).map(Codec::clock_rate);
     // telephone-event shares the timestamps of the audio (RFC 4733 §2.1): without audio of its rate it is useless.
-    let rates: Vec<u32> =
-        pairs.iter().filter(|(_, p)| p.codec.is_primary()).map(|(_, p)| p.codec.clock_rate()).collect();
-    pairs.retain(|(_, p)| p.codec.is_primary() || rates.contains(&p.codec.clock_rate()));
-    let common = pairs.into_iter().filter_map(|(index, mut remote)| {
-        let codec = local.codecs.get(index)?.clone();
-        let payload_type = numbers.adopt(&codec, remote.payload_type)?;
-        share(&mut remote.codec, &codec);
+    let lives = |index: usize| {
+        primary(index) || pairs.iter().any(|(other, _)| primary(*other) && rate(*other) == rate(index))
+    };
+    let common = pairs.iter().filter(|(index, _)| lives(*index)).filter_map(|(place, format)| {
+        let codec = ours(*place)?;
+        let remote = Payload { payload_type: format.payload_type, codec: theirs(format, codec)? };
+        let payload_type = numbers.adopt(line, codec, format.payload_type)?;
+        let codec = match parameters::answer(codec.name(), format.fmtp, codec.fmtp()) {
+            Some(changed) => codec.clone().with_fmtp(changed),
+            None => codec.clone(),
+        };
         Some(Common { local: Payload { payload_type, codec }, remote })
     });
     common.collect()
 }
 
-/// What is kept for the whole session is kept once.
-fn share(theirs: &mut Codec, ours: &Codec) {
-    if *theirs == *ours {
-        theirs.clone_from(ours);
-    }
+/// The peer's description of a codec: kept once if it is ours.
+fn theirs(format: &Format<'_>, ours: &Codec) -> Option<Codec> {
+    let encoding = format.encoding?;
+    let same = encoding == ours.encoding() && format.fmtp == ours.fmtp();
+    Some(if same { ours.clone() } else { encoding.codec(format.fmtp) })
 }
 
 /// The codecs of an answered section that we had offered, in the order of the answer, each once.
-pub(super) fn common_with_answer(section: &MediaSection<'_>, offered: &[Payload]) -> Vec<Common> {
-    let mut common: Vec<Common> = Vec::new();
-    for number in section.formats().filter_map(crate::codec::payload_type) {
-        let known = match section.codec(number) {
-            Some(codec) => offered.iter().find(|payload| payload.codec.matches(&codec)).zip(Some(codec)),
+pub(super) fn common_with_answer(formats: &[Format<'_>], offered: &[Payload]) -> Vec<Common> {
+    let mut common: Vec<Common> = Vec::with_capacity(formats.len());
+    for format in formats {
+        let known = match format.encoding {
+            Some(_) => {
+                // The number decides between formats of one name, else the first that fits.
+                let fits = |payload: &&Payload| format.is(&payload.codec);
+                let same_number = |payload: &&Payload| payload.payload_type == format.payload_type;
+                let local =
+                    offered.iter().filter(same_number).find(fits).or_else(|| offered.iter().find(fits));
+                local.and_then(|local| Some((local, theirs(format, &local.codec)?)))
+            }
             // RFC 3264 §6.1 demands the mapping, but a number taken over without one can only mean ours.
             None => {
-                let ours = offered.iter().find(|payload| payload.payload_type == number);
+                let ours = offered.iter().find(|payload| payload.payload_type == format.payload_type);
                 ours.map(|payload| (payload, payload.codec.clone()))
             }
         };
-        if let Some((local, mut codec)) = known
-            && !common.iter().any(|earlier| earlier.local.codec.matches(&codec))
+        if let Some((local, codec)) = known
+            && !common.iter().any(|earlier| earlier.local.payload_type == local.payload_type)
         {
-            share(&mut codec, &local.codec);
-            common.push(Common { remote: Payload { payload_type: number, codec }, local: local.clone() });
+            let remote = Payload { payload_type: format.payload_type, codec };
+            common.push(Common { remote, local: local.clone() });
         }
     }
     common
 }
 
 /// Whether a stream can live on these codecs.
-pub(super) fn has_audio(common: &[Common]) -> bool {
+pub(super) fn can_live(common: &[Common]) -> bool {
     common.iter().any(|pair| pair.local.codec.is_primary())
 }
 
-/// Whether the peer's section can be used at all, codecs aside. Gives the address to send to.
-pub(super) fn usable(section: &MediaSection<'_>) -> Result<MediaAddress, RejectReason> {
-    if section.port() == 0 {
-        return Err(RejectReason::Disabled);
-    }
-    if !section.kind().eq_ignore_ascii_case("audio") {
-        return Err(RejectReason::UnsupportedMedia);
-    }
-    if !section.protocol().eq_ignore_ascii_case(AUDIO_PROTOCOL) {
-        return Err(RejectReason::UnsupportedTransport);
-    }
-    let address = section.rtp_address().map_err(|error| match error {
-        AddressError::UnsupportedNetwork => RejectReason::UnsupportedNetwork,
-        _ => RejectReason::NoAddress,
-    })?;
-    if address.host.is_multicast() {
-        return Err(RejectReason::Multicast);
-    }
-    Ok(address)
+/// The codecs of one side, without what only accompanies them.
+pub(super) fn codecs(common: &[Common], pick: fn(&Common) -> &Payload) -> Vec<Payload> {
+    let primary = |payload: &&Payload| payload.codec.is_primary();
+    let mut codecs = Vec::with_capacity(common.iter().map(pick).filter(primary).count());
+    codecs.extend(common.iter().map(pick).filter(primary).cloned());
+    codecs
 }
 
-/// A stream from both sides' descriptions. `direction` is what the two direction attributes allow, seen from here.
-pub(super) fn stream(
-    line: usize,
-    section: &MediaSection<'_>,
-    (local, remote): (std::net::SocketAddr, MediaAddress),
-    direction: Direction,
-    held_by_remote: bool,
-    common: &[Common],
-) -> MediaStream {
-    let audio = |pick: fn(&Common) -> &Payload| {
-        common.iter().map(pick).filter(|payload| payload.codec.is_primary()).cloned().collect()
+/// The telephone events of one side.
+pub(super) fn events(common: &[Common], pick: fn(&Common) -> &Payload) -> Vec<EventPayload> {
+    let mut events = Vec::new();
+    for Payload { payload_type, codec } in common.iter().map(pick) {
+        if codec.is_telephone_event() {
+            events.reserve_exact(1);
+            events.push(EventPayload {
+                payload_type: *payload_type,
+                clock_rate: codec.clock_rate(),
+                events: EventSet::from_fmtp(codec.fmtp()),
+            });
+        }
+    }
+    events
+}
+
+/// The formats of a stream that is not RTP that both sides have, in the order of the section.
+pub(super) fn common_formats<'a>(section: impl Iterator<Item = &'a str>, ours: &[String]) -> Vec<String> {
+    let any = ours.iter().any(|ours| ours == "*");
+    let common = section.filter(|format| any || ours.iter().any(|ours| ours.eq_ignore_ascii_case(format)));
+    common.map(str::to_owned).collect()
+}
+
+/// The feedback messages of a section that we want too, as the peer says them.
+pub(super) fn common_feedback(section: &[&str], ours: &[String], common: &[Common]) -> Vec<Feedback> {
+    if ours.is_empty() {
+        return Vec::new();
+    }
+    let read = |line: &&str| {
+        let (number, message) = line.trim().split_once(' ')?;
+        let message = message.trim();
+        let payload_type = match number {
+            "*" => None,
+            number => Some(crate::codec::payload_type(number)?),
+        };
+        let known =
+            payload_type.is_none_or(|number| common.iter().any(|pair| pair.remote.payload_type == number));
+        let wanted = known && ours.iter().any(|ours| ours == message);
+        wanted.then(|| Feedback { payload_type, message: message.to_owned() })
     };
-    let events = |pick: fn(&Common) -> &Payload| {
-        common
-            .iter()
-            .map(pick)
-            .filter(|payload| payload.codec.is_telephone_event())
-            .map(event_payload)
-            .collect()
+    section.iter().filter_map(read).collect()
+}
+
+/// The same under our payload types, for the answer.
+pub(super) fn answered_feedback(agreed: &[Feedback], common: &[Common]) -> Vec<Feedback> {
+    let ours = |number: u8| {
+        common.iter().find(|pair| pair.remote.payload_type == number).map(|pair| pair.local.payload_type)
     };
-    MediaStream {
-        line,
-        local,
-        direction: without_black_holes(direction, local.ip().is_unspecified(), &remote.host),
-        held_by_remote,
-        remote_rtcp: section.rtcp_address(),
-        remote,
-        send: audio(|pair| &pair.remote),
-        receive: audio(|pair| &pair.local),
-        send_events: events(|pair| &pair.remote),
-        receive_events: events(|pair| &pair.local),
-        ptime: section.ptime(),
-        max_ptime: section.max_ptime(),
-    }
+    let renumbered = |feedback: &Feedback| Feedback {
+        payload_type: feedback.payload_type.and_then(ours),
+        message: feedback.message.clone(),
+    };
+    agreed.iter().map(renumbered).collect()
 }
 
-fn event_payload(payload: &Payload) -> EventPayload {
-    let codec: &Codec = &payload.codec;
-    EventPayload {
-        payload_type: payload.payload_type,
-        clock_rate: codec.clock_rate(),
-        events: EventSet::from_fmtp(codec.fmtp()),
+/// The header extensions of a section that we know too, directions as we see them (RFC 8285 §6).
+pub(super) fn common_extensions(section: &[&str], ours: &[String]) -> Vec<Extension> {
+    if ours.is_empty() {
+        return Vec::new();
     }
-}
-
-/// The attributes are negotiated as if the address were real (RFC 6337 §5.4), but nothing can flow to an unspecified one.
-fn without_black_holes(direction: Direction, local_unspecified: bool, remote: &Host) -> Direction {
-    let send = direction.has_send() && !remote.is_unspecified();
-    let receive = direction.has_recv() && !local_unspecified;
-    match (send, receive) {
-        (true, true) => Direction::SendRecv,
-        (true, false) => Direction::SendOnly,
-        (false, true) => Direction::RecvOnly,
-        (false, false) => Direction::Inactive,
+    let mut common: Vec<Extension> = Vec::new();
+    for line in section {
+        let mut fields = line.split_ascii_whitespace();
+        let (Some(head), Some(uri)) = (fields.next(), fields.next()) else { continue };
+        let (id, direction) = match head.split_once('/') {
+            Some((id, direction)) => (id, direction.parse::<Direction>().ok()),
+            None => (head, Some(Direction::SendRecv)),
+        };
+        let (Ok(id), Some(direction)) = (id.parse::<u8>(), direction) else { continue };
+        let fresh = !common.iter().any(|known| known.id == id || known.uri == uri);
+        if id != 0 && fresh && direction != Direction::Inactive && ours.iter().any(|ours| ours == uri) {
+            common.push(Extension { id, uri: uri.to_owned(), direction: direction.reverse() });
+        }
     }
+    common
 }

@@ -1,26 +1,41 @@
 //! The offer/answer model (RFC 3264) with the clarifications of RFC 6337, as a pure state machine.
 
+mod answering;
+mod bundle;
+mod completing;
 mod error;
+mod line;
 mod local;
 mod matching;
 mod negotiated;
+mod offering;
 mod payload_types;
+mod profile;
+mod security;
 mod write;
 
-use sdp_types::{Media, Origin, Session, Time};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use sdp_types::Time;
 
 pub use error::{AnswerError, CreateOfferError, OfferError};
-pub use local::{LocalMedia, LocalMediaError, MAX_CODECS};
-pub use negotiated::{MediaStream, Negotiated, RejectReason, RejectedLine};
+pub use local::{
+    LocalMedia, LocalMediaError, LocalStream, MAX_CODECS, MAX_STREAMS, OtherTransport, Protection, RtcpMux,
+    StreamOptions,
+};
+pub use negotiated::{
+    Extension, Feedback, MediaStream, Negotiated, PeerTransport, RejectReason, RejectedLine, StreamKeys,
+};
+pub use profile::Profile;
 
-use crate::limits::MAX_MEDIA;
-use crate::{Direction, Payload, SessionDescription};
-use matching::Common;
+use crate::description::Written;
+use crate::{Direction, SessionDescription};
+use line::Line;
+use offering::Offered;
 use payload_types::PayloadTypes;
-use write::{Audio, Line};
+use write::{Description, Section};
 
-/// The only transport spoken so far: RTP with the audio/video profile of RFC 3551.
-const AUDIO_PROTOCOL: &str = "RTP/AVP";
 /// RFC 3264 §5: session id and version start below 2^62 - 1.
 const SESSION_NUMBER_MASK: u64 = (1 << 62) - 1;
 
@@ -39,8 +54,18 @@ pub enum CodecOrder {
     /// The offer's, so that the same codec is used both ways (recommended by RFC 3264 §6.1).
     #[default]
     Offerer,
-    /// That of [`LocalMedia::codecs`].
+    /// That of [`LocalStream::codecs`].
     Local,
+}
+
+/// How holding the peer is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum HoldStyle {
+    /// By the direction alone: `sendonly`, or `inactive` (RFC 3264 §8.4).
+    #[default]
+    Direction,
+    /// By the address `0.0.0.0` as well, for peers that know only RFC 2543. They then have nowhere to send RTCP.
+    Address,
 }
 
 /// What may be chosen besides the media.
@@ -48,6 +73,8 @@ pub enum CodecOrder {
 pub struct Options {
     /// Whose order of codecs our answers follow.
     pub codec_order: CodecOrder,
+    /// How holding the peer is said.
+    pub hold_style: HoldStyle,
     /// The user name of `o=`, `-` if `None`. Spaces and control characters are left out.
     pub username: Option<String>,
     /// The first version in `o=`; the session id if `None`.
@@ -74,11 +101,12 @@ pub struct Options {
 #[derive(Clone, Debug)]
 pub struct OfferAnswer {
     local: LocalMedia,
-    options: Options,
-    /// `o=` of the last description sent. Only its version ever changes (RFC 3264 §8).
+    options: Choices,
+    /// The wish to hold the peer, beside the directions of the streams.
+    held: bool,
     origin: Origin,
     /// As text: it is kept for the whole session, and looked at when the next one is made.
-    last_sent: Option<Box<str>>,
+    last_sent: Option<Arc<Written>>,
     numbers: PayloadTypes,
     agreed: Option<Box<Agreement>>,
     offered: Option<Box<Offered>>,
@@ -86,25 +114,31 @@ pub struct OfferAnswer {
     before_answer: Option<Option<Box<Agreement>>>,
 }
 
+/// Of the [`Options`], what is needed all the time.
+#[derive(Clone, Copy, Debug)]
+struct Choices {
+    codec_order: CodecOrder,
+    hold_style: HoldStyle,
+}
+
+/// `o=` of the last description sent. Only its version ever changes (RFC 3264 §8).
+#[derive(Clone, Debug)]
+struct Origin {
+    username: Option<Box<str>>,
+    session_id: u64,
+    version: u64,
+    address: IpAddr,
+}
+
 /// What an exchange left behind.
 #[derive(Clone, Debug)]
 struct Agreement {
     negotiated: Negotiated,
     lines: Vec<Line>,
-    /// The line of our audio.
-    slot: Option<usize>,
-    /// `t=`, which an answer has to repeat (RFC 3264 §6).
-    times: Vec<Time>,
-}
-
-/// Our open offer, as it was when it was made.
-#[derive(Clone, Debug)]
-struct Offered {
-    lines: Vec<Line>,
-    slot: usize,
-    media: LocalMedia,
-    payloads: Vec<Payload>,
-    times: Vec<Time>,
+    /// `t=`, which an answer has to repeat (RFC 3264 §6); empty for `t=0 0`.
+    times: Box<[Time]>,
+    /// The wish that went into it.
+    held: bool,
 }
 
 impl OfferAnswer {
@@ -129,14 +163,18 @@ impl OfferAnswer {
         local.validate()?;
         let session_id = session_id & SESSION_NUMBER_MASK;
         let version = options.first_version.map_or(session_id, |version| version & SESSION_NUMBER_MASK);
-        let mut origin = Origin::with_ip_addr(session_id, version, local.address.ip());
-        origin.username = options
-            .username
-            .as_deref()
-            .map(|name| name.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect::<String>());
+        let word = |name: String| {
+            name.chars()
+                .filter(|c| !c.is_whitespace() && !c.is_control())
+                .collect::<String>()
+                .into_boxed_str()
+        };
+        let username = options.username.map(word);
+        let origin = Origin { username, session_id, version, address: local.ip() };
         Ok(OfferAnswer {
             local,
-            options,
+            options: Choices { codec_order: options.codec_order, hold_style: options.hold_style },
+            held: false,
             origin,
             last_sent: None,
             numbers: PayloadTypes::default(),
@@ -158,7 +196,7 @@ impl OfferAnswer {
 
     /// The last description sent, for repeating it where a message has to carry the same once more (RFC 3261 §13.2.1).
     pub fn last_sent(&self) -> Option<SessionDescription> {
-        self.last_sent.as_ref()?.parse().ok()
+        self.last_sent.clone().map(SessionDescription::written)
     }
 
     /// What the local side brings.
@@ -176,86 +214,75 @@ impl OfferAnswer {
         Ok(())
     }
 
-    /// Changes the wish for the direction, from the next offer or answer on (RFC 6337 §5.3). The wish outlives refused
-    /// offers and what the peer allows.
+    /// Changes one stream of the local side: its direction, its codecs, its keys, whether it is wanted at all.
+    ///
+    /// # Errors
+    /// [`LocalMediaError`] when it could not be described, or there is no such stream; nothing is changed then.
+    pub fn change_stream(
+        &mut self,
+        stream: usize,
+        change: impl FnOnce(&mut LocalStream),
+    ) -> Result<(), LocalMediaError> {
+        let mut local = self.local.clone();
+        change(local.streams.get_mut(stream).ok_or(LocalMediaError::NoStream)?);
+        self.set_local(local)
+    }
+
+    /// Adds a stream, to be offered next, and accepted. Gives its index.
+    ///
+    /// # Errors
+    /// [`LocalMediaError`] when it could not be described; nothing is changed then.
+    pub fn add_stream(&mut self, stream: LocalStream) -> Result<usize, LocalMediaError> {
+        let local = self.local.clone().with_stream(stream);
+        let index = self.local.streams.len();
+        self.set_local(local).map(|()| index)
+    }
+
+    /// Wishes to end a stream. It keeps its index; [`OfferAnswer::change_stream`] can enable it again.
+    ///
+    /// # Errors
+    /// [`LocalMediaError::NoStream`] when there is no such stream.
+    pub fn remove_stream(&mut self, stream: usize) -> Result<(), LocalMediaError> {
+        self.change_stream(stream, |stream| stream.enabled = false)
+    }
+
+    /// Changes the wish for the direction of all streams, from the next offer or answer on (RFC 6337 §5.3). The wish outlives
+    /// refused offers and what the peer allows. It ends a hold.
     pub fn set_direction(&mut self, direction: Direction) {
-        self.local.direction = direction;
+        self.held = false;
+        self.local.streams.iter_mut().for_each(|stream| stream.direction = direction);
     }
 
     /// Wishes to hold the peer: it shall not send, and may hear music (RFC 3264 §8.4). Takes effect with the next exchange.
     pub fn hold(&mut self) {
-        self.set_direction(Direction::SendOnly);
+        self.held = true;
     }
 
-    /// Wishes to talk both ways again.
+    /// Wishes to hold the peer no longer: each stream has its own direction again.
     pub fn resume(&mut self) {
-        self.set_direction(Direction::SendRecv);
+        self.held = false;
     }
 
-    /// An offer to send: in an INVITE or UPDATE, or in the 2xx or reliable 1xx to an INVITE that had none. It holds the
-    /// present wishes of the local side (RFC 6337 §5.1), all its codecs, and every line that the session ever had. Its `o=`
-    /// version is the last one if nothing differs from what was sent last, else one more (RFC 3264 §8).
-    ///
-    /// # Errors
-    /// [`CreateOfferError`], most likely that an offer is already open.
-    pub fn create_offer(&mut self) -> Result<SessionDescription, CreateOfferError> {
-        if self.offered.is_some() {
-            return Err(CreateOfferError::OfferPending);
-        }
-        let payloads = write::number(&self.local.codecs, |codec| self.numbers.number_for(codec))
-            .map_err(CreateOfferError::NoPayloadTypeLeft)?;
-        let (mut lines, slot, times) = match &self.agreed {
-            Some(agreed) => (agreed.lines.clone(), agreed.slot, agreed.times.clone()),
-            None => (Vec::new(), None, vec![Time::new(0, 0)]),
-        };
-        let slot = slot.or_else(|| free_slot(&lines)).unwrap_or(lines.len());
-        let mut medias: Vec<Media> = lines.iter().map(write::disabled).collect();
-        let audio = self.describe_audio(&self.local, self.local.address, self.local.direction, &payloads);
-        let line = Line::of(&audio);
-        match (medias.get_mut(slot), lines.get_mut(slot)) {
-            (Some(media), Some(known)) => {
-                *media = audio;
-                *known = line;
-            }
-            _ => {
-                medias.push(audio);
-                lines.push(line);
-            }
-        }
-        let session = write::session(self.origin.clone(), self.local.address.ip(), &times, medias);
-        self.offered = Some(Box::new(Offered { lines, slot, media: self.local.clone(), payloads, times }));
-        self.before_answer = None;
-        Ok(self.stamp(session))
+    /// Gives up a wish to hold or resume that was not granted: that of the agreement in force counts again.
+    pub fn revert_hold(&mut self) {
+        self.held = self.agreed.as_ref().is_some_and(|agreed| agreed.held);
     }
 
-    /// Takes the answer to our offer and completes the exchange.
-    ///
-    /// # Errors
-    /// [`AnswerError`] when it answers no offer of ours, or not this one. The offer is spent and the agreement before it
-    /// stays, whatever the error.
-    pub fn receive_answer(&mut self, answer: &SessionDescription) -> Result<&Negotiated, AnswerError> {
-        let offered = *self.offered.take().ok_or(AnswerError::NoOffer)?;
-        let answered = answer.media().len();
-        if answered != offered.lines.len() {
-            return Err(AnswerError::LineCount { offered: offered.lines.len(), answered });
+    /// The direction that the local side wants for a stream now.
+    fn wish(&self, stream: &LocalStream) -> Direction {
+        match (self.held, stream.direction.has_send()) {
+            (false, _) => stream.direction,
+            (true, true) => Direction::SendOnly,
+            (true, false) => Direction::Inactive,
         }
-        let mut negotiated = Negotiated::default();
-        for (index, (section, line)) in answer.media().zip(&offered.lines).enumerate() {
-            require_same(index, &line.media, section.kind())?;
-            if index == offered.slot && section.port() != 0 {
-                require_same(index, &line.protocol, section.protocol())?;
-                negotiated.streams.push(self.answered_stream(index, &section, &offered)?);
-            } else {
-                // A line that we offered with port 0 stays so, even if the answer does not see it (RFC 3264 §8.2).
-                let disabled = index != offered.slot;
-                let reason = if disabled { RejectReason::Disabled } else { RejectReason::RejectedByPeer };
-                negotiated.rejected.push(RejectedLine { line: index, media: line.media.clone(), reason });
-            }
+    }
+
+    /// The address to tell the peer for one of ours.
+    fn told(&self, address: SocketAddr) -> SocketAddr {
+        match self.held && self.options.hold_style == HoldStyle::Address {
+            true => local::nowhere(address),
+            false => address,
         }
-        let slot = negotiated.audio().map(|stream| stream.line);
-        negotiated.shrink();
-        let agreed = Agreement { negotiated, lines: offered.lines, slot, times: offered.times };
-        Ok(&self.agreed.insert(Box::new(agreed)).negotiated)
     }
 
     /// Takes an offer of the peer and gives the answer, which must then be sent: the exchange is complete.
@@ -266,10 +293,11 @@ impl OfferAnswer {
     /// # Errors
     /// [`OfferError`] with the status to refuse the offer with; the agreement before it stays in force.
     pub fn receive_offer(&mut self, offer: &SessionDescription) -> Result<SessionDescription, OfferError> {
-        let (answer, agreement, numbers) = self.evaluate(offer)?;
+        let (description, agreement, numbers) = self.evaluate(offer)?;
+        let (text, version) = self.stamped(&description);
         self.numbers = numbers;
         self.before_answer = Some(self.agreed.replace(Box::new(agreement)));
-        Ok(self.stamp(answer))
+        Ok(self.sent(text, version))
     }
 
     /// What [`OfferAnswer::receive_offer`] would agree on now, changing nothing: for a phone that rings first and answers
@@ -284,10 +312,15 @@ impl OfferAnswer {
     /// A valid answer that rejects every line, changing nothing: for the ACK to a 2xx whose offer cannot be taken, before the
     /// BYE (RFC 3261 §13.2.2.4).
     pub fn refusal(&self, offer: &SessionDescription) -> SessionDescription {
-        let medias = offer.session().medias.iter().map(|media| write::disabled(&Line::of(media))).collect();
-        let mut origin = self.origin.clone();
-        origin.sess_version = self.next_version();
-        write::session(origin, self.local.address.ip(), &offer.session().times, medias).into()
+        let offer = offer.session();
+        let sections = offer.medias.iter().map(|media| Section::Disabled(Line::of(media))).collect();
+        let description = Description {
+            address: self.local.ip(),
+            times: times_of(&offer.times),
+            bundle: Vec::new(),
+            sections,
+        };
+        SessionDescription::written(description.text(&self.origin, self.next_version()))
     }
 
     /// Withdraws our open offer after it was refused (488, 491, or the request failed): the agreement before it stays in
@@ -308,160 +341,43 @@ impl OfferAnswer {
         }
     }
 
-    fn evaluate(&self, offer: &SessionDescription) -> Result<(Session, Agreement, PayloadTypes), OfferError> {
-        if self.offered.is_some() {
-            return Err(OfferError::Glare);
-        }
-        let (known, slot) =
-            self.agreed.as_ref().map_or((0, None), |agreed| (agreed.lines.len(), agreed.slot));
-        let offered = offer.media().len();
-        if offered < known {
-            return Err(OfferError::LinesRemoved { session: known, offered });
-        }
-
-        let (mut chosen, mut negotiated) = (None, Negotiated::default());
-        let mut numbers = self.numbers.clone();
-        // The line in use first: a re-offer that makes another one usable must not move the stream.
-        let first = slot.and_then(|slot| offer.media().enumerate().nth(slot));
-        let others = offer.media().enumerate().filter(|(index, _)| Some(*index) != slot);
-        for (line, section) in first.into_iter().chain(others) {
-            // Also with a stream chosen, a line is told its own fault first, so that the same offer is always judged the same.
-            let mut tried = numbers.clone();
-            let accepted =
-                matching::usable(&section).and_then(|remote| self.accept(line, &section, remote, &mut tried));
-            let reason = match accepted {
-                Ok(_) if chosen.is_some() => RejectReason::AlreadyInUse,
-                Ok((stream, direction, common)) => {
-                    let payloads: Vec<Payload> = common.into_iter().map(|pair| pair.local).collect();
-                    chosen = Some((line, stream.local, direction, payloads));
-                    negotiated.streams.push(stream);
-                    numbers = tried;
-                    continue;
-                }
-                Err(reason) => reason,
-            };
-            negotiated.rejected.push(RejectedLine { line, media: section.kind().to_owned(), reason });
-        }
-        negotiated.rejected.sort_by_key(|rejected| rejected.line);
-        negotiated.shrink();
-        let all_disabled = negotiated.rejected.iter().all(|line| line.reason == RejectReason::Disabled);
-        if chosen.is_none() && !all_disabled {
-            return Err(OfferError::NotAcceptable { lines: negotiated.rejected });
-        }
-
-        let mut medias: Vec<Media> =
-            offer.session().medias.iter().map(|media| write::disabled(&Line::of(media))).collect();
-        let mut address = self.local.address.ip();
-        if let Some((line, local, direction, payloads)) = &chosen
-            && let Some(media) = medias.get_mut(*line)
-        {
-            address = local.ip();
-            *media = self.describe_audio(&self.local, *local, *direction, payloads);
-        }
-        let agreement = Agreement {
-            negotiated,
-            lines: medias.iter().map(Line::of).collect(),
-            slot: chosen.map(|(line, ..)| line),
-            times: offer.session().times.clone(),
-        };
-        Ok((write::session(self.origin.clone(), address, &agreement.times, medias), agreement, numbers))
-    }
-
-    /// The stream that an offered line gives, with the direction and the codecs for the answer.
-    fn accept(
-        &self,
-        line: usize,
-        section: &crate::MediaSection<'_>,
-        remote: crate::MediaAddress,
-        numbers: &mut PayloadTypes,
-    ) -> Result<(MediaStream, Direction, Vec<Common>), RejectReason> {
-        let local = self.local.address_for(&remote.host).ok_or(RejectReason::IncompatibleAddress)?;
-        let common = matching::common_with_offer(section, &self.local, self.options.codec_order, numbers);
-        if !matching::has_audio(&common) {
-            return Err(RejectReason::NoCommonCodec);
-        }
-        let direction = self.local.direction.intersect_with_remote(section.direction());
-        let held = !section.direction().has_recv() || remote.host.is_unspecified();
-        let stream = matching::stream(line, section, (local, remote), direction, held, &common);
-        Ok((stream, direction, common))
-    }
-
-    /// The stream that the answer gives to our line.
-    fn answered_stream(
-        &self,
-        line: usize,
-        section: &crate::MediaSection<'_>,
-        offered: &Offered,
-    ) -> Result<MediaStream, AnswerError> {
-        let remote = section.rtp_address().map_err(|reason| AnswerError::Address { line, reason })?;
-        if remote.host.is_multicast() {
-            return Err(AnswerError::Multicast { line });
-        }
-        let common = matching::common_with_answer(section, &offered.payloads);
-        if !matching::has_audio(&common) {
-            return Err(AnswerError::NoCommonCodec { line });
-        }
-        // The intersection also mends the common mistake of answering sendrecv to sendonly.
-        let direction = offered.media.direction.intersect_with_remote(section.direction());
-        let held = match offered.media.direction.has_send() {
-            true => !section.direction().has_recv() || remote.host.is_unspecified(),
-            // We offered to send nothing, so the answer cannot tell; what was asked of us before still holds.
-            false => {
-                remote.host.is_unspecified()
-                    || self.current().and_then(Negotiated::audio).is_some_and(|stream| stream.held_by_remote)
-            }
-        };
-        let addresses = (offered.media.address, remote);
-        Ok(matching::stream(line, section, addresses, direction, held, &common))
-    }
-
-    fn describe_audio(
-        &self,
-        local: &LocalMedia,
-        address: std::net::SocketAddr,
-        direction: Direction,
-        payloads: &[Payload],
-    ) -> Media {
-        write::audio(&Audio { address, rtcp_port: local.rtcp_port, direction, ptime: local.ptime, payloads })
-    }
-
     /// The next version of `o=`, if something changes.
     fn next_version(&self) -> u64 {
         match self.last_sent {
-            Some(_) => self.origin.sess_version.wrapping_add(1),
-            None => self.origin.sess_version,
+            Some(_) => self.origin.version.wrapping_add(1),
+            None => self.origin.version,
         }
     }
 
     /// Gives a description its version: the last one if it is the last one, else the next (RFC 3264 §8). Compared with what
     /// was *sent* last, agreed or not, so that the peer never sees one version with two texts.
-    fn stamp(&mut self, mut session: Session) -> SessionDescription {
-        session.origin = self.origin.clone();
-        // Printing is most of the cost: the first one is compared with nothing.
+    fn stamped(&self, description: &Description<'_>) -> (Arc<Written>, u64) {
         if let Some(last) = &self.last_sent {
-            let same = SessionDescription::from(session.clone());
-            if **last == *same.to_string() {
-                return same;
+            let same = description.text(&self.origin, self.origin.version);
+            if last.as_str() == same.as_str() {
+                return (Arc::clone(last), self.origin.version);
             }
         }
-        self.origin.sess_version = self.next_version();
-        session.origin.sess_version = self.origin.sess_version;
-        let next = SessionDescription::from(session);
-        self.last_sent = Some(next.to_string().into());
-        next
+        let version = self.next_version();
+        (description.text(&self.origin, version), version)
+    }
+
+    fn sent(&mut self, text: Arc<Written>, version: u64) -> SessionDescription {
+        self.origin.version = version;
+        self.last_sent = Some(Arc::clone(&text));
+        SessionDescription::written(text)
     }
 }
 
-/// A line whose place may be used again because its stream was disabled (RFC 3264 §8.1): of audio, or of anything when the
-/// session has as many lines as any peer will read.
-fn free_slot(lines: &[Line]) -> Option<usize> {
-    let audio = lines.iter().position(|line| line.media.eq_ignore_ascii_case("audio"));
-    audio.or_else(|| (lines.len() >= MAX_MEDIA).then_some(0))
+/// `t=`, without the one that nearly all have.
+fn times_of(times: &[Time]) -> &[Time] {
+    match times {
+        [only] if *only == Time::new(0, 0) => &[],
+        times => times,
+    }
 }
 
-fn require_same(line: usize, offered: &str, answered: &str) -> Result<(), AnswerError> {
-    if offered.eq_ignore_ascii_case(answered) {
-        return Ok(());
-    }
-    Err(AnswerError::Mismatch { line, offered: offered.to_owned(), answered: answered.to_owned() })
+/// An index of a stream or a line: there are at most [`MAX_STREAMS`] and [`MAX_MEDIA`](crate::limits::MAX_MEDIA).
+fn index_of(place: usize) -> u8 {
+    u8::try_from(place).unwrap_or(u8::MAX)
 }

@@ -3,7 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::{Direction, EventPayload, MediaAddress, Payload};
+use sdp_types::{Candidate, Fingerprint, IceOptions, Setup};
+
+use super::profile::Profile;
+use crate::attributes::TlsId;
+use crate::sdes::SrtpKey;
+use crate::{Direction, EventPayload, MediaAddress, MediaKind, Payload};
 
 /// Packet duration when nobody states one (RFC 3551 §4.2).
 const DEFAULT_PTIME: u16 = 20;
@@ -24,28 +29,107 @@ pub struct Negotiated {
 pub struct MediaStream {
     /// Index of the `m=` line, from 0. It stays the same for the whole session (RFC 3264 §8).
     pub line: usize,
+    /// Index of the stream in [`LocalMedia::streams`](super::LocalMedia::streams).
+    pub stream: usize,
+    /// The media type.
+    pub kind: MediaKind,
+    /// The profile of RTP; `None` for streams that are not RTP.
+    pub profile: Option<Profile>,
+    /// What may flow, seen from here. Sending to an unspecified address is already taken out.
+    pub direction: Direction,
+    /// The peer asked us to stop sending: by `sendonly` or `inactive`, or by the address `0.0.0.0` of old (RFC 3264 §8.4).
+    pub held_by_remote: bool,
+    /// RTP and RTCP share a port (RFC 5761).
+    pub rtcp_mux: bool,
+    /// Packet duration in milliseconds that the peer would like to receive.
+    pub ptime: Option<u16>,
+    /// Longest packet in milliseconds that the peer takes.
+    pub max_ptime: Option<u16>,
     /// Where the local side told the peer to send RTP.
     pub local: SocketAddr,
     /// Where RTP goes.
     pub remote: MediaAddress,
     /// Where RTCP goes, if the peer takes it anywhere.
     pub remote_rtcp: Option<MediaAddress>,
-    /// What may flow, seen from here. Sending to an unspecified address is already taken out.
-    pub direction: Direction,
-    /// The peer asked us to stop sending: by `sendonly` or `inactive`, or by the address `0.0.0.0` of old (RFC 3264 §8.4).
-    pub held_by_remote: bool,
-    /// Audio codecs to send with, under the *peer's* payload types; the first one should be used (RFC 3264 §6.1, §7).
+    /// Codecs to send with, under the *peer's* payload types; the first one should be used (RFC 3264 §6.1, §7). Their
+    /// parameters are what the peer takes.
     pub send: Vec<Payload>,
-    /// Audio codecs that may arrive, under *our* payload types.
+    /// Codecs that may arrive, under *our* payload types, with the parameters that we told.
     pub receive: Vec<Payload>,
     /// `telephone-event` for sending, under the peer's payload types.
     pub send_events: Vec<EventPayload>,
     /// `telephone-event` that may arrive, under our payload types.
     pub receive_events: Vec<EventPayload>,
-    /// Packet duration in milliseconds that the peer would like to receive.
-    pub ptime: Option<u16>,
-    /// Longest packet in milliseconds that the peer takes.
-    pub max_ptime: Option<u16>,
+    /// The keys agreed on by SDES; `None` if media is plain, or its keys come from elsewhere.
+    pub keys: Option<Box<StreamKeys>>,
+    pub(super) details: Option<Box<Details>>,
+}
+
+/// What SDES agreed on for a stream (RFC 4568 §7.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamKeys {
+    /// The tag of the `a=crypto` line accepted.
+    pub tag: u32,
+    /// What we send with.
+    pub send: SrtpKey,
+    /// What the peer sends with, of the same suite.
+    pub receive: SrtpKey,
+}
+
+/// What few streams have.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(super) struct Details {
+    pub(super) mid: Option<Box<str>>,
+    pub(super) bundle: Option<usize>,
+    pub(super) feedback: Vec<Feedback>,
+    pub(super) extensions: Vec<Extension>,
+    pub(super) formats: Vec<String>,
+    pub(super) peer: Option<Box<PeerTransport>>,
+}
+
+/// An RTCP feedback message that both sides want (RFC 4585 §4.2).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Feedback {
+    /// The payload type under which the peer wants it, `None` for all.
+    pub payload_type: Option<u8>,
+    /// The message, such as `nack pli`.
+    pub message: String,
+}
+
+/// An RTP header extension that both sides know (RFC 8285).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extension {
+    /// Its identifier in packets, the same both ways.
+    pub id: u8,
+    /// What it is.
+    pub uri: String,
+    /// Who may use it, seen from here.
+    pub direction: Direction,
+}
+
+/// What the peer says of transports that this crate does not run: for DTLS-SRTP (RFC 5763) and ICE (RFC 8839), as read.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct PeerTransport {
+    /// `a=fingerprint`.
+    pub fingerprints: Vec<Fingerprint>,
+    /// `a=setup`.
+    pub setup: Option<Setup>,
+    /// What we said in `a=setup` ourselves.
+    pub local_setup: Option<Setup>,
+    /// `a=tls-id`.
+    pub tls_id: Option<TlsId>,
+    /// `a=ice-ufrag`.
+    pub ice_ufrag: Option<String>,
+    /// `a=ice-pwd`.
+    pub ice_pwd: Option<String>,
+    /// `a=ice-options`.
+    pub ice_options: Option<IceOptions>,
+    /// `a=candidate`.
+    pub candidates: Vec<Candidate>,
+    /// `a=ice-lite` of the session level.
+    pub ice_lite: bool,
+    /// `a=end-of-candidates`.
+    pub end_of_candidates: bool,
 }
 
 /// An `m=` line that is not in use.
@@ -69,18 +153,32 @@ pub enum RejectReason {
     /// The peer's answer has port 0.
     #[error("the peer rejected it")]
     RejectedByPeer,
-    /// Not audio.
+    /// The local side has no stream of this kind.
     #[error("this kind of media is not supported")]
     UnsupportedMedia,
     /// Another stream of the same kind is in use already.
     #[error("there is one stream of this kind already")]
     AlreadyInUse,
-    /// Not `RTP/AVP`.
+    /// Not a transport protocol that the local side has for this kind, or not as secure as it demands.
     #[error("its transport protocol is not supported")]
     UnsupportedTransport,
-    /// No audio codec is known to both; telephone-event and comfort noise alone are none.
-    #[error("there is no audio codec in common")]
+    /// No codec or format is known to both; telephone-event and comfort noise alone are none.
+    #[error("there is no codec in common")]
     NoCommonCodec,
+    /// The local side has disabled the stream.
+    #[error("it is not wanted now")]
+    Declined,
+    /// SDES is demanded, and no `a=crypto` line can be used (RFC 4568 §7.1.2); or DTLS without a fingerprint (RFC 5763 §5).
+    #[error(
+        "it has no usable keys: a known suite with one key, no MKI and no session parameters; or a fingerprint"
+    )]
+    NoUsableKeys,
+    /// One side wants RTP and RTCP on one port only, the other does not (RFC 8858 §4).
+    #[error("RTP and RTCP on one port is demanded by one side only")]
+    RtcpMuxRequired,
+    /// It can only be had bundled, and no group is agreed on (RFC 9143 §7.3.3).
+    #[error("it exists only in a BUNDLE group that is not accepted")]
+    BundleRefused,
     /// No `c=` line applies, or it names no address.
     #[error("it has no usable connection address")]
     NoAddress,
@@ -101,31 +199,38 @@ impl RejectReason {
         match self {
             RejectReason::UnsupportedNetwork => 300,
             RejectReason::IncompatibleAddress | RejectReason::NoAddress => 301,
-            RejectReason::UnsupportedTransport => 302,
+            RejectReason::UnsupportedTransport | RejectReason::NoUsableKeys => 302,
             RejectReason::UnsupportedMedia => 304,
             RejectReason::NoCommonCodec => 305,
             RejectReason::Multicast => 330,
-            RejectReason::Disabled | RejectReason::RejectedByPeer | RejectReason::AlreadyInUse => 399,
+            RejectReason::Disabled
+            | RejectReason::RejectedByPeer
+            | RejectReason::AlreadyInUse
+            | RejectReason::Declined
+            | RejectReason::RtcpMuxRequired
+            | RejectReason::BundleRefused => 399,
         }
     }
 }
 
 impl Negotiated {
-    /// It is kept as long as the session: without room for what does not come.
-    pub(super) fn shrink(&mut self) {
-        self.streams.shrink_to_fit();
-        self.rejected.shrink_to_fit();
-        for stream in &mut self.streams {
-            stream.send.shrink_to_fit();
-            stream.receive.shrink_to_fit();
-            stream.send_events.shrink_to_fit();
-            stream.receive_events.shrink_to_fit();
-        }
+    /// The first audio stream in use.
+    pub fn audio(&self) -> Option<&MediaStream> {
+        self.first(MediaKind::Audio)
     }
 
-    /// The audio stream, if one is in use.
-    pub fn audio(&self) -> Option<&MediaStream> {
-        self.streams.first()
+    /// The first video stream in use.
+    pub fn video(&self) -> Option<&MediaStream> {
+        self.first(MediaKind::Video)
+    }
+
+    fn first(&self, kind: MediaKind) -> Option<&MediaStream> {
+        self.streams.iter().find(|stream| stream.kind == kind)
+    }
+
+    /// What was agreed for a stream of [`LocalMedia::streams`](super::LocalMedia::streams), if it is in use.
+    pub fn stream(&self, index: usize) -> Option<&MediaStream> {
+        self.streams.iter().find(|stream| stream.stream == index)
     }
 }
 
@@ -153,6 +258,41 @@ impl MediaStream {
     /// The audio codec of an arriving packet.
     pub fn received(&self, payload_type: u8) -> Option<&Payload> {
         self.receive.iter().find(|payload| payload.payload_type == payload_type)
+    }
+
+    /// Whether packets are SRTP: with keys from SDES, or from a DTLS handshake.
+    pub fn is_secure(&self) -> bool {
+        self.keys.is_some() || self.profile.is_some_and(Profile::is_secure)
+    }
+
+    /// The name of the line (`a=mid`), if it has one.
+    pub fn mid(&self) -> Option<&str> {
+        self.details.as_ref()?.mid.as_deref()
+    }
+
+    /// The line whose addresses and keys this stream shares, itself maybe, if it is in a BUNDLE group (RFC 9143).
+    pub fn bundle(&self) -> Option<usize> {
+        self.details.as_ref()?.bundle
+    }
+
+    /// The RTCP feedback messages that both sides want.
+    pub fn feedback(&self) -> &[Feedback] {
+        self.details.as_ref().map_or(&[], |details| &details.feedback)
+    }
+
+    /// The RTP header extensions that both sides know.
+    pub fn extensions(&self) -> &[Extension] {
+        self.details.as_ref().map_or(&[], |details| &details.extensions)
+    }
+
+    /// The formats in common of a stream that is not RTP.
+    pub fn formats(&self) -> &[String] {
+        self.details.as_ref().map_or(&[], |details| &details.formats)
+    }
+
+    /// What the peer says of DTLS and ICE, if the local side brought attributes or [`Protection::Dtls`](super::Protection::Dtls).
+    pub fn peer(&self) -> Option<&PeerTransport> {
+        self.details.as_ref()?.peer.as_deref()
     }
 
     /// How long each sent packet should be: the peer's wish within its maximum, 20 ms without one, 200 ms at most.

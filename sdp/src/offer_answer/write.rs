@@ -1,103 +1,225 @@
-//! The descriptions that we print.
+//! The descriptions that we print, straight as text: nobody looks at their data model, unless asked for.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use sdp_types::{Attribute, Connection, Media, Origin, Session, Time};
+use sdp_types::{Setup, Time};
 
-use super::AUDIO_PROTOCOL;
-use crate::{Codec, Direction, Payload};
+use super::line::Line;
+use super::local::LocalStream;
+use super::negotiated::Feedback;
+use super::{Extension, Origin};
+use crate::description::Written;
+use crate::print::Out;
+use crate::sdes::SrtpKey;
+use crate::{Direction, Payload};
 
-/// An `m=` line as both sides remember it: lines keep their place for the whole session (RFC 3264 §8).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) media: String,
-    pub(super) protocol: String,
-    pub(super) formats: String,
-}
-
-impl Line {
-    pub(super) fn of(media: &Media) -> Self {
-        Line { media: media.media.clone(), protocol: media.proto.clone(), formats: media.fmt.clone() }
-    }
-}
-
-/// A line not in use: port 0, the rest as it was, since at least one format must stay (RFC 3264 §6).
-pub(super) fn disabled(line: &Line) -> Media {
-    Media {
-        media: line.media.clone(),
-        port: 0,
-        num_ports: None,
-        proto: line.protocol.clone(),
-        fmt: line.formats.clone(),
-        media_title: None,
-        connections: Vec::new(),
-        bandwidths: Vec::new(),
-        key: None,
-        attributes: Vec::new(),
-    }
-}
-
-/// What an audio line of ours says.
-pub(super) struct Audio<'a> {
+/// What we say in the line of a stream in use.
+pub(super) struct Said<'a> {
+    /// Whose options are written as they are.
+    pub(super) local: &'a LocalStream,
     pub(super) address: SocketAddr,
-    pub(super) rtcp_port: Option<u16>,
+    /// Port 0 until the group is accepted (RFC 9143 §6).
+    pub(super) bundle_only: bool,
+    pub(super) protocol: Cow<'a, str>,
+    pub(super) payloads: Vec<Payload>,
+    /// Instead of payloads, for what is not RTP.
+    pub(super) formats: Vec<String>,
     pub(super) direction: Direction,
-    pub(super) ptime: Option<u16>,
-    pub(super) payloads: &'a [Payload],
+    pub(super) crypto: Vec<(u32, SrtpKey)>,
+    pub(super) rtcp_mux: bool,
+    pub(super) rtcp_mux_only: bool,
+    pub(super) mid: Option<Box<str>>,
+    pub(super) feedback: Vec<Feedback>,
+    pub(super) extensions: Vec<Extension>,
+    pub(super) setup: Option<Setup>,
 }
 
-pub(super) fn audio(audio: &Audio<'_>) -> Media {
-    let numbers: Vec<String> =
-        audio.payloads.iter().map(|payload| payload.payload_type.to_string()).collect();
-    let mut media = disabled(&Line {
-        media: "audio".to_owned(),
-        protocol: AUDIO_PROTOCOL.to_owned(),
-        formats: numbers.join(" "),
-    });
-    media.port = audio.address.port();
-    for Payload { payload_type, codec } in audio.payloads {
-        media.attributes.push(Attribute::with_value("rtpmap", codec.rtpmap(*payload_type)));
-        if let Some(parameters) = codec.fmtp() {
-            media.attributes.push(Attribute::with_value("fmtp", format!("{payload_type} {parameters}")));
+/// One line and what is below it.
+pub(super) enum Section<'a> {
+    /// Port 0, the rest as it was, since at least one format must stay (RFC 3264 §6).
+    Disabled(Line),
+    InUse(Box<Said<'a>>),
+}
+
+/// All but the version, which is known last.
+pub(super) struct Description<'a> {
+    pub(super) address: IpAddr,
+    pub(super) times: &'a [Time],
+    /// The names in the BUNDLE group.
+    pub(super) bundle: Vec<Box<str>>,
+    pub(super) sections: Vec<Section<'a>>,
+}
+
+impl Said<'_> {
+    fn formats(&self) -> String {
+        let mut out = Out::default();
+        for (index, payload) in self.payloads.iter().enumerate() {
+            if index > 0 {
+                out.raw(" ");
+            }
+            out.number(payload.payload_type.into());
+        }
+        let mut text = out.into_text();
+        for format in &self.formats {
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            text.push_str(format);
+        }
+        text
+    }
+
+    fn write(&self, out: &mut Out, session_address: IpAddr) {
+        out.raw("m=");
+        out.raw(self.local.kind.as_str());
+        out.raw(" ");
+        out.number(if self.bundle_only { 0 } else { self.address.port().into() });
+        out.raw(" ");
+        out.raw(&self.protocol);
+        for payload in &self.payloads {
+            out.raw(" ");
+            out.number(payload.payload_type.into());
+        }
+        for format in &self.formats {
+            out.raw(" ");
+            out.text(format);
+        }
+        out.end();
+        if self.address.ip() != session_address {
+            out.connection_of(self.address.ip());
+        }
+        for Payload { payload_type, codec } in &self.payloads {
+            out.raw("a=rtpmap:");
+            out.number((*payload_type).into());
+            out.raw(" ");
+            out.text(codec.name());
+            out.raw("/");
+            out.number(codec.clock_rate().into());
+            if codec.channels() > 1 {
+                out.raw("/");
+                out.number(codec.channels().into());
+            }
+            out.end();
+            if let Some(parameters) = codec.fmtp() {
+                out.raw("a=fmtp:");
+                out.number((*payload_type).into());
+                out.raw(" ");
+                out.text(parameters);
+                out.end();
+            }
+        }
+        if let Some(ptime) = self.local.ptime {
+            out.raw("a=ptime:");
+            out.number(ptime.into());
+            out.end();
+        }
+        let more = self.local.options();
+        if let Some(port) = more.rtcp_port.filter(|port| Some(*port) != self.address.port().checked_add(1)) {
+            out.raw("a=rtcp:");
+            out.number(port.into());
+            out.end();
+        }
+        if let Some(mid) = &self.mid {
+            out.line("a=mid:", &[mid]);
+        }
+        if self.bundle_only {
+            out.line("a=bundle-only", &[]);
+        }
+        if self.rtcp_mux {
+            out.line("a=rtcp-mux", &[]);
+        }
+        if self.rtcp_mux_only {
+            out.line("a=rtcp-mux-only", &[]);
+        }
+        for (tag, key) in &self.crypto {
+            out.crypto(*tag, key);
+        }
+        for Feedback { payload_type, message } in &self.feedback {
+            out.raw("a=rtcp-fb:");
+            match payload_type {
+                Some(number) => out.number((*number).into()),
+                None => out.raw("*"),
+            }
+            out.raw(" ");
+            out.text(message);
+            out.end();
+        }
+        for Extension { id, uri, direction } in &self.extensions {
+            out.raw("a=extmap:");
+            out.number((*id).into());
+            if *direction != Direction::SendRecv {
+                out.raw("/");
+                out.raw(direction.as_str());
+            }
+            out.raw(" ");
+            out.text(uri);
+            out.end();
+        }
+        for attribute in &more.attributes {
+            match self.setup.as_ref().filter(|_| attribute.attribute == "setup") {
+                Some(setup) => out.line("a=setup:", &[&setup.to_string()]),
+                None => out.attribute(attribute),
+            }
+        }
+        out.line("a=", &[self.direction.as_str()]);
+    }
+}
+
+impl Section<'_> {
+    pub(super) fn line(&self) -> Line {
+        match self {
+            Section::Disabled(line) => line.clone(),
+            Section::InUse(said) => {
+                let line = Line::new(said.local.kind.as_str(), &said.protocol, &said.formats());
+                line.named(said.mid.clone())
+            }
         }
     }
-    if let Some(ptime) = audio.ptime {
-        media.attributes.push(Attribute::with_value("ptime", ptime));
-    }
-    if let Some(port) = audio.rtcp_port.filter(|port| Some(*port) != audio.address.port().checked_add(1)) {
-        media.attributes.push(Attribute::with_value("rtcp", port));
-    }
-    media.attributes.push(Attribute::new(audio.direction));
-    media
 }
 
-/// The session level around the media. `s=-` is RFC 3264 §5's advice for sessions without a name.
-pub(super) fn session(origin: Origin, address: IpAddr, times: &[Time], medias: Vec<Media>) -> Session {
-    Session {
-        origin,
-        session_name: "-".to_owned(),
-        session_description: None,
-        uri: None,
-        emails: Vec::new(),
-        phones: Vec::new(),
-        connection: Some(Connection::from_ip_addr(address)),
-        bandwidths: Vec::new(),
-        times: times.to_vec(),
-        time_zones: Vec::new(),
-        key: None,
-        attributes: Vec::new(),
-        medias,
+impl Description<'_> {
+    /// The text, with this version in `o=`. `s=-` is RFC 3264 §5's advice for sessions without a name.
+    pub(super) fn text(&self, origin: &Origin, version: u64) -> Arc<Written> {
+        let mut out = Out::default();
+        out.raw("v=0\r\no=");
+        out.text(origin.username.as_deref().filter(|name| !name.is_empty()).unwrap_or("-"));
+        out.raw(" ");
+        out.number(origin.session_id);
+        out.raw(" ");
+        out.number(version);
+        out.raw(" ");
+        out.address_of(origin.address);
+        out.end();
+        out.raw("s=-\r\n");
+        out.connection_of(self.address);
+        out.times(self.times);
+        for (index, mid) in self.bundle.iter().enumerate() {
+            out.raw(if index == 0 { "a=group:BUNDLE " } else { " " });
+            out.text(mid);
+        }
+        if !self.bundle.is_empty() {
+            out.end();
+        }
+        let mut secret = false;
+        for section in &self.sections {
+            match section {
+                Section::InUse(said) => {
+                    said.write(&mut out, self.address);
+                    secret |= !said.crypto.is_empty();
+                }
+                Section::Disabled(line) => {
+                    out.raw("m=");
+                    out.text(line.media());
+                    out.raw(" 0 ");
+                    out.text(line.protocol());
+                    out.raw(" ");
+                    out.text(line.formats());
+                    out.end();
+                }
+            }
+        }
+        Written::new(out.into_text(), secret)
     }
-}
-
-/// Numbers the local codecs, in order.
-pub(super) fn number(
-    codecs: &[Codec],
-    mut number_for: impl FnMut(&Codec) -> Option<u8>,
-) -> Result<Vec<Payload>, String> {
-    let numbered = codecs.iter().map(|codec| {
-        let payload_type = number_for(codec).ok_or_else(|| codec.name().to_owned())?;
-        Ok(Payload { payload_type, codec: codec.clone() })
-    });
-    numbered.collect()
 }

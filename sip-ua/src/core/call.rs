@@ -53,9 +53,8 @@ impl Session {
     /// Media is wanted at another address, from the next offer or answer on.
     pub(super) fn relocate(&mut self, address: std::net::SocketAddr) {
         for machine in self.early.iter_mut().map(|(_, machine)| machine).chain([&mut self.machine]) {
-            let other_family =
-                machine.local().other_family.filter(|other| other.is_ipv4() != address.is_ipv4());
-            let local = sdp::LocalMedia { address, other_family, ..machine.local().clone() };
+            let mut local = machine.local().clone();
+            local.relocate(address);
             if let Err(error) = machine.set_local(local) {
                 tracing::warn!(%error, "the new media address cannot be described");
             }
@@ -392,10 +391,7 @@ impl PhoneCore {
             return;
         }
         // What could not be had is wished no longer.
-        if let Some(stream) = session.machine.current().and_then(|agreed| agreed.audio()) {
-            let direction = stream.direction;
-            session.machine.set_direction(direction);
-        }
+        session.machine.revert_hold();
         self.events.push_back(PhoneEvent::ChangeRefused { call, status });
         self.grant_wish(now, call);
     }

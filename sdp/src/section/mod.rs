@@ -1,10 +1,14 @@
 //! A media section read with types: what it says itself, else what the session level says for all.
 
+mod reading;
+mod typed;
+
 use sdp_types::{Attribute, Connection, Media, Rtcp, Session};
 
 use crate::address::{AddressError, Host, MediaAddress};
 use crate::codec::{self, Codec, Payload};
 use crate::{Direction, SessionDescription};
+pub(crate) use reading::{Format, Reading};
 
 /// One `m=` section of a [`SessionDescription`](crate::SessionDescription) (RFC 8866 §5.14).
 #[derive(Clone, Copy, Debug)]
@@ -48,25 +52,20 @@ impl<'a> MediaSection<'a> {
         find(&self.media.attributes, name)
     }
 
-    /// The formats as RTP payloads in order: by `a=rtpmap`, else by RFC 3551 §6. Formats that say neither are left out.
+    /// The formats as RTP payloads in order, each once: by `a=rtpmap`, else by RFC 3551 §6. Formats that say neither are left
+    /// out.
     pub fn payloads(&self) -> Vec<Payload> {
-        let known = |number| Some(Payload { payload_type: number, codec: self.codec(number)? });
-        self.formats().filter_map(codec::payload_type).filter_map(known).collect()
+        self.reading(true).formats.iter().filter_map(Format::payload).collect()
     }
 
-    /// The codec that this section gives `payload_type`, with its format parameters.
+    /// The codec that this section gives `payload_type`, if that is among its formats, with its format parameters.
     pub fn codec(&self, payload_type: u8) -> Option<Codec> {
-        let mapped = values(&self.media.attributes, "rtpmap")
-            .filter(|value| {
-                value.split_whitespace().next().and_then(codec::payload_type) == Some(payload_type)
-            })
-            .find_map(Codec::from_rtpmap)
-            .map(|(_, codec)| codec);
-        let codec = mapped.or_else(|| codec::static_codec(payload_type))?;
-        Some(match self.fmtp(payload_type) {
-            Some(parameters) => codec.with_fmtp(parameters.to_owned()),
-            None => codec,
-        })
+        let formats = self.reading(true).formats;
+        Some(formats.iter().find(|format| format.payload_type == payload_type)?.payload()?.codec)
+    }
+
+    pub(crate) fn reading(&self, rtp: bool) -> Reading<'a> {
+        Reading::of(self.media, rtp)
     }
 
     /// The parameters of the `a=fmtp` line for `payload_type`, verbatim (RFC 8866 §6.15).
@@ -79,10 +78,21 @@ impl<'a> MediaSection<'a> {
 
     /// The direction as the describing side sees it: of this section, else of the session, else `sendrecv` (RFC 8866 §6.7).
     pub fn direction(&self) -> Direction {
-        let of = |attributes: &[Attribute]| {
-            attributes.iter().find_map(|attribute| attribute.attribute.parse::<Direction>().ok())
-        };
-        of(&self.media.attributes).or_else(|| of(&self.session.attributes)).unwrap_or_default()
+        direction_in(&self.media.attributes).unwrap_or_else(|| self.session_direction())
+    }
+
+    pub(crate) fn session_direction(&self) -> Direction {
+        direction_in(&self.session.attributes).unwrap_or_default()
+    }
+
+    /// Whether there is an attribute of that name, here or at the session level.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        let named = |attribute: &Attribute| attribute.attribute.eq_ignore_ascii_case(name);
+        self.media.attributes.iter().chain(&self.session.attributes).any(named)
+    }
+
+    pub(crate) fn session_attributes(&self) -> &'a [Attribute] {
+        &self.session.attributes
     }
 
     /// The connection data: of this section, else of the session (RFC 8866 §5.7).
@@ -104,15 +114,7 @@ impl<'a> MediaSection<'a> {
     /// there is no such port, or no address at all.
     pub fn rtcp_address(&self) -> Option<MediaAddress> {
         let rtp = self.rtp_address().ok()?;
-        if let Some(rtcp) = self.attribute("rtcp").and_then(|value| value.parse::<Rtcp>().ok()) {
-            let port = Some(rtcp.port).filter(|port| *port != 0)?;
-            let stated = match (&rtcp.nettype, &rtcp.connection_address) {
-                (Some(network), Some(address)) => Host::from_fields(network, address).ok(),
-                _ => None,
-            };
-            return Some(MediaAddress { host: stated.unwrap_or(rtp.host), port });
-        }
-        Some(MediaAddress { port: rtp.port.checked_add(1)?, host: rtp.host })
+        rtcp_address(&rtp, self.attribute("rtcp"))
     }
 
     /// The packet duration in milliseconds that the describing side would like to receive (RFC 8866 §6.4).
@@ -126,10 +128,27 @@ impl<'a> MediaSection<'a> {
     }
 }
 
+/// Where RTCP goes beside RTP, with the value of `a=rtcp` if there is one.
+pub(crate) fn rtcp_address(rtp: &MediaAddress, attribute: Option<&str>) -> Option<MediaAddress> {
+    if let Some(rtcp) = attribute.and_then(|value| value.parse::<Rtcp>().ok()) {
+        let port = Some(rtcp.port).filter(|port| *port != 0)?;
+        let stated = match (&rtcp.nettype, &rtcp.connection_address) {
+            (Some(network), Some(address)) => Host::from_fields(network, address).ok(),
+            _ => None,
+        };
+        return Some(MediaAddress { host: stated.unwrap_or_else(|| rtp.host.clone()), port });
+    }
+    Some(MediaAddress { port: rtp.port.checked_add(1)?, host: rtp.host.clone() })
+}
+
 /// RFC 8866 allows fractions (`non-zero-int-or-real`); packets are whole milliseconds long.
 fn milliseconds(value: &str) -> Option<u16> {
     let whole = value.trim().split('.').next()?;
     whole.parse::<u16>().ok().filter(|milliseconds| *milliseconds > 0)
+}
+
+fn direction_in(attributes: &[Attribute]) -> Option<Direction> {
+    attributes.iter().find_map(|attribute| attribute.attribute.parse().ok())
 }
 
 fn values<'a>(attributes: &'a [Attribute], name: &str) -> impl Iterator<Item = &'a str> {

@@ -1,0 +1,454 @@
+//! The judgement on an offer of the peer, line by line, and the answer to it (RFC 3264 §6).
+
+use std::borrow::Cow;
+
+use super::bundle;
+use super::line::Line;
+use super::local::{LocalStream, Protection, RtcpMux};
+use super::matching::{self, Common};
+use super::negotiated::{Details, Extension, Feedback, MediaStream, Negotiated, RejectReason, RejectedLine};
+use super::payload_types::PayloadTypes;
+use super::profile::Profile;
+use super::security;
+use super::write::{Description, Said, Section};
+use super::{Agreement, OfferAnswer, OfferError, index_of, times_of};
+use crate::section::{Reading, rtcp_address};
+use crate::{AddressError, MediaAddress, MediaKind, MediaSection, SessionDescription};
+
+/// A line of the offer.
+struct Offered<'a> {
+    section: MediaSection<'a>,
+    reading: Reading<'a>,
+    kind: Option<MediaKind>,
+    /// In the BUNDLE group, and we bundle.
+    grouped: bool,
+}
+
+/// A line that can be had.
+struct Accepted<'m> {
+    said: Box<Said<'m>>,
+    stream: MediaStream,
+}
+
+type Judged<'m> = Result<Accepted<'m>, RejectReason>;
+
+/// What an evaluation gives: the answer, what it agrees on, and the payload types then given.
+pub(super) type Evaluated<'m> = (Description<'m>, Agreement, PayloadTypes);
+
+impl OfferAnswer {
+    pub(super) fn evaluate<'m>(&'m self, offer: &'m SessionDescription) -> Result<Evaluated<'m>, OfferError> {
+        if self.offered.is_some() {
+            return Err(OfferError::Glare);
+        }
+        let known: &[Line] = self.agreed.as_ref().map_or(&[], |agreed| &agreed.lines);
+        let mut lines: Vec<Offered<'_>> = offer.media().map(read).collect();
+        if lines.len() < known.len() {
+            return Err(OfferError::LinesRemoved { session: known.len(), offered: lines.len() });
+        }
+        require_order(known, &lines)?;
+        let group = self.group_of(offer, &mut lines);
+
+        let mut numbers = self.numbers.clone();
+        let mut judged: Vec<Option<Judged<'_>>> = std::iter::repeat_with(|| None).take(lines.len()).collect();
+        let mut taken = 0_u32;
+        // The lines in use first: a re-offer that makes another one usable must not move their streams.
+        let in_use = known.iter().zip(&lines).zip(&mut judged).enumerate();
+        for (index, ((known, line), judged)) in in_use {
+            if let Some(stream) = known.stream
+                && let Ok(accepted) = self.accept((index, line), stream, &lines, &group, &mut numbers)
+            {
+                taken |= bit(stream);
+                *judged = Some(Ok(accepted));
+            }
+        }
+        for (index, (line, judged)) in lines.iter().zip(&mut judged).enumerate() {
+            if judged.is_none() {
+                *judged = Some(self.judge((index, line), &lines, &group, &mut numbers, &mut taken));
+            }
+        }
+        let mut judged: Vec<Judged<'_>> =
+            judged.into_iter().map(|judged| judged.unwrap_or(Err(RejectReason::Disabled))).collect();
+        let bundled = bundle_lines(&group, &lines, &mut judged);
+        numbers.shrink();
+        self.conclude(offer, judged, bundled, numbers)
+    }
+
+    /// The lines in the offer's BUNDLE group, if we bundle.
+    fn group_of(&self, offer: &SessionDescription, lines: &mut [Offered<'_>]) -> Vec<usize> {
+        if !self.local.bundle {
+            return Vec::new();
+        }
+        let mut group = Vec::new();
+        for mid in bundle::group(&offer.session().attributes) {
+            if let Some(index) = lines.iter().position(|line| line.reading.mid == Some(mid))
+                && let Some(line) = lines.get_mut(index)
+                && !line.grouped
+            {
+                line.grouped = true;
+                group.push(index);
+            }
+        }
+        group
+    }
+
+    /// A line without a stream so far: the first of ours that is free and fits.
+    fn judge(
+        &self,
+        (index, line): (usize, &Offered<'_>),
+        lines: &[Offered<'_>],
+        group: &[usize],
+        numbers: &mut PayloadTypes,
+        taken: &mut u32,
+    ) -> Judged<'_> {
+        if line.section.port() == 0 && !(line.grouped && line.reading.bundle_only) {
+            return Err(RejectReason::Disabled);
+        }
+        let mut fault = RejectReason::UnsupportedMedia;
+        let of_kind = self.local.streams.iter().enumerate().filter(|(_, own)| Some(own.kind) == line.kind);
+        for (position, (stream, _)) in of_kind.enumerate() {
+            let stream = index_of(stream);
+            // Also without a free stream, a line is told its own fault first, so that one offer is always judged the same.
+            let mut tried = numbers.clone();
+            match self.accept((index, line), stream, lines, group, &mut tried) {
+                Ok(_) if *taken & bit(stream) != 0 => fault = RejectReason::AlreadyInUse,
+                Ok(accepted) => {
+                    *numbers = tried;
+                    *taken |= bit(stream);
+                    return Ok(accepted);
+                }
+                Err(reason) if position == 0 => fault = reason,
+                Err(_) => {}
+            }
+        }
+        Err(fault)
+    }
+
+    /// What a line and one of our streams make of each other.
+    fn accept(
+        &self,
+        (index, line): (usize, &Offered<'_>),
+        stream: u8,
+        lines: &[Offered<'_>],
+        group: &[usize],
+        numbers: &mut PayloadTypes,
+    ) -> Judged<'_> {
+        let Offered { section, reading, .. } = line;
+        let local = self.local.streams.get(usize::from(stream)).ok_or(RejectReason::Declined)?;
+        if Some(local.kind) != line.kind {
+            return Err(RejectReason::UnsupportedMedia);
+        }
+        let profile = transport_of(local, section)?;
+        let remote = remote_of(line, lines, group)?;
+        let own = local.address_for(&remote.host).ok_or(RejectReason::IncompatibleAddress)?;
+        if !local.enabled {
+            return Err(RejectReason::Declined);
+        }
+        let address = self.told(own);
+        let rtcp_mux = profile.is_some() && mux(local.rtcp_mux, reading)?;
+        let (common, formats) = match profile {
+            Some(_) => {
+                let order = self.options.codec_order;
+                let common =
+                    matching::common_with_offer(&reading.formats, (index_of(index), local), order, numbers);
+                if !matching::can_live(&common) {
+                    return Err(RejectReason::NoCommonCodec);
+                }
+                (common, Vec::new())
+            }
+            None => (Vec::new(), common_formats(local, section)?),
+        };
+        let keys = match profile {
+            Some(profile) => security::choose(local, profile, &reading.crypto)?,
+            None => None,
+        };
+        if local.protection == Protection::Dtls && !section.has("fingerprint") {
+            return Err(RejectReason::NoUsableKeys);
+        }
+        let offered_direction = reading.direction.unwrap_or_else(|| section.session_direction());
+        let direction = self.wish(local).intersect_with_remote(offered_direction);
+        let setup = match security::local_setup(local) {
+            None => None,
+            ours => security::answered_setup(ours, section.setup().as_ref()),
+        };
+        let more = local.options();
+        let feedback = matching::common_feedback(&reading.feedback, &more.feedback, &common);
+        let extensions = matching::common_extensions(&reading.extensions, &more.extensions);
+        let said = Box::new(Said {
+            local,
+            address,
+            bundle_only: false,
+            protocol: Cow::Borrowed(match profile {
+                Some(profile) => profile.as_str(),
+                None => other_protocol(local),
+            }),
+            payloads: common.iter().map(|pair| pair.local.clone()).collect(),
+            formats: formats.clone(),
+            direction,
+            crypto: keys.iter().map(|keys| (keys.tag, keys.send.clone())).collect(),
+            rtcp_mux,
+            rtcp_mux_only: false,
+            mid: reading.mid.map(Into::into),
+            feedback: matching::answered_feedback(&feedback, &common),
+            extensions: extensions.clone(),
+            setup,
+        });
+        let held = !offered_direction.has_recv() || remote.host.is_unspecified();
+        let terms = Terms {
+            line: index,
+            stream,
+            profile,
+            direction,
+            held,
+            rtcp_mux,
+            keys,
+            common,
+            feedback,
+            extensions,
+            formats,
+        };
+        let mut stream = terms.stream(local, reading, (address, remote));
+        if let Some(peer) = security::peer_transport(local, section, said.setup.clone()) {
+            stream.details_mut().peer = Some(peer);
+        }
+        Ok(Accepted { said, stream })
+    }
+
+    fn conclude<'m>(
+        &'m self,
+        offer: &'m SessionDescription,
+        judged: Vec<Judged<'m>>,
+        bundle: Vec<Box<str>>,
+        numbers: PayloadTypes,
+    ) -> Result<Evaluated<'m>, OfferError> {
+        let mut negotiated = Negotiated::default();
+        let mut sections = Vec::with_capacity(judged.len());
+        let mut lines = Vec::with_capacity(judged.len());
+        let mut address = None;
+        for ((index, judged), media) in judged.into_iter().enumerate().zip(&offer.session().medias) {
+            match judged {
+                Ok(Accepted { said, mut stream }) => {
+                    stream.close_black_holes();
+                    address.get_or_insert(said.address.ip());
+                    let section = Section::InUse(said);
+                    lines.push(section.line().used_by(index_of(stream.stream)));
+                    negotiated.streams.reserve_exact(1);
+                    negotiated.streams.push(stream);
+                    sections.push(section);
+                }
+                Err(reason) => {
+                    let line = Line::of(media);
+                    negotiated.rejected.push(RejectedLine {
+                        line: index,
+                        media: media.media.clone(),
+                        reason,
+                    });
+                    lines.push(line.clone());
+                    sections.push(Section::Disabled(line));
+                }
+            }
+        }
+        negotiated.rejected.shrink_to_fit();
+        let all_disabled = negotiated.rejected.iter().all(|line| line.reason == RejectReason::Disabled);
+        if negotiated.streams.is_empty() && !all_disabled {
+            return Err(OfferError::NotAcceptable { lines: negotiated.rejected });
+        }
+        let times = times_of(&offer.session().times);
+        let agreement = Agreement { negotiated, lines, times: times.into(), held: self.held };
+        let address = address.unwrap_or_else(|| self.local.ip());
+        Ok((Description { address, times, bundle, sections }, agreement, numbers))
+    }
+}
+
+/// What two sides agreed on in a line with one of our streams.
+pub(super) struct Terms {
+    pub(super) line: usize,
+    pub(super) stream: u8,
+    pub(super) profile: Option<Profile>,
+    /// As the two direction attributes allow it, seen from here.
+    pub(super) direction: crate::Direction,
+    pub(super) held: bool,
+    pub(super) rtcp_mux: bool,
+    pub(super) keys: Option<super::StreamKeys>,
+    pub(super) common: Vec<Common>,
+    pub(super) feedback: Vec<Feedback>,
+    pub(super) extensions: Vec<Extension>,
+    pub(super) formats: Vec<String>,
+}
+
+impl Terms {
+    pub(super) fn stream(
+        self,
+        local: &LocalStream,
+        reading: &Reading<'_>,
+        (address, remote): (std::net::SocketAddr, MediaAddress),
+    ) -> MediaStream {
+        let remote_rtcp =
+            if self.rtcp_mux { Some(remote.clone()) } else { rtcp_address(&remote, reading.rtcp) };
+        let plain = self.feedback.is_empty() && self.extensions.is_empty() && self.formats.is_empty();
+        let details = (!plain || reading.mid.is_some()).then(|| {
+            Box::new(Details {
+                mid: reading.mid.map(Into::into),
+                feedback: self.feedback,
+                extensions: self.extensions,
+                formats: self.formats,
+                ..Details::default()
+            })
+        });
+        MediaStream {
+            line: self.line,
+            stream: self.stream.into(),
+            kind: local.kind,
+            profile: self.profile,
+            direction: self.direction,
+            held_by_remote: self.held,
+            rtcp_mux: self.rtcp_mux,
+            ptime: reading.ptime,
+            max_ptime: reading.max_ptime,
+            local: address,
+            remote_rtcp,
+            remote,
+            send: matching::codecs(&self.common, |pair| &pair.remote),
+            receive: matching::codecs(&self.common, |pair| &pair.local),
+            send_events: matching::events(&self.common, |pair| &pair.remote),
+            receive_events: matching::events(&self.common, |pair| &pair.local),
+            keys: self.keys.map(Box::new),
+            details,
+        }
+    }
+}
+
+fn bit(stream: u8) -> u32 {
+    1_u32.checked_shl(stream.into()).unwrap_or(0)
+}
+
+fn read<'a>(section: MediaSection<'a>) -> Offered<'a> {
+    let rtp = Profile::from_name(section.protocol()).is_some();
+    Offered { section, reading: section.reading(rtp), kind: section.kind().parse().ok(), grouped: false }
+}
+
+pub(super) fn other_protocol(local: &LocalStream) -> &str {
+    local.options().transport.as_ref().map_or("", |transport| &transport.protocol)
+}
+
+/// The profile of an offered line if it is RTP as our stream takes it; `None` for another transport that is ours.
+fn transport_of(local: &LocalStream, section: &MediaSection<'_>) -> Result<Option<Profile>, RejectReason> {
+    match &local.options().transport {
+        Some(own) if own.protocol.eq_ignore_ascii_case(section.protocol()) => Ok(None),
+        Some(_) => Err(RejectReason::UnsupportedTransport),
+        None => {
+            let profile = Profile::from_name(section.protocol()).filter(|profile| local.takes(*profile));
+            profile.map(Some).ok_or(RejectReason::UnsupportedTransport)
+        }
+    }
+}
+
+fn common_formats(local: &LocalStream, section: &MediaSection<'_>) -> Result<Vec<String>, RejectReason> {
+    let ours = local.options().transport.as_ref().map_or(&[][..], |transport| &transport.formats);
+    let common = matching::common_formats(section.formats(), ours);
+    if common.is_empty() { Err(RejectReason::NoCommonCodec) } else { Ok(common) }
+}
+
+/// Where an offered line wants media. A bundle-only line wants it where its group does.
+fn remote_of(
+    line: &Offered<'_>,
+    lines: &[Offered<'_>],
+    group: &[usize],
+) -> Result<MediaAddress, RejectReason> {
+    let address = match line.section.port() {
+        0 if line.grouped && line.reading.bundle_only => {
+            let tagged =
+                group.iter().filter_map(|index| lines.get(*index)).find(|line| line.section.port() != 0);
+            tagged.ok_or(RejectReason::BundleRefused)?.section.rtp_address()
+        }
+        _ => line.section.rtp_address(),
+    };
+    let address = address.map_err(|error| match error {
+        AddressError::Disabled => RejectReason::Disabled,
+        AddressError::UnsupportedNetwork => RejectReason::UnsupportedNetwork,
+        _ => RejectReason::NoAddress,
+    })?;
+    if address.host.is_multicast() { Err(RejectReason::Multicast) } else { Ok(address) }
+}
+
+/// Whether RTP and RTCP share a port (RFC 5761 §5.1.1, RFC 8858 §4.2).
+fn mux(own: RtcpMux, reading: &Reading<'_>) -> Result<bool, RejectReason> {
+    let offered = reading.rtcp_mux || reading.rtcp_mux_only;
+    match own {
+        RtcpMux::Never if reading.rtcp_mux_only => Err(RejectReason::RtcpMuxRequired),
+        RtcpMux::Only if !offered => Err(RejectReason::RtcpMuxRequired),
+        RtcpMux::Never => Ok(false),
+        RtcpMux::Negotiate | RtcpMux::Only => Ok(offered),
+    }
+}
+
+/// Refuses an offer in which two lines in use have changed places, by kind or by name: it would swap their streams.
+fn require_order(known: &[Line], lines: &[Offered<'_>]) -> Result<(), OfferError> {
+    let in_use = |index: &usize| {
+        known.get(*index).is_some_and(|line| line.stream.is_some())
+            && lines.get(*index).is_some_and(|line| line.section.port() != 0)
+    };
+    let moved = |from: usize, to: usize| {
+        let (Some(before), Some(now)) = (known.get(from), lines.get(to)) else { return false };
+        let kind = before.media().eq_ignore_ascii_case(now.section.kind());
+        let named = before.mid.is_some() && before.mid.as_deref() == now.reading.mid;
+        let (Some(there), Some(here)) = (known.get(to), lines.get(from)) else { return false };
+        let kinds_differ = !there.media().eq_ignore_ascii_case(before.media());
+        (kind && kinds_differ && !here.section.kind().eq_ignore_ascii_case(before.media())) || named
+    };
+    for first in (0..known.len()).filter(in_use) {
+        for second in (0..first).filter(in_use) {
+            if moved(first, second) && moved(second, first) {
+                return Err(OfferError::LinesReordered { first: second, second: first });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Bundles what can be, and gives the names in the group, the tagged line first (RFC 9143 §7.3.1).
+fn bundle_lines(group: &[usize], lines: &[Offered<'_>], judged: &mut [Judged<'_>]) -> Vec<Box<str>> {
+    let fits = |judged: &Judged<'_>, tagged: Option<(&MediaStream, bool)>| match judged {
+        Ok(Accepted { said, stream }) => {
+            let alike = |(other, secure): (&MediaStream, bool)| {
+                other.profile.map(Profile::is_dtls) == stream.profile.map(Profile::is_dtls)
+                    && secure == stream.is_secure()
+                    || stream.profile.is_none()
+            };
+            (stream.rtcp_mux || !said.local.is_rtp() && said.local.can_bundle()) && tagged.is_none_or(alike)
+        }
+        Err(_) => false,
+    };
+    let port = |index: usize| lines.get(index).map_or(0, |line| line.section.port());
+    let tag = group
+        .iter()
+        .copied()
+        .find(|index| port(*index) != 0 && judged.get(*index).is_some_and(|line| fits(line, None)));
+    let tagged = tag.and_then(|tag| match judged.get(tag) {
+        Some(Ok(Accepted { said, stream })) => Some((said.address, stream.clone())),
+        _ => None,
+    });
+    let mut names: Vec<Box<str>> = Vec::new();
+    if let Some((address, tagged)) = &tagged {
+        for index in tag.into_iter().chain(group.iter().copied().filter(|index| Some(*index) != tag)) {
+            let Some(line) = judged.get_mut(index) else { continue };
+            if fits(line, Some((tagged, tagged.is_secure())))
+                && let Ok(Accepted { said, stream }) = line
+            {
+                if stream.line != tagged.line {
+                    said.address = *address;
+                    // Keys belong to the transport, which is that of the tagged line (RFC 8859 §5.8).
+                    said.crypto.clear();
+                }
+                stream.share_transport_of(tagged);
+                names.extend(said.mid.clone());
+            }
+        }
+    }
+    for (line, judged) in lines.iter().zip(judged) {
+        let outside = matches!(judged, Ok(accepted) if accepted.stream.bundle().is_none());
+        if outside && line.section.port() == 0 {
+            *judged = Err(RejectReason::BundleRefused);
+        }
+    }
+    names
+}

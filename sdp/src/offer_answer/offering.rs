@@ -1,0 +1,287 @@
+//! Offers of ours (RFC 3264 §5, §8).
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use sdp_types::Time;
+
+use super::line::Line;
+use super::local::{LocalMedia, LocalStream, RtcpMux};
+use super::negotiated::{Extension, Feedback, MediaStream};
+use super::payload_types::PayloadTypes;
+use super::security;
+use super::write::{Description, Said, Section};
+use super::{CreateOfferError, OfferAnswer, index_of};
+use crate::limits::MAX_MEDIA;
+use crate::sdes::SrtpKey;
+use crate::{Direction, Payload, SessionDescription};
+
+/// RFC 8285 §4.2: identifiers of one-byte headers.
+const EXTENSION_IDS: std::ops::RangeInclusive<u8> = 1..=14;
+
+/// Our open offer, as it was when it was made.
+#[derive(Clone, Debug)]
+pub(super) struct Offered {
+    pub(super) lines: Vec<Line>,
+    /// What each line in use said.
+    pub(super) said: Vec<Option<OfferedLine>>,
+    pub(super) local: LocalMedia,
+    /// The names in the BUNDLE group.
+    pub(super) bundle: Vec<Box<str>>,
+    pub(super) times: Box<[Time]>,
+    pub(super) held: bool,
+}
+
+/// What a line of ours offered.
+#[derive(Clone, Debug)]
+pub(super) struct OfferedLine {
+    pub(super) stream: u8,
+    pub(super) address: SocketAddr,
+    pub(super) direction: Direction,
+    pub(super) payloads: Vec<Payload>,
+    pub(super) crypto: Vec<(u32, SrtpKey)>,
+    pub(super) rtcp_mux: bool,
+}
+
+impl OfferedLine {
+    fn of(stream: u8, said: Said<'_>) -> Self {
+        let Said { address, direction, payloads, crypto, rtcp_mux, .. } = said;
+        OfferedLine { stream, address, direction, payloads, crypto, rtcp_mux }
+    }
+}
+
+impl OfferAnswer {
+    /// An offer to send: in an INVITE or UPDATE, or in the 2xx or reliable 1xx to an INVITE that had none. It holds the
+    /// present wishes of the local side (RFC 6337 §5.1), all its codecs and keys, and every line that the session ever had. Its
+    /// `o=` version is the last one if nothing differs from what was sent last, else one more (RFC 3264 §8).
+    ///
+    /// # Errors
+    /// [`CreateOfferError`], most likely that an offer is already open.
+    pub fn create_offer(&mut self) -> Result<SessionDescription, CreateOfferError> {
+        if self.offered.is_some() {
+            return Err(CreateOfferError::OfferPending);
+        }
+        let mut lines = self.assigned_lines();
+        if lines.is_empty() {
+            return Err(CreateOfferError::NothingToOffer);
+        }
+        let bundle = self.name_lines(&mut lines);
+        let shared = self.bundle_address();
+        let extensions = self.extension_ids();
+        let mut numbers = self.numbers.clone();
+        let mut told: Vec<SocketAddr> = Vec::new();
+        let mut address = None;
+        let mut sections = Vec::with_capacity(lines.len());
+        for (place, line) in lines.iter().enumerate() {
+            let in_use =
+                line.stream.and_then(|index| Some((index, self.local.streams.get(usize::from(index))?)));
+            let Some((index, stream)) = in_use else {
+                sections.push(Section::Disabled(line.clone()));
+                continue;
+            };
+            let mut said = self.say((index, stream), (index_of(place), line), &extensions, &mut numbers)?;
+            if said.mid.as_ref().is_some_and(|mid| bundle.contains(mid)) {
+                match shared {
+                    Some(shared) => said.address = shared,
+                    // RFC 9143 §7.2: one address twice in a first offer can only mean that the group is needed.
+                    None => said.bundle_only = told.contains(&said.address),
+                }
+                told.push(said.address);
+            }
+            address.get_or_insert(said.address.ip());
+            sections.push(Section::InUse(Box::new(said)));
+        }
+        for (line, section) in lines.iter_mut().zip(&sections) {
+            let stream = line.stream;
+            *line = match stream {
+                Some(stream) => section.line().used_by(stream),
+                None => section.line(),
+            };
+        }
+        let times = self.agreed.as_ref().map_or(&[][..], |agreed| &agreed.times);
+        let address = address.unwrap_or_else(|| self.local.ip());
+        let description = Description { address, times, bundle, sections };
+        let (text, version) = self.stamped(&description);
+        let Description { bundle, sections, .. } = description;
+        let said = lines.iter().zip(sections).map(|(line, section)| match section {
+            Section::InUse(said) => line.stream.map(|stream| OfferedLine::of(stream, *said)),
+            Section::Disabled(_) => None,
+        });
+        let offered = Offered {
+            said: said.collect(),
+            lines,
+            local: self.local.clone(),
+            bundle,
+            times: times.into(),
+            held: self.held,
+        };
+        numbers.shrink();
+        self.numbers = numbers;
+        self.offered = Some(Box::new(offered));
+        self.before_answer = None;
+        Ok(self.sent(text, version))
+    }
+
+    fn in_force(&self, stream: u8) -> Option<&MediaStream> {
+        self.current().and_then(|agreed| agreed.stream(stream.into()))
+    }
+
+    /// Every line of the session with the stream that uses it now, and a line for each stream that wants one: that of a
+    /// stream that was disabled before (RFC 3264 §8.1), of the same kind, or of any when the session has as many lines as
+    /// any peer will read; else a new one.
+    fn assigned_lines(&self) -> Vec<Line> {
+        let mut lines = self.agreed.as_ref().map(|agreed| agreed.lines.clone()).unwrap_or_default();
+        let mut free: Vec<bool> = lines.iter().map(|line| line.stream.is_none()).collect();
+        let wanted = |line: &Line, stream: u8| {
+            let local = self.local.streams.get(usize::from(stream)).filter(|local| local.enabled);
+            local.is_some_and(|local| line.media().eq_ignore_ascii_case(local.kind.as_str()))
+        };
+        for line in &mut lines {
+            line.stream = line.stream.filter(|stream| wanted(line, *stream));
+        }
+        for (index, stream) in self.local.streams.iter().enumerate().filter(|(_, stream)| stream.enabled) {
+            let index = index_of(index);
+            if lines.iter().any(|line| line.stream == Some(index)) {
+                continue;
+            }
+            let is_free = |place: &usize| free.get(*place) == Some(&true);
+            let same_kind = |place: &usize| {
+                lines.get(*place).is_some_and(|line| line.media().eq_ignore_ascii_case(stream.kind.as_str()))
+            };
+            let places = 0..lines.len();
+            let place = places.clone().filter(is_free).find(same_kind);
+            let full = lines.len() >= MAX_MEDIA;
+            let place = place.or_else(|| places.filter(|_| full).find(is_free));
+            let line = Line::new(stream.kind.as_str(), "", "").used_by(index);
+            match place.and_then(|place| Some((lines.get_mut(place)?, free.get_mut(place)?))) {
+                Some((known, free)) => {
+                    *known = line;
+                    *free = false;
+                }
+                None if full => {}
+                None => {
+                    lines.push(line);
+                    free.push(false);
+                }
+            }
+        }
+        lines
+    }
+
+    /// Names the lines in use that have a name or need one, and gives the names in the BUNDLE group, that of the line whose
+    /// address is shared so far first.
+    fn name_lines(&self, lines: &mut [Line]) -> Vec<Box<str>> {
+        let mut names: Vec<Box<str>> = lines.iter().filter_map(|line| line.mid.clone()).collect();
+        let mut bundle = Vec::new();
+        let tagged = self.bundle_line();
+        for (place, line) in lines.iter_mut().enumerate() {
+            let Some(stream) = line.stream.and_then(|index| self.local.streams.get(usize::from(index)))
+            else {
+                line.mid = None;
+                continue;
+            };
+            let grouped = self.local.bundle && stream.can_bundle();
+            if line.mid.is_none() {
+                let own = stream.options().mid.as_deref().map(Box::from);
+                let own = own.filter(|own| !names.contains(own));
+                let number =
+                    || (place..).map(|n| n.to_string().into_boxed_str()).find(|name| !names.contains(name));
+                line.mid = own.or_else(|| number().filter(|_| grouped));
+                names.extend(line.mid.clone());
+            }
+            if grouped && let Some(mid) = &line.mid {
+                let at = if Some(place) == tagged { 0 } else { bundle.len() };
+                bundle.insert(at, mid.clone());
+            }
+        }
+        bundle
+    }
+
+    /// The line whose transport a group in force shares, if its stream goes on.
+    fn bundle_line(&self) -> Option<usize> {
+        let agreed = self.current().filter(|_| self.local.bundle)?;
+        let tagged = agreed.streams.iter().find(|stream| stream.bundle() == Some(stream.line))?;
+        let local = self.local.streams.get(tagged.stream)?;
+        (local.enabled && local.can_bundle()).then_some(tagged.line)
+    }
+
+    /// The address of all lines of a group in force (RFC 9143 §7.5).
+    fn bundle_address(&self) -> Option<SocketAddr> {
+        let line = self.bundle_line()?;
+        let tagged = self.current()?.streams.iter().find(|stream| stream.line == line)?;
+        let local = self.local.streams.get(tagged.stream)?;
+        Some(self.told(local.address))
+    }
+
+    /// Identifiers for all header extensions of ours, one for each in the whole session (RFC 9143 §9.2): that agreed on
+    /// before (RFC 8285 §6), else a free one.
+    fn extension_ids(&self) -> Vec<(u8, &str)> {
+        let mut ids: Vec<(u8, &str)> = Vec::new();
+        for known in self.current().iter().flat_map(|agreed| &agreed.streams).flat_map(|s| s.extensions()) {
+            if !ids.iter().any(|(id, uri)| *id == known.id || *uri == known.uri) {
+                ids.push((known.id, &known.uri));
+            }
+        }
+        for uri in self.local.streams.iter().flat_map(|stream| &stream.options().extensions) {
+            let free = EXTENSION_IDS.into_iter().find(|id| !ids.iter().any(|(taken, _)| taken == id));
+            if let Some(id) = free.filter(|_| !ids.iter().any(|(_, known)| known == uri)) {
+                ids.push((id, uri));
+            }
+        }
+        ids
+    }
+
+    fn say<'m>(
+        &'m self,
+        (index, local): (u8, &'m LocalStream),
+        (place, line): (u8, &Line),
+        extensions: &[(u8, &str)],
+        numbers: &mut PayloadTypes,
+    ) -> Result<Said<'m>, CreateOfferError> {
+        let rtp = local.is_rtp();
+        let codecs = if rtp { local.codecs.as_slice() } else { &[] };
+        let payloads = codecs.iter().map(|codec| {
+            let payload_type = numbers.number_for(place, codec);
+            let missing = || CreateOfferError::NoPayloadTypeLeft(codec.name().to_owned());
+            Ok(Payload { payload_type: payload_type.ok_or_else(missing)?, codec: codec.clone() })
+        });
+        let payloads = payloads.collect::<Result<_, _>>()?;
+        let address = self.told(local.address);
+        let in_force = self.in_force(index);
+        let crypto = security::offered(local, in_force.and_then(|stream| stream.keys.as_deref()));
+        if let Some(MediaStream { local: before, keys: Some(keys), .. }) = in_force {
+            let moved = *before != address && !before.ip().is_unspecified() && !address.ip().is_unspecified();
+            // A group has the keys of another line.
+            let bundled = in_force.is_some_and(|stream| stream.bundle().is_some());
+            if moved && !bundled && crypto.iter().any(|(_, key)| key.is_same_secret(&keys.send)) {
+                return Err(CreateOfferError::FreshKeysNeeded { stream: index.into() });
+            }
+        }
+        let more = local.options();
+        let known = |uri: &String| {
+            let (id, _) = extensions.iter().find(|(_, known)| known == uri)?;
+            Some(Extension { id: *id, uri: uri.clone(), direction: Direction::SendRecv })
+        };
+        let message = |message: &String| Feedback { payload_type: None, message: message.clone() };
+        let transport = more.transport.as_ref();
+        Ok(Said {
+            local,
+            address,
+            bundle_only: false,
+            protocol: match transport {
+                Some(transport) => Cow::Borrowed(transport.protocol.as_str()),
+                None => Cow::Borrowed(local.profile().as_str()),
+            },
+            payloads,
+            formats: transport.map(|transport| transport.formats.clone()).unwrap_or_default(),
+            direction: self.wish(local),
+            crypto,
+            rtcp_mux: rtp && local.rtcp_mux != RtcpMux::Never,
+            rtcp_mux_only: rtp && local.rtcp_mux == RtcpMux::Only,
+            mid: line.mid.clone(),
+            feedback: more.feedback.iter().map(message).collect(),
+            extensions: more.extensions.iter().filter_map(known).collect(),
+            setup: None,
+        })
+    }
+}
