@@ -11,6 +11,7 @@
 //! | [`srtp`] | SRTP and SRTCP: packets encrypted and authenticated | 3711, 6188, 7714 |
 //! | [`packet`], [`rtcp`], [`demux`] | what is on the wire | 3550 §5 §6, 7983 |
 //! | [`jitter`], [`concealment`] | playout | |
+//! | [`codec`] | G.711, G.722, L16, Opus (feature `opus`), comfort noise, redundancy | 3551, 3389, 2198, 6716, 7587 |
 //! | [`g711`] | A-law and µ-law | 3551, ITU-T G.711 |
 //! | [`dtmf`] | digits as events and as tones | 4733, ITU-T Q.23 |
 //! | [`statistics`], [`emodel`] | counters, estimated quality | 3550 §6.4, ITU-T G.107 |
@@ -52,6 +53,7 @@
 
 pub mod audio;
 pub mod audio_stream;
+pub mod codec;
 pub mod concealment;
 pub mod demux;
 pub mod dtmf;
