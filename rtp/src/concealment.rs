@@ -1,8 +1,10 @@
 //! Concealment of lost audio: the last pitch period repeated and faded, in the manner of G.711 appendix I.
 
+/// Samples of 8 kHz that the lengths below are counted in; other rates have more in the same time.
+const BASE_RATE: u32 = 8000;
 /// Samples remembered: two of the longest pitch periods.
 const HISTORY: usize = 320;
-/// Pitch periods searched at 8 kHz: 66 to 200 Hz.
+/// Pitch periods searched: 66 to 200 Hz.
 const PITCH: std::ops::RangeInclusive<usize> = 40..=120;
 /// Samples compared for the pitch: 20 ms.
 const COMPARED: usize = 160;
@@ -12,7 +14,7 @@ const FADE_TO: f64 = 480.0;
 /// Samples over which audio that returns is faded in: 4 ms.
 const OVERLAP: usize = 32;
 
-/// Fills gaps in a stream of 8 kHz samples.
+/// Fills gaps in a stream of samples.
 ///
 /// ```
 /// use rtp::concealment::Concealer;
@@ -23,8 +25,10 @@ const OVERLAP: usize = 32;
 /// for _ in 0..3 { concealer.conceal(160); }
 /// assert_eq!(concealer.conceal(160), vec![0; 160]);
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Concealer {
+    /// How many times 8 kHz the rate is, at least 1: of a pitch period of 8 kHz one of the same time is made.
+    scale: f64,
     /// The end of what was heard.
     history: Vec<i16>,
     /// The period being repeated, while concealing.
@@ -34,16 +38,28 @@ pub struct Concealer {
 }
 
 impl Concealer {
-    /// Nothing heard yet: conceals with silence.
+    /// Nothing heard yet: conceals with silence. For samples of 8 kHz.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::with_rate(BASE_RATE)
+    }
+
+    /// The same for another sample rate, 8 to 48 kHz.
+    #[must_use]
+    pub fn with_rate(sample_rate: u32) -> Self {
+        let scale = f64::from(sample_rate.clamp(BASE_RATE, 48_000)) / f64::from(BASE_RATE);
+        Self { scale, history: Vec::new(), period: Vec::new(), concealed: 0 }
+    }
+
+    /// A number of samples of 8 kHz, in samples of this rate.
+    fn scaled(&self, samples: usize) -> usize {
+        (samples as f64 * self.scale).round() as usize
     }
 
     /// Passes received audio, whose start is blended with the concealment before it.
     pub fn heard(&mut self, samples: &mut [i16]) {
         if self.concealed > 0 {
-            let blend = self.conceal(OVERLAP.min(samples.len()));
+            let blend = self.conceal(self.scaled(OVERLAP).min(samples.len()));
             let length = blend.len() as f64;
             for (index, (sample, old)) in samples.iter_mut().zip(blend).enumerate() {
                 let share = (index as f64 + 0.5) / length;
@@ -51,47 +67,74 @@ impl Concealer {
             }
             self.concealed = 0;
         }
-        self.history.extend_from_slice(samples);
-        let excess = self.history.len().saturating_sub(HISTORY);
+        let kept = self.scaled(HISTORY);
+        let samples = samples.get(samples.len().saturating_sub(kept)..).unwrap_or_default();
+        let excess = (self.history.len() + samples.len()).saturating_sub(kept);
         self.history.drain(..excess);
+        self.history.extend_from_slice(samples);
     }
 
     /// Makes up `count` samples.
     pub fn conceal(&mut self, count: usize) -> Vec<i16> {
+        let mut samples = Vec::with_capacity(count);
+        self.conceal_into(count, &mut samples);
+        samples
+    }
+
+    /// Makes up `count` samples behind what `samples` holds.
+    pub fn conceal_into(&mut self, count: usize, samples: &mut Vec<i16>) {
         if self.concealed == 0 {
             let period = self.pitch();
             let from = self.history.len().saturating_sub(period);
-            self.period = self.history.get(from..).unwrap_or_default().to_vec();
+            self.period.clear();
+            self.period.extend_from_slice(self.history.get(from..).unwrap_or_default());
         }
-        let start = self.concealed;
+        let (start, end) = (self.concealed, samples.len() + count);
         self.concealed = start.saturating_add(count);
+        let (from, length) = (FADE_FROM * self.scale, (FADE_TO - FADE_FROM) * self.scale);
         let repeated = self.period.iter().cycle().skip(start % self.period.len().max(1));
         let faded = repeated.take(count).enumerate().map(|(index, sample)| {
-            let gain = 1.0 - ((start + index) as f64 - FADE_FROM) / (FADE_TO - FADE_FROM);
+            let gain = 1.0 - ((start + index) as f64 - from) / length;
             (f64::from(*sample) * gain.clamp(0.0, 1.0)) as i16
         });
-        let mut out: Vec<i16> = faded.collect();
-        out.resize(count, 0);
-        out
+        samples.extend(faded);
+        samples.resize(end, 0);
     }
 
-    /// The lag at which the end of the history resembles itself most.
+    /// The lag at which the end of the history resembles itself most: coarsely at first, a sample of 8 kHz at a time, then
+    /// around the best.
     fn pitch(&self) -> usize {
-        let end = self.history.len();
-        let recent = self.history.get(end.saturating_sub(COMPARED)..).unwrap_or_default();
-        let likeness = |lag: usize| {
-            let from = end.checked_sub(COMPARED + lag)?;
-            let earlier = self.history.get(from..from + COMPARED)?;
-            let (mut product, mut energy) = (0.0, 1.0);
-            for (one, other) in recent.iter().zip(earlier) {
-                product += f64::from(*one) * f64::from(*other);
-                energy += f64::from(*other) * f64::from(*other);
-            }
-            Some((lag, product / f64::sqrt(energy)))
+        let step = self.scaled(1).max(1);
+        let (shortest, longest) = (self.scaled(*PITCH.start()), self.scaled(*PITCH.end()));
+        let best = |lags: &mut dyn Iterator<Item = usize>| {
+            let likeness =
+                lags.filter_map(|lag| Some((lag, likeness(&self.history, self.scaled(COMPARED), lag)?)));
+            likeness.max_by(|one, other| one.1.total_cmp(&other.1)).map(|(lag, _)| lag)
         };
-        let best = PITCH.filter_map(likeness).max_by(|one, other| one.1.total_cmp(&other.1));
-        best.map_or(*PITCH.end(), |(lag, _)| lag)
+        let Some(coarse) = best(&mut (shortest..=longest).step_by(step)) else { return longest };
+        let near = coarse.saturating_sub(step - 1).max(shortest)..=(coarse + step - 1).min(longest);
+        best(&mut near.into_iter()).unwrap_or(coarse)
     }
+}
+
+impl Default for Concealer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How much the last `compared` samples are like those `lag` before them, at any volume. `None` if there are not as many.
+pub(crate) fn likeness(samples: &[i16], compared: usize, lag: usize) -> Option<f64> {
+    let recent = samples.get(samples.len().checked_sub(compared)?..)?;
+    let from = samples.len().checked_sub(compared + lag)?;
+    let earlier = samples.get(from..from + compared)?;
+    let (mut product, mut energy) = (0i64, 1i64);
+    for (one, other) in recent.iter().zip(earlier) {
+        let (one, other) = (i64::from(*one), i64::from(*other));
+        product = product.wrapping_add(one.wrapping_mul(other));
+        energy = energy.wrapping_add(other.wrapping_mul(other));
+    }
+    Some(product as f64 / (energy as f64).sqrt())
 }
 
 #[cfg(test)]

@@ -38,9 +38,23 @@ impl Law {
     /// ```
     #[must_use]
     pub fn encode(self, samples: &[i16]) -> Vec<u8> {
+        let mut octets = vec![0; samples.len()];
+        self.encode_into(samples, &mut octets);
+        octets
+    }
+
+    /// Encodes into memory of the caller's, as far as the shorter of both goes.
+    ///
+    /// ```
+    /// let mut octets = [0; 160];
+    /// rtp::g711::Law::Mu.encode_into(&[0; 160], &mut octets);
+    /// assert_eq!(octets, [0xff; 160]);
+    /// ```
+    pub fn encode_into(self, samples: &[i16], octets: &mut [u8]) {
+        let pairs = samples.iter().zip(octets);
         match self {
-            Self::Mu => samples.iter().map(|sample| encode_mu(*sample)).collect(),
-            Self::A => samples.iter().map(|sample| encode_a(*sample)).collect(),
+            Self::Mu => pairs.for_each(|(sample, octet)| *octet = encode_mu(*sample)),
+            Self::A => pairs.for_each(|(sample, octet)| *octet = encode_a(*sample)),
         }
     }
 
@@ -53,19 +67,38 @@ impl Law {
         // An octet is always inside a table of 256; the default is never taken.
         octets.iter().map(move |octet| table.get(usize::from(*octet)).copied().unwrap_or(0))
     }
+
+    /// Decodes into memory of the caller's, as far as the shorter of both goes.
+    pub fn decode_into(self, octets: &[u8], samples: &mut [i16]) {
+        for (sample, decoded) in samples.iter_mut().zip(self.decode(octets)) {
+            *sample = decoded;
+        }
+    }
+}
+
+// Encoding has neither branches nor tables, and no shift by a variable, so that the compiler makes vector instructions of
+// a loop over it; decoding is faster by a table. A floating-point number has segment and step of G.711 in its bits: the
+// exponent is the segment, and the first four bits of the fraction are the step.
+
+/// Bits of a fraction below the four of the step.
+const BELOW_STEP: u32 = f32::MANTISSA_DIGITS - 1 - 4;
+
+/// Segment and step of a magnitude, as `segment * 16 + step`, if segment 0 starts at 2^`lowest`.
+const fn segment_and_step(magnitude: u16, lowest: u32) -> u16 {
+    let bits = (magnitude as f32).to_bits() >> BELOW_STEP;
+    (bits as u16).wrapping_sub(((f32::MAX_EXP as u16) - 1 + lowest as u16) << 4)
 }
 
 /// µ-law works on 14 bits; the code words are sent inverted (G.711 table 2a).
 #[must_use]
-pub fn encode_mu(sample: i16) -> u8 {
+pub const fn encode_mu(sample: i16) -> u8 {
     // One's complement for negative values puts the decision values where the table has them.
-    let magnitude = ((if sample < 0 { !sample } else { sample } as u16) >> 2) + 33;
-    let magnitude = magnitude.min(0x1fff);
+    let sign = sample >> 15;
+    let biased = ((sample ^ sign) as u16 >> 2).wrapping_add(33);
     // Bit 5 is the lowest that can lead, because of the bias of 33.
-    let segment = 10 - magnitude.leading_zeros() as u16;
-    let step = (magnitude >> (segment + 1)) & 0x0f;
-    let sign = if sample < 0 { 0 } else { 0x80 };
-    sign | (!((segment << 4) | step) as u8 & 0x7f)
+    let magnitude = if biased > 0x1fff { 0x1fff } else { biased };
+    let code = segment_and_step(magnitude, 5) as u8;
+    !(code | (sign as u8 & 0x80))
 }
 
 /// µ-law to 16 bits (G.711 table 2b, scaled by four).
@@ -80,13 +113,13 @@ pub const fn decode_mu(octet: u8) -> i16 {
 
 /// A-law works on 13 bits; even bits are sent inverted (G.711 table 1a).
 #[must_use]
-pub fn encode_a(sample: i16) -> u8 {
-    let magnitude = (if sample < 0 { !sample } else { sample } as u16) >> 4;
-    // Segments 0 and 1 share their step size.
-    let segment = 12u16.saturating_sub(magnitude.leading_zeros() as u16);
-    let step = (magnitude >> segment.saturating_sub(1)) & 0x0f;
-    let sign = if sample < 0 { 0 } else { 0x80 };
-    (sign | (segment << 4) as u8 | step as u8) ^ 0x55
+pub const fn encode_a(sample: i16) -> u8 {
+    let sign = sample >> 15;
+    let magnitude = (sample ^ sign) as u16 >> 4;
+    // Segments 0 and 1 share their step size: below 32 the code is the magnitude itself.
+    let leading = segment_and_step(magnitude | 1, 3);
+    let code = if magnitude < 32 { magnitude } else { leading };
+    (code as u8 | (!sign as u8 & 0x80)) ^ 0x55
 }
 
 /// A-law to 16 bits (G.711 table 1b, scaled by eight).

@@ -13,6 +13,7 @@
 //! | [`relay`] | media passed on between two parties, re-encrypted and re-written if need be | 3550 §7 |
 //! | [`retransmission`] | packets sent again | 4588 |
 //! | [`jitter`], [`concealment`] | playout | |
+//! | [`codec`] | G.711, G.722, L16, Opus (feature `opus`), comfort noise, redundancy | 3551, 3389, 2198, 6716, 7587 |
 //! | [`g711`] | A-law and µ-law | 3551, ITU-T G.711 |
 //! | [`dtmf`] | digits as events and as tones | 4733, ITU-T Q.23 |
 //! | [`mixer`] | conferences: N-1 mixing, who speaks | |
@@ -56,6 +57,7 @@
 
 pub mod audio;
 pub mod audio_stream;
+pub mod codec;
 pub mod concealment;
 pub mod demux;
 pub mod dtmf;

@@ -1,6 +1,5 @@
-//! WAV files: any PCM in, 8 kHz mono 16 bits out.
+//! WAV files: any PCM in, mono of 16 bits out, at 8 kHz unless asked otherwise.
 
-use std::f64::consts::PI;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, Write};
 use std::path::Path;
@@ -8,11 +7,10 @@ use std::path::Path;
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 
 use super::SAMPLE_RATE;
+use super::resample::{SAMPLE_RATES, resample};
 
 /// Samples read from one file and channel: an hour at 48 kHz. A wrong file must not take all memory.
 pub const MAX_SAMPLES: usize = 172_800_000;
-/// Zero crossings of the resampling filter on either side.
-const LOBES: f64 = 16.0;
 
 /// Why a file cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -23,18 +21,26 @@ pub enum WavError {
     /// Longer than [`MAX_SAMPLES`].
     #[error("WAV: more than {MAX_SAMPLES} samples per channel; cut the file")]
     TooLong,
-    /// A rate that no audio has.
+    /// A rate that no audio has, or that goes with the one asked for in no way.
     #[error("WAV: a sample rate of {0} Hz is not supported; use 1,000 to 384,000")]
     SampleRate(u32),
 }
 
-/// Reads a file: channels are mixed, other widths and floats converted, other rates resampled.
+/// Reads a file for 8 kHz: channels are mixed, other widths and floats converted, other rates resampled.
 ///
 /// # Errors
 /// [`WavError`].
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<i16>, WavError> {
+    read_at(path, SAMPLE_RATE)
+}
+
+/// The same for another sample rate.
+///
+/// # Errors
+/// [`WavError`].
+pub fn read_at(path: impl AsRef<Path>, sample_rate: u32) -> Result<Vec<i16>, WavError> {
     let file = File::open(path).map_err(hound::Error::IoError)?;
-    read_from(BufReader::new(file))
+    read_from_at(BufReader::new(file), sample_rate)
 }
 
 /// Reads from anything; see [`read`].
@@ -42,9 +48,17 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<i16>, WavError> {
 /// # Errors
 /// [`WavError`].
 pub fn read_from(reader: impl Read) -> Result<Vec<i16>, WavError> {
+    read_from_at(reader, SAMPLE_RATE)
+}
+
+/// The same for another sample rate.
+///
+/// # Errors
+/// [`WavError`].
+pub fn read_from_at(reader: impl Read, wanted: u32) -> Result<Vec<i16>, WavError> {
     let mut reader = WavReader::new(reader)?;
     let WavSpec { channels, sample_rate, bits_per_sample, sample_format } = reader.spec();
-    if !(1000..=384_000).contains(&sample_rate) {
+    if !SAMPLE_RATES.contains(&sample_rate) {
         return Err(WavError::SampleRate(sample_rate));
     }
     let channels = usize::from(channels.max(1));
@@ -60,35 +74,11 @@ pub fn read_from(reader: impl Read) -> Result<Vec<i16>, WavError> {
             reader.samples::<i32>().map(|s| s.map(|s| f64::from(s) * scale)).collect::<Result<_, _>>()?
         }
     };
-    let mono: Vec<f64> =
-        interleaved.chunks_exact(channels).map(|frame| frame.iter().sum::<f64>() / channels as f64).collect();
-    Ok(resample(&mono, sample_rate).into_iter().map(|s| s.round() as i16).collect())
-}
-
-/// To 8 kHz, by a windowed sinc below half of the lower rate.
-fn resample(samples: &[f64], from: u32) -> Vec<f64> {
-    if from == SAMPLE_RATE {
-        return samples.to_vec();
-    }
-    let step = f64::from(from) / f64::from(SAMPLE_RATE);
-    let cutoff = (1.0 / step).min(1.0);
-    let reach = LOBES / cutoff;
-    let count = (samples.len() as f64 / step).ceil() as usize;
-    let weight = |distance: f64| {
-        let x = PI * distance * cutoff;
-        let sinc = if x.abs() < 1e-9 { 1.0 } else { x.sin() / x };
-        let window = 0.5 + 0.5 * (PI * distance / reach).cos();
-        cutoff * sinc * window
-    };
-    (0..count)
-        .map(|index| {
-            let centre = index as f64 * step;
-            let first = (centre - reach).ceil().max(0.0) as usize;
-            let last = (centre + reach).floor() as usize;
-            let taps = samples.iter().enumerate().take(last + 1).skip(first);
-            taps.map(|(position, sample)| sample * weight(position as f64 - centre)).sum()
-        })
-        .collect()
+    let mono: Vec<i16> = interleaved
+        .chunks_exact(channels)
+        .map(|frame| (frame.iter().sum::<f64>() / channels as f64).round() as i16)
+        .collect();
+    resample(&mono, sample_rate, wanted).ok_or(WavError::SampleRate(sample_rate))
 }
 
 /// Writes a file of 8 kHz mono 16 bits.
@@ -96,7 +86,16 @@ fn resample(samples: &[f64], from: u32) -> Vec<f64> {
 /// # Errors
 /// [`WavError::File`].
 pub fn write(path: impl AsRef<Path>, samples: &[i16]) -> Result<(), WavError> {
-    let mut recorder = Recorder::create(path)?;
+    write_at(path, samples, SAMPLE_RATE)
+}
+
+/// The same at another sample rate.
+///
+/// # Errors
+/// [`WavError::File`].
+pub fn write_at(path: impl AsRef<Path>, samples: &[i16], sample_rate: u32) -> Result<(), WavError> {
+    let file = File::create(path).map_err(hound::Error::IoError)?;
+    let mut recorder = Recorder::with_rate(BufWriter::new(file), sample_rate)?;
     recorder.write(samples)?;
     recorder.finish()
 }
@@ -123,12 +122,16 @@ impl<W: Write + Seek> Recorder<W> {
     /// # Errors
     /// [`WavError::File`].
     pub fn new(writer: W) -> Result<Self, WavError> {
-        let spec = WavSpec {
-            channels: 1,
-            sample_rate: SAMPLE_RATE,
-            bits_per_sample: 16,
-            sample_format: SampleFormat::Int,
-        };
+        Self::with_rate(writer, SAMPLE_RATE)
+    }
+
+    /// Writes to anything, at another sample rate.
+    ///
+    /// # Errors
+    /// [`WavError::File`].
+    pub fn with_rate(writer: W, sample_rate: u32) -> Result<Self, WavError> {
+        let spec =
+            WavSpec { channels: 1, sample_rate, bits_per_sample: 16, sample_format: SampleFormat::Int };
         Ok(Self { writer: WavWriter::new(writer, spec)? })
     }
 
@@ -162,6 +165,7 @@ impl<W: Write + Seek> std::fmt::Debug for Recorder<W> {
 mod tests {
     use super::*;
     use crate::audio::tone::{Tone, dominant_frequency, power_at};
+    use std::f64::consts::PI;
     use std::io::Cursor;
 
     fn file(rate: u32, channels: u16, bits: u16, samples: impl Iterator<Item = i32>) -> Vec<u8> {

@@ -4,8 +4,6 @@ mod audio;
 mod engine;
 mod live;
 mod port;
-#[cfg(any(test, feature = "sound-card"))]
-mod rate;
 #[cfg(feature = "sound-card")]
 mod sound_card;
 mod task;

@@ -3,10 +3,11 @@
 use std::sync::mpsc;
 
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
-use cpal::{FromSample, Sample, SampleFormat, SizedSample, Stream, StreamConfig};
+use cpal::{FromSample, SampleFormat, SizedSample, Stream, StreamConfig};
+
+use rtp::audio::resample::Resampler;
 
 use super::live::LiveSound;
-use super::rate::RateConverter;
 
 /// The rate of calls.
 const CALL_RATE: u32 = 8000;
@@ -34,6 +35,14 @@ pub enum SoundCardError {
         device: &'static str,
         /// Which.
         format: SampleFormat,
+    },
+    /// It has a sample rate that no audio has.
+    #[error("the {device} has a sample rate that is not supported: {rate} Hz")]
+    Rate {
+        /// The microphone, or the loudspeaker.
+        device: &'static str,
+        /// Which.
+        rate: u32,
     },
     /// No thread for it.
     #[error("no thread for the sound card: {0}")]
@@ -96,11 +105,13 @@ fn microphone(live: &LiveSound) -> Result<Stream, SoundCardError> {
     let failed = failed(MICROPHONE);
     let device = cpal::default_host().default_input_device().ok_or(SoundCardError::NoDevice(MICROPHONE))?;
     let config = device.default_input_config().map_err(&failed)?;
+    let rate = config.sample_rate();
+    let to_call = Resampler::new(rate, CALL_RATE).ok_or(SoundCardError::Rate { device: MICROPHONE, rate })?;
     let stream = match config.sample_format() {
-        SampleFormat::I16 => hear::<i16>(&device, config.into(), live.clone()),
-        SampleFormat::I32 => hear::<i32>(&device, config.into(), live.clone()),
-        SampleFormat::U8 => hear::<u8>(&device, config.into(), live.clone()),
-        SampleFormat::F32 => hear::<f32>(&device, config.into(), live.clone()),
+        SampleFormat::I16 => hear::<i16>(&device, config.into(), to_call, live.clone()),
+        SampleFormat::I32 => hear::<i32>(&device, config.into(), to_call, live.clone()),
+        SampleFormat::U8 => hear::<u8>(&device, config.into(), to_call, live.clone()),
+        SampleFormat::F32 => hear::<f32>(&device, config.into(), to_call, live.clone()),
         format => return Err(SoundCardError::Format { device: MICROPHONE, format }),
     };
     let stream = stream.map_err(&failed)?;
@@ -112,11 +123,14 @@ fn loudspeaker(live: &LiveSound) -> Result<Stream, SoundCardError> {
     let failed = failed(LOUDSPEAKER);
     let device = cpal::default_host().default_output_device().ok_or(SoundCardError::NoDevice(LOUDSPEAKER))?;
     let config = device.default_output_config().map_err(&failed)?;
+    let rate = config.sample_rate();
+    let of_call =
+        Resampler::new(CALL_RATE, rate).ok_or(SoundCardError::Rate { device: LOUDSPEAKER, rate })?;
     let stream = match config.sample_format() {
-        SampleFormat::I16 => say::<i16>(&device, config.into(), live.clone()),
-        SampleFormat::I32 => say::<i32>(&device, config.into(), live.clone()),
-        SampleFormat::U8 => say::<u8>(&device, config.into(), live.clone()),
-        SampleFormat::F32 => say::<f32>(&device, config.into(), live.clone()),
+        SampleFormat::I16 => say::<i16>(&device, config.into(), of_call, live.clone()),
+        SampleFormat::I32 => say::<i32>(&device, config.into(), of_call, live.clone()),
+        SampleFormat::U8 => say::<u8>(&device, config.into(), of_call, live.clone()),
+        SampleFormat::F32 => say::<f32>(&device, config.into(), of_call, live.clone()),
         format => return Err(SoundCardError::Format { device: LOUDSPEAKER, format }),
     };
     let stream = stream.map_err(&failed)?;
@@ -132,44 +146,45 @@ fn complain(error: cpal::Error) {
 fn hear<T: SizedSample>(
     device: &cpal::Device,
     config: StreamConfig,
+    mut to_call: Resampler,
     live: LiveSound,
 ) -> Result<Stream, cpal::Error>
 where
-    f32: FromSample<T>,
+    i16: FromSample<T>,
 {
     let channels = usize::from(config.channels).max(1);
-    let mut converter = RateConverter::new(config.sample_rate, CALL_RATE);
-    let mut spoken = Vec::new();
-    let heard = move |samples: &[T], _: &cpal::InputCallbackInfo| {
-        let Some(converter) = &mut converter else { return };
+    let (mut heard, mut spoken) = (Vec::new(), Vec::new());
+    let hear = move |samples: &[T], _: &cpal::InputCallbackInfo| {
+        heard.clear();
         spoken.clear();
-        for sample in samples.iter().step_by(channels) {
-            converter.push(sample.to_sample::<f32>(), |sample| spoken.push(sample.to_sample::<i16>()));
-        }
+        heard.extend(samples.iter().step_by(channels).map(|sample| sample.to_sample::<i16>()));
+        to_call.process(&heard, &mut spoken);
         live.speak(&spoken);
     };
-    device.build_input_stream(config, heard, complain, None)
+    device.build_input_stream(config, hear, complain, None)
 }
 
 /// What the peer says, on every channel.
-fn say<T: SizedSample + FromSample<f32>>(
+fn say<T: SizedSample + FromSample<i16>>(
     device: &cpal::Device,
     config: StreamConfig,
+    mut of_call: Resampler,
     live: LiveSound,
 ) -> Result<Stream, cpal::Error> {
     let channels = usize::from(config.channels).max(1);
-    let mut converter = RateConverter::new(CALL_RATE, config.sample_rate);
-    let mut ready = std::collections::VecDeque::new();
+    let (mut ready, mut at) = (Vec::new(), 0);
     let say = move |out: &mut [T], _: &cpal::OutputCallbackInfo| {
-        let Some(converter) = &mut converter else { return };
         for frame in out.chunks_mut(channels) {
-            while ready.is_empty() {
-                let mut sample = [0];
-                live.listen(&mut sample); // silence where there is nothing
-                let [sample] = sample;
-                converter.push(sample.to_sample::<f32>(), |sample| ready.push_back(sample));
+            while at >= ready.len() {
+                // A millisecond at a time: silence where there is nothing.
+                let mut said = [0; (CALL_RATE / 1000) as usize];
+                live.listen(&mut said);
+                ready.clear();
+                at = 0;
+                of_call.process(&said, &mut ready);
             }
-            let sample = ready.pop_front().unwrap_or(0.0);
+            let sample: i16 = ready.get(at).copied().unwrap_or(0);
+            at += 1;
             frame.fill(T::from_sample(sample));
         }
     };
