@@ -37,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
         rest = after;
         let mut samples = Vec::new();
         if lost % 4 == 0 {
-            decoder.conceal(usize::from(*lost) * 8, Some(payload).filter(|_| lost % 8 == 0), &mut samples);
+            decoder.conceal(usize::from(*lost) * 6, Some(payload).filter(|_| lost % 8 == 0), &mut samples);
         } else if decoder.decode(payload, &mut samples).is_ok() {
             assert!(!samples.is_empty());
         }
