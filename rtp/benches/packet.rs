@@ -63,6 +63,17 @@ fn packets(criterion: &mut Criterion) {
         });
     });
 
+    let mut buffer = JitterBuffer::new(jitter::Config::default());
+    criterion.bench_function("jitter/insert and pop of a number", |bencher| {
+        bencher.iter(|| {
+            at += Duration::from_millis(20);
+            sequence = sequence.wrapping_add(1);
+            timestamp = timestamp.wrapping_add(160);
+            buffer.insert(at, sequence, timestamp, 160, sequence);
+            buffer.pop(at)
+        });
+    });
+
     let samples: Vec<i16> = (0..160).map(|i| i * 200 - 16_000).collect();
     for law in [Law::Mu, Law::A] {
         let mut octets = law.encode(&samples);

@@ -26,7 +26,7 @@
 //! ```
 //! use std::time::{Duration, Instant};
 //! use rtp::audio::{correlate::correlate, speech::speech_like};
-//! use rtp::audio_stream::{AudioStream, Config, FRAME_DURATION, Format};
+//! use rtp::audio_stream::{AudioStream, Config, FRAME, FRAME_DURATION, Format};
 //! use rtp::g711::Law;
 //! use rtp::ntp::NtpTimestamp;
 //! use rtp::session::{self, Remote};
@@ -43,7 +43,7 @@
 //! bob.set_remote(now, Remote::port_pair(at_alice));
 //!
 //! let (speech, mut heard) = (speech_like(16_000, 1), Vec::new());
-//! for frame in speech.as_chunks().0 {
+//! for frame in speech.as_chunks::<FRAME>().0 {
 //!     alice.tick(now, frame);
 //!     while let Some(transmit) = alice.poll_transmit() {
 //!         let _ = bob.receive(now, transmit.channel, at_alice, &transmit.payload);

@@ -20,7 +20,9 @@ fn peer() -> SocketAddr {
 fn stream(now: Instant, telephone_event: Option<u8>) -> AudioStream {
     let session = session::Config::new([1; 32], "test@example.com", NtpTimestamp(0));
     let format = Format::new(Law::A, telephone_event);
-    let mut stream = AudioStream::new(now, Config { session, jitter: Default::default(), format });
+    // A delay that stays: what is heard is compared with what was said.
+    let jitter = rtp::jitter::Config::fixed(Duration::from_millis(60));
+    let mut stream = AudioStream::new(now, Config { session, jitter, format });
     stream.set_remote(now, Remote::port_pair(peer()));
     stream
 }

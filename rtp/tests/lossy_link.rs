@@ -262,5 +262,5 @@ fn a_stranger_at_the_port_is_not_heard() {
     call.run(250);
     let statistics = call.bob.stream.statistics().session;
     assert_eq!((statistics.discarded.foreign, statistics.received.lost()), (200, 0));
-    assert!(correlate(&call.alice.speech, &call.bob.heard).matched > 0.99);
+    assert!(correlate(&call.alice.speech, &call.bob.heard).matched > 0.95);
 }

@@ -10,22 +10,39 @@
 //! ```
 //!
 //! Playing keeps a position in timestamp units, so loss and silence keep their length and the delay stays what it
-//! was. The target follows the measured jitter within [`Config::minimum`] and [`Config::maximum`] and takes effect
-//! where nobody hears it: whenever the buffer starts to play again.
+//! was. The target is the delay beyond which a late packet costs less than the delay that would save it, by a histogram of
+//! the last packets ([`delays`]), within [`Config::minimum`] and [`Config::maximum`]. It takes effect where nobody hears it,
+//! whenever the buffer starts to play again, and otherwise by [`Frame::stretch`]: a wish to play the frame shorter or longer.
+//! Who cannot do that leaves [`Config::time_scaling`] off, and the buffer drops and inserts whole frames in its place.
+
+mod delays;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use delays::Delays;
+
 /// A sequence number further away than this belongs to another stream.
 const RESTART_DISTANCE: i64 = 1000;
 /// Longer gaps are not concealed, by which time the listener hears silence anyway: a quarter of a second.
-const MAX_CONCEALED: Duration = Duration::from_millis(250);
+const MAX_CONCEALED_PER_SECOND: u32 = 4;
 /// Ticks without any packet after which the buffer gives up its position.
 const UNDERRUN_LIMIT: u32 = 5;
-/// Frames over which the shortest wait is taken before one frame is dropped to shorten the delay.
+/// Frames over which the shortest wait is taken before one frame is dropped to shorten the delay, if it is a fixed one.
 const SHRINK_WINDOW: u32 = 100;
+/// Frames over which the shortest delay is taken before it is changed: a tick that comes late changes nothing.
+const ADAPT_WINDOW: u32 = 8;
+/// Packets that arrive between two looks at the histogram.
+const LOOK_INTERVAL: u32 = 16;
+/// Changes smaller than these are not worth the trouble, in parts of a second: 5 ms less, 2.5 ms more.
+const LEAST_SHORTER: u32 = 200;
+const LEAST_LONGER: u32 = 400;
+/// What is left to spare when the delay is shortened, in parts of a second: 5 ms, or it would soon be too short again.
+const LEAST_SPARE: u32 = 200;
+/// Packets in a row that are all too late: they go another way now, and waiting for them starts anew.
+const LATE_RUN: u32 = 6;
 /// Above the decoded half of the sequence space, so that unwrapped numbers never become negative.
 const FIRST_CYCLE: i64 = 1 << 32;
 
@@ -34,21 +51,39 @@ const FIRST_CYCLE: i64 = 1 << 32;
 pub struct Config {
     /// Timestamp units per second. Default 8000.
     pub clock_rate: u32,
-    /// Shortest target delay. Default 60 ms.
+    /// Target delay to start with, before the network is known. Default 60 ms.
+    pub initial: Duration,
+    /// Shortest target delay. Default 20 ms.
     pub minimum: Duration,
     /// Longest target delay; the same as `minimum` for a fixed one. Default 200 ms.
     pub maximum: Duration,
     /// Packets kept at most: 1 s of 20 ms packets by default. A peer that sends faster than time fills it.
     pub capacity: usize,
+    /// Frames are played shorter or longer as [`Frame::stretch`] wishes. Default off.
+    pub time_scaling: bool,
+}
+
+impl Config {
+    /// A delay that stays what it is.
+    #[must_use]
+    pub fn fixed(delay: Duration) -> Self {
+        Self { initial: delay, minimum: delay, maximum: delay, ..Self::default() }
+    }
+
+    fn is_fixed(&self) -> bool {
+        self.minimum >= self.maximum
+    }
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             clock_rate: 8000,
-            minimum: Duration::from_millis(60),
+            initial: Duration::from_millis(60),
+            minimum: Duration::from_millis(20),
             maximum: Duration::from_millis(200),
             capacity: 50,
+            time_scaling: false,
         }
     }
 }
@@ -68,7 +103,7 @@ pub enum Inserted {
 
 /// A frame whose turn it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub struct Frame<P = Bytes> {
     /// Sequence number, unwrapped: grows by one per packet within a stream.
     pub sequence: u64,
     /// Timestamp as received.
@@ -76,16 +111,21 @@ pub struct Frame {
     /// Duration in timestamp units.
     pub samples: u32,
     /// The payload.
-    pub payload: Bytes,
+    pub payload: P,
     /// Time spent in the buffer.
     pub waited: Duration,
+    /// By how many timestamp units it should be played longer (positive) or shorter (negative) to get nearer to the target
+    /// delay. Mostly 0.
+    pub stretch: i32,
 }
 
 /// What to play now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Playout {
+pub enum Playout<P = Bytes> {
     /// This.
-    Frame(Frame),
+    Frame(Frame<P>),
+    /// This, which describes the silence that follows ([`JitterBuffer::insert_silence`]).
+    Silence(P),
     /// A frame should be here and is lost or late: conceal it.
     Missing {
         /// Its duration in timestamp units.
@@ -110,6 +150,10 @@ pub struct Statistics {
     pub overflowed: u64,
     /// Frames dropped to shorten the delay.
     pub shortened: u64,
+    /// Frames inserted to lengthen the delay; they are among the missing.
+    pub lengthened: u64,
+    /// Lost frames that came after all inside later packets.
+    pub recovered: u64,
     /// Streams that started anew.
     pub restarts: u64,
     /// Target delay in force.
@@ -119,13 +163,22 @@ pub struct Statistics {
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
+struct Entry<P> {
     sequence: i64,
     timestamp: i64,
-    arrived: Instant,
+    /// Microseconds since the buffer's origin.
+    arrived: u64,
     samples: u32,
-    /// `None` holds the place of a packet that carries no audio.
-    payload: Option<Bytes>,
+    content: Content<P>,
+}
+
+#[derive(Clone, Debug)]
+enum Content<P> {
+    Audio(P),
+    /// What the silence behind it sounds like.
+    Silence(P),
+    /// The place of a packet that carries neither.
+    Nothing,
 }
 
 /// See the [module](self).
@@ -134,7 +187,7 @@ struct Entry {
 /// use std::time::{Duration, Instant};
 /// use rtp::jitter::{Config, JitterBuffer, Playout};
 /// let start = Instant::now();
-/// let mut buffer = JitterBuffer::new(Config::default());
+/// let mut buffer: JitterBuffer = JitterBuffer::new(Config::default());
 /// for (sequence, timestamp) in [(1, 160), (3, 480), (2, 320)] {
 ///     buffer.insert(start, sequence, timestamp, 160, "payload".into());
 /// }
@@ -143,9 +196,13 @@ struct Entry {
 /// assert_eq!(frame.timestamp, 160);
 /// ```
 #[derive(Clone, Debug)]
-pub struct JitterBuffer {
+pub struct JitterBuffer<P = Bytes> {
     config: Config,
-    entries: VecDeque<Entry>,
+    /// Limits in timestamp units.
+    initial: i64,
+    minimum: i64,
+    maximum: i64,
+    entries: VecDeque<Entry<P>>,
     highest: Option<(i64, i64)>,
     /// Last sequence number played or skipped, with a bit per number before it that was received.
     played: Option<(i64, u64)>,
@@ -153,46 +210,83 @@ pub struct JitterBuffer {
     position: Option<i64>,
     frame: u32,
     underruns: u32,
-    shortest_wait: Duration,
+    /// Packets in a row that came too late.
+    late_run: u32,
+    /// The least by which the playout was behind the timestamps, over the last frames, and their number.
+    behind: i64,
+    behind_count: u32,
+    /// The change that is wished for until it is made.
+    request: i64,
+    /// Microseconds of audio before the frame that is asked for.
+    ready: u64,
+    /// Shortest wait in microseconds, and how many are known, for a fixed delay.
+    shortest_wait: u64,
     wait_count: u32,
-    /// Transit time of the last packet in timestamp units and smoothed deviation (as RFC 3550 appendix A.8).
-    transit: Option<i64>,
-    jitter: f64,
+    delays: Delays,
+    /// The shortest transit and how far the playout should be behind the timestamps.
+    wanted: Option<(i64, i64)>,
+    since_look: u32,
+    /// What instants are counted from.
     origin: Option<Instant>,
     statistics: Statistics,
+    /// Microseconds of the last wait, for the statistics.
+    last_wait: u64,
 }
 
-impl JitterBuffer {
+impl<P> JitterBuffer<P> {
     /// An empty buffer.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        let units = |duration: Duration| units(micros(duration), config.clock_rate);
         Self {
             config,
+            initial: units(config.initial),
+            minimum: units(config.minimum),
+            maximum: units(config.maximum.max(config.minimum)),
             entries: VecDeque::new(),
             highest: None,
             played: None,
             position: None,
             frame: config.clock_rate / 50,
             underruns: 0,
-            shortest_wait: Duration::MAX,
+            late_run: 0,
+            behind: i64::MAX,
+            behind_count: 0,
+            request: 0,
+            ready: 0,
+            shortest_wait: u64::MAX,
             wait_count: 0,
-            transit: None,
-            jitter: 0.0,
+            delays: Delays::new(config.clock_rate),
+            wanted: None,
+            since_look: 0,
             origin: None,
-            statistics: Statistics { target: config.minimum, ..Statistics::default() },
+            statistics: Statistics { target: config.initial, ..Statistics::default() },
+            last_wait: 0,
         }
     }
 
     /// Forgets the stream, keeps the counters: for a new SSRC.
     pub fn reset(&mut self) {
-        let statistics = self.statistics;
-        *self = Self { statistics, ..Self::new(self.config) };
+        let statistics = self.statistics();
+        *self = Self { statistics, last_wait: self.last_wait, ..Self::new(self.config) };
+    }
+
+    /// The same for a stream with another clock.
+    pub fn reset_to(&mut self, clock_rate: u32) {
+        self.config.clock_rate = clock_rate;
+        self.reset();
+    }
+
+    /// Timestamp units per second.
+    #[must_use]
+    pub fn clock_rate(&self) -> u32 {
+        self.config.clock_rate
     }
 
     /// Counters up to now.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        self.statistics
+        Statistics { delay: Duration::from_micros(self.last_wait), ..self.statistics }
     }
 
     /// Packets in the buffer.
@@ -214,14 +308,57 @@ impl JitterBuffer {
         sequence: u16,
         timestamp: u32,
         samples: u32,
-        payload: Bytes,
+        payload: P,
     ) -> Inserted {
-        self.insert_entry(now, sequence, timestamp, samples, Some(payload))
+        self.insert_entry(now, sequence, timestamp, samples, Content::Audio(payload))
+    }
+
+    /// Takes a packet that describes the silence behind it (RFC 3389): once it is played, nothing is missing until audio
+    /// comes again.
+    pub fn insert_silence(&mut self, now: Instant, sequence: u16, timestamp: u32, payload: P) -> Inserted {
+        self.insert_entry(now, sequence, timestamp, 0, Content::Silence(payload))
     }
 
     /// Notes that this sequence number carried something else (a telephone event), so that it is not lost audio.
     pub fn insert_placeholder(&mut self, now: Instant, sequence: u16, timestamp: u32) -> Inserted {
-        self.insert_entry(now, sequence, timestamp, 0, None)
+        self.insert_entry(now, sequence, timestamp, 0, Content::Nothing)
+    }
+
+    /// Whether this packet was lost up to now and would still be in time: then its copy inside another one (RFC 2198) is of use.
+    #[must_use]
+    pub fn is_wanted(&self, sequence: u16, timestamp: u32) -> bool {
+        let Some(highest) = self.highest else { return false };
+        let (number, time) = unwrapped(highest, sequence, timestamp);
+        let gone = self.played.is_some_and(|(played, _)| number <= played)
+            || self.position.is_some_and(|position| time < position);
+        let at = self.entries.partition_point(|entry| entry.sequence < number);
+        let here = self.entries.get(at).is_some_and(|entry| entry.sequence == number);
+        number < highest.0 && highest.0 - number < RESTART_DISTANCE && time < highest.1 && !gone && !here
+    }
+
+    /// Takes the copy of a packet that [is wanted](Self::is_wanted). It tells nothing about the network's delay.
+    pub fn insert_copy(
+        &mut self,
+        now: Instant,
+        sequence: u16,
+        timestamp: u32,
+        samples: u32,
+        payload: P,
+    ) -> Inserted {
+        if !self.is_wanted(sequence, timestamp) {
+            return Inserted::Duplicate;
+        }
+        let Some(highest) = self.highest else { return Inserted::Late };
+        let (sequence, timestamp) = unwrapped(highest, sequence, timestamp);
+        let arrived = self.clock(now);
+        self.statistics.recovered += 1;
+        self.store(Entry { sequence, timestamp, arrived, samples, content: Content::Audio(payload) })
+    }
+
+    /// Microseconds since the first packet.
+    fn clock(&mut self, now: Instant) -> u64 {
+        let origin = *self.origin.get_or_insert(now);
+        micros(now.saturating_duration_since(origin))
     }
 
     fn insert_entry(
@@ -230,20 +367,27 @@ impl JitterBuffer {
         sequence: u16,
         timestamp: u32,
         samples: u32,
-        payload: Option<Bytes>,
+        content: Content<P>,
     ) -> Inserted {
         let first = (FIRST_CYCLE + i64::from(sequence), FIRST_CYCLE + i64::from(timestamp));
         let highest = *self.highest.get_or_insert(first);
-        let number = highest.0 + i64::from(sequence.wrapping_sub(highest.0 as u16) as i16);
-        let time = highest.1 + i64::from(timestamp.wrapping_sub(highest.1 as u32) as i32);
-        let is_media = payload.is_some();
-        let entry = Entry { sequence: number, timestamp: time, arrived: now, samples, payload };
+        let (number, time) = unwrapped(highest, sequence, timestamp);
+        let is_media = !matches!(content, Content::Nothing);
+        let arrived = self.clock(now);
         let backwards = is_media && number > highest.0 && time < highest.1;
         if backwards || (number - highest.0).abs() > RESTART_DISTANCE {
             self.reset();
             self.statistics.restarts += 1;
             self.highest = Some(first);
-            self.entries.push_back(Entry { sequence: first.0, timestamp: first.1, ..entry });
+            let arrived = self.clock(now);
+            self.measure(arrived, first.1);
+            self.entries.push_back(Entry {
+                sequence: first.0,
+                timestamp: first.1,
+                arrived,
+                samples,
+                content,
+            });
             return Inserted::Restarted;
         }
         if let Some((played, window)) = self.played.filter(|(played, _)| number <= *played) {
@@ -254,70 +398,106 @@ impl JitterBuffer {
                 return Inserted::Duplicate;
             }
             self.played = Some((played, window | bit));
+            if is_media {
+                self.measure(arrived, time);
+            }
             return self.late();
         }
-        let at = self.entries.partition_point(|entry| entry.sequence < number);
-        if self.entries.get(at).is_some_and(|entry| entry.sequence == number) {
-            self.statistics.duplicates += 1;
-            return Inserted::Duplicate;
+        let newest = self.entries.back().is_none_or(|last| last.sequence < number);
+        if !newest {
+            let at = self.entries.partition_point(|entry| entry.sequence < number);
+            if self.entries.get(at).is_some_and(|entry| entry.sequence == number) {
+                self.statistics.duplicates += 1;
+                return Inserted::Duplicate;
+            }
         }
         if is_media {
-            self.measure(now, time);
+            self.measure(arrived, time);
             if self.position.is_some_and(|position| time < position) {
                 return self.late();
             }
+            self.late_run = 0;
         }
         if number > highest.0 {
             // A placeholder's timestamp is that of its event's start and says nothing about the audio.
             self.highest = Some((number, if is_media { time } else { highest.1 }));
         }
+        self.store(Entry { sequence: number, timestamp: time, arrived, samples, content })
+    }
+
+    /// Puts an entry in its place; the buffer does not hold it yet.
+    fn store(&mut self, entry: Entry<P>) -> Inserted {
         if self.entries.len() >= self.config.capacity.max(1) {
             // The head is the oldest; when the new one would be the head itself, it is the one to go.
             self.statistics.overflowed += 1;
             self.position = None;
-            if at == 0 {
+            if self.entries.front().is_none_or(|head| entry.sequence < head.sequence) {
                 return Inserted::Late;
             }
             if let Some(oldest) = self.entries.pop_front() {
                 self.mark_played(oldest.sequence);
             }
-            self.entries.insert(at - 1, entry);
-            return Inserted::Stored;
         }
-        self.entries.insert(at, entry);
+        if self.entries.back().is_none_or(|last| last.sequence < entry.sequence) {
+            self.entries.push_back(entry);
+        } else {
+            let at = self.entries.partition_point(|other| other.sequence < entry.sequence);
+            self.entries.insert(at, entry);
+        }
         Inserted::Stored
     }
 
     fn late(&mut self) -> Inserted {
         self.statistics.late += 1;
+        self.late_run += 1;
+        if self.late_run >= LATE_RUN && !self.config.is_fixed() {
+            // Not stragglers: the way is longer now. What was known of the other way keeps us from hearing anything.
+            self.late_run = 0;
+            self.position = None;
+            self.delays.clear();
+            self.wanted = None;
+        }
         Inserted::Late
     }
 
-    /// Smoothed deviation of transit times.
-    fn measure(&mut self, now: Instant, timestamp: i64) {
-        let origin = *self.origin.get_or_insert(now);
-        let elapsed = now.saturating_duration_since(origin).as_secs_f64() * f64::from(self.config.clock_rate);
-        let transit = elapsed as i64 - timestamp;
-        if let Some(previous) = self.transit {
-            // A silence in the stream is no jitter.
-            let difference =
-                ((transit - previous).unsigned_abs() as f64).min(f64::from(self.config.clock_rate));
-            self.jitter += (difference - self.jitter) / 16.0;
+    /// Notes how long a packet was underway.
+    fn measure(&mut self, arrived: u64, timestamp: i64) {
+        if self.config.is_fixed() {
+            return;
         }
-        self.transit = Some(transit);
+        self.delays.note(units(arrived, self.config.clock_rate) - timestamp);
+        self.since_look += 1;
+        if self.since_look >= LOOK_INTERVAL || self.wanted.is_none() {
+            self.look();
+        }
     }
 
-    /// Three deviations and a frame, within the limits.
-    fn target(&self) -> Duration {
-        let samples = 3.0 * self.jitter + f64::from(self.frame);
-        let wanted = Duration::from_secs_f64(samples / f64::from(self.config.clock_rate.max(1)));
-        wanted.clamp(self.config.minimum, self.config.maximum.max(self.config.minimum))
+    /// Decides how far playout should be behind the timestamps.
+    fn look(&mut self) {
+        self.since_look = 0;
+        let Some((shortest, worth)) = self.delays.worth_waiting_for(self.initial) else { return };
+        let delay = (worth - shortest).clamp(self.minimum, self.maximum);
+        self.wanted = Some((shortest, shortest + delay));
+        self.statistics.target = self.duration(delay);
+    }
+
+    fn duration(&self, units: i64) -> Duration {
+        let units = u64::try_from(units).unwrap_or(0);
+        Duration::from_micros(units.saturating_mul(1_000_000) / u64::from(self.config.clock_rate.max(1)))
     }
 
     /// What to play at this tick. Call it once per frame duration.
-    pub fn pop(&mut self, now: Instant) -> Playout {
+    pub fn pop(&mut self, now: Instant) -> Playout<P> {
+        self.pop_ahead(now, Duration::ZERO)
+    }
+
+    /// The same where audio of this duration is ready and will be heard before the frame: what is left of one that was
+    /// [stretched](Frame::stretch).
+    pub fn pop_ahead(&mut self, now: Instant, ready: Duration) -> Playout<P> {
         self.skip_placeholders();
-        let Some(position) = self.position else { return self.start(now) };
+        self.ready = micros(ready);
+        let clock = self.clock(now);
+        let Some(position) = self.position else { return self.start(clock) };
         let Some((timestamp, sequence)) = self.entries.front().map(|head| (head.timestamp, head.sequence))
         else {
             self.underruns += 1;
@@ -329,60 +509,156 @@ impl JitterBuffer {
         };
         self.underruns = 0;
         if timestamp <= position + i64::from(self.frame / 2) {
-            return self.play(now);
+            return self.play(clock);
         }
         let lost = self.played.is_some_and(|(played, _)| sequence > played + 1);
-        let longest = MAX_CONCEALED.as_secs_f64() * f64::from(self.config.clock_rate);
-        if lost && (timestamp - position) as f64 <= longest {
+        if lost && timestamp - position <= i64::from(self.config.clock_rate / MAX_CONCEALED_PER_SECOND) {
             return self.missing(position);
         }
         self.position = None;
-        self.start(now)
+        self.start(clock)
     }
 
-    fn start(&mut self, now: Instant) -> Playout {
-        let target = self.target();
+    /// The payload right behind the frame that was just missing, if it has come: some codecs repeat the missing one in it.
+    #[must_use]
+    pub fn following(&self) -> Option<&P> {
+        let head = self.entries.front().filter(|head| Some(head.timestamp) == self.position)?;
+        if let Content::Audio(payload) = &head.content { Some(payload) } else { None }
+    }
+
+    /// Takes out what is left, in order, whether its turn has come or not: before a stream with another clock begins.
+    pub fn drain(&mut self) -> Option<P> {
+        loop {
+            let entry = self.entries.pop_front()?;
+            self.mark_played(entry.sequence);
+            if let Content::Audio(payload) = entry.content {
+                return Some(payload);
+            }
+        }
+    }
+
+    fn start(&mut self, clock: u64) -> Playout<P> {
         let Some(head) = self.entries.front() else { return Playout::Empty };
         let full = self.entries.len() >= self.config.capacity;
-        if !full && now.saturating_duration_since(head.arrived) < target {
+        let waited = units(clock.saturating_sub(head.arrived), self.config.clock_rate);
+        let due = match self.wanted {
+            // Whoever pauses may come back with timestamps of any kind: nobody waits longer than the maximum.
+            Some((_, wanted)) => {
+                let behind = units(clock, self.config.clock_rate) - head.timestamp;
+                behind >= wanted || waited >= self.maximum
+            }
+            None => waited >= self.initial.clamp(self.minimum, self.maximum),
+        };
+        if !full && !due {
             return Playout::Empty;
         }
-        self.statistics.target = target;
         self.underruns = 0;
-        (self.shortest_wait, self.wait_count) = (Duration::MAX, 0);
-        self.play(now)
+        (self.shortest_wait, self.wait_count) = (u64::MAX, 0);
+        self.measure_behind_anew();
+        self.play(clock)
     }
 
-    fn missing(&mut self, position: i64) -> Playout {
+    fn missing(&mut self, position: i64) -> Playout<P> {
         self.position = Some(position + i64::from(self.frame));
         self.statistics.missing += 1;
         Playout::Missing { samples: self.frame }
     }
 
-    fn play(&mut self, now: Instant) -> Playout {
-        if self.is_too_slow() && self.entries.len() > 1 {
-            if let Some(dropped) = self.entries.pop_front() {
-                self.mark_played(dropped.sequence);
-                self.statistics.shortened += 1;
+    fn play(&mut self, clock: u64) -> Playout<P> {
+        let Some(head) = self.entries.front() else { return Playout::Empty };
+        let mut stretch = 0;
+        if self.config.is_fixed() {
+            if self.is_too_slow() {
+                self.drop_head();
             }
-            self.skip_placeholders();
+        } else if matches!(head.content, Content::Audio(_)) {
+            let behind = units(clock, self.config.clock_rate) - head.timestamp;
+            stretch = self.stretch(behind);
+            if !self.config.time_scaling && stretch != 0 {
+                let frame = i64::from(self.frame);
+                if i64::from(stretch) <= -frame {
+                    self.measure_behind_anew();
+                    self.drop_head();
+                } else if i64::from(stretch) * 2 >= frame {
+                    self.measure_behind_anew();
+                    self.statistics.lengthened += 1;
+                    self.statistics.missing += 1;
+                    return Playout::Missing { samples: self.frame };
+                }
+                stretch = 0;
+            }
         }
         let Some(entry) = self.entries.pop_front() else { return Playout::Empty };
         self.mark_played(entry.sequence);
+        let payload = match entry.content {
+            Content::Audio(payload) => payload,
+            Content::Silence(payload) => {
+                self.position = None;
+                return Playout::Silence(payload);
+            }
+            Content::Nothing => return Playout::Empty,
+        };
         self.frame = entry.samples.clamp(1, self.config.clock_rate.max(1));
         self.position = Some(entry.timestamp + i64::from(entry.samples));
-        let waited = now.saturating_duration_since(entry.arrived);
+        let waited = clock.saturating_sub(entry.arrived) + self.ready;
         self.shortest_wait = self.shortest_wait.min(waited);
         self.wait_count += 1;
         self.statistics.played += 1;
-        self.statistics.delay = waited;
+        self.last_wait = waited;
         Playout::Frame(Frame {
             sequence: entry.sequence as u64,
             timestamp: entry.timestamp as u32,
             samples: entry.samples,
-            payload: entry.payload.unwrap_or_default(),
-            waited,
+            payload,
+            waited: Duration::from_micros(waited),
+            stretch,
         })
+    }
+
+    fn drop_head(&mut self) {
+        if self.entries.len() < 2 {
+            return;
+        }
+        if let Some(dropped) = self.entries.pop_front() {
+            self.mark_played(dropped.sequence);
+            self.statistics.shortened += 1;
+        }
+        self.skip_placeholders();
+    }
+
+    /// By how much the frame should be played longer or shorter, the playout being this much behind the timestamps.
+    fn stretch(&mut self, behind: i64) -> i32 {
+        let Some((_, wanted)) = self.wanted else { return 0 };
+        self.behind = self.behind.min(behind);
+        self.behind_count += 1;
+        let (spare, frame) = (self.behind - wanted, i64::from(self.frame.max(1)));
+        if self.behind_count >= ADAPT_WINDOW || spare.abs() > 3 * frame {
+            self.measure_behind_anew();
+            let part = |per_second: u32| i64::from(self.config.clock_rate / per_second);
+            // Frames are asked for one at a time, at ticks. What is ready beside them only makes the delay longer; what is
+            // to spare comes off in whole frames, and what is wanting is put on in whole frames.
+            let ready = units(self.ready, self.config.clock_rate);
+            self.request = if spare < -part(LEAST_LONGER) {
+                frame - (spare + 1) / frame * frame - ready
+            } else {
+                let shorter = ready + (spare - part(LEAST_SPARE)).max(0) / frame * frame;
+                if shorter < part(LEAST_SHORTER) { 0 } else { -shorter }
+            };
+        }
+        i32::try_from(self.request).unwrap_or(0)
+    }
+
+    fn measure_behind_anew(&mut self) {
+        (self.behind, self.behind_count, self.request) = (i64::MAX, 0, 0);
+    }
+
+    /// A frame became longer or shorter by so many timestamp units, as [`Frame::stretch`] wished. Until this is called, every
+    /// frame has the wish.
+    pub fn stretched(&mut self, by: i32) {
+        let rest = self.request - i64::from(by);
+        self.measure_behind_anew();
+        // What was left undone is wished for again at once, so that a pause in the speech is used as long as it lasts.
+        self.request = if rest.signum() == i64::from(by.signum()) { rest } else { 0 };
     }
 
     /// For a whole window no frame was needed sooner than a frame after the target: the peer's clock is faster,
@@ -391,16 +667,15 @@ impl JitterBuffer {
         if self.wait_count < SHRINK_WINDOW {
             return false;
         }
-        let frame = Duration::from_secs_f64(f64::from(self.frame) / f64::from(self.config.clock_rate.max(1)));
-        let too_slow = self.shortest_wait > self.statistics.target + frame;
-        (self.shortest_wait, self.wait_count) = (Duration::MAX, 0);
+        let limit = self.minimum + i64::from(self.frame);
+        let too_slow = units(self.shortest_wait, self.config.clock_rate) > limit;
+        (self.shortest_wait, self.wait_count) = (u64::MAX, 0);
         too_slow
     }
 
     fn skip_placeholders(&mut self) {
-        while let Some(sequence) =
-            self.entries.front().filter(|head| head.payload.is_none()).map(|head| head.sequence)
-        {
+        while let Some(Entry { sequence, content: Content::Nothing, .. }) = self.entries.front() {
+            let sequence = *sequence;
             self.entries.pop_front();
             self.mark_played(sequence);
         }
@@ -415,6 +690,22 @@ impl JitterBuffer {
         };
         self.played = Some((sequence, window | 1));
     }
+}
+
+/// Sequence number and timestamp in a count that never wraps, near the highest so far.
+fn unwrapped(highest: (i64, i64), sequence: u16, timestamp: u32) -> (i64, i64) {
+    let number = highest.0 + i64::from(sequence.wrapping_sub(highest.0 as u16) as i16);
+    let time = highest.1 + i64::from(timestamp.wrapping_sub(highest.1 as u32) as i32);
+    (number, time)
+}
+
+fn micros(duration: Duration) -> u64 {
+    duration.as_secs().wrapping_mul(1_000_000).wrapping_add(u64::from(duration.subsec_micros()))
+}
+
+/// Microseconds in timestamp units.
+fn units(micros: u64, clock_rate: u32) -> i64 {
+    (micros.wrapping_mul(u64::from(clock_rate)) / 1_000_000) as i64
 }
 
 #[cfg(test)]

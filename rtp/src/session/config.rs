@@ -73,6 +73,11 @@ impl Config {
         }
     }
 
+    /// A number from the seed that tells nothing of what the session draws from it.
+    pub(crate) fn noise_seed(&self) -> u64 {
+        self.seed.iter().fold(0, |sum, octet| sum.rotate_left(7) ^ u64::from(*octet))
+    }
+
     /// Remote sources kept at once, 1 to 48. Default 16.
     #[must_use]
     pub fn max_sources(mut self, limit: usize) -> Self {

@@ -179,6 +179,11 @@ impl Session {
         self.config.multiplexed = multiplexed;
     }
 
+    /// The clock of another codec, from the next packet on.
+    pub fn set_clock_rate(&mut self, clock_rate: u32) {
+        self.config.clock_rate = clock_rate;
+    }
+
     /// Sends one packet at the current timestamp, then advances the timestamp by `samples`.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use rtp::audio_stream::{self, AudioStream, FRAME, Format};
+use rtp::codec::Codec;
 use rtp::g711::Law;
 use rtp::ntp::NtpTimestamp;
 use rtp::session::Remote;
@@ -77,6 +78,8 @@ enum Source {
 
 /// Ten hours of a call; a recording that grows for ever would fill the memory.
 const MAX_RECORDING: usize = 10 * 3600 * 8000;
+/// Shortest delay of the jitter buffer.
+const MINIMUM_DELAY: Duration = Duration::from_millis(60);
 /// Digits that wait to be taken; a peer can press thousands.
 const MAX_DIGITS: usize = 256;
 
@@ -127,7 +130,8 @@ impl Media {
         }
         let config = audio_stream::Config {
             session,
-            jitter: rtp::jitter::Config::default(),
+            // Not below what a busy machine needs: its tasks wake late now and then.
+            jitter: rtp::jitter::Config { minimum: MINIMUM_DELAY, ..Default::default() },
             format: Format::new(Law::Mu, None),
         };
         let media = Arc::new(Self {
@@ -243,20 +247,13 @@ fn remote_of(audio: &MediaStream) -> Option<Remote> {
 }
 
 fn format_of(audio: &MediaStream) -> Option<Format> {
-    let payload = audio.send.iter().find(|payload| law_of(payload).is_some())?;
-    let rate = payload.codec.clock_rate();
-    Some(Format {
-        law: law_of(payload)?,
-        payload_type: payload.payload_type,
-        telephone_event: audio.events_for(rate).map(|events| events.payload_type),
-        receive_telephone_event: audio.receive_events.first().map(|events| events.payload_type),
-    })
+    let (payload, codec) = audio.send.iter().find_map(|payload| Some((payload, codec_of(payload)?)))?;
+    let mut format = Format::of(codec, payload.payload_type);
+    format.telephone_event = audio.events_for(payload.codec.clock_rate()).map(|events| events.payload_type);
+    format.receive_telephone_event = audio.receive_events.first().map(|events| events.payload_type);
+    Some(format)
 }
 
-fn law_of(payload: &sdp::Payload) -> Option<Law> {
-    match payload.codec.name() {
-        name if name.eq_ignore_ascii_case("PCMU") => Some(Law::Mu),
-        name if name.eq_ignore_ascii_case("PCMA") => Some(Law::A),
-        _ => None,
-    }
+fn codec_of(payload: &sdp::Payload) -> Option<Codec> {
+    Codec::from_rtpmap(payload.codec.name(), payload.codec.clock_rate(), payload.codec.channels())
 }

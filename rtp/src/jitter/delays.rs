@@ -1,0 +1,163 @@
+//! How long packets are underway, as far as a receiver can tell, and for how long they are worth waiting for.
+//!
+//! All times here are in RTP timestamp units. A packet's transit is its arrival less its timestamp: the clocks of both ends
+//! differ by a constant that nobody knows, so only differences between transits mean anything.
+
+/// Packets remembered: ten seconds of 20 ms each. Longer keeps the delay of a disturbance that is over, shorter forgets
+/// those that come back.
+const REMEMBERED: usize = 512;
+/// Bins of the histogram and their width: 128 of 2.5 ms. What is later than all of them counts in the last.
+const BINS: usize = 128;
+const BINS_PER_SECOND: u32 = 400;
+/// Packets after which the histogram is trusted alone; before, the delay to start with counts the less the more are known.
+const KNOWN: usize = 64;
+/// What a late packet is worth: 95 / (25.1 + loss in percent) of the E-model's scale per percent of loss, G.711 with
+/// concealment (ITU-T G.113).
+const LATE_WEIGHT: f64 = 95.0;
+const LATE_ROBUSTNESS: f64 = 25.1;
+/// What a millisecond of delay is worth on the same scale: a little more than the 0.024 of G.107 where the way is short
+/// (Id, simplified).
+const DELAY_WEIGHT: f64 = 0.03;
+/// Beyond this share of late packets, waiting less is never worth it.
+const MOST_LATE: f64 = 0.1;
+
+/// The transits of the last packets as a histogram.
+#[derive(Clone, Debug)]
+pub(super) struct Delays {
+    /// Units per bin.
+    width: i64,
+    counts: [u16; BINS],
+    /// The bins of the last packets, in a ring.
+    recent: [u8; REMEMBERED],
+    next: usize,
+    known: usize,
+    /// Lowest and highest bin in use, on the scale of transits divided by the width.
+    lowest: i64,
+    highest: i64,
+}
+
+impl Delays {
+    pub(super) fn new(clock_rate: u32) -> Self {
+        Self {
+            width: i64::from((clock_rate / BINS_PER_SECOND).max(1)),
+            counts: [0; BINS],
+            recent: [0; REMEMBERED],
+            next: 0,
+            known: 0,
+            lowest: 0,
+            highest: 0,
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.counts = [0; BINS];
+        (self.next, self.known) = (0, 0);
+    }
+
+    fn count(&mut self, bin: i64) -> Option<&mut u16> {
+        self.counts.get_mut(bin.rem_euclid(BINS as i64) as usize)
+    }
+
+    /// Notes the transit of a packet.
+    pub(super) fn note(&mut self, transit: i64) {
+        let span = BINS as i64 - 1;
+        let bin = transit.div_euclid(self.width);
+        if self.known == 0 || bin < self.highest - span {
+            // The first, or a way so much shorter that nothing known is of use any more.
+            self.clear();
+            (self.lowest, self.highest) = (bin, bin);
+        }
+        let bin = bin.min(self.lowest + span);
+        self.lowest = self.lowest.min(bin);
+        self.highest = self.highest.max(bin);
+        let slot = bin.rem_euclid(BINS as i64) as u8;
+        if let Some(oldest) = self.recent.get_mut(self.next) {
+            let leaving = std::mem::replace(oldest, slot);
+            if self.known == REMEMBERED {
+                if let Some(count) = self.counts.get_mut(usize::from(leaving)) {
+                    *count = count.saturating_sub(1);
+                }
+            } else {
+                self.known += 1;
+            }
+        }
+        self.next = (self.next + 1) % REMEMBERED;
+        if let Some(count) = self.count(bin) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// The shortest transit, and the one that is worth waiting for: later packets cost less than the delay that would save
+    /// them. `None` if nothing is known. `first` is waited for above the shortest while little is known.
+    pub(super) fn worth_waiting_for(&mut self, first: i64) -> Option<(i64, i64)> {
+        if self.known == 0 {
+            return None;
+        }
+        while self.lowest < self.highest && self.count(self.lowest).is_some_and(|count| *count == 0) {
+            self.lowest += 1;
+        }
+        while self.lowest < self.highest && self.count(self.highest).is_some_and(|count| *count == 0) {
+            self.highest -= 1;
+        }
+        let share = 100.0 / self.known as f64;
+        let bin_weight = DELAY_WEIGHT * 1000.0 / f64::from(BINS_PER_SECOND);
+        let most = (MOST_LATE * self.known as f64) as u32;
+        let (mut best, mut least) = (self.highest, f64::MAX);
+        let (mut bin, mut late) = (self.highest, 0u32);
+        while late <= most && bin >= self.lowest {
+            let percent = f64::from(late) * share;
+            let cost =
+                LATE_WEIGHT * percent / (percent + LATE_ROBUSTNESS) + bin_weight * (bin - self.lowest) as f64;
+            if cost < least {
+                (best, least) = (bin, cost);
+            }
+            late += self.count(bin).map_or(0, |count| u32::from(*count));
+            bin -= 1;
+        }
+        let shortest = self.lowest * self.width;
+        let unknown = KNOWN.saturating_sub(self.known) as i64;
+        let at_first = shortest + first * unknown / KNOWN as i64;
+        Some((shortest, ((best + 1) * self.width).max(at_first)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLISECOND: i64 = 8;
+
+    fn worth(transits: impl IntoIterator<Item = i64>) -> (i64, i64) {
+        let mut delays = Delays::new(8000);
+        transits.into_iter().for_each(|transit| delays.note(transit * MILLISECOND));
+        let (shortest, worth) = delays.worth_waiting_for(0).unwrap();
+        (shortest / MILLISECOND, worth / MILLISECOND)
+    }
+
+    #[test]
+    fn packets_that_come_regularly_are_waited_for_briefly() {
+        assert_eq!(worth((0..300).map(|_| -5000)), (-5000, -4997));
+        assert_eq!(worth((0..300).map(|n| 100 + n % 40)), (100, 140));
+    }
+
+    #[test]
+    fn a_rare_straggler_is_not_waited_for_and_a_frequent_one_is() {
+        let stragglers = |every| (0..600).map(move |n| if n % every == 0 { 250 } else { 0 });
+        assert_eq!(worth(stragglers(300)).1, 2);
+        assert_eq!(worth(stragglers(8)).1, 252);
+    }
+
+    #[test]
+    fn what_was_long_ago_is_forgotten_and_another_way_is_learned() {
+        let rough_then_smooth = (0..900).map(|n| if n < 300 { n % 100 } else { 10 });
+        assert_eq!(worth(rough_then_smooth), (10, 12));
+        assert_eq!(worth((0..600).map(|n| if n < 300 { 5000 } else { 10 })), (10, 12));
+        assert_eq!(worth((0..300).map(|n| n / 3)), (0, 100));
+    }
+
+    #[test]
+    fn what_comes_far_too_late_counts_in_the_last_bin() {
+        assert_eq!(worth((0..300).map(|n| if n % 5 == 0 { 100_000 } else { 0 })), (0, 320));
+        assert!(Delays::new(0).worth_waiting_for(0).is_none());
+    }
+}
