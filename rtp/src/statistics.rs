@@ -112,6 +112,8 @@ pub struct Discarded {
     pub sources: u64,
     /// Our own SSRC coming back (RFC 3550 §8.2).
     pub looped: u64,
+    /// Not protected as was agreed: forged, in the clear, or there before (RFC 3711 §3.3).
+    pub unauthentic: u64,
 }
 
 /// Everything a session counted up to one instant.

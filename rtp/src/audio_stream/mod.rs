@@ -10,6 +10,7 @@
 
 mod format;
 mod playing;
+mod protection;
 mod sending;
 mod stretching;
 
@@ -24,8 +25,9 @@ use crate::dtmf::{self, MAX_QUEUED};
 use crate::emodel::{self, Conditions, Quality};
 use crate::jitter::{self, JitterBuffer, Playout};
 use crate::session::{self, Channel, Discard, Event, Media, Remote, Session, Transmit};
-use crate::statistics;
+use crate::{srtp, statistics};
 use playing::{Incoming, Stored};
+use protection::Protection;
 use sending::{Outgoing, Payload};
 
 /// Samples of a frame: 20 ms at 8 kHz, the default of G.711 (RFC 3551 §4.2).
@@ -146,6 +148,7 @@ pub struct Statistics {
 #[derive(Debug)]
 pub struct AudioStream {
     session: Session,
+    protection: Protection,
     jitter: JitterBuffer<Stored>,
     format: Format,
     sample_rate: u32,
@@ -185,6 +188,7 @@ impl AudioStream {
         let seed = config.session.noise_seed();
         Self {
             session: Session::new(now, config.session),
+            protection: Protection::default(),
             jitter: JitterBuffer::new(jitter),
             sample_rate,
             outgoing: Outgoing::new(&format, sample_rate),
@@ -217,6 +221,18 @@ impl AudioStream {
     /// rtcp-mux as negotiated (RFC 5761).
     pub fn set_multiplexed(&mut self, multiplexed: bool) {
         self.session.set_multiplexed(multiplexed);
+    }
+
+    /// What is sent is protected from now on, with this key until another comes; `None` sends in the clear. A sender must not be
+    /// made anew from a key that has protected packets already: that would use its keystream twice.
+    pub fn protect_sent(&mut self, sender: Option<srtp::Sender>) {
+        self.protection.sender = sender.map(Box::new);
+    }
+
+    /// What comes must be protected from now on, with this key until another comes; all else is discarded. `None` takes plain
+    /// packets.
+    pub fn protect_received(&mut self, receiver: Option<srtp::Receiver>) {
+        self.protection.receiver = receiver.map(Box::new);
     }
 
     /// Codec and payload types after another offer and answer. Digits that wait are lost if the codec has another clock.
@@ -304,6 +320,24 @@ impl AudioStream {
     /// # Errors
     /// [`Discard`] says why it was dropped; it is counted already.
     pub fn receive(
+        &mut self,
+        now: Instant,
+        channel: Channel,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> Result<(), Discard> {
+        match self.protection.open(datagram) {
+            None => self.receive_plain(now, channel, from, datagram),
+            Some(Ok(packet)) => {
+                let received = self.receive_plain(now, channel, from, &packet);
+                self.protection.give_back(packet);
+                received
+            }
+            Some(Err(error)) => self.session.discard(Discard::Srtp(error)),
+        }
+    }
+
+    fn receive_plain(
         &mut self,
         now: Instant,
         channel: Channel,
@@ -482,7 +516,12 @@ impl AudioStream {
 
     /// The next datagram to send, RTP or RTCP.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.transmits.pop_front().or_else(|| self.session.poll_transmit())
+        loop {
+            let transmit = self.transmits.pop_front().or_else(|| self.session.poll_transmit())?;
+            if let Some(sealed) = self.protection.seal(transmit) {
+                return Some(sealed);
+            }
+        }
     }
 
     /// When [`AudioStream::handle_timeout`] is due; a caller that ticks every 20 ms may call it with every tick.

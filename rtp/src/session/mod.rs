@@ -516,7 +516,7 @@ impl Session {
         self.rtcp_was_sent = true;
     }
 
-    fn discard<T>(&mut self, reason: Discard) -> Result<T, Discard> {
+    pub(crate) fn discard<T>(&mut self, reason: Discard) -> Result<T, Discard> {
         let counter = match reason {
             Discard::Protocol(_) | Discard::NotMultiplexed | Discard::Packet(_) | Discard::Rtcp(_) => {
                 &mut self.discarded.malformed
@@ -525,6 +525,7 @@ impl Session {
             Discard::Probation { .. } => &mut self.discarded.sequence,
             Discard::TooManySources { .. } => &mut self.discarded.sources,
             Discard::Looped { .. } => &mut self.discarded.looped,
+            Discard::Srtp(_) => &mut self.discarded.unauthentic,
             Discard::Closed => return Err(reason),
         };
         *counter += 1;

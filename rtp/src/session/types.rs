@@ -8,6 +8,7 @@ use crate::demux::Protocol;
 use crate::packet::{BuildError, Header, PacketError};
 use crate::rtcp::extended::VoipMetrics;
 use crate::rtcp::{Application, RtcpError};
+use crate::srtp;
 
 /// Which of the two ports of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -159,6 +160,9 @@ pub enum Discard {
         /// The source.
         ssrc: u32,
     },
+    /// Not protected as was agreed: forged, in the clear, or there before (RFC 3711 §3.3).
+    #[error(transparent)]
+    Srtp(#[from] srtp::Error),
     /// After [`Session::close`](super::Session::close).
     #[error("the session is closed")]
     Closed,
