@@ -69,7 +69,7 @@ impl Person {
     /// The phone's machine is in another network.
     pub(crate) fn move_to(&mut self, now: Instant, locals: &Locals, media: &str) {
         self.media = LocalMedia::audio(media.parse().unwrap());
-        let address = self.media.address;
+        let address = self.media.streams[0].address;
         self.phone.network_changed(now, locals, |_, _| Some(address));
         self.react(now);
     }
