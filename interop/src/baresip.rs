@@ -49,6 +49,14 @@ impl Baresip {
         Self::with(dir, account, hertz, commands, &config, CALLS)
     }
 
+    /// The same with modules of its own, such as `g722` and `srtp`.
+    pub fn start_with_modules(dir: &Dir, account: &str, hertz: f64, modules: &[&str]) -> Self {
+        // What it plays and records stays at 8 kHz.
+        let rates = "ausrc_srate\t8000\nauplay_srate\t8000\nausrc_channels\t1\nauplay_channels\t1\n";
+        let modules: String = modules.iter().map(|module| format!("module\t{module}.so\n")).collect();
+        Self::with(dir, account, hertz, &[], &format!("{rates}{modules}"), CALLS)
+    }
+
     fn with(dir: &Dir, account: &str, hertz: f64, commands: &[&str], more: &str, calls: usize) -> Self {
         let home = dir.file("baresip");
         let recordings = home.join("recordings");

@@ -10,6 +10,7 @@ use sip_ua::{CallError, Phone, RegisterError};
 
 use crate::args::Account;
 use crate::exit::{Code, Failure};
+use crate::sound::SoundArgs;
 use crate::tls::TlsArgs;
 
 /// Who calls when nobody is named (RFC 3261 §8.1.1.3).
@@ -31,6 +32,8 @@ pub(crate) struct Identity<'a> {
     pub(crate) instance: Option<&'a InstanceId>,
     /// Where requests go first unless there is a proxy: decides on IPv4 or IPv6.
     pub(crate) peer: Option<&'a str>,
+    /// Codecs and protection of calls.
+    pub(crate) sound: &'a SoundArgs,
 }
 
 impl Identity<'_> {
@@ -40,6 +43,7 @@ impl Identity<'_> {
         let mut builder = Phone::builder(self.address)
             .expires(self.expires)
             .user_agent(concat!("sip/", env!("CARGO_PKG_VERSION")));
+        builder = self.sound.apply(builder);
         if let Some(instance) = self.instance {
             builder = builder.instance(instance.clone());
         }

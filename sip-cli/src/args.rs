@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use sip_message::headers::InstanceId;
 
+use crate::sound::SoundArgs;
 use crate::tls::TlsArgs;
 
 /// What `--help` says about exit codes; the codes themselves are in [`crate::exit`].
@@ -229,6 +230,9 @@ pub(crate) struct PhoneArgs {
     #[arg(long, value_name = "URN", requires = "register")]
     pub(crate) instance: Option<InstanceId>,
 
+    #[command(flatten)]
+    pub(crate) sound: SoundArgs,
+
     /// Answer every call at once.
     #[arg(long)]
     pub(crate) answer: bool,
@@ -269,6 +273,7 @@ Examples:
   sip call sip:bob@example.com --from sip:alice@example.com --password secret
   sip call sip:bob@example.com --proxy sip:192.0.2.1:5060 --ring 20
   sip call sip:+15550100@trunk.example --dtmf 123# --for 10 --record heard.wav
+  sip call sip:bob@example.com --codecs opus,g722,pcmu --srtp required
   sip call sip:echo@127.0.0.1:5070 --for 3 --json | jq .media
 
 The call ends after --for, else when --play has been played, else when the peer hangs up.
@@ -295,6 +300,9 @@ pub(crate) struct CallArgs {
 
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
+
+    #[command(flatten)]
+    pub(crate) sound: SoundArgs,
 
     /// Talk and listen by the microphone and the loudspeaker of this machine.
     #[cfg(feature = "sound-card")]

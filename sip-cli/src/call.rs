@@ -34,6 +34,8 @@ struct Outcome {
     error: Option<String>,
     digits: String,
     statistics: Option<Statistics>,
+    codec: Option<&'static str>,
+    crypto_suite: Option<&'static str>,
     /// The peer says nothing: there is nobody to take leave of.
     silent: bool,
     /// The sound card, if the caller talks in person.
@@ -56,6 +58,7 @@ pub(crate) async fn run(args: CallArgs, output: Output, mut interrupt: Interrupt
         expires: 0,
         instance: None,
         peer: Some(&args.uri),
+        sound: &args.sound,
     }
     .bind()
     .await?;
@@ -290,6 +293,11 @@ async fn talk(
         lasted.as_secs_f64()
     ));
     output.text(media::to_line(&summary.statistics));
+    if let Some(codec) = summary.codec {
+        output.text(format_args!("sent as {}", media::spoken(codec, summary.crypto_suite)));
+    }
+    outcome.codec = summary.codec.map(|codec| codec.name());
+    outcome.crypto_suite = summary.crypto_suite.map(|suite| suite.name());
     if let Some(path) = &args.record {
         output.text(format_args!("recorded in {}", path.display()));
     }
@@ -324,6 +332,8 @@ impl Outcome {
             "ended_by": self.ended_by,
             "digits_received": self.digits,
             "recording": self.answered.and(args.record.as_ref()).map(|path| path.display().to_string()),
+            "codec": self.codec,
+            "srtp": self.crypto_suite,
             "media": self.statistics.as_ref().map(media::to_json),
             "warning": self.warning,
             "error": self.error,

@@ -18,6 +18,7 @@ mod output;
 mod phone;
 mod resolve;
 mod server;
+mod sound;
 #[cfg(feature = "sound-card")]
 mod sound_card;
 mod subscribe;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sip_ua::Statistics;
+use sip_ua::{Codec, CryptoSuite, Statistics};
 
 use crate::exit::Failure;
 
@@ -44,6 +44,14 @@ pub(crate) fn to_json(statistics: &Statistics) -> Value {
         "round_trip_ms": round_trip(statistics).map(|time| round(milliseconds(time))),
         "mos_estimate": mos(statistics).map(round),
     })
+}
+
+/// How what we said has travelled.
+pub(crate) fn spoken(codec: Codec, suite: Option<CryptoSuite>) -> String {
+    match suite {
+        Some(suite) => format!("{}, protected with {}", codec.name(), suite.name()),
+        None => codec.name().to_owned(),
+    }
 }
 
 /// The figures of one side in a line.

@@ -14,6 +14,7 @@ use crate::args::{MessageArgs, OptionsArgs, RegisterArgs, Sender};
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
+use crate::sound::SoundArgs;
 
 /// Longer texts belong into a session (RFC 3428 §8 wants them below 1300 octets over UDP).
 const MAX_TEXT: u64 = 64 * 1024;
@@ -29,6 +30,7 @@ pub(crate) async fn sender(sender: &Sender, peer: &str) -> Result<Phone, Failure
         expires: 0,
         instance: None,
         peer: Some(peer),
+        sound: &SoundArgs::default(),
     }
     .bind()
     .await
@@ -142,6 +144,7 @@ pub(crate) async fn register(
         expires: args.expires,
         instance: None,
         peer: Some(&args.address),
+        sound: &SoundArgs::default(),
     }
     .bind()
     .await?;

@@ -12,7 +12,9 @@ use sip_transport::tokio::tls::Tls;
 use sip_transport::tokio::{BindError as SocketError, Driver, Listen, ListenError, Options, Sockets, Tap};
 
 use crate::core::{AnswerPolicy, PhoneConfig, PhoneCore};
-use crate::media::{MediaEngine, MediaOptions, MediaTap, OwnEngine};
+use rtp::codec::Codec;
+
+use crate::media::{MediaEngine, MediaOptions, MediaTap, OwnEngine, Srtp};
 use crate::phone::{Inner, Phone};
 use crate::shell::Shell;
 
@@ -61,6 +63,9 @@ pub struct PhoneBuilder {
     tap: Option<Box<dyn Tap>>,
     media_tap: Option<MediaTap>,
     rtcp_interval: Option<Duration>,
+    codecs: Vec<Codec>,
+    srtp: Srtp,
+    sample_rate: u32,
     media_engine: Option<Arc<dyn MediaEngine>>,
     max_calls: usize,
     max_redirections: usize,
@@ -193,6 +198,25 @@ impl PhoneBuilder {
         self
     }
 
+    /// The codecs of calls, most wanted first; G.711 in both laws if it is not set. Digits come with them.
+    pub fn codecs(mut self, codecs: &[Codec]) -> Self {
+        self.codecs = codecs.to_vec();
+        self
+    }
+
+    /// Whether the media of calls is protected by SRTP, with keys agreed on by SDES (RFC 4568). Off if it is not set.
+    pub fn srtp(mut self, srtp: Srtp) -> Self {
+        self.srtp = srtp;
+        self
+    }
+
+    /// Samples per second of what is played and heard, 8,000 to 48,000 in whole frames of 20 ms; 8,000 if it is not set. Codecs of
+    /// another rate are converted.
+    pub fn sample_rate(mut self, hertz: u32) -> Self {
+        self.sample_rate = hertz.clamp(8000, 48_000);
+        self
+    }
+
     /// Another engine for the media of calls than the phone's own; the media options above are for that one alone.
     pub fn media_engine(mut self, engine: Arc<dyn MediaEngine>) -> Self {
         self.media_engine = Some(engine);
@@ -255,7 +279,14 @@ impl PhoneBuilder {
         let options = Options { tap: self.tap, ..Options::default() };
         let handle = Driver::spawn(shell, sockets, options);
         let cname = format!("{}@{}", address.user().unwrap_or("phone"), address.host());
-        let options = MediaOptions { cname, rtcp_interval: self.rtcp_interval, tap: self.media_tap };
+        let options = MediaOptions {
+            cname,
+            rtcp_interval: self.rtcp_interval,
+            tap: self.media_tap,
+            codecs: self.codecs,
+            srtp: self.srtp,
+            sample_rate: self.sample_rate,
+        };
         let engine = self.media_engine.unwrap_or_else(|| Arc::new(OwnEngine { options }));
         Ok(Phone {
             inner: Arc::new(Inner {
@@ -289,6 +320,9 @@ impl Phone {
             tap: None,
             media_tap: None,
             rtcp_interval: None,
+            codecs: Vec::new(),
+            srtp: Srtp::Off,
+            sample_rate: 8000,
             media_engine: None,
             max_calls: sip_dialog::Config::MAX_CALLS,
             max_redirections: sip_dialog::Config::MAX_REDIRECTIONS,

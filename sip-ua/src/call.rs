@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rtp::audio_stream::Statistics;
+use rtp::codec::Codec;
+use sdp::CryptoSuite;
 use sip_dialog::{Body, CallKey, Cause};
 use sip_message::headers::{From, NameAddr, Reason};
 use sip_message::{Method, Request, Response, StatusCode, Uri};
@@ -315,6 +317,10 @@ pub struct Summary {
     pub duration: Duration,
     /// What was sent and heard.
     pub statistics: Statistics,
+    /// The codec in which we sent last, if the media was the phone's own.
+    pub codec: Option<Codec>,
+    /// The crypto suite that protected the call at its end, if one did.
+    pub crypto_suite: Option<CryptoSuite>,
 }
 
 /// A call that stands. Dropping it hangs up.
@@ -466,7 +472,14 @@ impl Call {
         let ended = self.held.ended().await;
         let duration = self.since.elapsed();
         self.media.finished().await;
-        Summary { ended, duration, statistics: self.media.statistics() }
+        let audio = self.media.audio();
+        Summary {
+            ended,
+            duration,
+            statistics: self.media.statistics(),
+            codec: audio.as_ref().and_then(Audio::codec),
+            crypto_suite: audio.as_ref().and_then(Audio::crypto_suite),
+        }
     }
 
     /// Hangs up and waits for the confirmation.

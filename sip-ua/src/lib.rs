@@ -55,7 +55,7 @@ pub use call_options::CallOptions;
 pub use identity::IdentityError;
 pub use media::{
     Audio, AudioError, LiveSound, MediaEngine, MediaFuture, MediaPacket, MediaPlace, MediaSession, MediaTap,
-    NoMedia,
+    NoMedia, Srtp,
 };
 #[cfg(feature = "sound-card")]
 pub use media::{SoundCard, SoundCardError};
@@ -63,6 +63,8 @@ pub use notifier::Subscriber;
 pub use phone::{CallError, Phone, RegisterError};
 pub use requests::{RequestError, TextMessage};
 pub use rtp::audio_stream::Statistics;
+pub use rtp::codec::Codec;
+pub use sdp::CryptoSuite;
 pub use shell::{Ended, Progress};
 pub use transfer::{Referral, TransferError};
 pub use watch::{Published, Subscription, WaitingMessages, Watch};

@@ -47,7 +47,7 @@ impl Phone {
                     tracing::warn!(%error, "the media of a call stays at its old address");
                     return None;
                 }
-                media.describe().streams.first().map(|stream| stream.address)
+                Some(media.describe())
             });
             shell.dispatch(now);
         })?;

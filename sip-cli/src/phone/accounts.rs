@@ -199,6 +199,7 @@ async fn bind(
         expires: args.expires,
         instance: args.instance.as_ref(),
         peer,
+        sound: &args.sound,
     }
     .bind()
     .await

@@ -69,8 +69,8 @@ impl Person {
     /// The phone's machine is in another network.
     pub(crate) fn move_to(&mut self, now: Instant, locals: &Locals, media: &str) {
         self.media = LocalMedia::audio(media.parse().unwrap());
-        let address = self.media.streams[0].address;
-        self.phone.network_changed(now, locals, |_, _| Some(address));
+        let media = &self.media;
+        self.phone.network_changed(now, locals, |_, _| Some(media.clone()));
         self.react(now);
     }
 

@@ -51,10 +51,14 @@ impl Session {
     }
 
     /// Media is wanted at another address, from the next offer or answer on.
-    pub(super) fn relocate(&mut self, address: std::net::SocketAddr) {
+    pub(super) fn relocate(&mut self, moved: &sdp::LocalMedia) {
+        let Some(stream) = moved.streams.first() else { return };
         for machine in self.early.iter_mut().map(|(_, machine)| machine).chain([&mut self.machine]) {
             let mut local = machine.local().clone();
-            local.relocate(address);
+            local.relocate(stream.address);
+            if let Some(first) = local.streams.first_mut() {
+                first.keys.clone_from(&stream.keys);
+            }
             if let Err(error) = machine.set_local(local) {
                 tracing::warn!(%error, "the new media address cannot be described");
             }

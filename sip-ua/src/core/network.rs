@@ -1,8 +1,8 @@
 //! The network has become another one: what has to be told to whom (RFC 3261 §12.2.1.2, RFC 6141, RFC 5626 §4.4).
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
+use sdp::LocalMedia;
 use sip_dialog::CallKey;
 use sip_transport::{Local, Locals};
 
@@ -11,23 +11,23 @@ use super::call::Wish;
 
 impl PhoneCore {
     /// The phone is at other addresses: it registers from there, takes back what it had registered, and tells the peer of every
-    /// call by a re-INVITE with its new Contact and the media address that `media` gives for the call. `None` leaves that as
+    /// call by a re-INVITE with its new Contact and the address and keys of the media that `media` gives for the call. `None` leaves them as
     /// it is. A call that is being set up tells it as soon as it stands.
     pub fn network_changed(
         &mut self,
         now: Instant,
         locals: &Locals,
-        mut media: impl FnMut(CallKey, Option<&Local>) -> Option<SocketAddr>,
+        mut media: impl FnMut(CallKey, Option<&Local>) -> Option<LocalMedia>,
     ) {
         self.dialogs.relocate(locals);
         let calls: Vec<CallKey> = self.sessions.keys().copied().collect();
         for call in calls {
             let hop = self.dialogs.dialog(call).map(|dialog| dialog.next_hop());
             let listener = hop.and_then(|hop| self.dialogs.local_for(hop).ok());
-            let address = media(call, listener);
+            let moved = media(call, listener);
             let Some(session) = self.sessions.get_mut(&call) else { continue };
-            if let Some(address) = address {
-                session.relocate(address);
+            if let Some(moved) = moved {
+                session.relocate(&moved);
             }
             session.wish.get_or_insert(Wish::Refresh);
             self.grant_wish(now, call);

@@ -4,8 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rtp::audio::wav::{self, WavError};
-use rtp::audio_stream::{DigitError, FRAME, Statistics};
+use rtp::audio_stream::{DigitError, Statistics};
+use rtp::codec::Codec;
+use sdp::CryptoSuite;
 
+use super::live::Connected;
 use super::{LiveSound, Media, Source};
 
 /// The sound of one call: play, record, echo, digits. Cheap to clone.
@@ -44,9 +47,10 @@ impl Audio {
     /// # Errors
     /// If the file cannot be read or the call ends before.
     pub async fn play(&self, path: impl AsRef<Path>) -> Result<(), AudioError> {
+        let rate = self.media()?.sample_rate();
         let path = path.as_ref().to_owned();
         let shown = path.display().to_string();
-        let samples = match tokio::task::spawn_blocking(move || wav::read(path)).await {
+        let samples = match tokio::task::spawn_blocking(move || wav::read_at(path, rate)).await {
             Ok(Ok(samples)) => samples,
             Ok(Err(error)) => return Err(AudioError::Wav { path: shown, error }),
             Err(_) => return Err(AudioError::Ended),
@@ -54,7 +58,7 @@ impl Audio {
         self.play_samples(samples).await
     }
 
-    /// Plays samples (16 bit, 8 kHz) to the peer and waits until they are played to the end, or something else
+    /// Plays samples (16 bit, at [`Audio::sample_rate`]) to the peer and waits until they are played to the end, or something else
     /// is played.
     ///
     /// # Errors
@@ -96,12 +100,13 @@ impl Audio {
 
     /// Sends back what is heard, or stops doing so.
     pub fn echo(&self, on: bool) {
-        self.set_source(if on { Source::Echo(Box::new([0; FRAME])) } else { Source::Silent });
+        self.set_source(if on { Source::Echo(Vec::new()) } else { Source::Silent });
     }
 
     /// Has somebody talk with the peer as it happens: what is spoken into `live` is sent, what the peer says is heard there.
     pub fn connect(&self, live: &LiveSound) {
-        self.set_source(Source::Live(live.clone()));
+        let Some(media) = &self.media else { return };
+        self.set_source(Source::Live(Box::new(Connected::new(live, media.sample_rate()))));
     }
 
     /// Records what is heard from now on, to be written to a WAV file when the call ends.
@@ -119,7 +124,7 @@ impl Audio {
         }
     }
 
-    /// Ends the recording and gives its samples (16 bit, 8 kHz).
+    /// Ends the recording and gives its samples (16 bit, at [`Audio::sample_rate`]).
     pub fn stop_recording(&self) -> Vec<i16> {
         self.media.as_ref().and_then(|media| media.state().recording.take()).unwrap_or_default()
     }
@@ -157,6 +162,21 @@ impl Audio {
                 None => (state.finished || state.closing).then_some(None),
             })
             .await
+    }
+
+    /// Samples per second of what is played and heard: as the phone was told, 8000 if nothing was said.
+    pub fn sample_rate(&self) -> u32 {
+        self.media.as_ref().map_or(8000, |media| media.sample_rate())
+    }
+
+    /// The codec in which we send.
+    pub fn codec(&self) -> Option<Codec> {
+        self.media.as_ref().map(|media| media.codec())
+    }
+
+    /// The crypto suite that protects the call; `None` if nothing does.
+    pub fn crypto_suite(&self) -> Option<CryptoSuite> {
+        self.media.as_ref()?.crypto_suite()
     }
 
     /// Counters and the estimated quality up to now.

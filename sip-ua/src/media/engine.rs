@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rtp::audio_stream::Statistics;
-use sdp::{LocalMedia, Negotiated};
+use sdp::{LocalMedia, LocalStream, Negotiated};
 
-use super::{Audio, Media, MediaOptions, MediaPort};
+use super::{Audio, Media, MediaOptions, MediaPort, Srtp, codecs};
 
 /// A future without a name.
 pub type MediaFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -86,32 +86,49 @@ impl MediaEngine for OwnEngine {
         Box::pin(async move {
             let port = MediaPort::bind(place.bind)?;
             let told = SocketAddr::new(place.told, port.address().port());
+            let local = describe(&self.options, told)?;
             let media = Media::start(port, &self.options).map_err(io::Error::other)?;
-            Ok(Arc::new(OwnSession { media, told: Mutex::new(told) }) as Arc<dyn MediaSession>)
+            let session = OwnSession { media, local: Mutex::new(local), srtp: self.options.srtp };
+            Ok(Arc::new(session) as Arc<dyn MediaSession>)
         })
     }
+}
+
+/// What a phone with these options offers at an address.
+fn describe(options: &MediaOptions, told: SocketAddr) -> io::Result<LocalMedia> {
+    let mut stream = LocalStream::audio(told);
+    if !options.codecs.is_empty() {
+        stream = stream.with_codecs(codecs::offered(&options.codecs));
+    }
+    let (protection, keys) = options.srtp.protection().map_err(io::Error::other)?;
+    Ok(LocalMedia::new([stream.with_sdes(protection, keys)]))
 }
 
 #[derive(Debug)]
 struct OwnSession {
     media: Arc<Media>,
-    told: Mutex<SocketAddr>,
+    local: Mutex<LocalMedia>,
+    srtp: Srtp,
 }
 
 impl OwnSession {
-    fn told(&self) -> MutexGuard<'_, SocketAddr> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn local(&self) -> MutexGuard<'_, LocalMedia> {
+        self.local.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl MediaSession for OwnSession {
     fn describe(&self) -> LocalMedia {
-        LocalMedia::audio(*self.told())
+        self.local().clone()
     }
 
     fn relocate(&self, place: MediaPlace) -> io::Result<()> {
+        // Another address, other keys (RFC 4568 §7.1.4).
+        let (protection, keys) = self.srtp.protection().map_err(io::Error::other)?;
         let port = self.media.relocate(place.bind)?;
-        *self.told() = SocketAddr::new(place.told, port);
+        let mut local = self.local();
+        local.relocate(SocketAddr::new(place.told, port));
+        *local = std::mem::replace(&mut *local, LocalMedia::new([])).with_sdes(protection, keys);
         Ok(())
     }
 

@@ -1,9 +1,11 @@
 //! The sound of a call: RTP sockets, a task that ticks every 20 ms, and the handle to what it plays and hears.
 
 mod audio;
+mod codecs;
 mod engine;
 mod live;
 mod port;
+mod security;
 #[cfg(feature = "sound-card")]
 mod sound_card;
 mod task;
@@ -14,12 +16,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
-use rtp::audio_stream::{self, AudioStream, FRAME, Format};
+use rtp::audio_stream::{self, AudioStream, Format};
 use rtp::codec::Codec;
 use rtp::g711::Law;
 use rtp::ntp::NtpTimestamp;
 use rtp::session::Remote;
-use sdp::{MediaStream, Negotiated};
+use sdp::{CryptoSuite, MediaStream, Negotiated};
 use tokio::sync::Notify;
 
 pub use audio::{Audio, AudioError};
@@ -27,6 +29,8 @@ pub(crate) use engine::OwnEngine;
 pub use engine::{MediaEngine, MediaFuture, MediaPlace, MediaSession, NoMedia};
 pub use live::LiveSound;
 pub(crate) use port::MediaPort;
+use security::Keys;
+pub use security::Srtp;
 #[cfg(feature = "sound-card")]
 pub use sound_card::{SoundCard, SoundCardError};
 
@@ -54,6 +58,10 @@ pub(crate) struct MediaOptions {
     pub(crate) cname: String,
     pub(crate) rtcp_interval: Option<Duration>,
     pub(crate) tap: Option<MediaTap>,
+    /// Most wanted first; G.711 if empty.
+    pub(crate) codecs: Vec<Codec>,
+    pub(crate) srtp: Srtp,
+    pub(crate) sample_rate: u32,
 }
 
 impl std::fmt::Debug for MediaOptions {
@@ -71,20 +79,27 @@ enum Source {
     /// Samples from a position on.
     Samples { samples: Vec<i16>, at: usize },
     /// What was heard in the frame before.
-    Echo(Box<[i16; FRAME]>),
+    Echo(Vec<i16>),
     /// What is spoken as it happens; who speaks also hears.
-    Live(LiveSound),
+    Live(Box<live::Connected>),
 }
 
-/// Ten hours of a call; a recording that grows for ever would fill the memory.
+/// Ten hours of a call at 8 kHz; a recording that grows for ever would fill the memory.
 const MAX_RECORDING: usize = 10 * 3600 * 8000;
 /// Shortest delay of the jitter buffer.
 const MINIMUM_DELAY: Duration = Duration::from_millis(60);
+/// Frames of 20 ms.
+const FRAMES_A_SECOND: u32 = 50;
 /// Digits that wait to be taken; a peer can press thousands.
 const MAX_DIGITS: usize = 256;
 
 struct State {
     stream: AudioStream,
+    /// The keys in force.
+    keys: Keys,
+    /// Memory for what is said in a frame, and for what is heard.
+    frame: Vec<i16>,
+    heard: Vec<i16>,
     source: Source,
     muted: bool,
     recording: Option<Vec<i16>>,
@@ -134,9 +149,13 @@ impl Media {
             jitter: rtp::jitter::Config { minimum: MINIMUM_DELAY, ..Default::default() },
             format: Format::new(Law::Mu, None),
         };
+        let frame = (options.sample_rate / FRAMES_A_SECOND) as usize;
         let media = Arc::new(Self {
             state: Mutex::new(State {
-                stream: AudioStream::new(Instant::now(), config),
+                stream: AudioStream::with_sample_rate(Instant::now(), config, options.sample_rate),
+                keys: Keys::default(),
+                frame: vec![0; frame],
+                heard: vec![0; frame],
                 source: Source::Silent,
                 muted: false,
                 recording: None,
@@ -169,8 +188,21 @@ impl Media {
         if let Some(remote) = remote_of(audio) {
             state.stream.set_remote(now, remote);
         }
-        if let Some(format) = format_of(audio) {
+        if let Some(format) = codecs::agreed(audio) {
             state.stream.set_format(format);
+        }
+        state.stream.set_multiplexed(audio.rtcp_mux);
+        match state.keys.agree(audio.keys.as_deref()) {
+            Ok(changes) => {
+                if let Some(sender) = changes.sender {
+                    state.stream.protect_sent(sender);
+                }
+                if let Some(receiver) = changes.receiver {
+                    state.stream.protect_received(receiver);
+                }
+            }
+            // Cannot be: a key has the length of its suite.
+            Err(error) => tracing::error!(%error, "the keys agreed on are of no use"),
         }
         state.stream.set_direction(match (audio.may_send(), audio.may_receive()) {
             (true, true) => audio_stream::Direction::SendReceive,
@@ -219,6 +251,21 @@ impl Media {
         self.changed.notify_waiters();
     }
 
+    /// Samples per second of what is played and heard.
+    pub(crate) fn sample_rate(&self) -> u32 {
+        self.state().stream.sample_rate()
+    }
+
+    /// The codec in which we send.
+    pub(crate) fn codec(&self) -> Codec {
+        self.state().stream.format().codec
+    }
+
+    /// The suite that protects the call, if it is protected.
+    pub(crate) fn crypto_suite(&self) -> Option<CryptoSuite> {
+        self.state().keys.suite()
+    }
+
     pub(crate) fn statistics(&self) -> audio_stream::Statistics {
         self.state().stream.statistics()
     }
@@ -239,21 +286,12 @@ impl Media {
 
 fn remote_of(audio: &MediaStream) -> Option<Remote> {
     let rtp = audio.remote.socket_addr().filter(|address| !address.ip().is_unspecified())?;
+    if audio.rtcp_mux {
+        return Some(Remote::multiplexed(rtp));
+    }
     let rtcp = audio.remote_rtcp.as_ref().and_then(|address| address.socket_addr());
     Some(match rtcp {
         Some(rtcp) => Remote { rtp, rtcp },
         None => Remote::port_pair(rtp),
     })
-}
-
-fn format_of(audio: &MediaStream) -> Option<Format> {
-    let (payload, codec) = audio.send.iter().find_map(|payload| Some((payload, codec_of(payload)?)))?;
-    let mut format = Format::of(codec, payload.payload_type);
-    format.telephone_event = audio.events_for(payload.codec.clock_rate()).map(|events| events.payload_type);
-    format.receive_telephone_event = audio.receive_events.first().map(|events| events.payload_type);
-    Some(format)
-}
-
-fn codec_of(payload: &sdp::Payload) -> Option<Codec> {
-    Codec::from_rtpmap(payload.codec.name(), payload.codec.clock_rate(), payload.codec.channels())
 }

@@ -29,7 +29,8 @@ impl Srtp {
             Self::Required => Protection::SdesRequired,
         };
         let mut failed = None;
-        let mut fresh = |suite| SrtpKey::generate(suite, |place| failed = getrandom::fill(place).err().or(failed));
+        let mut fresh =
+            |suite| SrtpKey::generate(suite, |place| failed = getrandom::fill(place).err().or(failed));
         let keys = SUITES.map(&mut fresh).into();
         match failed {
             Some(error) => Err(error),
@@ -61,7 +62,8 @@ impl Keys {
             changes.sender = Some(sender.transpose()?);
         }
         if before.map(|keys| &keys.receive) != agreed.map(|keys| &keys.receive) {
-            let receiver = agreed.map(|keys| Receiver::new(profile(&keys.receive)?, &master_key(&keys.receive)?));
+            let receiver =
+                agreed.map(|keys| Receiver::new(profile(&keys.receive)?, &master_key(&keys.receive)?));
             changes.receiver = Some(receiver.transpose()?);
         }
         self.current = agreed.cloned();
@@ -105,7 +107,10 @@ mod tests {
     fn only_the_direction_whose_key_is_new_starts_anew() {
         let mut current = Keys::default();
         let changes = |changes: Changes| {
-            (changes.sender.map(|sender| sender.is_some()), changes.receiver.map(|receiver| receiver.is_some()))
+            (
+                changes.sender.map(|sender| sender.is_some()),
+                changes.receiver.map(|receiver| receiver.is_some()),
+            )
         };
         assert_eq!(changes(current.agree(Some(&keys(1, 2))).unwrap()), (Some(true), Some(true)));
         assert_eq!(changes(current.agree(Some(&keys(1, 2))).unwrap()), (None, None));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Instant, SystemTime};
 
-use rtp::audio_stream::{FRAME, FRAME_DURATION};
+use rtp::audio_stream::FRAME_DURATION;
 use rtp::session::{Channel, Transmit};
 use tokio::time::MissedTickBehavior;
 
@@ -82,12 +82,14 @@ pub(super) async fn run(media: Arc<Media>, port: MediaPort, tap: Option<MediaTap
         let mut state = media.state();
         state.stream.close(Instant::now(), None);
         state.collect(&mut outgoing);
-        state.record_path.take().zip(state.recording.take())
+        let rate = state.stream.sample_rate();
+        state.record_path.take().zip(state.recording.take()).map(|(path, samples)| (path, samples, rate))
     };
     wire.send(&mut outgoing);
-    if let Some((path, samples)) = recording {
+    if let Some((path, samples, rate)) = recording {
         let shown = path.display().to_string();
-        let written = tokio::task::spawn_blocking(move || rtp::audio::wav::write(path, &samples)).await;
+        let written =
+            tokio::task::spawn_blocking(move || rtp::audio::wav::write_at(path, &samples, rate)).await;
         match written {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, path = shown, "the recording could not be written"),
@@ -101,26 +103,27 @@ pub(super) async fn run(media: Arc<Media>, port: MediaPort, tap: Option<MediaTap
 impl State {
     /// One frame each way.
     fn frame(&mut self, now: Instant) {
-        let mut frame = [0; FRAME];
+        let (mut frame, mut heard) = (std::mem::take(&mut self.frame), std::mem::take(&mut self.heard));
+        frame.fill(0);
         match &mut self.source {
             Source::Silent => {}
-            Source::Echo(heard) => frame = **heard,
-            Source::Live(live) => frame = live.next_spoken(),
+            Source::Echo(heard) => frame.clone_from(heard),
+            Source::Live(live) => live.next_spoken(&mut frame),
             Source::Samples { samples, at } => {
                 let rest = samples.get(*at..).unwrap_or_default();
                 for (slot, sample) in frame.iter_mut().zip(rest) {
                     *slot = *sample;
                 }
-                *at = at.saturating_add(FRAME);
+                *at = at.saturating_add(frame.len());
             }
         }
         if self.muted {
-            frame = [0; FRAME]; // what plays goes on, unheard
+            frame.fill(0); // what plays goes on, unheard
         }
         self.stream.tick(now, &frame);
-        let heard = self.stream.next_frame(now);
+        self.stream.fill(now, &mut heard);
         match &mut self.source {
-            Source::Echo(last) => **last = heard,
+            Source::Echo(last) => last.clone_from(&heard),
             Source::Live(live) => live.was_heard(&heard),
             _ => {}
         }
@@ -129,6 +132,7 @@ impl State {
         {
             recording.extend_from_slice(&heard);
         }
+        (self.frame, self.heard) = (frame, heard);
         self.stream.handle_timeout(now);
         while let Some(digit) = self.stream.poll_digit() {
             if self.digits.len() < MAX_DIGITS {
