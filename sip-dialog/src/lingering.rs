@@ -191,6 +191,9 @@ impl Dialogs {
             call.state = CallState::AnswerDue;
             call.reinvite = Some(Box::new(Reinvite::unanswered(cseq, invite.clone())));
         }
+        if let Some(ids) = &mut self.session_ids {
+            ids.share(&dialog.id().call_id);
+        }
         self.by_dialog.insert(dialog.id().clone(), key);
         call.dialog = Some(dialog);
         self.calls.insert(key, call);

@@ -17,6 +17,8 @@ pub(crate) struct SessionIds {
 
 #[derive(Debug)]
 struct Halves {
+    /// Calls that have the Call-ID: several behind a fork whose every phone is kept.
+    calls: usize,
     local: u128,
     /// What the phones of a fork have told, by their tags: no more of them than there are dialogs, forgers are many.
     remote: Vec<(Box<str>, u128)>,
@@ -54,8 +56,20 @@ impl SessionIds {
         self.of_call.is_empty()
     }
 
+    /// Another phone of a fork has become a call of its own.
+    pub(crate) fn share(&mut self, call_id: &str) {
+        if let Some(halves) = self.of_call.get_mut(call_id) {
+            halves.calls = halves.calls.saturating_add(1);
+        }
+    }
+
+    /// A call is over. The halves are kept for as long as another one has them.
     pub(crate) fn forget(&mut self, call_id: &str) {
-        self.of_call.remove(call_id);
+        let Some(halves) = self.of_call.get_mut(call_id) else { return };
+        halves.calls = halves.calls.saturating_sub(1);
+        if halves.calls == 0 {
+            self.of_call.remove(call_id);
+        }
     }
 }
 
@@ -106,7 +120,7 @@ impl Dialogs {
             Some(local) => local,
             None => self.new_half(),
         };
-        let halves = Halves { local, remote: Vec::new() };
+        let halves = Halves { calls: 1, local, remote: Vec::new() };
         invite.headers.set(&halves.field(""));
         if let (Some(ids), Some(call_id)) = (&mut self.session_ids, invite.headers.text(HeaderName::CALL_ID))
         {
@@ -125,7 +139,7 @@ impl Dialogs {
             Some(local) => local,
             None => self.new_half(),
         };
-        let mut halves = Halves { local, remote: Vec::new() };
+        let mut halves = Halves { calls: 1, local, remote: Vec::new() };
         halves.hear(&from_tag(&invite.headers), &invite.headers);
         if let (Some(ids), Some(call_id)) = (&mut self.session_ids, invite.headers.text(HeaderName::CALL_ID))
         {

@@ -140,3 +140,35 @@ fn nothing_is_said_where_it_is_off() {
     pair.nothing_is_left();
     assert!(pair.seen.iter().filter(|(alice, _)| !alice).all(|(_, message)| id_of(message).is_none()));
 }
+
+/// The phones of a fork share the Call-ID: the end of one call leaves the identifier of the other.
+#[test]
+fn the_end_of_one_call_of_a_fork_leaves_the_other_its_identifier() {
+    let mut pair = Pair::of(|config, _| (config.session_ids, config.keep_forks) = (true, true));
+    pair.alice.invite(pair.now, invite(Some("offer"))).unwrap();
+    pair.lose = vec!["-> "; 100];
+    pair.settle();
+    let sent = pair.last_request(&Method::Invite, true);
+    for (tag, half) in [("first", "1"), ("second", "2")] {
+        let id = format!("{half:0>32};remote={}", SessionId::NIL);
+        let answer = sent.reply(StatusCode::OK).to_tag(tag).raw("Contact", &format!("<sip:{tag}@192.0.2.2>"));
+        let answer = answer.raw("Session-ID", &id).body("application/sdp", "answer").build().unwrap();
+        pair.answer_to_alice(&answer);
+    }
+    let calls: Vec<_> = pair.alice.calls().collect();
+    let ids = calls.iter().map(|call| pair.alice.session_id(*call).unwrap()).collect::<Vec<_>>();
+    assert_eq!((calls.len(), ids[0].local()), (2, ids[1].local()));
+    assert_ne!(ids[0].remote(), ids[1].remote());
+    pair.alice.hang_up(pair.now, calls[0]).unwrap();
+    pair.settle();
+    let bye = pair.last_request(&Method::Bye, true);
+    pair.answer_to_alice(&bye.reply(StatusCode::OK).build().unwrap());
+    assert_eq!(pair.alice.session_id(calls[0]), None);
+    assert_eq!(pair.alice.session_id(calls[1]).as_ref(), Some(&ids[1]));
+    pair.alice.hang_up(pair.now, calls[1]).unwrap();
+    pair.settle();
+    let bye = pair.last_request(&Method::Bye, true);
+    assert_eq!(bye.headers.get::<SessionId>().unwrap().map(|id| written(&id)), Some(written(&ids[1])));
+    pair.answer_to_alice(&bye.reply(StatusCode::OK).build().unwrap());
+    pair.nothing_is_left();
+}
