@@ -36,6 +36,7 @@ fuzz_target!(|data: &[u8]| {
         let (payload, after) = after.split_at(usize::from(*length).min(after.len()));
         rest = after;
         let mut samples = Vec::new();
+        let _ = codec.repeats_previous(payload);
         if lost % 4 == 0 {
             decoder.conceal(usize::from(*lost) * 6, Some(payload).filter(|_| lost % 8 == 0), &mut samples);
         } else if decoder.decode(payload, &mut samples).is_ok() {

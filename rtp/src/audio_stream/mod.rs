@@ -457,7 +457,8 @@ impl AudioStream {
                 }
                 Playout::Missing { samples } => {
                     let next = self.jitter.following();
-                    self.from_fec += u64::from(next.is_some_and(|next| next.codec.has_in_band_fec()));
+                    self.from_fec +=
+                        u64::from(next.is_some_and(|next| next.codec.repeats_previous(&next.octets)));
                     self.incoming.conceal(samples, next);
                     if self.incoming.ready() == 0 {
                         break; // nothing was ever heard that could be continued

@@ -176,12 +176,23 @@ impl Codec {
         (units > 0 && units <= self.clock_rate() / MAX_PACKETS_PER_SECOND).then_some(units)
     }
 
-    /// Whether packets repeat what came before them, so that a lost one can be had from the next.
+    /// Whether packets can repeat what came before them, so that a lost one can be had from the next.
     #[must_use]
     pub fn has_in_band_fec(self) -> bool {
         match self {
             #[cfg(feature = "opus")]
             Self::Opus => true,
+            _ => false,
+        }
+    }
+
+    /// Whether this payload does: its encoder leaves it out where it would not pay.
+    #[must_use]
+    pub fn repeats_previous(self, payload: &[u8]) -> bool {
+        let _ = payload; // in a build without Opus no codec has in-band FEC
+        match self {
+            #[cfg(feature = "opus")]
+            Self::Opus => opus::repeats_previous(payload),
             _ => false,
         }
     }

@@ -162,3 +162,61 @@ pub fn duration(payload: &[u8]) -> Option<u32> {
     let units = frame * frames * CLOCK_RATE / 10_000;
     (units > 0 && units <= MAX_DURATION).then_some(units)
 }
+
+/// Whether a packet carries the one before it once more: low bit-rate redundancy, whose flag stands before all else in the
+/// first frame and can be read without decoding (RFC 6716 §4.2.3).
+#[must_use]
+pub fn repeats_previous(payload: &[u8]) -> bool {
+    let (Some(first), Some(flags)) = (payload.first(), first_frame(payload).and_then(<[u8]>::first)) else {
+        return false;
+    };
+    let configuration = first >> 3;
+    // SILK frames of a channel: each has a flag for voice, and then comes one for redundancy. CELT has none (table 2).
+    let frames = match (configuration, configuration & 3) {
+        (0..=11, 3) => 3,
+        (0..=11, 2) => 2,
+        (0..=15, _) => 1,
+        _ => return false,
+    };
+    let is_stereo = first & 4 != 0;
+    (flags >> (7 - frames)) & 1 == 1 || (is_stereo && (flags >> (6 - 2 * frames)) & 1 == 1)
+}
+
+/// The octets from the first frame of a packet on (RFC 6716 §3.2). `None` where that frame is empty, as in a pause.
+fn first_frame(payload: &[u8]) -> Option<&[u8]> {
+    let (first, rest) = payload.split_first()?;
+    match first & 3 {
+        0 | 1 => Some(rest),
+        2 => frame_length(rest).filter(|(length, _)| *length > 0).map(|(_, frame)| frame),
+        _ => {
+            let (count, mut rest) = rest.split_first()?;
+            let (is_variable, is_padded, count) = (count & 0x80 != 0, count & 0x40 != 0, count & 0x3f);
+            let mut padding_goes_on = is_padded;
+            while padding_goes_on {
+                let (padding, after) = rest.split_first()?;
+                (rest, padding_goes_on) = (after, *padding == u8::MAX);
+            }
+            let mut is_empty = false;
+            if is_variable {
+                // The length of the last frame is not told.
+                for number in 1..count {
+                    let (length, after) = frame_length(rest)?;
+                    is_empty |= number == 1 && length == 0;
+                    rest = after;
+                }
+            }
+            Some(rest).filter(|_| !is_empty)
+        }
+    }
+}
+
+/// A length of one or two octets (RFC 6716 §3.2.1), and what comes behind it.
+fn frame_length(octets: &[u8]) -> Option<(usize, &[u8])> {
+    match *octets {
+        [first @ 252..=255, second, ref rest @ ..] => {
+            Some((usize::from(first) + 4 * usize::from(second), rest))
+        }
+        [first @ 0..=251, ref rest @ ..] => Some((first.into(), rest)),
+        _ => None,
+    }
+}

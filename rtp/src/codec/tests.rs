@@ -286,6 +286,62 @@ mod opus_tests {
     }
 
     #[test]
+    fn rfc6716_4_2_3_a_flag_tells_whether_a_packet_repeats_the_one_before() {
+        for (packet, repeats) in [
+            // SILK, mono, 20 ms: voice, redundancy.
+            (&[0x48, 0b1100_0000][..], true),
+            (&[0x48, 0b1000_0000], false),
+            (&[0x48, 0b0100_0000], true),
+            // 40 and 60 ms have a flag for the voice of each frame.
+            (&[0x50, 0b1101_1111], false),
+            (&[0x50, 0b0010_0000], true),
+            (&[0x58, 0b1110_1111], false),
+            (&[0x58, 0b0001_0000], true),
+            // Stereo: voice and redundancy of the middle, then of the side.
+            (&[0x4c, 0b1010_1111], false),
+            (&[0x4c, 0b0001_0000], true),
+            (&[0x5c, 0b0000_0001], true),
+            // Hybrid is half SILK, CELT has none.
+            (&[0x78, 0b0100_0000], true),
+            (&[0xf8, 0b0100_0000], false),
+            // Two frames of one size; two with a length, of one octet and of two; the first one empty.
+            (&[0x49, 0b0100_0000, 0], true),
+            (&[0x4a, 1, 0b0100_0000, 0], true),
+            (&[0x4a, 252, 0, 0b0100_0000, 0], true),
+            (&[0x4a, 0, 0b0100_0000], false),
+            // Three frames: of one size; with lengths; with 1 and with 254 + 2 octets of padding announced.
+            (&[0x4b, 3, 0b0100_0000, 0, 0], true),
+            (&[0x4b, 0x83, 1, 1, 0b0100_0000, 0, 0], true),
+            (&[0x4b, 0x83, 0, 1, 0b0100_0000, 0], false),
+            (&[0x4b, 0x43, 1, 0b0100_0000, 0, 0, 0], true),
+            (&[0x4b, 0x43, 255, 2, 0b0100_0000, 0, 0, 0], true),
+            (&[0x4b, 0x43, 255], false),
+            (&[0x48], false),
+            (&[], false),
+        ] {
+            assert_eq!(opus::repeats_previous(packet), repeats, "{packet:?}");
+        }
+        let with = |fec| {
+            let mut encoder = opus::Encoder::new(16_000, 1).unwrap();
+            encoder.set_fec(fec, 20);
+            let spoken = speech_like(16_000, 3);
+            spoken
+                .chunks_exact(320)
+                .filter(|frame| {
+                    let mut payload = Vec::new();
+                    encoder.encode(frame, &mut payload).unwrap();
+                    opus::repeats_previous(&payload)
+                })
+                .count()
+        };
+        assert!(with(true) > 30 && with(false) == 0, "{} and {} of 50", with(true), with(false));
+        let by_libopus = packets(MONO_FEC);
+        let repeating = by_libopus.iter().filter(|packet| opus::repeats_previous(packet)).count();
+        assert!(repeating > by_libopus.len() / 2, "{repeating} of {}", by_libopus.len());
+        assert!(!packets(STEREO).into_iter().any(opus::repeats_previous), "music of CELT");
+    }
+
+    #[test]
     fn frames_of_rfc7587_are_encoded_and_others_refused() {
         let mut encoder = opus::Encoder::new(48_000, 1).unwrap();
         for samples in [480, 960, 1920, 2880] {

@@ -9,6 +9,10 @@ const REMEMBERED: usize = 512;
 /// Bins of the histogram and their width: 128 of 2.5 ms. What is later than all of them counts in the last.
 const BINS: usize = 128;
 const BINS_PER_SECOND: u32 = 400;
+/// Bits behind the point of a width's inverse: enough for transits of centuries.
+const INVERSE_BITS: u32 = 56;
+/// Bins added before that multiplication and taken off behind it, which is exact above zero only.
+const ZERO: i64 = 1 << 40;
 /// Packets after which the histogram is trusted alone; before, the delay to start with counts the less the more are known.
 const KNOWN: usize = 64;
 /// What a late packet is worth: 95 / (25.1 + loss in percent) of the E-model's scale per percent of loss, G.711 with
@@ -26,6 +30,8 @@ const MOST_LATE: f64 = 0.1;
 pub(super) struct Delays {
     /// Units per bin.
     width: i64,
+    /// Bins per unit, in 2^-56: a multiplication in place of a division for each packet.
+    inverse: i64,
     counts: [u16; BINS],
     /// The bins of the last packets, in a ring.
     recent: [u8; REMEMBERED],
@@ -38,8 +44,10 @@ pub(super) struct Delays {
 
 impl Delays {
     pub(super) fn new(clock_rate: u32) -> Self {
+        let width = i64::from((clock_rate / BINS_PER_SECOND).max(1));
         Self {
-            width: i64::from((clock_rate / BINS_PER_SECOND).max(1)),
+            width,
+            inverse: (1 << INVERSE_BITS) / width + 1,
             counts: [0; BINS],
             recent: [0; REMEMBERED],
             next: 0,
@@ -58,10 +66,17 @@ impl Delays {
         self.counts.get_mut(bin.rem_euclid(BINS as i64) as usize)
     }
 
+    /// The transit divided by the width, rounded down.
+    fn bin(&self, transit: i64) -> i64 {
+        let above_zero = i128::from(transit.wrapping_add(ZERO * self.width));
+        ((above_zero * i128::from(self.inverse)) >> INVERSE_BITS) as i64 - ZERO
+    }
+
     /// Notes the transit of a packet.
+    #[inline]
     pub(super) fn note(&mut self, transit: i64) {
         let span = BINS as i64 - 1;
-        let bin = transit.div_euclid(self.width);
+        let bin = self.bin(transit);
         if self.known == 0 || bin < self.highest - span {
             // The first, or a way so much shorter that nothing known is of use any more.
             self.clear();
@@ -71,18 +86,17 @@ impl Delays {
         self.lowest = self.lowest.min(bin);
         self.highest = self.highest.max(bin);
         let slot = bin.rem_euclid(BINS as i64) as u8;
-        if let Some(oldest) = self.recent.get_mut(self.next) {
-            let leaving = std::mem::replace(oldest, slot);
-            if self.known == REMEMBERED {
-                if let Some(count) = self.counts.get_mut(usize::from(leaving)) {
-                    *count = count.saturating_sub(1);
-                }
-            } else {
-                self.known += 1;
-            }
-        }
+        let Some(oldest) = self.recent.get_mut(self.next % REMEMBERED) else { return };
+        let leaving = std::mem::replace(oldest, slot);
         self.next = (self.next + 1) % REMEMBERED;
-        if let Some(count) = self.count(bin) {
+        if self.known < REMEMBERED {
+            self.known += 1;
+        } else if leaving == slot {
+            return; // nothing changes
+        } else if let Some(count) = self.counts.get_mut(usize::from(leaving)) {
+            *count = count.saturating_sub(1);
+        }
+        if let Some(count) = self.counts.get_mut(usize::from(slot)) {
             *count = count.saturating_add(1);
         }
     }
@@ -153,6 +167,24 @@ mod tests {
         assert_eq!(worth(rough_then_smooth), (10, 12));
         assert_eq!(worth((0..600).map(|n| if n < 300 { 5000 } else { 10 })), (10, 12));
         assert_eq!(worth((0..300).map(|n| n / 3)), (0, 100));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_bin_is_the_transit_divided_by_the_width(clock_rate in 1u32..=48_000, transit in -(1i64 << 40)..1 << 44, whole: bool) {
+            let delays = Delays::new(clock_rate);
+            let transit = if whole { transit / delays.width * delays.width } else { transit };
+            proptest::prop_assert_eq!(delays.bin(transit), transit.div_euclid(delays.width));
+        }
+
+        #[test]
+        fn transits_of_any_size_never_panic(transits: Vec<i64>) {
+            let mut delays = Delays::new(8000);
+            for transit in transits {
+                delays.note(transit >> 2);
+                proptest::prop_assert!(delays.worth_waiting_for(480).is_some());
+            }
+        }
     }
 
     #[test]

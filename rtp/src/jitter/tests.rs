@@ -220,6 +220,32 @@ fn rfc2198_a_copy_fills_its_gap_once_and_is_no_duplicate_otherwise() {
 }
 
 #[test]
+fn rfc2198_a_packet_that_its_copy_overtook_was_not_recovered() {
+    let start = Instant::now();
+    let mut buffer = JitterBuffer::new(fixed());
+    let copy =
+        |buffer: &mut JitterBuffer, i: u16| buffer.insert_copy(start, i, u32::from(i) * 160, 160, payload(i));
+    insert(&mut buffer, start, 1);
+    insert(&mut buffer, start, 4);
+    assert_eq!([copy(&mut buffer, 2), copy(&mut buffer, 3)], [Inserted::Stored; 2]);
+    assert_eq!(buffer.statistics().recovered, 2);
+    // The second comes in time, and once more; the third when its copy has been played.
+    assert_eq!([insert(&mut buffer, start, 2), insert(&mut buffer, start, 2)], [Inserted::Duplicate; 2]);
+    assert_eq!((buffer.statistics().recovered, buffer.statistics().duplicates), (1, 1));
+    let played: Vec<_> = (3..7).filter_map(|tick| number(&buffer.pop(start + TICK * tick))).collect();
+    assert_eq!(played, [1, 2, 3, 4]);
+    assert_eq!(
+        [insert(&mut buffer, start, 3), insert(&mut buffer, start, 3)],
+        [Inserted::Late, Inserted::Duplicate]
+    );
+    let statistics = buffer.statistics();
+    assert_eq!(
+        (statistics.recovered, statistics.late, statistics.duplicates, statistics.missing),
+        (1, 1, 2, 0)
+    );
+}
+
+#[test]
 fn what_follows_a_gap_can_be_asked_for() {
     let start = Instant::now();
     let mut buffer = JitterBuffer::new(fixed());

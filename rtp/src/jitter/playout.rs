@@ -1,0 +1,178 @@
+//! Frames out, in order and at the pace of playout.
+
+use std::time::{Duration, Instant};
+
+use super::types::{Frame, Playout};
+use super::{Content, Entry, JitterBuffer, micros};
+
+/// Longer gaps are not concealed, by which time the listener hears silence anyway: a quarter of a second.
+const MAX_CONCEALED_PER_SECOND: u32 = 4;
+/// Ticks without any packet after which the buffer gives up its position.
+const UNDERRUN_LIMIT: u32 = 5;
+
+/// What a tick is for.
+enum Turn {
+    Head,
+    Gap,
+    Wait,
+}
+
+impl<P> JitterBuffer<P> {
+    /// What to play at this tick. Call it once per frame duration.
+    pub fn pop(&mut self, now: Instant) -> Playout<P> {
+        self.pop_ahead(now, Duration::ZERO)
+    }
+
+    /// The same where audio of this duration is ready and will be heard before the frame: what is left of one that was
+    /// [stretched](Frame::stretch).
+    pub fn pop_ahead(&mut self, now: Instant, ready: Duration) -> Playout<P> {
+        if matches!(self.entries.front(), Some(Entry { content: Content::Nothing, .. })) {
+            self.skip_placeholders();
+        }
+        let clock = self.clock(now);
+        match self.turn(clock) {
+            Turn::Head => self.play(clock, micros(ready)),
+            Turn::Gap => {
+                self.position = self.position.map(|position| position + i64::from(self.frame));
+                self.missing()
+            }
+            Turn::Wait => Playout::Empty,
+        }
+    }
+
+    fn turn(&mut self, clock: u64) -> Turn {
+        let head = self.entries.front().map(|head| (head.timestamp, head.sequence));
+        if let Some(position) = self.position {
+            let Some((timestamp, sequence)) = head else {
+                self.underruns += 1;
+                if self.underruns <= UNDERRUN_LIMIT {
+                    return Turn::Gap;
+                }
+                self.position = None;
+                return Turn::Wait;
+            };
+            self.underruns = 0;
+            if timestamp <= position + i64::from(self.frame / 2) {
+                return Turn::Head;
+            }
+            let lost = self.played.is_some_and(|played| sequence > played.last + 1);
+            if lost && timestamp - position <= i64::from(self.config.clock_rate / MAX_CONCEALED_PER_SECOND) {
+                return Turn::Gap;
+            }
+            self.position = None;
+        }
+        if self.can_start(clock) { Turn::Head } else { Turn::Wait }
+    }
+
+    fn can_start(&mut self, clock: u64) -> bool {
+        let Some(head) = self.entries.front() else { return false };
+        let waited = clock.saturating_sub(head.arrived);
+        let full = self.entries.len() >= self.config.capacity;
+        let starts = full || self.pace.is_due(clock, head.timestamp, waited);
+        if starts {
+            self.underruns = 0;
+            self.pace.start();
+        }
+        starts
+    }
+
+    fn missing(&mut self) -> Playout<P> {
+        self.statistics.missing += 1;
+        Playout::Missing { samples: self.frame }
+    }
+
+    fn play(&mut self, clock: u64, ready: u64) -> Playout<P> {
+        let mut stretch = 0;
+        if self.pace.is_fixed() {
+            if self.pace.is_too_slow(self.frame) {
+                self.drop_head();
+            }
+        } else if let Some(Entry { timestamp, content: Content::Audio(_), .. }) = self.entries.front() {
+            stretch = self.pace.stretch(clock, *timestamp, self.frame, ready);
+            if stretch != 0 && !self.config.time_scaling {
+                if self.insert_or_drop(stretch) {
+                    return self.missing();
+                }
+                stretch = 0;
+            }
+        }
+        let Some(entry) = self.entries.pop_front() else { return Playout::Empty };
+        self.mark_played(entry.sequence, entry.is_copy);
+        let payload = match entry.content {
+            Content::Audio(payload) => payload,
+            Content::Silence(payload) => {
+                self.position = None;
+                return Playout::Silence(payload);
+            }
+            Content::Nothing => return Playout::Empty,
+        };
+        self.frame = entry.samples.clamp(1, self.config.clock_rate.max(1));
+        self.position = Some(entry.timestamp + i64::from(entry.samples));
+        let waited = clock.saturating_sub(entry.arrived) + ready;
+        self.pace.waited(waited);
+        self.statistics.played += 1;
+        self.last_wait = waited;
+        Playout::Frame(Frame {
+            sequence: entry.sequence as u64,
+            timestamp: entry.timestamp as u32,
+            samples: entry.samples,
+            payload,
+            waited: Duration::from_micros(waited),
+            stretch,
+        })
+    }
+
+    /// Where frames keep their length, a wish for more than half of one is met by a whole one. True if one is to be inserted.
+    #[cold]
+    fn insert_or_drop(&mut self, stretch: i32) -> bool {
+        let (stretch, frame) = (i64::from(stretch), i64::from(self.frame));
+        let inserts = stretch * 2 >= frame;
+        if stretch <= -frame {
+            self.pace.measure_behind_anew();
+            self.drop_head();
+        } else if inserts {
+            self.pace.measure_behind_anew();
+            self.statistics.lengthened += 1;
+        }
+        inserts
+    }
+
+    #[cold]
+    fn drop_head(&mut self) {
+        if self.entries.len() < 2 {
+            return;
+        }
+        if let Some(dropped) = self.entries.pop_front() {
+            self.mark_played(dropped.sequence, dropped.is_copy);
+            self.statistics.shortened += 1;
+        }
+        self.skip_placeholders();
+    }
+
+    #[cold]
+    fn skip_placeholders(&mut self) {
+        while let Some(Entry { sequence, content: Content::Nothing, .. }) = self.entries.front() {
+            let sequence = *sequence;
+            self.entries.pop_front();
+            self.mark_played(sequence, false);
+        }
+    }
+
+    /// The payload right behind the frame that was just missing, if it has come: some codecs repeat the missing one in it.
+    #[must_use]
+    pub fn following(&self) -> Option<&P> {
+        let head = self.entries.front().filter(|head| Some(head.timestamp) == self.position)?;
+        if let Content::Audio(payload) = &head.content { Some(payload) } else { None }
+    }
+
+    /// Takes out what is left, in order, whether its turn has come or not: before a stream with another clock begins.
+    pub fn drain(&mut self) -> Option<P> {
+        loop {
+            let entry = self.entries.pop_front()?;
+            self.mark_played(entry.sequence, entry.is_copy);
+            if let Content::Audio(payload) = entry.content {
+                return Some(payload);
+            }
+        }
+    }
+}
