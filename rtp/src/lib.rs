@@ -19,7 +19,7 @@
 //! | [`mixer`] | conferences: N-1 mixing, who speaks | |
 //! | [`statistics`], [`emodel`] | counters, estimated quality | 3550 §6.4, ITU-T G.107 |
 //! | [`video`] | H.264 and VP8 in packets, descriptors of VP9 and AV1, key frames | 6184, 7741, 9628 |
-//! | [`audio`] | WAV files, tones, a speech-like signal, correlation | |
+//! | [`audio`] | WAV files, both sides of a call in one of them, tones, a speech-like signal, correlation | |
 //!
 //! Send a signal to a peer and find it again in what the peer heard:
 //!

@@ -3,6 +3,7 @@
 pub mod correlate;
 mod fourier;
 pub mod progress;
+pub mod recording;
 pub mod resample;
 pub mod speech;
 pub mod tone;

@@ -1,4 +1,7 @@
-//! WAV files: any PCM in, mono of 16 bits out, at 8 kHz unless asked otherwise.
+//! WAV files: any PCM in, 16 bits out, at 8 kHz and mono unless asked otherwise.
+//!
+//! What is written can be read at any time: the header is brought up to date every second of audio, so that a program that dies
+//! leaves a file without its last second. Both sides of a call in one file are [`recording`](super::recording)'s.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, Write};
@@ -11,6 +14,8 @@ use super::resample::{SAMPLE_RATES, resample};
 
 /// Samples read from one file and channel: an hour at 48 kHz. A wrong file must not take all memory.
 pub const MAX_SAMPLES: usize = 172_800_000;
+/// Octets of audio in a file: its header counts them in 32 bits, and itself too.
+const MAX_OCTETS: u64 = u32::MAX as u64 - 1024;
 
 /// Why a file cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +29,9 @@ pub enum WavError {
     /// A rate that no audio has, or that goes with the one asked for in no way.
     #[error("WAV: a sample rate of {0} Hz is not supported; use 1,000 to 384,000")]
     SampleRate(u32),
+    /// What was written fills the file: its header counts octets in 32 bits.
+    #[error("WAV: the file is full (4 GiB); begin another")]
+    Full,
 }
 
 /// Reads a file for 8 kHz: channels are mixed, other widths and floats converted, other rates resampled.
@@ -56,6 +64,41 @@ pub fn read_from(reader: impl Read) -> Result<Vec<i16>, WavError> {
 /// # Errors
 /// [`WavError`].
 pub fn read_from_at(reader: impl Read, wanted: u32) -> Result<Vec<i16>, WavError> {
+    let (channels, sample_rate, interleaved) = decode(reader)?;
+    let mono: Vec<i16> = interleaved
+        .chunks_exact(channels)
+        .map(|frame| (frame.iter().sum::<f64>() / channels as f64).round() as i16)
+        .collect();
+    resample(&mono, sample_rate, wanted).ok_or(WavError::SampleRate(sample_rate))
+}
+
+/// Reads the channels of a file apart: of a recording by [`recording`](super::recording) left is what was sent, right what was
+/// heard.
+///
+/// # Errors
+/// [`WavError`].
+pub fn read_channels_at(path: impl AsRef<Path>, sample_rate: u32) -> Result<Vec<Vec<i16>>, WavError> {
+    let file = File::open(path).map_err(hound::Error::IoError)?;
+    read_channels_from_at(BufReader::new(file), sample_rate)
+}
+
+/// The same from anything.
+///
+/// # Errors
+/// [`WavError`].
+pub fn read_channels_from_at(reader: impl Read, wanted: u32) -> Result<Vec<Vec<i16>>, WavError> {
+    let (channels, sample_rate, interleaved) = decode(reader)?;
+    let channel = |index: usize| {
+        let frames = interleaved.chunks_exact(channels);
+        let samples: Vec<i16> =
+            frames.filter_map(|frame| frame.get(index)).map(|sample| sample.round() as i16).collect();
+        resample(&samples, sample_rate, wanted).ok_or(WavError::SampleRate(sample_rate))
+    };
+    (0..channels).map(channel).collect()
+}
+
+/// Channels, sample rate and the samples of all channels by turns, full scale being that of 16 bits.
+fn decode(reader: impl Read) -> Result<(usize, u32, Vec<f64>), WavError> {
     let mut reader = WavReader::new(reader)?;
     let WavSpec { channels, sample_rate, bits_per_sample, sample_format } = reader.spec();
     if !SAMPLE_RATES.contains(&sample_rate) {
@@ -74,11 +117,7 @@ pub fn read_from_at(reader: impl Read, wanted: u32) -> Result<Vec<i16>, WavError
             reader.samples::<i32>().map(|s| s.map(|s| f64::from(s) * scale)).collect::<Result<_, _>>()?
         }
     };
-    let mono: Vec<i16> = interleaved
-        .chunks_exact(channels)
-        .map(|frame| (frame.iter().sum::<f64>() / channels as f64).round() as i16)
-        .collect();
-    resample(&mono, sample_rate, wanted).ok_or(WavError::SampleRate(sample_rate))
+    Ok((channels, sample_rate, interleaved))
 }
 
 /// Writes a file of 8 kHz mono 16 bits.
@@ -103,6 +142,9 @@ pub fn write_at(path: impl AsRef<Path>, samples: &[i16], sample_rate: u32) -> Re
 /// Writes a file while the audio comes in.
 pub struct Recorder<W: Write + Seek = BufWriter<File>> {
     writer: WavWriter<W>,
+    octets: u64,
+    /// Samples, of all channels, since the header told the truth.
+    since_header: u32,
 }
 
 impl Recorder {
@@ -130,18 +172,38 @@ impl<W: Write + Seek> Recorder<W> {
     /// # Errors
     /// [`WavError::File`].
     pub fn with_rate(writer: W, sample_rate: u32) -> Result<Self, WavError> {
-        let spec =
-            WavSpec { channels: 1, sample_rate, bits_per_sample: 16, sample_format: SampleFormat::Int };
-        Ok(Self { writer: WavWriter::new(writer, spec)? })
+        Self::with_channels(writer, sample_rate, 1)
     }
 
-    /// Appends samples.
+    /// Writes to anything, at another sample rate, several channels by turns.
     ///
     /// # Errors
     /// [`WavError::File`].
+    pub fn with_channels(writer: W, sample_rate: u32, channels: u16) -> Result<Self, WavError> {
+        let channels = channels.max(1);
+        let spec = WavSpec { channels, sample_rate, bits_per_sample: 16, sample_format: SampleFormat::Int };
+        let mut writer = WavWriter::new(writer, spec)?;
+        writer.flush()?; // an empty file is one, too
+        Ok(Self { writer, octets: 0, since_header: 0 })
+    }
+
+    /// Appends samples; of several channels those of one instant follow each other, and no instant may be left unfinished.
+    ///
+    /// # Errors
+    /// [`WavError::File`], [`WavError::Full`].
     pub fn write(&mut self, samples: &[i16]) -> Result<(), WavError> {
+        let WavSpec { channels, sample_rate, .. } = self.writer.spec();
         for sample in samples {
+            if self.octets >= MAX_OCTETS {
+                return Err(WavError::Full);
+            }
             self.writer.write_sample(*sample)?;
+            self.octets += 2;
+            self.since_header = self.since_header.saturating_add(1);
+        }
+        if self.since_header >= sample_rate.saturating_mul(u32::from(channels)) {
+            self.since_header = 0;
+            self.writer.flush()?;
         }
         Ok(())
     }
@@ -191,6 +253,52 @@ mod tests {
         recorder.write(&samples[1000..]).unwrap();
         recorder.finish().unwrap();
         assert_eq!(read_from(&out.into_inner()[..]).unwrap(), samples);
+    }
+
+    /// A file that several hold, as a disk holds it when the program that wrote it is gone.
+    #[derive(Clone, Default)]
+    struct Disk(std::sync::Arc<std::sync::Mutex<Cursor<Vec<u8>>>>);
+
+    impl Write for Disk {
+        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(octets)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Seek for Disk {
+        fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
+            self.0.lock().unwrap().seek(to)
+        }
+    }
+
+    #[test]
+    fn a_program_that_dies_leaves_all_but_the_last_second() {
+        let disk = Disk::default();
+        let mut recorder = Recorder::with_channels(BufWriter::new(disk.clone()), 8000, 2).unwrap();
+        let on_disk = || disk.0.lock().unwrap().get_ref().clone();
+        assert_eq!(read_channels_from_at(&on_disk()[..], 8000).unwrap(), [vec![], vec![]]);
+        let samples: Vec<i16> = Tone::sine(300.0).samples().take(2 * 20_000).collect();
+        for frame in samples.chunks(320) {
+            recorder.write(frame).unwrap();
+        }
+        std::mem::forget(recorder);
+        let channels = read_channels_from_at(&on_disk()[..], 8000).unwrap();
+        assert_eq!(channels[0].len(), 16_000);
+        assert!(channels[0].iter().eq(samples[..32_000].iter().step_by(2)));
+        assert!(channels[1].iter().eq(samples[1..32_000].iter().step_by(2)));
+    }
+
+    #[test]
+    fn channels_are_read_apart_or_mixed() {
+        let stereo = file(16_000, 2, 16, std::iter::repeat_n(1000, 1600));
+        let channels = read_channels_from_at(&stereo[..], 16_000).unwrap();
+        assert_eq!(channels, [vec![1000; 1600], vec![0; 1600]]);
+        assert_eq!(read_from_at(&stereo[..], 16_000).unwrap(), vec![500; 1600]);
+        assert_eq!(read_channels_from_at(&stereo[..], 8000).unwrap()[0].len(), 800);
     }
 
     #[test]
