@@ -21,24 +21,24 @@ pub(super) struct Assembly {
     current: Option<Frame>,
     /// The next sequence number, once there was one.
     expected: Option<u16>,
-    /// A gap was seen before the current frame began.
-    gap: bool,
 }
 
-/// What a packet finds.
-pub(super) struct Place<'a> {
-    /// The frame it belongs to.
-    pub(super) frame: &'a mut Frame,
-    /// Whether packets directly before it are missing.
-    pub(super) lost: bool,
-}
+/// The frames that a packet has ended: one that had lost its end, and its own.
+pub(super) type Ended = std::iter::Chain<std::option::IntoIter<Frame>, std::option::IntoIter<Frame>>;
 
 impl Assembly {
-    /// The frame for a packet, and the frame before it if that had lost its end. `None` for a packet that comes late or twice.
-    pub(super) fn place(&mut self, number: u16, timestamp: u32) -> Option<(Option<Frame>, Place<'_>)> {
+    /// Takes a packet: `add` puts its payload into its frame, and is told whether packets directly before it are missing. One
+    /// that comes late or twice is left out.
+    pub(super) fn push(
+        &mut self,
+        number: u16,
+        timestamp: u32,
+        marker: bool,
+        add: impl FnOnce(&mut Frame, bool),
+    ) -> Ended {
         let ahead = self.expected.map_or(0, |expected| number.wrapping_sub(expected) as i16);
         if ahead < 0 {
-            return None;
+            return None.into_iter().chain(None);
         }
         self.expected = Some(number.wrapping_add(1));
         let lost = ahead > 0;
@@ -48,16 +48,16 @@ impl Assembly {
             _ => None,
         };
         let unfinished = unfinished.map(|frame| Frame { damaged: frame.damaged || lost, ..frame });
-        self.gap |= lost;
-        let gap = std::mem::take(&mut self.gap);
         let empty = Frame { timestamp, key_frame: false, damaged: false, data: Vec::new() };
         let frame = self.current.get_or_insert(empty);
-        frame.damaged |= gap;
-        Some((unfinished.filter(|frame| !frame.data.is_empty()), Place { frame, lost }))
+        frame.damaged |= lost;
+        add(frame, lost || unfinished.is_some());
+        let ended = if marker { self.end() } else { None };
+        unfinished.filter(|frame| !frame.data.is_empty()).into_iter().chain(ended)
     }
 
     /// The frame has ended.
-    pub(super) fn end(&mut self) -> Option<Frame> {
+    fn end(&mut self) -> Option<Frame> {
         self.current.take().filter(|frame| !frame.data.is_empty())
     }
 }

@@ -167,44 +167,41 @@ impl Depacketizer {
         marker: bool,
         payload: &[u8],
     ) -> impl Iterator<Item = Frame> + use<> {
-        let Some((unfinished, place)) = self.assembly.place(sequence_number, timestamp) else {
-            return None.into_iter().chain(None);
-        };
-        if place.lost || unfinished.is_some() {
-            self.fragment = None;
-        }
-        let frame = place.frame;
-        let unit = |frame: &mut Frame, unit: &[u8]| {
-            if let Some(first) = unit.first() {
-                frame.key_frame |= first & TYPE == IDR;
-                frame.add(&START_CODE);
-                frame.add(unit);
+        let Self { assembly, fragment } = self;
+        assembly.push(sequence_number, timestamp, marker, |frame, interrupted| {
+            if interrupted {
+                *fragment = None;
             }
-        };
-        match payload.split_first() {
-            Some((first, rest)) if first & TYPE == STAP_A => {
-                aggregated(rest).for_each(|each| unit(frame, each))
+            let unit = |frame: &mut Frame, unit: &[u8]| {
+                if let Some(first) = unit.first() {
+                    frame.key_frame |= first & TYPE == IDR;
+                    frame.add(&START_CODE);
+                    frame.add(unit);
+                }
+            };
+            match payload.split_first() {
+                Some((first, rest)) if first & TYPE == STAP_A => {
+                    aggregated(rest).for_each(|each| unit(frame, each));
+                }
+                Some((first, [header, content @ ..])) if first & TYPE == FU_A => {
+                    if header & FRAGMENT_START != 0 {
+                        unit(frame, &[first & IMPORTANCE | header & TYPE]);
+                        *fragment = Some(header & TYPE);
+                    }
+                    if *fragment == Some(header & TYPE) {
+                        frame.add(content);
+                    } else {
+                        frame.damaged = true; // its start is lost
+                    }
+                    if header & FRAGMENT_END != 0 {
+                        *fragment = None;
+                    }
+                }
+                // Interleaved modes and what is reserved is of no use without an agreement on it (RFC 6184 §5.2).
+                Some((first, _)) if matches!(first & TYPE, 1..=23) => unit(frame, payload),
+                _ => frame.damaged = true,
             }
-            Some((first, [header, content @ ..])) if first & TYPE == FU_A => {
-                if header & FRAGMENT_START != 0 {
-                    unit(frame, &[first & IMPORTANCE | header & TYPE]);
-                    self.fragment = Some(header & TYPE);
-                }
-                if self.fragment == Some(header & TYPE) {
-                    frame.add(content);
-                } else {
-                    frame.damaged = true; // its start is lost
-                }
-                if header & FRAGMENT_END != 0 {
-                    self.fragment = None;
-                }
-            }
-            // Interleaved modes and what is reserved is of no use without an agreement on it (RFC 6184 §5.2).
-            Some((first, _)) if matches!(first & TYPE, 1..=23) => unit(frame, payload),
-            _ => frame.damaged = true,
-        }
-        let ended = if marker { self.assembly.end() } else { None };
-        unfinished.into_iter().chain(ended)
+        })
     }
 }
 

@@ -159,22 +159,17 @@ impl Depacketizer {
         marker: bool,
         payload: &[u8],
     ) -> impl Iterator<Item = Frame> + use<> {
-        let Some((unfinished, place)) = self.assembly.place(sequence_number, timestamp) else {
-            return None.into_iter().chain(None);
-        };
-        let frame = place.frame;
-        match Descriptor::parse(payload) {
-            Some((descriptor, data)) => {
-                if frame.data.is_empty() {
-                    frame.key_frame = descriptor.starts_frame() && starts_key_frame(data);
-                    frame.damaged |= !descriptor.starts_frame();
-                }
-                frame.add(data);
+        self.assembly.push(sequence_number, timestamp, marker, |frame, _| {
+            let Some((descriptor, data)) = Descriptor::parse(payload) else {
+                frame.damaged = true;
+                return;
+            };
+            if frame.data.is_empty() {
+                frame.key_frame = descriptor.starts_frame() && starts_key_frame(data);
+                frame.damaged |= !descriptor.starts_frame();
             }
-            None => frame.damaged = true,
-        }
-        let ended = if marker { self.assembly.end() } else { None };
-        unfinished.into_iter().chain(ended)
+            frame.add(data);
+        })
     }
 }
 
