@@ -1,16 +1,21 @@
 //! Media with ffmpeg on the other end: pictures that it sends are put together and decode to what they show, pictures that are cut up
-//! here are decoded by it; its sound comes through SRTP and ours is heard by it.
+//! here are decoded by it; its sound comes through SRTP and ours is heard by it; G.722 and Opus are coded here and decoded there, and
+//! the other way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use interop::{Dir, PATIENCE, Process, assert_holds_tone, free_port, turn, wait_until_bound};
 use rtp::audio::tone::Tone;
+use rtp::audio_stream::{AudioStream, Config, FRAME, FRAME_DURATION, Format};
+use rtp::codec::Codec;
 use rtp::g711::Law;
+use rtp::ntp::NtpTimestamp;
 use rtp::packet::{Header, Packet};
+use rtp::session::{self, Channel, Remote};
 use rtp::srtp::{MasterKey, Profile, Session};
 use rtp::video::{Frame, Payload, h264, vp8};
 
@@ -345,6 +350,98 @@ fn ffmpeg_hears_sound_that_was_protected_here() {
         while !recorder.ends_within(Duration::from_millis(10)) {
             stream.send(false, &Law::A.encode(frames.next().expect("ffmpeg hears nothing")));
             stream.header.timestamp = stream.header.timestamp.wrapping_add(160);
+        }
+        assert_holds_tone(&path, 620.0, 1.8);
+    }
+}
+
+/// Codecs with their payload type, ffmpeg's encoder, and what a description says of them.
+const CODECS: [(Codec, u8, &str, &str); 2] = [
+    (Codec::G722, 9, "-c:a g722 -ar 16000", ""),
+    (Codec::Opus, 111, "-c:a libopus -ar 48000 -payload_type 111", "a=rtpmap:111 opus/48000/2\r\n"),
+];
+
+/// One end of a call with ffmpeg, which is at this address.
+fn audio_stream(now: Instant, codec: Codec, payload_type: u8, peer: SocketAddr) -> AudioStream {
+    let session = session::Config::new([7; 32], "interop@example.com", NtpTimestamp(0));
+    let format = Format::of(codec, payload_type);
+    let mut stream = AudioStream::new(now, Config { session, jitter: Default::default(), format });
+    stream.set_remote(now, Remote::port_pair(peer));
+    stream
+}
+
+#[test]
+fn g722_and_opus_of_ffmpeg_are_heard() {
+    let Some(_turn) = turn(&["ffmpeg"]) else { return };
+    for (codec, payload_type, encoder, _) in CODECS {
+        let dir = Dir::new("ffmpeg-codecs");
+        let socket = socket();
+        let to = format!("rtp://{}", socket.local_addr().unwrap());
+        let input = ["-re", "-f", "lavfi", "-i", "sine=frequency=440:duration=2"];
+        let arguments: Vec<&str> =
+            input.into_iter().chain(encoder.split(' ')).chain(["-f", "rtp", &to]).collect();
+        let mut sender = ffmpeg(&dir, "sender", &arguments);
+        let mut datagrams = Vec::new();
+        receive(&socket, &mut sender, |datagram| datagrams.push(datagram.to_vec()));
+        // They are played in the time that their timestamps tell.
+        let (start, peer) = (Instant::now(), SocketAddr::from(([127, 0, 0, 1], 9)));
+        let mut stream = audio_stream(start, codec, payload_type, peer);
+        let timestamp = |datagram: &[u8]| Packet::parse(datagram).unwrap().header.timestamp;
+        let (first, count) = (timestamp(&datagrams[0]), datagrams.len());
+        let (mut arrivals, mut heard, mut refused) = (datagrams.into_iter().peekable(), Vec::new(), 0);
+        for tick in 0..110u32 {
+            let now = start + FRAME_DURATION * tick;
+            let due = |datagram: &Vec<u8>| {
+                let units = timestamp(datagram).wrapping_sub(first);
+                u64::from(units) * 50 <= u64::from(tick) * u64::from(codec.clock_rate())
+            };
+            while let Some(datagram) = arrivals.next_if(due) {
+                refused += usize::from(stream.receive(now, Channel::Rtp, peer, &datagram).is_err());
+            }
+            heard.extend(stream.next_frame(now));
+        }
+        assert!(
+            refused <= 1,
+            "{refused} packets: only the first of a source is on probation (RFC 3550 appendix A.1)"
+        );
+        let statistics = stream.statistics();
+        assert!(arrivals.next().is_none() && statistics.unknown_payloads == 0, "{codec:?}: {statistics:?}");
+        assert_eq!(statistics.session.received.lost(), 0, "{codec:?}: {count} packets");
+        let path = dir.file("heard.wav");
+        rtp::audio::wav::write(&path, &heard).unwrap();
+        assert_holds_tone(&path, 440.0, 1.8);
+    }
+}
+
+#[test]
+fn ffmpeg_hears_g722_and_opus_that_were_encoded_here() {
+    let Some(_turn) = turn(&["ffmpeg"]) else { return };
+    for (codec, payload_type, _, format) in CODECS {
+        let dir = Dir::new("ffmpeg-codecs-hears");
+        let port = free_port(1);
+        let media = format!("m=audio {port} RTP/AVP {payload_type}\r\n{format}");
+        let sdp = dir.write("offer.sdp", description(&media));
+        let path = dir.file("heard.wav");
+        let input = ["-protocol_whitelist", "file,udp,rtp", "-i", sdp.to_str().unwrap()];
+        let output = ["-t", "2", "-ar", "8000", "-ac", "1", path.to_str().unwrap()];
+        let arguments: Vec<&str> = input.into_iter().chain(output).collect();
+        let mut recorder = ffmpeg(&dir, "recorder", &arguments);
+        wait_until_bound(port);
+        let (socket, to) = (socket(), SocketAddr::from(([127, 0, 0, 1], port)));
+        let mut now = Instant::now();
+        let mut stream = audio_stream(now, codec, payload_type, to);
+        let tone = Tone::sine(620.0);
+        let mut tone = tone.samples().take(4000 * FRAME);
+        while !recorder.ends_within(Duration::from_millis(10)) {
+            let frame: Vec<i16> = tone.by_ref().take(FRAME).collect();
+            assert_eq!(frame.len(), FRAME, "ffmpeg hears nothing of {codec:?}");
+            stream.tick(now, &frame);
+            now += FRAME_DURATION;
+            while let Some(transmit) = stream.poll_transmit() {
+                if transmit.channel == Channel::Rtp {
+                    let _ = socket.send_to(&transmit.payload, to); // the other side may have ended
+                }
+            }
         }
         assert_holds_tone(&path, 620.0, 1.8);
     }

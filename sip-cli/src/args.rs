@@ -317,6 +317,10 @@ pub(crate) struct CallArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
 
+    /// Record both sides into this stereo WAV file: left what is said, right what is heard.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record_both: Option<PathBuf>,
+
     /// Digits to send when answered: 0-9 * # A-D.
     #[arg(long, value_name = "DIGITS", value_parser = digits)]
     pub(crate) dtmf: Option<String>,

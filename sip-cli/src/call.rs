@@ -47,6 +47,7 @@ struct Outcome {
 pub(crate) async fn run(args: CallArgs, output: Output, mut interrupt: Interrupt) -> Result<Code, Failure> {
     let sound = media::to_play(args.play.as_deref())?;
     media::can_record(args.record.as_deref())?;
+    media::can_record(args.record_both.as_deref())?;
     #[cfg(feature = "sound-card")]
     let talk = crate::sound_card::Talk::open(args.sound_card)?;
     let address = args.from.as_deref().unwrap_or(ANONYMOUS);
@@ -222,6 +223,12 @@ async fn talk(
 ) -> Code {
     let since = Instant::now();
     let audio = call.audio();
+    let both = args.record_both.as_ref().map_or(Ok(()), |path| audio.record_both(path));
+    if let Err(error) = both {
+        // The call is worth more than its recording.
+        outcome.warning = Some("the recording of both sides cannot be written");
+        output.text(format_args!("warning: {error}"));
+    }
     if let Some(path) = &args.record {
         audio.record(path);
     }

@@ -192,3 +192,26 @@ async fn rfc3264_6_1_the_first_codec_of_the_offer_that_both_have_is_spoken() {
 async fn rfc7587_opus_is_spoken_with_digits_at_its_clock() {
     speaks(&[Codec::Opus, Codec::PCMU], &[Codec::G722, Codec::Opus], Codec::Opus).await;
 }
+
+/// Each side is on its channel, and only there.
+#[tokio::test]
+async fn both_sides_of_a_call_are_recorded_in_one_file() {
+    let folder = std::env::temp_dir().join(format!("sip-ua-both-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("call.wav");
+    let alice = phone("alice", |builder| builder.sample_rate(16_000)).await;
+    let bob = phone("bob", |builder| builder).await;
+    let (call, called) = connect(&alice, &bob).await.unwrap();
+    call.audio().record_both(&path).unwrap();
+    talk(&call, &called).await;
+    call.hang_up().await;
+    let channels = rtp::audio::wav::read_channels_at(&path, 8000).unwrap();
+    assert_eq!(channels.len(), 2);
+    for (channel, hertz, others) in [(&channels[0], 440.0, 620.0), (&channels[1], 620.0, 440.0)] {
+        let (own, other) = (detect_tone(channel, hertz), detect_tone(channel, others));
+        assert!(own > 0.5 && other < 0.1, "{hertz}: {own}, {others}: {other} of {} samples", channel.len());
+    }
+    alice.close().await;
+    bob.close().await;
+    std::fs::remove_dir_all(folder).unwrap();
+}

@@ -11,9 +11,26 @@
 //!
 //! Playing keeps a position in timestamp units, so loss and silence keep their length and the delay stays what it
 //! was. The target is the delay beyond which a late packet costs less than the delay that would save it, by a histogram of
-//! the last packets ([`delays`]), within [`Config::minimum`] and [`Config::maximum`]. It takes effect where nobody hears it,
+//! the last packets, within [`Config::minimum`] and [`Config::maximum`]. It takes effect where nobody hears it,
 //! whenever the buffer starts to play again, and otherwise by [`Frame::stretch`]: a wish to play the frame shorter or longer.
 //! Who cannot do that leaves [`Config::time_scaling`] off, and the buffer drops and inserts whole frames in its place.
+//!
+//! Beside a fixed delay of 60 ms, over a minute of simulated networks (mean time in the buffer, share of frames made up, MOS of
+//! the E-model with 40 ms of other delay; `cargo test -p rtp --test playout -- --nocapture`):
+//!
+//! | network | adaptive | fixed |
+//! |---|---|---|
+//! | no jitter | 41.8 ms, 0.17 %, 4.35 | 61.5 ms, 0.17 %, 4.34 |
+//! | the same, the sender's clock 200 ppm fast | 32.6 ms, 0.17 %, 4.35 | 67.5 ms, 0.17 %, 4.34 |
+//! | the same, 200 ppm slow | 35.8 ms, 0.17 %, 4.35 | 55.5 ms, 0.17 %, 4.34 |
+//! | jitter of 40 ± 30 ms | 47.0 ms, 0.17 %, 4.35 | 86.9 ms, 0.13 %, 4.33 |
+//! | exponential jitter of 8 ms | 51.3 ms, 0.30 %, 4.33 | 58.9 ms, 0.17 %, 4.34 |
+//! | loss in bursts, jitter of 3 ms | 34.4 ms, 1.96 %, 4.18 | 74.0 ms, 1.96 %, 4.15 |
+//! | a queue that fills now and then | 102.3 ms, 0.47 %, 4.29 | 68.8 ms, 1.30 %, 4.22 |
+//! | a way 80 ms longer for a third of the time | 36.1 ms, 0.50 %, 4.32 | 71.8 ms, 0.47 %, 4.31 |
+//! | talk spurts of 1.2 s, jitter of 4 ms | 32.3 ms, 7.70 %, 3.55 | 67.8 ms, 7.70 %, 3.51 |
+//!
+//! Five frames at the end of each stream count as made up, and so do five at the end of each talk spurt, as nobody says that it is one.
 
 mod delays;
 mod insertion;

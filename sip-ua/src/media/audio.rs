@@ -8,6 +8,7 @@ use rtp::audio_stream::{DigitError, Statistics};
 use rtp::codec::Codec;
 use sdp::CryptoSuite;
 
+use super::both_sides::BothSides;
 use super::live::Connected;
 use super::{LiveSound, Media, Source};
 
@@ -115,6 +116,24 @@ impl Audio {
         let mut state = media.state();
         state.record_path = Some(path.as_ref().to_owned());
         state.recording.get_or_insert_default();
+    }
+
+    /// Records both sides from now on into a stereo WAV file, left what is said, right what is heard. It is written as the call
+    /// goes and complete when the call has ended.
+    ///
+    /// # Errors
+    /// If the file cannot be created, or the call is over.
+    pub fn record_both(&self, path: impl AsRef<Path>) -> Result<(), AudioError> {
+        let media = self.media()?;
+        let path = path.as_ref();
+        let both = BothSides::create(path, media.sample_rate())
+            .map_err(|error| AudioError::Wav { path: path.display().to_string(), error })?;
+        let mut state = media.state();
+        if state.finished || state.closing {
+            return Err(AudioError::Ended);
+        }
+        state.both_sides = Some(both);
+        Ok(())
     }
 
     /// Records what is heard from now on, into memory.

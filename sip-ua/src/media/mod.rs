@@ -1,6 +1,7 @@
 //! The sound of a call: RTP sockets, a task that ticks every 20 ms, and the handle to what it plays and hears.
 
 mod audio;
+mod both_sides;
 mod codecs;
 mod engine;
 mod live;
@@ -25,6 +26,7 @@ use sdp::{CryptoSuite, MediaStream, Negotiated};
 use tokio::sync::Notify;
 
 pub use audio::{Audio, AudioError};
+use both_sides::BothSides;
 pub(crate) use engine::OwnEngine;
 pub use engine::{MediaEngine, MediaFuture, MediaPlace, MediaSession, NoMedia};
 pub use live::LiveSound;
@@ -104,6 +106,7 @@ struct State {
     muted: bool,
     recording: Option<Vec<i16>>,
     record_path: Option<PathBuf>,
+    both_sides: Option<BothSides>,
     digits: VecDeque<char>,
     /// Digits of ours were being sent in the last frame.
     pressing: bool,
@@ -160,6 +163,7 @@ impl Media {
                 muted: false,
                 recording: None,
                 record_path: None,
+                both_sides: None,
                 digits: VecDeque::new(),
                 pressing: false,
                 fresh: None,

@@ -96,6 +96,14 @@ pub(super) async fn run(media: Arc<Media>, port: MediaPort, tap: Option<MediaTap
             Err(error) => tracing::error!(%error, path = shown, "the recording could not be written"),
         }
     }
+    let both = media.state().both_sides.take();
+    if let Some(both) = both {
+        match tokio::task::spawn_blocking(move || both.finish()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the recording of both sides is not complete"),
+            Err(error) => tracing::error!(%error, "the recording of both sides is not complete"),
+        }
+    }
     media.state().finished = true;
     media.changed.notify_waiters();
 }
@@ -131,6 +139,9 @@ impl State {
             && recording.len() < MAX_RECORDING
         {
             recording.extend_from_slice(&heard);
+        }
+        if let Some(both) = &self.both_sides {
+            both.frame(now, &frame, &heard);
         }
         (self.frame, self.heard) = (frame, heard);
         self.stream.handle_timeout(now);
