@@ -32,6 +32,8 @@ fn packets(criterion: &mut Criterion) {
         bencher.iter(|| black_box(HEADER).build(black_box(&payload)).unwrap());
     });
 
+    criterion.bench_function("packet/header", |bencher| bencher.iter(|| black_box(HEADER).octets()));
+
     let mut sender = session(now);
     criterion.bench_function("session/send", |bencher| {
         bencher.iter(|| sender.send(now, 0, false, black_box(&payload), 160).unwrap());

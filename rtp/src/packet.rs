@@ -1,7 +1,6 @@
 //! The RTP packet (RFC 3550 §5): what was received as a view, what is sent as [`Bytes`].
 
 use bytes::Bytes;
-use rtp_types::{RtpPacket, RtpPacketBuilder, RtpParseError};
 
 /// Octets of the fixed RTP header (RFC 3550 §5.1).
 pub const FIXED_HEADER_LENGTH: usize = 12;
@@ -25,6 +24,17 @@ pub struct Header {
 }
 
 impl Header {
+    /// The fixed header as it stands in front of a packet without contributing sources, header extension or padding (RFC 3550
+    /// §5.1). A payload type of more than seven bits loses the eighth.
+    #[must_use]
+    pub fn octets(&self) -> [u8; FIXED_HEADER_LENGTH] {
+        let [s0, s1] = self.sequence_number.to_be_bytes();
+        let [t0, t1, t2, t3] = self.timestamp.to_be_bytes();
+        let [c0, c1, c2, c3] = self.ssrc.to_be_bytes();
+        let second = u8::from(self.marker) << 7 | self.payload_type & 0x7f;
+        [0x80, second, s0, s1, t0, t1, t2, t3, c0, c1, c2, c3]
+    }
+
     /// Builds a packet without contributing sources, header extension or padding.
     ///
     /// # Errors
@@ -101,33 +111,53 @@ impl<'a> Packet<'a> {
     ///
     /// # Errors
     /// [`PacketError`] if it is not RTP version 2 or announces more than it holds.
+    #[inline]
     pub fn parse(datagram: &'a [u8]) -> Result<Self, PacketError> {
-        let view = RtpPacket::parse(datagram).map_err(|error| match error {
-            RtpParseError::UnsupportedVersion(version) => PacketError::Version(version),
-            RtpParseError::Truncated { expected, actual } => PacketError::Truncated { expected, actual },
-            RtpParseError::PaddingInvalid(padding) => PacketError::Padding(padding),
-        })?;
-        let csrc_end = FIXED_HEADER_LENGTH + usize::from(view.n_csrcs()) * 4;
-        let payload_end = datagram.len() - usize::from(view.padding().unwrap_or(0));
-        let cut = |from: usize, to: usize| {
-            datagram.get(from..to).ok_or(PacketError::Truncated { expected: to, actual: datagram.len() })
+        let too_short = PacketError::Truncated { expected: FIXED_HEADER_LENGTH, actual: datagram.len() };
+        let (fixed, rest) = datagram.split_first_chunk().ok_or(too_short)?;
+        let [first, second, s0, s1, t0, t1, t2, t3, c0, c1, c2, c3] = *fixed;
+        if first >> 6 != 2 {
+            return Err(PacketError::Version(first >> 6));
+        }
+        let header = Header {
+            payload_type: second & 0x7f,
+            marker: second & 0x80 != 0,
+            sequence_number: u16::from_be_bytes([s0, s1]),
+            timestamp: u32::from_be_bytes([t0, t1, t2, t3]),
+            ssrc: u32::from_be_bytes([c0, c1, c2, c3]),
         };
-        let extension = match view.extension() {
-            Some((id, data)) => Some((id, cut(csrc_end + 4, csrc_end + 4 + data.len())?)),
-            None => None,
-        };
-        Ok(Self {
-            header: Header {
-                payload_type: view.payload_type(),
-                marker: view.marker_bit(),
-                sequence_number: view.sequence_number(),
-                timestamp: view.timestamp(),
-                ssrc: view.ssrc(),
-            },
-            csrc: cut(FIXED_HEADER_LENGTH, csrc_end)?,
-            extension,
-            payload: cut(view.payload_offset(), payload_end)?,
-        })
+        if first & 0x3f == 0 {
+            return Ok(Self { header, csrc: &[], extension: None, payload: rest }); // as nearly all are
+        }
+        Self::parse_variable(datagram, header)
+    }
+
+    /// The rest of [`Packet::parse`] for packets with sources, an extension or padding.
+    fn parse_variable(datagram: &'a [u8], header: Header) -> Result<Self, PacketError> {
+        let actual = datagram.len();
+        let truncated = |expected| PacketError::Truncated { expected, actual };
+        let (&[first, ..], rest) =
+            datagram.split_first_chunk::<FIXED_HEADER_LENGTH>().ok_or(truncated(FIXED_HEADER_LENGTH))?;
+        let sources = usize::from(first & 0x0f) * 4;
+        let (csrc, mut rest) =
+            rest.split_at_checked(sources).ok_or(truncated(FIXED_HEADER_LENGTH + sources))?;
+        let mut extension = None;
+        if first & 0x10 != 0 {
+            let before = FIXED_HEADER_LENGTH + sources + 4;
+            let (&[i0, i1, l0, l1], after) = rest.split_first_chunk().ok_or(truncated(before))?;
+            let length = usize::from(u16::from_be_bytes([l0, l1])) * 4;
+            let (data, after) = after.split_at_checked(length).ok_or(truncated(before + length))?;
+            extension = Some((u16::from_be_bytes([i0, i1]), data));
+            rest = after;
+        }
+        if first & 0x20 != 0 {
+            // Its last octet counts the padding, itself included.
+            let padding = *rest.last().ok_or(truncated(actual + 1))?;
+            let end = rest.len().checked_sub(padding.into());
+            let end = end.ok_or(truncated(actual - rest.len() + usize::from(padding)))?;
+            rest = rest.get(..end).filter(|_| padding > 0).ok_or(PacketError::Padding(padding))?;
+        }
+        Ok(Self { header, csrc, extension, payload: rest })
     }
 
     /// A packet to be written, without contributing sources, header extension or padding.
@@ -167,24 +197,23 @@ impl<'a> Packet<'a> {
         if length > MAX_PACKET_LENGTH {
             return Err(BuildError::TooLong { length });
         }
-        let mut builder = RtpPacketBuilder::<&[u8], &[u8]>::new()
-            .payload_type(self.header.payload_type)
-            .marker_bit(self.header.marker)
-            .sequence_number(self.header.sequence_number)
-            .timestamp(self.header.timestamp)
-            .ssrc(self.header.ssrc)
-            .payload(self.payload);
-        for source in self.contributing_sources() {
-            builder = builder.add_csrc(source);
+        if let Some((_, data)) = self.extension
+            && (data.len() % 4 != 0 || data.len() / 4 > usize::from(u16::MAX))
+        {
+            return Err(BuildError::ExtensionLength { length: data.len() });
         }
-        if let Some((id, data)) = self.extension {
-            if data.len() % 4 != 0 {
-                return Err(BuildError::ExtensionLength { length: data.len() });
-            }
-            builder = builder.extension(id, data);
-        }
+        let [first, rest @ ..] = self.header.octets();
+        let sources = (self.csrc.len() / 4) as u8 & 0x0f; // 15 at most, as they were parsed
         let mut buffer = Vec::with_capacity(length);
-        builder.write_into_vec_unchecked(&mut buffer);
+        buffer.push(first | u8::from(self.extension.is_some()) << 4 | sources);
+        buffer.extend_from_slice(&rest);
+        buffer.extend_from_slice(self.csrc);
+        if let Some((id, data)) = self.extension {
+            buffer.extend_from_slice(&id.to_be_bytes());
+            buffer.extend_from_slice(&((data.len() / 4) as u16).to_be_bytes());
+            buffer.extend_from_slice(data);
+        }
+        buffer.extend_from_slice(self.payload);
         Ok(Bytes::from(buffer))
     }
 }
@@ -252,7 +281,40 @@ mod tests {
         assert!(matches!(HEADER.build(&[0; MAX_PACKET_LENGTH]), Err(BuildError::TooLong { .. })));
     }
 
+    /// The parser of the crate `rtp-types` says the same of everything.
+    fn is_read_by_rtp_types(octets: &[u8]) {
+        let theirs = rtp_types::RtpPacket::parse(octets);
+        let ours = Packet::parse(octets);
+        assert_eq!(ours.is_ok(), theirs.is_ok(), "{octets:02x?}: {ours:?}");
+        let (Ok(ours), Ok(theirs)) = (ours, theirs) else { return };
+        let header = Header {
+            payload_type: theirs.payload_type(),
+            marker: theirs.marker_bit(),
+            sequence_number: theirs.sequence_number(),
+            timestamp: theirs.timestamp(),
+            ssrc: theirs.ssrc(),
+        };
+        assert_eq!(ours.header, header);
+        assert!(ours.contributing_sources().eq(theirs.csrc()));
+        assert_eq!(ours.extension(), theirs.extension());
+        assert_eq!(ours.payload, theirs.payload());
+    }
+
     proptest! {
+        #[test]
+        fn another_parser_reads_the_same(first in 0x80u8..0xc0, rest in proptest::collection::vec(any::<u8>(), 0..100), words: u8, last in 0u8..20) {
+            let mut octets: Vec<u8> = std::iter::once(first).chain(rest).collect();
+            // Lengths that often fit.
+            let at = 12 + usize::from(first & 0x0f) * 4 + 2;
+            if let Some(length) = octets.get_mut(at..at + 2) {
+                length.copy_from_slice(&[0, words % 8]);
+            }
+            if let Some(padding) = octets.get_mut(1..).and_then(<[u8]>::last_mut) {
+                *padding = last;
+            }
+            is_read_by_rtp_types(&octets);
+        }
+
         #[test]
         fn round_trip(payload_type in 0u8..128, marker: bool, sequence_number: u16, timestamp: u32, ssrc: u32,
                       extension in proptest::option::of((any::<u16>(), 0usize..6)),
