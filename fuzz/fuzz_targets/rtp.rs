@@ -1,10 +1,12 @@
-//! Any datagrams into a packet parser, an audio stream and its jitter buffer, in virtual time.
+//! Any datagrams into a packet parser, an audio stream and its jitter buffer, in virtual time; any octets as the body of an INFO
+//! with a digit.
 #![no_main]
 
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
 use rtp::audio_stream::{AudioStream, Config, FRAME, Format};
+use rtp::dtmf::info::{Form, Info};
 use rtp::g711::Law;
 use rtp::ntp::NtpTimestamp;
 use rtp::packet::Packet;
@@ -15,6 +17,11 @@ fuzz_target!(|data: &[u8]| {
         // Only what exceeds a datagram cannot be written again.
         if let Ok(built) = packet.build() {
             assert_eq!(Packet::parse(&built).expect("what was written parses"), packet);
+        }
+    }
+    for form in [Form::Relay, Form::Plain] {
+        if let Some(info) = Info::parse(form, data) {
+            assert_eq!(Info::parse(form, info.to_body(form).as_bytes()), Some(info));
         }
     }
     let Ok(from) = "192.0.2.1:4000".parse() else { return };

@@ -15,11 +15,13 @@
 //! | [`jitter`], [`concealment`] | playout | |
 //! | [`codec`] | G.711, G.722, L16, Opus (feature `opus`), comfort noise, redundancy | 3551, 3389, 2198, 6716, 7587 |
 //! | [`g711`] | A-law and µ-law | 3551, ITU-T G.711 |
-//! | [`dtmf`] | digits as events and as tones | 4733, ITU-T Q.23 |
+//! | [`dtmf`] | digits as events, tones and bodies of INFO, and from each to each other | 4733, ITU-T Q.23, Q.24 |
 //! | [`mixer`] | conferences: N-1 mixing, who speaks | |
 //! | [`statistics`], [`emodel`] | counters, estimated quality | 3550 §6.4, ITU-T G.107 |
 //! | [`video`] | H.264 and VP8 in packets, descriptors of VP9 and AV1, key frames | 6184, 7741, 9628 |
 //! | [`audio`] | WAV files, both sides of a call in one of them, tones, a speech-like signal, correlation | |
+//!
+//! [`guide`] goes through calls over sockets, recordings, keys, digits, relays, conferences and pictures.
 //!
 //! Send a signal to a peer and find it again in what the peer heard:
 //!
@@ -64,6 +66,8 @@ pub mod dtmf;
 pub mod emodel;
 pub mod extension;
 pub mod g711;
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 pub mod jitter;
 pub mod mixer;
 pub mod ntp;

@@ -54,29 +54,34 @@ impl Tone {
     /// # Ok::<(), &str>(())
     /// ```
     pub fn samples(&self) -> impl Iterator<Item = i16> + '_ {
+        (0u64..).map(|index| self.at(index))
+    }
+
+    /// The sample of an index.
+    #[must_use]
+    pub fn at(&self, index: u64) -> i16 {
+        if !self.sounds(index) {
+            return 0;
+        }
+        let time = index as f64 / f64::from(SAMPLE_RATE);
+        let sum: f64 = self.frequencies.iter().map(|frequency| (TAU * frequency * time).sin()).sum();
+        (sum * self.amplitude) as i16
+    }
+
+    fn sounds(&self, index: u64) -> bool {
         let period: Duration = self.cadence.iter().sum();
-        let sounds = move |index: u64| {
-            if period.is_zero() {
-                return true;
+        if period.is_zero() {
+            return true;
+        }
+        let nanoseconds = u128::from(index) * 1_000_000_000 / u128::from(SAMPLE_RATE);
+        let mut left = nanoseconds % period.as_nanos();
+        for (position, part) in self.cadence.iter().enumerate() {
+            match left.checked_sub(part.as_nanos()) {
+                Some(rest) => left = rest,
+                None => return position % 2 == 0,
             }
-            let nanoseconds = u128::from(index) * 1_000_000_000 / u128::from(SAMPLE_RATE);
-            let mut left = nanoseconds % period.as_nanos();
-            for (position, part) in self.cadence.iter().enumerate() {
-                match left.checked_sub(part.as_nanos()) {
-                    Some(rest) => left = rest,
-                    None => return position % 2 == 0,
-                }
-            }
-            false
-        };
-        (0u64..).map(move |index| {
-            if !sounds(index) {
-                return 0;
-            }
-            let time = index as f64 / f64::from(SAMPLE_RATE);
-            let sum: f64 = self.frequencies.iter().map(|frequency| (TAU * frequency * time).sin()).sum();
-            (sum * self.amplitude) as i16
-        })
+        }
+        false
     }
 }
 

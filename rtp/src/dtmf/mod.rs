@@ -1,11 +1,17 @@
-//! Telephone events: digits as RTP payload (RFC 4733), sent and received, and DTMF tones in the audio.
+//! Digits: as RTP payload (RFC 4733), sent and received, as tones in the audio, as bodies of INFO, and from each of these to each
+//! other.
 
 pub mod inband;
+pub mod info;
+pub mod interworking;
 mod receiver;
 mod sender;
 
 pub use receiver::{Notice, Receiver};
 pub use sender::{EventPacket, MAX_QUEUED, QueueFull, Sender};
+
+/// The longest duration of one segment (RFC 4733 §2.5.1.3).
+const SEGMENT: u32 = 0xffff;
 
 /// An event code of RFC 4733 §3.2 (table 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -11,8 +11,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Event, Payload};
+use super::{Event, Payload, SEGMENT};
 
+/// Segments of a long event that may be lost one after the other: 8 s each at 8 kHz.
+const MAX_LOST_SEGMENTS: u32 = 8;
 /// Silence after which an event whose end was lost is over: three updates of 50 ms and some jitter
 /// (RFC 4733 §2.5.2.2).
 const TIMEOUT: Duration = Duration::from_millis(250);
@@ -37,6 +39,8 @@ pub enum Notice {
         event: Event,
         /// How long it lasted, in timestamp units, as far as packets tell.
         duration: u32,
+        /// Power of the tone in -dBm0, 0 to 63; 0 is unknown, too (RFC 4733 §2.5.2.2).
+        volume: u8,
     },
 }
 
@@ -47,8 +51,11 @@ struct Active {
     /// Earlier segments.
     before: u32,
     duration: u16,
+    volume: u8,
     last: Instant,
     ended: bool,
+    /// Its packets stopped, and it was taken for ended: what comes of it later is no new digit (RFC 4733 §2.5.2.2).
+    given_up: bool,
 }
 
 /// Turns packets into digits.
@@ -62,7 +69,7 @@ struct Active {
 /// receiver.receive(now, 8000, &[1, 0x8a, 3, 32]);
 /// receiver.receive(now, 8000, &[1, 0x8a, 3, 32]); // repeated end
 /// assert_eq!(receiver.poll(), Some(Notice::Started(Event(1))));
-/// assert_eq!(receiver.poll(), Some(Notice::Ended { event: Event(1), duration: 800 }));
+/// assert_eq!(receiver.poll(), Some(Notice::Ended { event: Event(1), duration: 800, volume: 10 }));
 /// assert_eq!(receiver.poll(), None);
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -79,34 +86,51 @@ impl Receiver {
         Self::default()
     }
 
-    /// Takes a packet of the telephone-event payload type. What is too short is ignored.
+    /// Takes a packet of the telephone-event payload type. Several events in one follow each other without a pause (RFC 4733
+    /// §2.5.2.4). What is too short is ignored, and so is a key that has no duration yet (§2.3.5).
     pub fn receive(&mut self, now: Instant, timestamp: u32, payload: &[u8]) {
-        let Some(payload) = Payload::parse(payload) else { return };
+        let mut timestamp = timestamp;
+        for block in payload.as_chunks::<4>().0 {
+            let Some(payload) = Payload::parse(block) else { return };
+            self.receive_event(now, timestamp, payload);
+            timestamp = timestamp.wrapping_add(u32::from(payload.duration));
+        }
+    }
+
+    fn receive_event(&mut self, now: Instant, timestamp: u32, payload: Payload) {
+        if payload.duration == 0 && !payload.end && payload.event.key().is_some() {
+            return;
+        }
         if let Some(current) = &mut self.current {
             let age = current.timestamp.wrapping_sub(timestamp);
             let stale = now.saturating_duration_since(current.last) > STALE;
             let replayed = stale && current.ended && !payload.end && payload.duration < current.duration;
             if age == 0 && !replayed {
-                if !current.ended {
+                if !current.ended || current.given_up {
                     current.last = now;
                     current.duration = current.duration.max(payload.duration);
-                    if payload.end {
-                        self.end();
-                    }
+                }
+                if payload.end {
+                    current.given_up = false;
+                    self.end();
+                }
+                return;
+            }
+            // Segments in between may be lost; their number is in the timestamp.
+            let ahead = timestamp.wrapping_sub(current.timestamp);
+            let segments = ahead / SEGMENT;
+            let next_segment =
+                ahead.is_multiple_of(SEGMENT) && (1..=MAX_LOST_SEGMENTS + 1).contains(&segments);
+            if next_segment && (!current.ended || current.given_up) && current.event == payload.event {
+                let before = current.before.saturating_add(ahead);
+                *current = Active { timestamp, before, duration: payload.duration, last: now, ..*current };
+                if payload.end {
+                    current.given_up = false;
+                    self.end();
                 }
                 return;
             }
             if age <= MAX_AGE && !stale {
-                return;
-            }
-            let whole = current.before.saturating_add(u32::from(u16::MAX));
-            let next_segment = timestamp.wrapping_sub(current.timestamp) == u32::from(u16::MAX);
-            if next_segment && !current.ended && current.event == payload.event {
-                *current =
-                    Active { timestamp, before: whole, duration: payload.duration, last: now, ..*current };
-                if payload.end {
-                    self.end();
-                }
                 return;
             }
             self.end();
@@ -116,8 +140,10 @@ impl Receiver {
             timestamp,
             before: 0,
             duration: payload.duration,
+            volume: payload.volume,
             last: now,
             ended: false,
+            given_up: false,
         });
         self.notify(Notice::Started(payload.event));
         if payload.end {
@@ -129,6 +155,9 @@ impl Receiver {
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|due| due <= now) {
             self.end();
+            if let Some(current) = &mut self.current {
+                current.given_up = true;
+            }
         }
     }
 
@@ -153,7 +182,7 @@ impl Receiver {
         if let Some(current) = self.current.as_mut().filter(|current| !current.ended) {
             current.ended = true;
             let duration = current.before.saturating_add(u32::from(current.duration));
-            let notice = Notice::Ended { event: current.event, duration };
+            let notice = Notice::Ended { event: current.event, duration, volume: current.volume };
             self.notify(notice);
         }
     }

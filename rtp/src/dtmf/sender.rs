@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!            push          first packet: marker, E=0        duration reached
-//!   Idle ----------> Sending --- an update per tick ---+--------------------> Ending
-//!    ^                  ^  +---------------------------+                        | E=1 three times
+//!   Idle ----------> Sending --- an update per tick, ---+-------------------> Ending
+//!    ^                  ^  +---- a full segment thrice -+                       | E=1 three times
 //!    |                  |          more queued                                  v
 //!    +------------------+------------------------------------------------------ Pausing
 //! ```
@@ -11,14 +11,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{Event, Payload};
+use super::{Event, Payload, SEGMENT};
 
 /// Digits queued at most; nobody dials more, and a program gone wrong must not fill memory.
 pub const MAX_QUEUED: usize = 256;
-/// The last packet is sent this often (RFC 4733 §2.5.1.4).
+/// The last packet of an event, and of a segment, is sent this often (RFC 4733 §2.5.1.4).
 const END_PACKETS: u8 = 3;
-/// The longest duration of one segment (RFC 4733 §2.5.1.3).
-const SEGMENT: u32 = 0xffff;
 /// Default length of a digit: well above the 40 ms that every receiver must detect (ITU-T Q.24).
 const DURATION: Duration = Duration::from_millis(100);
 /// Default pause between digits (at least 40 ms, ITU-T Q.24).
@@ -50,7 +48,10 @@ struct Active {
     /// Duration of the segment so far and of the whole event still to come.
     duration: u32,
     left: u32,
-    ends_sent: u8,
+    /// Time that passed and was not told yet, because the end of a segment was repeated meanwhile.
+    behind: u32,
+    /// How often the last packet of the segment was sent.
+    repeated: u8,
     first: bool,
 }
 
@@ -131,26 +132,29 @@ impl Sender {
                     return None;
                 }
                 let (event, left) = self.queue.pop_front()?;
-                Active { event, timestamp, duration: 0, left, ends_sent: 0, first: true }
+                Active { event, timestamp, duration: 0, left, behind: 0, repeated: 0, first: true }
             }
         };
         let marker = std::mem::take(&mut active.first);
-        if active.ends_sent == 0 {
-            if active.duration == SEGMENT {
-                // The next segment continues where this one ended, without marker (RFC 4733 §2.5.1.3).
-                active.timestamp = active.timestamp.wrapping_add(SEGMENT);
-                active.duration = 0;
-            }
-            let step = samples.min(active.left).min(SEGMENT - active.duration);
+        active.behind = active.behind.saturating_add(samples);
+        if active.left > 0 && active.repeated == END_PACKETS {
+            // The next segment continues where this one ended, without marker (RFC 4733 §2.5.1.3).
+            active.timestamp = active.timestamp.wrapping_add(SEGMENT);
+            (active.duration, active.repeated) = (0, 0);
+        }
+        if active.repeated == 0 {
+            let step = active.behind.min(active.left).min(SEGMENT - active.duration);
             active.duration += step;
             active.left -= step;
+            active.behind -= step;
         }
         let end = active.left == 0;
-        let payload =
-            Payload { event: active.event, end, volume: self.volume, duration: active.duration as u16 };
+        // A hook flash has no volume (RFC 4733 §2.3.4).
+        let volume = if active.event == Event::FLASH { 0 } else { self.volume };
+        let payload = Payload { event: active.event, end, volume, duration: active.duration as u16 };
         let packet = EventPacket { marker, timestamp: active.timestamp, payload: payload.to_octets() };
-        active.ends_sent += u8::from(end);
-        if active.ends_sent < END_PACKETS {
+        active.repeated += u8::from(end || active.duration == SEGMENT);
+        if !end || active.repeated < END_PACKETS {
             self.active = Some(active);
         } else {
             self.pause = self.gap;

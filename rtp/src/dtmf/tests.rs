@@ -84,12 +84,18 @@ fn rfc4733_2_5_1_3_a_long_event_is_sent_in_segments_and_heard_as_one() {
     let mut starts: Vec<_> = packets.iter().map(|(_, packet)| packet.timestamp).collect();
     starts.dedup();
     assert_eq!(starts, [500, 500 + 0xffff, 500 + 2 * 0xffff]);
+    // The last packet of each segment thrice, without E but for the last segment (RFC 4733 §2.5.1.4).
+    let payloads: Vec<_> = packets.iter().filter_map(|(_, packet)| Payload::parse(&packet.payload)).collect();
+    assert_eq!(payloads.iter().filter(|payload| payload.duration == 0xffff && !payload.end).count(), 6);
+    assert_eq!(payloads.iter().filter(|payload| payload.end).count(), 3);
+    // And no time was lost by that: 1000 updates of 20 ms, and two ends more.
+    assert_eq!(packets.len(), 1002);
     let mut receiver = Receiver::new();
     for (at, packet) in &packets {
         receiver.receive(*at, packet.timestamp, &packet.payload);
     }
     assert_eq!(receiver.poll(), Some(Notice::Started(Event(9))));
-    assert_eq!(receiver.poll(), Some(Notice::Ended { event: Event(9), duration: 160_000 }));
+    assert_eq!(receiver.poll(), Some(Notice::Ended { event: Event(9), duration: 160_000, volume: 10 }));
     assert_eq!(receiver.poll(), None);
 }
 
@@ -105,10 +111,78 @@ fn rfc4733_2_5_2_lost_ends_are_made_up_by_time_or_by_the_next_digit() {
     let due = receiver.poll_timeout().unwrap();
     receiver.handle_timeout(due);
     assert_eq!(receiver.poll(), Some(Notice::Started(Event(7))));
-    assert_eq!(receiver.poll(), Some(Notice::Ended { event: Event(7), duration: 160 }));
+    assert_eq!(receiver.poll(), Some(Notice::Ended { event: Event(7), duration: 160, volume: 10 }));
     // A packet after the time-out belongs to the digit that was told already.
     receiver.receive(due, 0, &[7, 0x8a, 3, 32]);
     assert_eq!(receiver.poll(), None);
+}
+
+#[test]
+fn rfc4733_2_5_2_3_a_long_event_with_outages_in_it_is_one_digit() {
+    let mut sender = Sender::new(8000);
+    sender.push_for(Event(9), Duration::from_secs(40)).unwrap();
+    sender.push(Event(4)).unwrap();
+    let packets = collect(&mut sender, Instant::now(), 500);
+    // Nothing arrives for 300 ms, for 3 s over the end of a segment, and for a whole segment and more.
+    let outages = [100..115, 350..500, 700..1200];
+    let arrived: Vec<_> = (0..)
+        .zip(&packets)
+        .filter(|(index, _)| !outages.iter().any(|outage| outage.contains(index)))
+        .map(|(_, packet)| *packet)
+        .collect();
+    assert_eq!(hear(&arrived), "94");
+}
+
+#[test]
+fn rfc4733_2_5_2_4_events_packed_into_one_packet_follow_each_other() {
+    let start = Instant::now();
+    let mut receiver = Receiver::new();
+    let packed = [1, 0x8a, 3, 32, 2, 0x8a, 3, 32, 3, 10, 0, 160];
+    receiver.receive(start, 8000, &packed);
+    receiver.receive(start, 8000, &packed);
+    receiver.receive(start + TICK, 8000 + 1600, &[3, 0x8a, 1, 64]);
+    let notices: Vec<_> = std::iter::from_fn(|| receiver.poll()).collect();
+    let ended = |event, duration| Notice::Ended { event: Event(event), duration, volume: 10 };
+    let started = |event| Notice::Started(Event(event));
+    assert_eq!(notices, [started(1), ended(1, 800), started(2), ended(2, 800), started(3), ended(3, 320)]);
+}
+
+#[test]
+fn rfc4733_2_3_5_a_key_without_duration_waits_for_one() {
+    let now = Instant::now();
+    let mut receiver = Receiver::new();
+    receiver.receive(now, 8000, &[5, 10, 0, 0]);
+    assert_eq!(receiver.poll(), None);
+    receiver.receive(now, 8000, &[5, 10, 0, 160]);
+    assert_eq!(receiver.poll(), Some(Notice::Started(Event(5))));
+}
+
+#[test]
+fn back_to_back_digits_without_ends_are_as_many_as_were_pressed() {
+    let start = Instant::now();
+    // A sender that leaves no pause and never sets E.
+    let packets = (0..12u32).map(|index| {
+        let [high, low] = (160 * (index % 3 + 1) as u16).to_be_bytes();
+        let payload = [7, 10, high, low];
+        (start + TICK * index, EventPacket { marker: index % 3 == 0, timestamp: index / 3 * 480, payload })
+    });
+    assert_eq!(hear(&packets.collect::<Vec<_>>()), "7777");
+}
+
+#[test]
+fn events_that_are_no_keys_are_told_as_such_and_a_flash_has_no_volume() {
+    let now = Instant::now();
+    let mut receiver = Receiver::new();
+    receiver.receive(now, 8000, &[36, 0x8a, 3, 32]); // a fax's calling tone (RFC 4734 §2.4)
+    assert_eq!(receiver.poll(), Some(Notice::Started(Event(36))));
+    assert_eq!(Event(36).key(), None);
+    let mut sender = Sender::new(8000);
+    sender.set_volume(20);
+    sender.push(Event::FLASH).unwrap();
+    sender.push(Event(1)).unwrap();
+    let volume = |packet: &EventPacket| Payload::parse(&packet.payload).unwrap().volume;
+    let volumes: Vec<_> = collect(&mut sender, now, 0).iter().map(|(_, packet)| volume(packet)).collect();
+    assert_eq!((volumes[0], volumes[7]), (0, 20));
 }
 
 #[test]

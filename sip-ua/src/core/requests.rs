@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use rtp::dtmf::info::{Form, Info};
 use sip_dialog::CallKey;
 use sip_message::headers::{Accept, ContentType};
 use sip_message::{Method, Request, StatusCode};
@@ -69,25 +70,10 @@ fn digit_of(request: &Request) -> Result<Option<char>, StatusCode> {
         return Ok(None);
     }
     let kind = request.headers.get::<ContentType>().ok().flatten().ok_or(StatusCode::BAD_REQUEST)?;
-    let text = std::str::from_utf8(request.body()).map_err(|_| StatusCode::BAD_REQUEST)?;
-    let signal = if kind.is("application", "dtmf-relay") {
-        text.lines()
-            .find_map(|line| line.trim().strip_prefix("Signal"))
-            .map(|rest| rest.trim().trim_start_matches('='))
-    } else if kind.is("application", "dtmf") {
-        Some(text)
-    } else {
-        return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    };
-    let digit = signal.map(str::trim).unwrap_or_default();
-    let digit = match digit {
-        "10" => Some('*'),
-        "11" => Some('#'),
-        digit => digit.chars().next().filter(|_| digit.chars().count() == 1),
-    };
-    digit
-        .map(|digit| digit.to_ascii_uppercase())
-        .filter(|digit| matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D'))
+    let forms = [("dtmf-relay", Form::Relay), ("dtmf", Form::Plain)];
+    let form = forms.into_iter().find(|(subtype, _)| kind.is("application", subtype)).map(|(_, form)| form);
+    Info::parse(form.ok_or(StatusCode::UNSUPPORTED_MEDIA_TYPE)?, request.body())
+        .and_then(|info| info.event.key())
         .map(Some)
         .ok_or(StatusCode::BAD_REQUEST)
 }
