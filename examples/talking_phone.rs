@@ -54,7 +54,7 @@ async fn talk(incoming: IncomingCall, tone: Arc<[i16]>) {
     let Ok(call) = incoming.answer().await else { return };
     let audio = call.audio();
     audio.start_recording();
-    let playing = async { while audio.play_samples(tone.to_vec()).await.is_ok() {} };
+    let playing = async { while audio.play_samples(Arc::clone(&tone)).await.is_ok() {} };
     let summary = tokio::select! {
         summary = call.ended() => summary,
         () = playing => call.ended().await,

@@ -10,6 +10,7 @@ use sdp::CryptoSuite;
 
 use super::both_sides::BothSides;
 use super::live::Connected;
+use super::recording::Recording;
 use super::{LiveSound, Media, Source};
 
 /// The sound of one call: play, record, echo, digits. Cheap to clone.
@@ -60,13 +61,13 @@ impl Audio {
     }
 
     /// Plays samples (16 bit, at [`Audio::sample_rate`]) to the peer and waits until they are played to the end, or something else
-    /// is played.
+    /// is played. What many calls play is best shared, as an `Arc<[i16]>`.
     ///
     /// # Errors
     /// If the call ends before.
-    pub async fn play_samples(&self, samples: Vec<i16>) -> Result<(), AudioError> {
+    pub async fn play_samples(&self, samples: impl Into<Arc<[i16]>>) -> Result<(), AudioError> {
         let media = self.media()?;
-        media.state().source = Source::Samples { samples, at: 0 };
+        media.state().source = Source::Samples { samples: samples.into(), at: 0 };
         media
             .wait(|state| match &state.source {
                 _ if state.finished || state.closing => Some(Err(AudioError::Ended)),
@@ -139,13 +140,14 @@ impl Audio {
     /// Records what is heard from now on, into memory.
     pub fn start_recording(&self) {
         if let Some(media) = &self.media {
-            media.state().recording = Some(Vec::new());
+            media.state().recording = Some(Recording::default());
         }
     }
 
     /// Ends the recording and gives its samples (16 bit, at [`Audio::sample_rate`]).
     pub fn stop_recording(&self) -> Vec<i16> {
-        self.media.as_ref().and_then(|media| media.state().recording.take()).unwrap_or_default()
+        let recording = self.media.as_ref().and_then(|media| media.state().recording.take());
+        recording.map(Recording::into_samples).unwrap_or_default()
     }
 
     /// Presses keys: `0-9 * # A-D`, as telephone events (RFC 4733), and waits until they are sent.

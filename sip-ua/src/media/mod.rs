@@ -6,6 +6,7 @@ mod codecs;
 mod engine;
 mod live;
 mod port;
+mod recording;
 mod security;
 #[cfg(feature = "sound-card")]
 mod sound_card;
@@ -31,6 +32,7 @@ pub(crate) use engine::OwnEngine;
 pub use engine::{MediaEngine, MediaFuture, MediaPlace, MediaSession, NoMedia};
 pub use live::LiveSound;
 pub(crate) use port::MediaPort;
+use recording::Recording;
 use security::Keys;
 pub use security::Srtp;
 #[cfg(feature = "sound-card")]
@@ -79,7 +81,7 @@ enum Source {
     #[default]
     Silent,
     /// Samples from a position on.
-    Samples { samples: Vec<i16>, at: usize },
+    Samples { samples: Arc<[i16]>, at: usize },
     /// What was heard in the frame before.
     Echo(Vec<i16>),
     /// What is spoken as it happens; who speaks also hears.
@@ -104,7 +106,7 @@ struct State {
     heard: Vec<i16>,
     source: Source,
     muted: bool,
-    recording: Option<Vec<i16>>,
+    recording: Option<Recording>,
     record_path: Option<PathBuf>,
     both_sides: Option<BothSides>,
     digits: VecDeque<char>,

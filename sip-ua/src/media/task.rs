@@ -88,8 +88,10 @@ pub(super) async fn run(media: Arc<Media>, port: MediaPort, tap: Option<MediaTap
     wire.send(&mut outgoing);
     if let Some((path, samples, rate)) = recording {
         let shown = path.display().to_string();
-        let written =
-            tokio::task::spawn_blocking(move || rtp::audio::wav::write_at(path, &samples, rate)).await;
+        let written = tokio::task::spawn_blocking(move || {
+            rtp::audio::wav::write_at(path, &samples.into_samples(), rate)
+        })
+        .await;
         match written {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, path = shown, "the recording could not be written"),
@@ -138,7 +140,7 @@ impl State {
         if let Some(recording) = &mut self.recording
             && recording.len() < MAX_RECORDING
         {
-            recording.extend_from_slice(&heard);
+            recording.push(&heard);
         }
         if let Some(both) = &self.both_sides {
             both.frame(now, &frame, &heard);
