@@ -332,6 +332,9 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
 }
 
 impl Date {
+    /// 1970-01-01T00:00:00Z.
+    pub const UNIX_EPOCH: Self = Self { seconds: 0 };
+
     /// The moment so many seconds after 1970-01-01T00:00:00Z; `None` outside the years 0 to 9999.
     pub fn from_unix_seconds(seconds: i64) -> Option<Self> {
         (FIRST..=LAST).contains(&seconds).then_some(Self { seconds })
