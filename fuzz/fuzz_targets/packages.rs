@@ -8,11 +8,12 @@ use sip_dialog::packages::message_summary::MessageSummary;
 use sip_dialog::packages::presence::Presence;
 use sip_dialog::packages::refer::Report;
 use sip_dialog::packages::reginfo::{RegInfo, RegistrationTable};
+use sip_dialog::packages::voice_quality::VoiceQualityReport;
 use sip_dialog::packages::{Completeness, MAX_ROWS, Update};
 
 fuzz_target!(|input: &[u8]| {
     let Some((kind, octets)) = input.split_first() else { return };
-    match kind % 5 {
+    match kind % 6 {
         0 => {
             let mut table = DialogTable::new();
             // Several documents, one after the other.
@@ -55,12 +56,16 @@ fuzz_target!(|input: &[u8]| {
             assert_eq!(MessageSummary::parse(summary.to_string().as_bytes()).as_ref(), Ok(&summary));
             assert!(summary.voice().is_none() || !summary.counts.is_empty());
         }
-        _ => {
+        4 => {
             let Ok(Some(report)) = Report::parse(&bytes::Bytes::copy_from_slice(octets)) else { return };
             let body = report.to_body().octets;
             let again = Report::parse(&body).expect("what was printed is read");
             assert_eq!(again.map(|again| again.status), Some(report.status));
             assert_eq!(body.iter().filter(|octet| **octet == b'\n').count(), 1);
+        }
+        _ => {
+            let Ok(report) = VoiceQualityReport::parse(octets) else { return };
+            assert_eq!(VoiceQualityReport::parse(report.to_string().as_bytes()).as_ref(), Ok(&report));
         }
     }
 });

@@ -61,3 +61,13 @@ fn the_map_is_true() {
         }
     }
 }
+
+/// Descriptions and media are of use without SIP: their crates depend on none of the others.
+#[test]
+fn sdp_and_rtp_know_nothing_of_sip() {
+    for manifest in ["sdp/Cargo.toml", "rtp/Cargo.toml"] {
+        let named = read(manifest);
+        let other = named.lines().find(|line| line.trim_start().starts_with("sip-"));
+        assert_eq!(other, None, "{manifest}");
+    }
+}

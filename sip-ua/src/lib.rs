@@ -44,6 +44,7 @@ mod media;
 mod network;
 mod notifier;
 mod phone;
+mod quality;
 mod requests;
 mod shell;
 mod transfer;
@@ -61,6 +62,7 @@ pub use media::{
 pub use media::{SoundCard, SoundCardError};
 pub use notifier::Subscriber;
 pub use phone::{CallError, Phone, RegisterError};
+pub use quality::{ReportedCall, quality_report};
 pub use requests::{RequestError, TextMessage};
 pub use rtp::audio_stream::Statistics;
 pub use rtp::codec::Codec;

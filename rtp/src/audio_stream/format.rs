@@ -115,7 +115,8 @@ impl Format {
     }
 
     /// Duration of a packet of ours: one that the codec has.
-    pub(super) fn packet_duration(&self) -> Duration {
+    #[must_use]
+    pub fn packet_duration(&self) -> Duration {
         let tens = self.packet_time.div_ceil(10).clamp(1, 6);
         let tens = if self.codec.has_in_band_fec() && matches!(tens, 3 | 5) { tens + 1 } else { tens };
         Duration::from_millis(u64::from(tens) * 10)

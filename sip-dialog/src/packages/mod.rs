@@ -7,6 +7,7 @@
 //! | [`dialog_info`] | `application/dialog-info+xml` | RFC 4235 |
 //! | [`reginfo`] | `application/reginfo+xml` | RFC 3680, RFC 5628 |
 //! | [`presence`] | `application/pidf+xml` | RFC 3863, RFC 3856 |
+//! | [`voice_quality`] | `application/vq-rtcpxr` | RFC 6035 |
 //!
 //! Whatever a peer sends has limits: octets, depth, elements, attributes. A document type is refused, and with it every
 //! entity that somebody defines.
@@ -16,6 +17,7 @@ pub mod message_summary;
 pub mod presence;
 pub mod refer;
 pub mod reginfo;
+pub mod voice_quality;
 mod xml;
 
 /// Octets of a body; more is refused. A document of a thousand dialogs has less.

@@ -332,6 +332,9 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
 }
 
 impl Date {
+    /// 1970-01-01T00:00:00Z.
+    pub const UNIX_EPOCH: Self = Self { seconds: 0 };
+
     /// The moment so many seconds after 1970-01-01T00:00:00Z; `None` outside the years 0 to 9999.
     pub fn from_unix_seconds(seconds: i64) -> Option<Self> {
         (FIRST..=LAST).contains(&seconds).then_some(Self { seconds })
@@ -341,6 +344,70 @@ impl Date {
     pub fn unix_seconds(self) -> i64 {
         self.seconds
     }
+
+    /// Reads a moment as documents have it (RFC 3339 §5.6), in any zone; parts of a second are dropped.
+    ///
+    /// ```
+    /// use sip_message::headers::Date;
+    /// let date = Date::from_rfc3339("2010-11-14T00:29:00.5+01:00").ok_or("a date")?;
+    /// assert_eq!(date.to_rfc3339(), "2010-11-13T23:29:00Z");
+    /// # Ok::<(), &str>(())
+    /// ```
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let (date, time) = text.split_once(['T', 't'])?;
+        let digits = |text: &str, count: usize| number::<i64>(text).filter(|_| text.len() == count);
+        let mut parts = date.split('-');
+        let mut part = |count| parts.next().and_then(|part| digits(part, count));
+        let (year, month, day) = (part(4)?, part(2)?, part(2)?);
+        let (time, zone) = time.split_at_checked(8)?;
+        let zone = match zone.strip_prefix('.') {
+            Some(fraction) => {
+                let zone = fraction.trim_start_matches(|octet: char| octet.is_ascii_digit());
+                if zone.len() == fraction.len() {
+                    return None;
+                }
+                zone
+            }
+            None => zone,
+        };
+        let ahead = if zone.eq_ignore_ascii_case("Z") {
+            0
+        } else {
+            let (hours, minutes) = zone.get(1..)?.split_once(':')?;
+            let hours = digits(hours, 2).filter(|hours| *hours < 24)?;
+            let minutes = digits(minutes, 2).filter(|minutes| *minutes < 60)?;
+            let ahead = hours.saturating_mul(3600).saturating_add(minutes.saturating_mul(60));
+            match zone.get(..1)? {
+                "+" => ahead,
+                "-" => ahead.saturating_neg(),
+                _ => return None,
+            }
+        };
+        let seconds = parts.next().is_none().then(|| moment(year, month, day, time)).flatten()?;
+        Self::from_unix_seconds(seconds.saturating_sub(ahead))
+    }
+
+    /// The moment as documents have it (RFC 3339 §5.6), in UTC.
+    pub fn to_rfc3339(self) -> String {
+        let (year, month, day) = civil_from_days(self.seconds.div_euclid(86_400));
+        let second = self.seconds.rem_euclid(86_400);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        alloc::format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+}
+
+/// Seconds since 1970 of a day and a time as `23:29:00`, if there is such a one.
+fn moment(year: i64, month: i64, day: i64, time: &str) -> Option<i64> {
+    let mut parts = time.split(':').map(|part| number::<i64>(part).filter(|_| part.len() == 2));
+    let mut part = |limit| parts.next().flatten().filter(|&part| part < limit);
+    let (hour, minute, second) = (part(24)?, part(60)?, part(61)?); // a leap second is 60
+    let days = days_from_civil(year, month, day);
+    // A day that its month does not have comes back as another one.
+    if parts.next().is_some() || civil_from_days(days) != (year, month, day) {
+        return None;
+    }
+    let of_day = hour.saturating_mul(3600).saturating_add(minute.saturating_mul(60)).saturating_add(second);
+    Some(days.saturating_mul(86_400).saturating_add(of_day))
 }
 
 impl Header for Date {
@@ -363,17 +430,7 @@ impl Header for Date {
         let month = month.and_then(|month| i64::try_from(month).ok()).ok_or(wrong(0))?.saturating_add(1);
         let (year, day) = (number::<i64>(year), number::<i64>(day));
         let (year, day) = (year.ok_or(wrong(0))?, day.ok_or(wrong(0))?);
-        let mut parts = time.split(':').map(|part| number::<i64>(part).filter(|_| part.len() == 2));
-        let mut part = |limit| parts.next().flatten().filter(|&part| part < limit).ok_or(wrong(0));
-        let (hour, minute, second) = (part(24)?, part(60)?, part(61)?); // a leap second is 60
-        let days = days_from_civil(year, month, day);
-        // A day that its month does not have comes back as another one.
-        if parts.next().is_some() || civil_from_days(days) != (year, month, day) {
-            return Err(wrong(0));
-        }
-        let of_day =
-            hour.saturating_mul(3600).saturating_add(minute.saturating_mul(60)).saturating_add(second);
-        Self::from_unix_seconds(days.saturating_mul(86_400).saturating_add(of_day)).ok_or(wrong(0))
+        moment(year, month, day, time).and_then(Self::from_unix_seconds).ok_or(wrong(0))
     }
 
     fn write(&self, out: &mut String) {
@@ -430,6 +487,37 @@ mod tests {
     }
 
     /// RFC 3261 §20.17, RFC 4475 §3.1.2.12 (a zone other than GMT).
+    #[test]
+    fn rfc3339_dates_of_documents() {
+        let seconds = |text| Date::from_rfc3339(text).map(Date::unix_seconds);
+        // RFC 3339 §5.8.
+        assert_eq!(seconds("1985-04-12T23:20:50.52Z"), Some(482_196_050));
+        assert_eq!(seconds("1996-12-19T16:39:57-08:00"), seconds("1996-12-20T00:39:57z"));
+        assert_eq!(seconds("1990-12-31T23:59:60Z"), Some(662_688_000));
+        assert_eq!(seconds("1937-01-01T12:00:27.87+00:20"), seconds("1937-01-01T11:40:27Z"));
+        for bad in [
+            "",
+            "T",
+            "2010-11-13",
+            "2010-11-13T23:29:00",
+            "2010-02-29T00:00:00Z",
+            "2010-11-13T24:00:00Z",
+            "2010-11-13T23:29:00.Z",
+            "2010-11-13T23:29:00+1:00",
+            "2010-11-13T23:29:00*01:00",
+            "10-11-13T23:29:00Z",
+            "2010-11-13-01T23:29:00Z",
+            "0000-01-01T00:00:00+01:00",
+            "2010-11-13T23:29:0\u{e9}Z",
+        ] {
+            assert_eq!(seconds(bad), None, "{bad}");
+        }
+        for seconds in [FIRST, -1, 0, 951_782_399, LAST] {
+            let date = Date::from_unix_seconds(seconds).unwrap();
+            assert_eq!(Date::from_rfc3339(&date.to_rfc3339()), Some(date));
+        }
+    }
+
     #[test]
     fn dates() {
         for (text, seconds) in [
