@@ -12,7 +12,7 @@
 //! | from | heard | audio that is passed on |
 //! |---|---|---|
 //! | [`Way::Events`] | [`Interworking::event`] | unchanged |
-//! | [`Way::Tones`] | [`Interworking::audio`] | 40 ms late, tones are silence in it ([`Filter`](super::inband::Filter)) |
+//! | [`Way::Tones`] | [`Interworking::audio`] | 40 ms late, tones are silence in it ([`Filter`]) |
 //! | [`Way::Info`] | [`Interworking::info`] | unchanged |
 //!
 //! A digit goes on when its key is released, so that it is as long there as it was here: at least 100 ms, at most 5 s. In one
