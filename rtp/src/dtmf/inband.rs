@@ -1,6 +1,6 @@
 //! DTMF tones in the audio itself (ITU-T Q.23, Q.24), found with the Goertzel algorithm.
 //!
-//! Windows of 25 ms follow each other every 5 ms; [`HITS`] of them in a row with the same key make one. So a tone of 40 ms is
+//! Windows of 25 ms follow each other every 5 ms; four of them in a row with the same key make one. So a tone of 40 ms is
 //! found wherever it begins, as Q.24 demands, and a syllable that holds two of the eight frequencies for a moment is none.
 
 use std::collections::VecDeque;

@@ -12,12 +12,15 @@
 //! | from | heard | audio that is passed on |
 //! |---|---|---|
 //! | [`Way::Events`] | [`Interworking::event`] | unchanged |
-//! | [`Way::Tones`] | [`Interworking::audio`] | 40 ms late, tones are silence in it ([`Filter`](super::inband::Filter)) |
+//! | [`Way::Tones`] | [`Interworking::audio`] | 40 ms late, tones are silence in it ([`Filter`]) |
 //! | [`Way::Info`] | [`Interworking::info`] | unchanged |
 //!
 //! A digit goes on when its key is released, so that it is as long there as it was here: at least 100 ms, at most 5 s. In one
 //! and the same way there is nothing to do for tones, and audio passes untouched; events and INFO are sent anew. Events that are
 //! no keys of a telephone end here.
+//!
+//! An [`AudioStream`](crate::audio_stream::AudioStream) reads and makes events itself: where one is at either end, give its digits
+//! to [`Interworking::press`], and to it those of [`Interworking::poll_info`].
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

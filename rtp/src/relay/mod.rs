@@ -11,7 +11,7 @@
 //!            +---------------------------------------------------+
 //! ```
 //!
-//! The bridge is pure; [`net`] has a thread that runs many of them over sockets (feature `net`).
+//! The bridge is pure; `net` has a thread that runs many of them over sockets (feature `net`).
 //!
 //! ```
 //! use std::time::Instant;

@@ -9,7 +9,7 @@ use crate::random::Random;
 
 /// Peak of a sine of 0 dBm0.
 const REFERENCE: f64 = 22_303.0;
-const KEYS: &str = "0123456789*#ABCD";
+const KEYS: &str = "0123456789*#ABCD5533##";
 
 /// A key with a level in dBm0 of each frequency, which may be detuned.
 fn tone(key: char, low: f64, high: f64, detuned: (f64, f64), count: usize) -> Vec<i16> {
