@@ -203,7 +203,8 @@ pub async fn hold_and_resume(call: &Call, hertz: f64) {
 
 /// Plays a tone to the peer for a minute, or until something else is played.
 pub fn say(audio: &Audio, hertz: f64) {
-    let (audio, samples) = (audio.clone(), Tone::sine(hertz).samples().take(60 * 8000).collect());
+    let audio = audio.clone();
+    let samples: Vec<i16> = Tone::sine(hertz).samples().take(60 * 8000).collect();
     tokio::spawn(async move {
         // The end of the call ends it.
         let _ = audio.play_samples(samples).await;
