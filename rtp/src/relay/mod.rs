@@ -47,7 +47,7 @@ use crate::demux::{self, Protocol};
 use crate::packet::{Packet, PacketError};
 use crate::rtcp::{Compound, RtcpError};
 use crate::session::latch::{Latch, Verdict};
-use crate::session::{Channel, LATCH_WINDOW, Remote};
+use crate::session::{Channel, LATCH_WINDOW, Remote, same_host};
 use crate::srtp;
 use rewrite::Rewriter;
 
@@ -307,7 +307,7 @@ fn reports(
     datagram: &mut Vec<u8>,
 ) -> Result<Forward, Dropped> {
     let known = match source.multiplexed {
-        true => source.latch.rtp_destination().is_some_and(|address| address == from),
+        true => source.latch.rtp_destination().is_some_and(|address| same_host(address, from)),
         false => source.latch.accepts_rtcp(from),
     };
     if !known {

@@ -152,7 +152,9 @@ fn reports_share_the_port_of_media_only_where_that_was_agreed() {
     for agreed in [false, true] {
         let alice = if agreed { leg(now, ALICE).multiplexed() } else { leg(now, ALICE) };
         let mut bridge = Bridge::new(alice, leg(now, BOB));
-        let forward = bridge.forward(now, Side::A, Channel::Rtp, at(ALICE), &mut datagram.clone());
+        // A socket for both families gives the address in IPv6's form.
+        let forward =
+            bridge.forward(now, Side::A, Channel::Rtp, at("[::ffff:192.0.2.1]:4000"), &mut datagram.clone());
         let expected = Forward { channel: Channel::Rtcp, destination: at("198.51.100.7:5001") };
         assert_eq!(forward.ok(), agreed.then_some(expected));
     }

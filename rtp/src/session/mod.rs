@@ -533,7 +533,7 @@ impl Session {
     }
 }
 
-fn same_host(one: SocketAddr, other: SocketAddr) -> bool {
+pub(crate) fn same_host(one: SocketAddr, other: SocketAddr) -> bool {
     one.ip().to_canonical() == other.ip().to_canonical() && one.port() == other.port()
 }
 
