@@ -207,9 +207,10 @@ async fn both_sides_of_a_call_are_recorded_in_one_file() {
     call.hang_up().await;
     let channels = rtp::audio::wav::read_channels_at(&path, 8000).unwrap();
     assert_eq!(channels.len(), 2);
+    // How much of each tone there is depends on how fast the other one heard it; that it is there does not.
     for (channel, hertz, others) in [(&channels[0], 440.0, 620.0), (&channels[1], 620.0, 440.0)] {
         let (own, other) = (detect_tone(channel, hertz), detect_tone(channel, others));
-        assert!(own > 0.5 && other < 0.1, "{hertz}: {own}, {others}: {other} of {} samples", channel.len());
+        assert!(own > 0.0 && other == 0.0, "{hertz}: {own}, {others}: {other} of {} samples", channel.len());
     }
     alice.close().await;
     bob.close().await;
