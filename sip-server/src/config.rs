@@ -7,6 +7,7 @@ use sip_message::Uri;
 use sip_transaction::Timing;
 use sip_transport::Locals;
 
+use crate::calls::CallLimits;
 use crate::{Users, registrar};
 
 /// How a [`ServerCore`](crate::ServerCore) works.
@@ -50,6 +51,8 @@ pub struct Config {
     /// Whether the location store is outside: questions then come out of
     /// [`ServerCore::poll_question`](crate::ServerCore::poll_question). Otherwise a table in memory answers at once.
     pub external_location: bool,
+    /// Follow calls until they end and write records of them, within these limits. `None`: an answered call costs no memory.
+    pub call_records: Option<CallLimits>,
 }
 
 impl Config {
@@ -76,6 +79,7 @@ impl Config {
             timing: Timing::default(),
             limits: Limits::default(),
             external_location: false,
+            call_records: None,
         }
     }
 }

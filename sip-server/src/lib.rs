@@ -71,6 +71,7 @@
 //!   ticket in the server's Record-Route, not a To tag that anybody can write.
 
 mod aor;
+pub mod calls;
 mod config;
 mod core;
 mod date;
@@ -80,6 +81,7 @@ pub mod location;
 mod proxy;
 pub mod registrar;
 mod server;
+mod traffic;
 pub mod users;
 
 pub use crate::aor::AddressOfRecord;
@@ -87,4 +89,5 @@ pub use crate::config::{Config, ConfigError, Counters, Limits};
 pub use crate::core::ServerCore;
 pub use crate::domains::Domains;
 pub use crate::server::{BuildError, Counts, Server, ServerBuilder, ServerHandle};
+pub use crate::traffic::Traffic;
 pub use crate::users::{Users, UsersError};

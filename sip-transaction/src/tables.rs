@@ -124,6 +124,12 @@ impl<K: Eq + Hash, V> Sharded<K, V> {
         Some(value)
     }
 
+    /// Takes everything out, in no order.
+    pub fn drain(&mut self) -> impl Iterator<Item = (K, V)> + '_ {
+        self.len = 0;
+        self.shards.iter_mut().flat_map(std::mem::take)
+    }
+
     /// How many keys there are.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -178,6 +184,8 @@ mod tests {
                 prop_assert_eq!(sharded.get(&key), model.get(&key));
                 prop_assert_eq!(sharded.len(), model.len());
             }
+            prop_assert_eq!(sharded.drain().collect::<HashMap<_, _>>(), model);
+            prop_assert!(sharded.is_empty());
         }
     }
 }

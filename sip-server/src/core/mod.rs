@@ -17,11 +17,13 @@ use sip_transport::{
     Answer, Close, Core, FlowEvent, FlowId, Locals, Path, Query, Queues, Received, Transmit,
 };
 
+use crate::calls::{CallLog, CallRecord, CallStatistics};
 use crate::config::{Config, ConfigError, Counters, Limits, count};
 use crate::domains::Domains;
 use crate::location::{MemoryLocation, Question, QuestionKey};
 use crate::proxy::{Layer, Proxy, RecordRoute, Template};
 use crate::registrar::{self, Registration};
+use crate::traffic::Traffic;
 use crate::{AddressOfRecord, Users};
 
 /// Three minutes: what Timer C has to be longer than (RFC 3261 §16.6 step 11).
@@ -122,7 +124,13 @@ impl ServerCore {
         let own_routes = RecordRoute::new(keys, FlowTokens::new(&self::secret(&mut transactions)), &locals);
         let recorded = config.record_route.then(|| own_routes.clone());
         Ok(Self {
-            layer: Layer { transactions, out: Queues::new(), counters: Counters::default() },
+            layer: Layer {
+                transactions,
+                out: Queues::new(),
+                counters: Counters::default(),
+                calls: config.call_records.map(|limits| CallLog::new(limits, now, unix_time)),
+                traffic: Traffic::default(),
+            },
             proxy: Proxy::new(config.timer_c, recorded),
             own_routes,
             policy: Policy {
@@ -153,6 +161,37 @@ impl ServerCore {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.layer.counters
+    }
+
+    /// New requests by method, and responses given by class.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.layer.traffic
+    }
+
+    /// Calls in numbers, if they are followed ([`Config::call_records`]).
+    #[must_use]
+    pub fn call_statistics(&self) -> Option<CallStatistics> {
+        self.layer.calls.as_ref().map(CallLog::statistics)
+    }
+
+    /// The next call record. Records that nobody fetches are kept up to a limit.
+    pub fn poll_call_record(&mut self) -> Option<CallRecord> {
+        self.layer.calls.as_mut()?.poll_record()
+    }
+
+    /// Wakes `waker` when there is a call record again, once.
+    pub fn wake_on_call_record(&mut self, waker: Waker) {
+        if let Some(calls) = &mut self.layer.calls {
+            calls.wake_on_record(waker);
+        }
+    }
+
+    /// The server is about to end: all calls that are followed are recorded as they stand.
+    pub fn end_call_records(&mut self) {
+        if let Some(calls) = &mut self.layer.calls {
+            calls.shut_down();
+        }
     }
 
     /// Says how loaded this machine is by the owner's own measure: at least this tier of refusal holds until another is told.
@@ -204,9 +243,22 @@ impl ServerCore {
     fn event(&mut self, now: Instant, event: Event) {
         let layer = &mut self.layer;
         match event {
-            Event::Request { tx, request, path } => self.request(now, tx, request, path),
-            Event::Ack { request, path } => self.ack(now, request, path),
+            Event::Request { tx, request, path } => {
+                layer.traffic.request(request.method());
+                if let Some(calls) = &mut layer.calls {
+                    calls.request(now, tx, &request, &path);
+                }
+                self.request(now, tx, request, path);
+            }
+            Event::Ack { request, path } => {
+                layer.traffic.request(request.method());
+                self.ack(now, request, path);
+            }
             Event::Cancelled { tx, request } => {
+                layer.traffic.request(request.method());
+                if let Some(calls) = &mut layer.calls {
+                    calls.cancelled(tx);
+                }
                 if !self.proxy.cancelled(now, tx, &request, layer)
                     && let Some(key) = self.waiting_for.remove(&tx)
                 {
@@ -225,6 +277,9 @@ impl ServerCore {
             Event::ServerTerminated { tx } => {
                 if let Some(key) = self.waiting_for.remove(&tx) {
                     self.forget(key);
+                }
+                if let Some(calls) = &mut self.layer.calls {
+                    calls.transaction_over(tx);
                 }
                 self.proxy.server_terminated(tx);
             }
@@ -278,13 +333,17 @@ impl Core for ServerCore {
         if let Some(store) = &mut self.store {
             store.handle_timeout(now);
         }
+        if let Some(calls) = &mut self.layer.calls {
+            calls.handle_timeout(now);
+        }
         self.expire_questions(now);
         self.settle(now);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
         let store = self.store.as_ref().and_then(MemoryLocation::poll_timeout);
-        [self.layer.transactions.poll_timeout(), self.proxy.poll_timeout(), self.timers.next(), store]
+        let calls = self.layer.calls.as_ref().and_then(CallLog::poll_timeout);
+        [self.layer.transactions.poll_timeout(), self.proxy.poll_timeout(), self.timers.next(), store, calls]
             .into_iter()
             .flatten()
             .min()

@@ -163,7 +163,7 @@ impl ServerCore {
         }
         // A dialog that was let through when it was set up is not asked again.
         let proven = routed.ticketed && in_dialog;
-        let authenticated = match self.authenticate(now, &mut template.request, proven) {
+        let authenticated = match self.authenticate(now, tx, &mut template.request, proven) {
             Ok(authenticated) => authenticated,
             Err(reply) => return self.layer.reply(now, tx, *reply),
         };
@@ -224,7 +224,7 @@ impl ServerCore {
             && let Ok(trying) = request.reply(StatusCode::TRYING).build()
         {
             // An error: the client is gone already.
-            let _ = self.layer.transactions.respond(now, tx, trying, &mut self.layer.out);
+            let _ = self.layer.respond(now, tx, trying);
         }
     }
 
@@ -237,6 +237,7 @@ impl ServerCore {
     fn authenticate(
         &mut self,
         now: Instant,
+        tx: ServerTx,
         request: &mut Request,
         proven: bool,
     ) -> Result<bool, Box<ResponseBuilder>> {
@@ -259,6 +260,9 @@ impl ServerCore {
                 if claimed.as_ref().is_some_and(|claimed| !owns(accepted.username(), claimed)) {
                     count(&mut self.layer.counters.refused);
                     return Err(Box::new(request.reply(StatusCode::FORBIDDEN).reason("From Is Not Yours")));
+                }
+                if let Some(calls) = &mut self.layer.calls {
+                    calls.authenticated(tx, accepted.username());
                 }
                 strip_credentials(request, accepted.realm());
                 Ok(true)

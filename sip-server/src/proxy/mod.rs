@@ -21,10 +21,10 @@ mod validate;
 
 use std::time::{Duration, Instant};
 
-use sip_message::{Headers, Request, ResponseBuilder, StatusCode};
+use sip_message::{Headers, Request, Response, ResponseBuilder, StatusCode};
 use sip_transaction::tables::Sharded;
 use sip_transaction::timers::Timers;
-use sip_transaction::{ClientTx, Event, ServerTx, Transactions};
+use sip_transaction::{ClientTx, Event, RespondError, ServerTx, Transactions};
 use sip_transport::{Path, Queues};
 
 pub(crate) use context::{Context, Template};
@@ -33,8 +33,10 @@ pub(crate) use route::{RouteError, Routed, preprocess};
 pub(crate) use target::{Group, Hop, groups_of};
 pub(crate) use validate::validate;
 
+use crate::calls::CallLog;
 use crate::config::{Counters, count};
 use crate::flow::leads_back;
+use crate::traffic::Traffic;
 
 /// The transaction layer and what it produced: what the proxy works with.
 #[derive(Debug)]
@@ -42,9 +44,36 @@ pub(crate) struct Layer {
     pub(crate) transactions: Transactions,
     pub(crate) out: Queues<Event>,
     pub(crate) counters: Counters,
+    /// Follows calls, if somebody wants to know of them.
+    pub(crate) calls: Option<CallLog>,
+    pub(crate) traffic: Traffic,
 }
 
 impl Layer {
+    /// Sends a response to the request of `tx`.
+    pub(crate) fn respond(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        response: Response,
+    ) -> Result<(), RespondError> {
+        match self.transactions.respond_ref(now, tx, &response, &mut self.out) {
+            Ok(()) => {
+                self.note(now, tx, &response);
+                Ok(())
+            }
+            Err(reason) => Err(RespondError { response: Box::new(response), reason }),
+        }
+    }
+
+    /// A response has been sent: for the counters, and for who follows calls.
+    pub(crate) fn note(&mut self, now: Instant, tx: ServerTx, response: &Response) {
+        self.traffic.response(response.status());
+        if let Some(calls) = &mut self.calls {
+            calls.response(now, tx, response);
+        }
+    }
+
     /// Answers a request ourselves, with a To tag.
     pub(crate) fn reply(&mut self, now: Instant, tx: ServerTx, reply: ResponseBuilder) {
         let tag = self.transactions.token();
@@ -56,7 +85,7 @@ impl Layer {
             }
         };
         // An error: the client gave up meanwhile.
-        let _ = self.transactions.respond(now, tx, response, &mut self.out);
+        let _ = self.respond(now, tx, response);
     }
 
     /// Answers with nothing but a status.
@@ -64,7 +93,7 @@ impl Layer {
         let tag = self.transactions.token();
         let reply = self.transactions.request(tx).map(|request| request.reply(status).to_tag(&tag).build());
         if let Some(Ok(response)) = reply {
-            let _ = self.transactions.respond(now, tx, response, &mut self.out);
+            let _ = self.respond(now, tx, response);
         }
     }
 }

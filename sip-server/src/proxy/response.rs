@@ -93,7 +93,7 @@ impl Proxy {
             return count(&mut layer.counters.responses_dropped);
         }
         // RFC 4320 §4.1: other requests than INVITE have no such response; the layer refuses it.
-        match layer.transactions.respond(now, tx, response, &mut layer.out) {
+        match layer.respond(now, tx, response) {
             Ok(()) => count(&mut layer.counters.responses_forwarded),
             Err(_) => count(&mut layer.counters.responses_dropped),
         }
@@ -113,12 +113,19 @@ impl Proxy {
         }
         context.answered = true;
         context.close();
-        let forwarded = match layer.transactions.respond(now, tx, response, &mut layer.out) {
+        let forwarded = match layer.respond(now, tx, response) {
             Ok(()) => true,
             // The server transaction has given a failure already, or is no more. A phone has been picked up all the
             // same: the response goes by its Via.
             Err(error) if context.invite => {
-                layer.transactions.respond_stateless(&error.response, &context.path, &mut layer.out).is_ok()
+                let given = layer
+                    .transactions
+                    .respond_stateless(&error.response, &context.path, &mut layer.out)
+                    .is_ok();
+                if given {
+                    layer.note(now, tx, &error.response);
+                }
+                given
             }
             Err(_) => false,
         };
@@ -183,12 +190,10 @@ impl Proxy {
             best => best,
         };
         match best {
-            Final::Received(response) => {
-                match layer.transactions.respond(now, tx, *response, &mut layer.out) {
-                    Ok(()) => count(&mut layer.counters.responses_forwarded),
-                    Err(_) => count(&mut layer.counters.responses_dropped),
-                }
-            }
+            Final::Received(response) => match layer.respond(now, tx, *response) {
+                Ok(()) => count(&mut layer.counters.responses_forwarded),
+                Err(_) => count(&mut layer.counters.responses_dropped),
+            },
             Final::Local(_) if context.cancelled => {
                 layer.reply_status(now, tx, StatusCode::REQUEST_TERMINATED);
             }
