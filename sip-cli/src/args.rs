@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use sip_message::headers::InstanceId;
 
+use crate::operation::OperationArgs;
 use crate::sound::SoundArgs;
 use crate::tls::TlsArgs;
 
@@ -43,6 +44,10 @@ pub(crate) struct Cli {
     /// Say more on standard error; -vv and -vvv say still more. RUST_LOG chooses by module.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+
+    /// Write the log as JSON objects, one a line.
+    #[arg(long, global = true)]
+    pub(crate) log_json: bool,
 }
 
 /// The subcommands.
@@ -163,6 +168,9 @@ pub(crate) struct ServerArgs {
     /// The key that the capture server asks for.
     #[arg(long, value_name = "KEY", requires = "hep")]
     pub(crate) hep_key: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) operation: OperationArgs,
 
     #[command(flatten)]
     pub(crate) tls: TlsArgs,

@@ -14,6 +14,7 @@ mod keys;
 mod ladder;
 mod media;
 mod once;
+mod operation;
 mod output;
 mod phone;
 mod resolve;
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
             return usage(&error);
         }
     };
-    log_to_stderr(cli.verbose);
+    log_to_stderr(cli.verbose, cli.log_json);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Failure::fault(format_args!("no runtime: {error}"))),
@@ -103,7 +104,7 @@ fn fail(failure: &Failure) -> ExitCode {
 }
 
 /// The log, at the level that `-v` names unless RUST_LOG says more exactly what is wanted.
-fn log_to_stderr(verbose: u8) {
+fn log_to_stderr(verbose: u8, json: bool) {
     let level = match verbose {
         0 => "error",
         1 => "info",
@@ -111,5 +112,6 @@ fn log_to_stderr(verbose: u8) {
         _ => "trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json { log.json().init() } else { log.init() }
 }

@@ -51,14 +51,16 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
     if args.heed_overload {
         builder = builder.configure(|config| config.heed_overload = true);
     }
-    let server = builder.build().await.map_err(Failure::fault)?;
+    let server = args.operation.apply(builder)?.build().await.map_err(Failure::fault)?;
     output.listening(&server.locals());
+    let operation = args.operation.start(&server, output).await?;
     let handle = server.handle();
     let counts = server.run_until(async {
         tokio::select! {
             () = interrupt.requested() => {}
             () = reload_on_hangup(&args.tls, &tls, output) => {}
         }
+        operation.drain(&handle, output).await;
         handle.counts()
     });
     let counts = counts.await;

@@ -1,6 +1,7 @@
 //! A server over real sockets.
 
 use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,8 +13,16 @@ use sip_transport::tokio::{BindError, Driver, Handle, Listen, ListenError, Optio
 use sip_transport::websocket::Origins;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::calls::{CallRecord, CallStatistics};
 use crate::location::{Answer, LocationStore, Question, QuestionKey, StoreError};
-use crate::{Config, ConfigError, Counters, ServerCore, Users, registrar};
+use crate::operation::CallRecordFile;
+use crate::{Config, ConfigError, Counters, ServerCore, Traffic, Users, registrar};
+
+/// Call records written in one go.
+const AT_ONCE: usize = 1024;
+
+/// While a server drains.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A SIP server: registrar, location service and stateful proxy on sockets.
 ///
@@ -23,6 +32,7 @@ use crate::{Config, ConfigError, Counters, ServerCore, Users, registrar};
 pub struct Server {
     handle: Handle<ServerCore>,
     questions: Option<JoinHandle<()>>,
+    records: Option<JoinHandle<()>>,
 }
 
 /// A server in the making.
@@ -32,6 +42,7 @@ pub struct ServerBuilder {
     config: Config,
     options: Options,
     store: Option<Arc<dyn LocationStore>>,
+    records: Option<CallRecordFile>,
     tls: Option<Tls>,
     error: Option<ListenError>,
 }
@@ -74,6 +85,18 @@ pub struct Counts {
     pub connections: usize,
 }
 
+/// Everything that a server counts, for [`metrics`](crate::operation).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// What it has done and holds.
+    pub counts: Counts,
+    /// What passed, by kind.
+    pub traffic: Traffic,
+    /// Calls, if they are followed.
+    pub calls: Option<CallStatistics>,
+}
+
 /// Looks into a running server. It does not keep the server running.
 #[derive(Clone, Debug)]
 pub struct ServerHandle {
@@ -100,6 +123,41 @@ impl ServerHandle {
         })
     }
 
+    /// Everything that the server counts.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let counts = self.counts();
+        let (traffic, calls) = self.handle.look(|core| (core.traffic(), core.call_statistics()));
+        Snapshot { counts, traffic, calls }
+    }
+
+    /// Takes no new calls, registrations or other requests outside of dialogs from now on, or takes them again. Refused ones
+    /// get 503 with Retry-After, so that phones go elsewhere; what is under way goes on.
+    pub fn set_draining(&self, on: bool) {
+        self.handle.with(|core, _| core.set_draining(on));
+    }
+
+    /// Takes nothing new, and waits until every request under way is answered and every answer acknowledged, no longer than
+    /// `limit`. Gives whether all was done. Calls that are up go on, and find the server again at the same address.
+    pub async fn drain(&self, limit: Duration) -> bool {
+        self.handle.with(|core, _| core.set_draining(true));
+        let quiet = async {
+            let live = |core: &mut ServerCore| {
+                core.transactions().live_server() > 0 || core.transactions().live_client() > 0
+            };
+            while self.handle.look(live) {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(limit, quiet).await.is_ok()
+    }
+
+    /// Whether it takes no new calls.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.handle.look(|core| core.is_draining())
+    }
+
     /// Says how loaded this machine is by the owner's own measure (processors, memory, a drain before maintenance): at least this
     /// tier of refusal holds until another is told.
     pub fn set_least_tier(&self, tier: sip_transaction::Tier) {
@@ -121,6 +179,7 @@ impl Server {
             config: Config::new([0; 32], Locals::default()),
             options: Options::default(),
             store: None,
+            records: None,
             tls: None,
             error: None,
         }
@@ -145,10 +204,15 @@ impl Server {
         output
     }
 
-    /// Closes all sockets and waits until they are closed.
-    pub async fn close(self) {
+    /// Closes all sockets and waits until they are closed, and until the last call record is written.
+    pub async fn close(mut self) {
+        self.handle.with(|core, _| core.end_call_records());
         self.handle.close();
         self.handle.stopped().await;
+        if let Some(records) = self.records.take() {
+            // It has panicked, which is no reason to do so too.
+            let _ = records.await;
+        }
     }
 }
 
@@ -156,6 +220,9 @@ impl Drop for Server {
     fn drop(&mut self) {
         if let Some(questions) = self.questions.take() {
             questions.abort();
+        }
+        if let Some(records) = self.records.take() {
+            records.abort();
         }
         self.handle.close();
     }
@@ -216,6 +283,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Appends a record of every call to this file.
+    pub fn call_records(mut self, file: CallRecordFile) -> Self {
+        self.config.call_records.get_or_insert_default();
+        self.records = Some(file);
+        self
+    }
+
     /// Forwards every initial request that is not for the server itself to this next hop.
     pub fn next_hop(mut self, uri: Uri) -> Self {
         self.config.next_hop = Some(uri);
@@ -270,7 +344,7 @@ impl ServerBuilder {
     /// When a listener is not understood or cannot be bound, or when the configuration cannot work.
     #[allow(clippy::unused_async)] // a later store or socket may have to be waited for
     pub async fn build(self) -> Result<Server, BuildError> {
-        let Self { listen, mut config, options, store, tls, error } = self;
+        let Self { listen, mut config, options, store, records, tls, error } = self;
         if let Some(error) = error {
             return Err(error.into());
         }
@@ -290,8 +364,49 @@ impl ServerBuilder {
         let now = tokio::time::Instant::now().into_std();
         let handle = Driver::spawn(ServerCore::new(config, now, unix)?, sockets, options);
         let questions = store.map(|store| tokio::spawn(answer_questions(handle.clone(), store, timeout)));
-        Ok(Server { handle, questions })
+        let records = records.map(|file| tokio::spawn(write_records(handle.clone(), file)));
+        Ok(Server { handle, questions, records })
     }
+}
+
+/// Writes call records until the server is closed and there is none left.
+async fn write_records(handle: Handle<ServerCore>, mut file: CallRecordFile) {
+    let mut ended = pin!(handle.stopped());
+    let mut last = false;
+    while !last {
+        tokio::select! {
+            biased;
+            () = record_waits(&handle) => {}
+            () = &mut ended => last = true,
+        }
+        let records: Vec<CallRecord> =
+            handle.look(|core| std::iter::from_fn(|| core.poll_call_record()).take(AT_ONCE).collect());
+        last &= records.len() < AT_ONCE;
+        // A disk may stand still; the server must not.
+        let written = tokio::task::spawn_blocking(move || {
+            let result = file.append(&records);
+            (file, result)
+        });
+        let Ok((returned, result)) = written.await else { return };
+        file = returned;
+        if let Err((lost, error)) = result {
+            tracing::error!(%error, lost, "call records are lost");
+            handle.look(|core| core.count_lost_records(lost));
+        }
+    }
+}
+
+async fn record_waits(handle: &Handle<ServerCore>) {
+    poll_fn(|context| {
+        handle.look(|core| {
+            if core.has_call_record() {
+                return Poll::Ready(());
+            }
+            core.wake_on_call_record(context.waker().clone());
+            Poll::Pending
+        })
+    })
+    .await;
 }
 
 /// Carries questions to the store and answers back, many at a time: as many as the core lets wait.

@@ -9,7 +9,7 @@ use sip_message::headers::RecordRoute;
 use sip_message::{Limits, Request, Response};
 use sip_server::calls::{CallLimits, CallRecord, Ending};
 use sip_server::{Config, Users};
-use world::{ALICE, BOB, World, only};
+use world::{ALICE, BOB, Sent, World, only};
 
 const TO_BOB: &str = "sip:bob@example.com";
 
@@ -44,7 +44,13 @@ fn answered(world: &mut World) -> (Request, Response) {
 }
 
 /// A request in that dialog, by the caller or by who was called.
-fn within(world: &mut World, method: &str, (invite, ok): &(Request, Response), by_caller: bool, extra: &str) {
+fn within(
+    world: &mut World,
+    method: &str,
+    (invite, ok): &(Request, Response),
+    by_caller: bool,
+    extra: &str,
+) -> Sent {
     let routes: String =
         ok.headers.all::<RecordRoute>().map(|route| format!("Route: {}\r\n", route.unwrap())).collect();
     let (caller, callee) = (invite.headers.text("From").unwrap(), ok.headers.text("To").unwrap());
@@ -58,6 +64,7 @@ fn within(world: &mut World, method: &str, (invite, ok): &(Request, Response), b
     let text = world.request(source, method, uri, &lines);
     let sent = world.udp(source, text);
     assert_eq!(sent.len(), 1, "{sent:?}");
+    sent.into_iter().next().unwrap()
 }
 
 #[test]
@@ -67,7 +74,10 @@ fn a_call_is_recorded_when_its_bye_passes() {
         let call = answered(&mut world);
         assert_eq!((records(&mut world).len(), live(&world)), (0, 1), "it is not over");
         world.seconds(60);
-        within(&mut world, "BYE", &call, by_caller, "Reason: Q.850;cause=16\r\n");
+        let bye = within(&mut world, "BYE", &call, by_caller, "Reason: Q.850;cause=16\r\n");
+        world.seconds(1);
+        assert_eq!(records(&mut world).len(), 0, "nobody has answered it");
+        world.answer(&bye, 200, "");
         let all = records(&mut world);
         let [record] = all.as_slice() else { panic!("{all:?}") };
         assert_eq!((record.status, record.ending), (200, ending));
@@ -81,10 +91,28 @@ fn a_call_is_recorded_when_its_bye_passes() {
         let json = record.to_json();
         assert_eq!((json["talked"].as_f64(), json["ending"].as_str()), (Some(60.0), Some(ending.as_str())));
         // A BYE that comes again ends nothing twice.
-        within(&mut world, "BYE", &call, by_caller, "");
+        let bye = within(&mut world, "BYE", &call, by_caller, "");
+        world.answer(&bye, 481, "");
         assert_eq!((records(&mut world).len(), live(&world)), (0, 0));
         world.assert_nothing_left();
     }
+}
+
+/// Somebody who is not in the dialog, or a phone that has lost its Route: the BYE goes nowhere, and the call goes on.
+#[test]
+fn a_bye_that_is_refused_ends_no_call() {
+    let mut world = following(|_| {});
+    let (invite, mut ok) = answered(&mut world);
+    let with_route = ok.clone();
+    ok.headers.remove("Record-Route");
+    let refused = within(&mut world, "BYE", &(invite.clone(), ok), true, "");
+    assert_eq!(refused.name(), "403");
+    assert_eq!((records(&mut world).len(), live(&world)), (0, 1));
+    // One that nobody answers ends it: who sent it has left.
+    within(&mut world, "BYE", &(invite, with_route), true, "");
+    world.seconds(60);
+    let all = records(&mut world);
+    assert_eq!((all.len(), all[0].ending, all[0].talked().unwrap().as_secs()), (1, Ending::Caller, 0));
 }
 
 #[test]

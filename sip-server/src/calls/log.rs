@@ -85,6 +85,15 @@ struct Followed {
     timer: TimerId,
 }
 
+/// A BYE that has no final response: only one that arrived ends a call, not one that was refused on the way.
+#[derive(Debug)]
+struct Farewell {
+    key: DialogKey,
+    ending: Ending,
+    at: Instant,
+    cause: Option<String>,
+}
+
 /// Call-ID, the caller's tag, the callee's tag.
 type DialogKey = (Box<str>, Box<str>, Box<str>);
 
@@ -95,6 +104,7 @@ pub(crate) struct CallLog {
     /// Those of them that have no answer.
     unanswered: usize,
     followed: Sharded<DialogKey, Followed>,
+    farewells: Sharded<ServerTx, Farewell>,
     timers: Timers<DialogKey>,
     records: VecDeque<CallRecord>,
     waker: Option<Waker>,
@@ -110,6 +120,7 @@ impl CallLog {
             attempts: Sharded::new(),
             unanswered: 0,
             followed: Sharded::new(),
+            farewells: Sharded::new(),
             timers: Timers::new([limits.patience]),
             records: VecDeque::new(),
             waker: None,
@@ -130,6 +141,15 @@ impl CallLog {
         self.records.pop_front()
     }
 
+    pub(crate) fn has_record(&self) -> bool {
+        !self.records.is_empty()
+    }
+
+    pub(crate) fn count_lost(&mut self, lost: usize) {
+        let lost = u64::try_from(lost).unwrap_or(u64::MAX);
+        self.statistics.records_lost = self.statistics.records_lost.saturating_add(lost);
+    }
+
     pub(crate) fn wake_on_record(&mut self, waker: Waker) {
         if self.records.is_empty() { self.waker = Some(waker) } else { waker.wake() }
     }
@@ -147,7 +167,7 @@ impl CallLog {
         };
         let from_tag = from.tag().unwrap_or_default();
         match to.tag() {
-            Some(to_tag) => self.within(now, request, (call_id, from_tag, to_tag)),
+            Some(to_tag) => self.within(now, tx, request, (call_id, from_tag, to_tag)),
             None if *request.method() == Method::Invite => {
                 let attempt = Attempt {
                     call_id: call_id.into(),
@@ -183,7 +203,13 @@ impl CallLog {
         }
     }
 
-    fn within(&mut self, now: Instant, request: &Request, (call_id, from, to): (&str, &str, &str)) {
+    fn within(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        request: &Request,
+        (call_id, from, to): (&str, &str, &str),
+    ) {
         let as_caller: DialogKey = (call_id.into(), from.into(), to.into());
         let as_callee: DialogKey = (call_id.into(), to.into(), from.into());
         for (key, ending) in [(as_caller, Ending::Caller), (as_callee, Ending::Callee)] {
@@ -191,7 +217,7 @@ impl CallLog {
             followed.heard = now;
             if *request.method() == Method::Bye {
                 let cause = request.headers.text(HeaderName::REASON).map(str::to_owned);
-                self.end(&key, ending, Some(now), cause);
+                self.farewells.insert(tx, Farewell { key, ending, at: now, cause });
             }
             return;
         }
@@ -199,8 +225,17 @@ impl CallLog {
 
     /// A response goes back to whoever sent the request of `tx`.
     pub(crate) fn response(&mut self, now: Instant, tx: ServerTx, response: &Response) {
-        let Some(attempt) = self.attempts.get_mut(&tx) else { return };
         let status = response.status();
+        if status.is_final()
+            && let Some(bye) = self.farewells.remove(&tx)
+        {
+            // RFC 3261 §15.1.1: these end the session; a challenge or a refusal of ours does not.
+            if status.is_success() || matches!(status.code(), 408 | 481) {
+                self.end(&bye.key, bye.ending, Some(bye.at), bye.cause);
+            }
+            return;
+        }
+        let Some(attempt) = self.attempts.get_mut(&tx) else { return };
         if matches!(status.code(), 180 | 183) && attempt.ringing.is_none() {
             attempt.ringing = Some(now);
             self.statistics.post_dial_delay.add(now.saturating_duration_since(attempt.started));
@@ -266,6 +301,10 @@ impl CallLog {
 
     /// The server transaction of an INVITE is no more.
     pub(crate) fn transaction_over(&mut self, tx: ServerTx) {
+        // A BYE that nobody answered (RFC 4320 forbids a late 408): its sender holds the call to be over.
+        if let Some(bye) = self.farewells.remove(&tx) {
+            self.end(&bye.key, bye.ending, Some(bye.at), bye.cause);
+        }
         if self.attempts.remove(&tx).is_some_and(|attempt| !attempt.answered) {
             self.unanswered = self.unanswered.saturating_sub(1);
         }

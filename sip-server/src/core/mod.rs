@@ -8,6 +8,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use sip_auth::{Role, Verifier, VerifierConfig};
+use sip_message::{HeaderName, Headers};
 use sip_transaction::tables::Sharded;
 use sip_transaction::timers::{TimerId, Timers};
 use sip_transaction::{Event, ServerTx, Target, Tier, Transactions};
@@ -60,6 +61,9 @@ pub struct ServerCore {
     started: Instant,
     started_unix: Duration,
     limits: Limits,
+    /// What the owner said of the machine's load.
+    least_tier: Tier,
+    draining: bool,
 }
 
 /// What of the configuration decides on single requests.
@@ -154,6 +158,8 @@ impl ServerCore {
             started: now,
             started_unix: unix_time,
             limits: config.limits,
+            least_tier: Tier::default(),
+            draining: false,
         })
     }
 
@@ -180,6 +186,31 @@ impl ServerCore {
         self.layer.calls.as_mut()?.poll_record()
     }
 
+    /// Whether a call record waits to be fetched.
+    #[must_use]
+    pub fn has_call_record(&self) -> bool {
+        self.layer.calls.as_ref().is_some_and(CallLog::has_record)
+    }
+
+    /// So many call records that were fetched could not be written.
+    pub fn count_lost_records(&mut self, lost: usize) {
+        if let Some(calls) = &mut self.layer.calls {
+            calls.count_lost(lost);
+        }
+    }
+
+    /// Takes nothing new from now on, or takes it again: outside of dialogs everything is answered 503 with Retry-After.
+    pub fn set_draining(&mut self, on: bool) {
+        self.draining = on;
+        self.set_least_tier(self.least_tier);
+    }
+
+    /// Whether nothing new is taken.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
     /// Wakes `waker` when there is a call record again, once.
     pub fn wake_on_call_record(&mut self, waker: Waker) {
         if let Some(calls) = &mut self.layer.calls {
@@ -196,7 +227,9 @@ impl ServerCore {
 
     /// Says how loaded this machine is by the owner's own measure: at least this tier of refusal holds until another is told.
     pub fn set_least_tier(&mut self, tier: Tier) {
-        self.layer.transactions.set_least_tier(tier);
+        self.least_tier = tier;
+        let holds = if self.draining { Tier::FinishOnly } else { tier };
+        self.layer.transactions.set_least_tier(holds);
     }
 
     /// The transaction layer, for its counters and for how much is live.
@@ -244,6 +277,8 @@ impl ServerCore {
         let layer = &mut self.layer;
         match event {
             Event::Request { tx, request, path } => {
+                let _span = span(request.method(), &request.headers);
+                tracing::debug!(uri = request.uri_text(), %path, "request");
                 layer.traffic.request(request.method());
                 if let Some(calls) = &mut layer.calls {
                     calls.request(now, tx, &request, &path);
@@ -251,10 +286,12 @@ impl ServerCore {
                 self.request(now, tx, request, path);
             }
             Event::Ack { request, path } => {
+                let _span = span("ACK", &request.headers);
                 layer.traffic.request(request.method());
                 self.ack(now, request, path);
             }
             Event::Cancelled { tx, request } => {
+                let _span = span("CANCEL", &request.headers);
                 layer.traffic.request(request.method());
                 if let Some(calls) = &mut layer.calls {
                     calls.cancelled(tx);
@@ -267,7 +304,9 @@ impl ServerCore {
                     self.layer.reply_status(now, tx, sip_message::StatusCode::REQUEST_TERMINATED);
                 }
             }
-            Event::Response { tx, response, path: _ } => {
+            Event::Response { tx, response, path } => {
+                let _span = span(response.status().code(), &response.headers);
+                tracing::debug!(%path, "response");
                 self.proxy.response(now, tx, response, layer);
             }
             Event::Failed { tx, failure } => self.proxy.failed(now, tx, &failure, layer),
@@ -360,6 +399,11 @@ impl Core for ServerCore {
     fn poll_close(&mut self) -> Option<Close> {
         self.layer.out.closes.pop_front()
     }
+}
+
+/// Every line of the log that belongs to a message says to which call.
+fn span(what: impl std::fmt::Display, headers: &Headers) -> tracing::span::EnteredSpan {
+    tracing::info_span!("sip", %what, call_id = headers.text(HeaderName::CALL_ID)).entered()
 }
 
 /// 32 octets for nonces.

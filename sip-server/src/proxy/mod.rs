@@ -69,6 +69,7 @@ impl Layer {
     /// A response has been sent: for the counters, and for who follows calls.
     pub(crate) fn note(&mut self, now: Instant, tx: ServerTx, response: &Response) {
         self.traffic.response(response.status());
+        tracing::debug!(status = response.status().code(), "answered");
         if let Some(calls) = &mut self.calls {
             calls.response(now, tx, response);
         }
