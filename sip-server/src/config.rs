@@ -16,6 +16,10 @@ use crate::{Users, registrar};
 pub struct Config {
     /// Seed of branches, tags, nonces and tickets. Fresh operating system randomness in production.
     pub rng_seed: [u8; 32],
+    /// The key of what is written into Record-Route and Path, to be kept over restarts and shared by servers that stand in for
+    /// one another: with it, calls that were set up before can be changed and ended afterwards, for their way needs no
+    /// other state. `None`: a key of this run alone.
+    pub dialog_key: Option<[u8; 32]>,
     /// The listeners.
     pub locals: Locals,
     /// The domains whose registrar and proxy this is; the first one stands for the server's own addresses too. Without any
@@ -64,6 +68,7 @@ impl Config {
     pub fn new(rng_seed: [u8; 32], locals: Locals) -> Self {
         Self {
             rng_seed,
+            dialog_key: None,
             locals,
             domains: Vec::new(),
             users: None,

@@ -283,6 +283,12 @@ impl ServerBuilder {
         self
     }
 
+    /// The key of what is written into Record-Route and Path. See [`Config::dialog_key`].
+    pub fn dialog_key(mut self, key: [u8; 32]) -> Self {
+        self.config.dialog_key = Some(key);
+        self
+    }
+
     /// Appends a record of every call to this file.
     pub fn call_records(mut self, file: CallRecordFile) -> Self {
         self.config.call_records.get_or_insert_default();

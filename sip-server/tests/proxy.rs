@@ -107,6 +107,32 @@ fn a_call_through_the_proxy() {
     world.assert_nothing_left();
 }
 
+/// The way of a dialog is written into its own requests: a server that was started anew ends calls of the one before it, if it
+/// has its key. Without, anybody could claim a dialog.
+#[test]
+fn a_server_that_was_started_anew_knows_the_dialogs_of_the_one_before() {
+    for (before, after, status) in
+        [(Some([1; 32]), Some([1; 32]), None), (Some([1; 32]), Some([2; 32]), Some(403))]
+    {
+        let mut world = World::with(|config| config.dialog_key = before);
+        world.register("bob", "<sip:bob@192.0.2.12:5060>", "");
+        let (text, sent) = invite(&mut world, TO_BOB, "");
+        let answered = world.answer(only(&sent, "INVITE"), 200, "Contact: <sip:bob@192.0.2.12:5060>");
+        let ok = only(&answered, "200").response().clone();
+        let bye = in_dialog(&mut world, "BYE", &text, &ok);
+
+        let mut anew = World::with(|config| {
+            config.dialog_key = after;
+            config.rng_seed = [9; 32];
+        });
+        let sent = anew.udp(ALICE, bye);
+        match status {
+            Some(status) => assert_eq!(names(&sent), [status.to_string()]),
+            None => assert_eq!((names(&sent), sent[0].to()), (vec!["BYE".to_owned()], BOB.to_owned())),
+        }
+    }
+}
+
 /// §16.12.1.3 and RFC 5658: the sides use different transports, so each finds its own way back.
 #[test]
 fn two_record_routes_where_the_transports_differ() {

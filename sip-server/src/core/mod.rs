@@ -124,8 +124,14 @@ impl ServerCore {
         let calls = users.as_ref().filter(|_| config.challenge_calls);
         let calls = calls.map(|_| verifier(Role::Proxy)).transpose()?;
         let next_hop = config.next_hop.map(|uri| next_hop(uri, &locals)).transpose()?;
-        let keys = (transactions.random(), transactions.random());
-        let own_routes = RecordRoute::new(keys, FlowTokens::new(&self::secret(&mut transactions)), &locals);
+        let own_routes = match config.dialog_key {
+            // The generator of a layer with this seed gives the same keys in every run.
+            Some(key) => {
+                let seeded = sip_transaction::Config::new(key, locals.clone());
+                own_routes(&mut Transactions::new(seeded), &locals)
+            }
+            None => own_routes(&mut transactions, &locals),
+        };
         let recorded = config.record_route.then(|| own_routes.clone());
         Ok(Self {
             layer: Layer {
@@ -404,6 +410,12 @@ impl Core for ServerCore {
 /// Every line of the log that belongs to a message says to which call.
 fn span(what: impl std::fmt::Display, headers: &Headers) -> tracing::span::EnteredSpan {
     tracing::info_span!("sip", %what, call_id = headers.text(HeaderName::CALL_ID)).entered()
+}
+
+/// With keys of this generator.
+fn own_routes(random: &mut Transactions, locals: &Locals) -> RecordRoute {
+    let keys = (random.random(), random.random());
+    RecordRoute::new(keys, FlowTokens::new(&secret(random)), locals)
 }
 
 /// 32 octets for nonces.
