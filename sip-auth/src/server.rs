@@ -178,7 +178,13 @@ impl Verifier {
         let right = fields.digest_request(&ha1, method.as_str(), &body).response().same_as(&fields.response);
         let challenge = |stale, reason| Verdict::Challenge { stale, reason };
         if !right || known.is_none() || fields.hashed {
-            return challenge(false, ChallengeReason::WrongCredentials);
+            return challenge(
+                false,
+                match nonce {
+                    NonceState::Valid(_) => ChallengeReason::WrongCredentials,
+                    NonceState::Expired | NonceState::Foreign => ChallengeReason::WrongUnchallenged,
+                },
+            );
         }
         // The secret is right from here on: what remains is the nonce's fault (RFC 7616 §3.3, `stale`).
         let id = match nonce {

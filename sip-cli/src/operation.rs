@@ -10,6 +10,7 @@ use serde_json::json;
 use sip_server::operation::CallRecordFile;
 use sip_server::operation::http::Endpoint;
 use sip_server::{Server, ServerBuilder, ServerHandle};
+use sip_transport::proxy_protocol::Network;
 use tokio::task::JoinHandle;
 
 use crate::exit::Failure;
@@ -26,6 +27,14 @@ pub(crate) struct OperationArgs {
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<SocketAddr>,
 
+    /// Always hear sources in this network: a trunk, the own office. Loopback is trusted anyway; several times if needed.
+    #[arg(long, value_name = "NETWORK")]
+    trust: Vec<Network>,
+
+    /// Hear everybody, also who guesses passwords, looks for users, scans or floods. Without users nobody is watched.
+    #[arg(long)]
+    no_bans: bool,
+
     /// When told to end, first take nothing new for up to so many seconds, until what is under way is done.
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     drain: u64,
@@ -41,6 +50,11 @@ pub(crate) struct Operation {
 impl OperationArgs {
     /// What has to be known before the server starts.
     pub(crate) fn apply(&self, builder: ServerBuilder) -> Result<ServerBuilder, Failure> {
+        let builder = builder.configure(|config| {
+            if config.users.is_some() && !self.no_bans {
+                config.protection.get_or_insert_default().trusted.extend(&self.trust);
+            }
+        });
         let Some(path) = &self.call_records else {
             // Whoever reads metrics wants to know of calls too.
             return Ok(match self.http {

@@ -8,6 +8,7 @@ use sip_transaction::Timing;
 use sip_transport::Locals;
 
 use crate::calls::CallLimits;
+use crate::protection::ProtectionConfig;
 use crate::{Users, registrar};
 
 /// How a [`ServerCore`](crate::ServerCore) works.
@@ -57,6 +58,8 @@ pub struct Config {
     pub external_location: bool,
     /// Follow calls until they end and write records of them, within these limits. `None`: an answered call costs no memory.
     pub call_records: Option<CallLimits>,
+    /// Watch sources, and do not hear those that guess passwords, look for users, scan or flood. `None`: all are heard.
+    pub protection: Option<ProtectionConfig>,
 }
 
 impl Config {
@@ -85,6 +88,7 @@ impl Config {
             limits: Limits::default(),
             external_location: false,
             call_records: None,
+            protection: None,
         }
     }
 }

@@ -79,6 +79,7 @@ mod domains;
 mod flow;
 pub mod location;
 pub mod operation;
+pub mod protection;
 mod proxy;
 pub mod registrar;
 mod server;

@@ -1,6 +1,7 @@
 //! A server over real sockets.
 
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -16,6 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::calls::{CallRecord, CallStatistics};
 use crate::location::{Answer, LocationStore, Question, QuestionKey, StoreError};
 use crate::operation::CallRecordFile;
+use crate::protection::{ProtectionConfig, ProtectionCounters};
 use crate::{Config, ConfigError, Counters, ServerCore, Traffic, Users, registrar};
 
 /// Call records written in one go.
@@ -95,6 +97,8 @@ pub struct Snapshot {
     pub traffic: Traffic,
     /// Calls, if they are followed.
     pub calls: Option<CallStatistics>,
+    /// The watch over sources, if there is one, and how many it does not hear now.
+    pub protection: Option<(ProtectionCounters, usize)>,
 }
 
 /// Looks into a running server. It does not keep the server running.
@@ -127,8 +131,23 @@ impl ServerHandle {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let counts = self.counts();
-        let (traffic, calls) = self.handle.look(|core| (core.traffic(), core.call_statistics()));
-        Snapshot { counts, traffic, calls }
+        self.handle.with(|core, now| Snapshot {
+            counts,
+            traffic: core.traffic(),
+            calls: core.call_statistics(),
+            protection: core.protection_counters().map(|counters| (counters, core.banned(now).len())),
+        })
+    }
+
+    /// Sources that are not heard, and for how long still.
+    #[must_use]
+    pub fn banned(&self) -> Vec<(IpAddr, Duration)> {
+        self.handle.with(|core, now| core.banned(now))
+    }
+
+    /// Hears a source again. `false` if it was heard anyway.
+    pub fn pardon(&self, ip: IpAddr) -> bool {
+        self.handle.with(|core, now| core.pardon(now, ip))
     }
 
     /// Takes no new calls, registrations or other requests outside of dialogs from now on, or takes them again. Refused ones
@@ -311,6 +330,12 @@ impl ServerBuilder {
     /// Whether anybody's requests to foreign domains are forwarded. See [`Config::open_relay`].
     pub fn open_relay(mut self, on: bool) -> Self {
         self.config.open_relay = on;
+        self
+    }
+
+    /// Watches sources. See [`Config::protection`].
+    pub fn protection(mut self, config: ProtectionConfig) -> Self {
+        self.config.protection = Some(config);
         self
     }
 

@@ -586,7 +586,8 @@ fn our_users_prove_who_they_are_before_they_call() {
 #[test]
 fn strangers_call_our_users_unasked_and_dialogs_are_not_asked_again() {
     let mut world = with_users();
-    assert_eq!(code(&world.ask(ALICE, "INVITE", TO_BOB, "")), 480, "carol of chicago is not asked");
+    let stranger = code(&world.ask(ALICE, "INVITE", TO_BOB, ""));
+    assert_eq!(stranger, 404, "carol of chicago is not asked, and not told that bob is away");
     let (_, sent) = authenticated(&mut world, "sip:dave@192.0.2.99", "alice@example.com");
     let forwarded = only(&sent, "INVITE");
     let sent = world.answer(forwarded, 200, "Contact: <sip:dave@192.0.2.99>");

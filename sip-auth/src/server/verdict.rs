@@ -34,8 +34,11 @@ pub enum ChallengeReason {
     AlgorithmNotOffered,
     /// Without `qop`, which is not taken here.
     WithoutQop,
-    /// User name or password are wrong. Worth a log line and a throttle.
+    /// User name or password are wrong, for a nonce of ours. Worth a log line and a throttle.
     WrongCredentials,
+    /// They are wrong, for a nonce that is not ours or too old: perhaps made up by somebody who never saw a challenge, and over
+    /// UDP from an address that is not his. No reason to hold it against that address.
+    WrongUnchallenged,
     /// The nonce is not ours, or of a secret that was replaced.
     ForeignNonce,
     /// The nonce is too old.

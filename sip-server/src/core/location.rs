@@ -215,8 +215,11 @@ impl ServerCore {
             return self.layer.reply(now, tx, reply);
         }
         if groups.is_empty() {
-            // Known, but nowhere: 480. Without a list of users nobody is known.
-            let known = self.users.as_ref().is_some_and(|users| users.knows(aor));
+            // Known, but nowhere: 480. Without a list of users nobody is known, and a stranger is not told who is.
+            let known = template.known && self.users.as_ref().is_some_and(|users| users.knows(aor));
+            if !template.known {
+                self.probed(now, &template.path);
+            }
             let status = if known { StatusCode::TEMPORARILY_UNAVAILABLE } else { StatusCode::NOT_FOUND };
             count(&mut self.layer.counters.refused);
             return self.layer.reply_status(now, tx, status);

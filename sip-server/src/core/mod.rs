@@ -1,9 +1,11 @@
 //! Registrar, proxy and location service as one core (RFC 3261 §10, §16).
 
+mod credentials;
 mod location;
 mod requests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,7 @@ use crate::calls::{CallLog, CallRecord, CallStatistics};
 use crate::config::{Config, ConfigError, Counters, Limits, count};
 use crate::domains::Domains;
 use crate::location::{MemoryLocation, Question, QuestionKey};
+use crate::protection::{Guard, ProtectionCounters};
 use crate::proxy::{Layer, Proxy, RecordRoute, Template};
 use crate::registrar::{self, Registration};
 use crate::traffic::Traffic;
@@ -61,6 +64,8 @@ pub struct ServerCore {
     started: Instant,
     started_unix: Duration,
     limits: Limits,
+    /// Watches sources, if they are watched.
+    guard: Option<Guard>,
     /// What the owner said of the machine's load.
     least_tier: Tier,
     draining: bool,
@@ -164,6 +169,7 @@ impl ServerCore {
             started: now,
             started_unix: unix_time,
             limits: config.limits,
+            guard: config.protection.map(|protection| Guard::new(protection, now)),
             least_tier: Tier::default(),
             draining: false,
         })
@@ -203,6 +209,23 @@ impl ServerCore {
         if let Some(calls) = &mut self.layer.calls {
             calls.count_lost(lost);
         }
+    }
+
+    /// What the watch over sources has done, if there is one ([`Config::protection`]).
+    #[must_use]
+    pub fn protection_counters(&self) -> Option<ProtectionCounters> {
+        self.guard.as_ref().map(Guard::counters)
+    }
+
+    /// Sources that are not heard, and for how long still.
+    #[must_use]
+    pub fn banned(&self, now: Instant) -> Vec<(IpAddr, Duration)> {
+        self.guard.as_ref().map(|guard| guard.banned(now)).unwrap_or_default()
+    }
+
+    /// Hears a source again. `false` if it was heard anyway.
+    pub fn pardon(&mut self, now: Instant, ip: IpAddr) -> bool {
+        self.guard.as_mut().is_some_and(|guard| guard.pardon(now, ip))
     }
 
     /// Takes nothing new from now on, or takes it again: outside of dialogs everything is answered 503 with Retry-After.
@@ -353,6 +376,9 @@ impl ServerCore {
 
 impl Core for ServerCore {
     fn receive(&mut self, now: Instant, received: Received) {
+        if self.guard.as_mut().is_some_and(|guard| !guard.admits(now, &received)) {
+            return;
+        }
         self.layer.transactions.receive(now, received, &mut self.layer.out);
         self.settle(now);
     }

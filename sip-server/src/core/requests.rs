@@ -1,14 +1,15 @@
 //! What becomes of a request: registrar, the server itself, or the proxy (RFC 3261 §10.3, §11, §16.3 to §16.5).
 
 use std::hash::Hasher;
+use std::net::IpAddr;
 use std::time::Instant;
 
-use sip_auth::{ChallengeReason, Verdict, Verifier};
-use sip_message::headers::{Accept, Contact, From, ProxyAuthorization, To, Via};
+use sip_message::headers::{Accept, Contact, From, To, Via};
 use sip_message::{HeaderName, Method, Request, ResponseBuilder, StatusCode};
 use sip_transaction::{ServerTx, Target};
 use sip_transport::Path;
 
+use super::credentials::{Judge, Judged, offers, strip_credentials};
 use super::{ServerCore, Waiting};
 use crate::AddressOfRecord;
 use crate::config::count;
@@ -52,7 +53,8 @@ impl ServerCore {
         match self.destination(&request, &routed, in_dialog) {
             Destination::Server => self.for_us(now, tx, request, &path),
             destination => {
-                let template = Template { request, path, record_route: false, fingerprint: None };
+                let template =
+                    Template { request, path, record_route: false, fingerprint: None, known: false };
                 self.proxy_request(now, tx, template, &routed, in_dialog, destination);
             }
         }
@@ -117,16 +119,15 @@ impl ServerCore {
         }
         let mut user = None;
         if let Some(verifier) = &mut self.registrations {
-            let users = self.users.as_ref();
-            let verdict = verifier.verify(request, now, |name| users?.secret(name).cloned());
-            match verdict {
-                Verdict::Accepted(accepted) => user = Some(accepted.username().to_owned()),
-                verdict => {
-                    note(&verdict, &mut self.layer.counters, request);
-                    let refusal = verifier.refusal(request, &verdict, now);
-                    let reply = refusal.unwrap_or_else(|| request.reply(StatusCode::FORBIDDEN));
-                    return self.layer.reply(now, tx, reply);
-                }
+            let judge = Judge {
+                verifier,
+                users: self.users.as_ref(),
+                guard: self.guard.as_mut(),
+                counters: &mut self.layer.counters,
+            };
+            match judge.judge(now, request, path.remote.ip()) {
+                Judged::Accepted { user: name, .. } => user = Some(name),
+                Judged::Refused(reply) => return self.layer.reply(now, tx, *reply),
             }
         }
         match Registration::read(request, path, user.as_deref(), &self.domains, &config, now) {
@@ -163,10 +164,13 @@ impl ServerCore {
         }
         // A dialog that was let through when it was set up is not asked again.
         let proven = routed.ticketed && in_dialog;
-        let authenticated = match self.authenticate(now, tx, &mut template.request, proven) {
-            Ok(authenticated) => authenticated,
-            Err(reply) => return self.layer.reply(now, tx, *reply),
-        };
+        let authenticated =
+            match self.authenticate(now, tx, (&mut template.request, template.path.remote.ip()), proven) {
+                Ok(authenticated) => authenticated,
+                Err(reply) => return self.layer.reply(now, tx, *reply),
+            };
+        // Where nobody is asked, nobody can prove anything.
+        template.known = authenticated || proven || self.calls.is_none();
         if *template.request.method() == Method::Register {
             self.hold_flow(&mut template);
         }
@@ -192,6 +196,7 @@ impl ServerCore {
             Destination::Outside | Destination::Server => {
                 if !(proven || authenticated || self.may_relay()) {
                     count(&mut self.layer.counters.relays_denied);
+                    self.probed(now, &template.path);
                     let reply = template.request.reply(StatusCode::FORBIDDEN).reason("Relaying Denied");
                     return self.refuse(now, tx, reply);
                 }
@@ -228,6 +233,13 @@ impl ServerCore {
         }
     }
 
+    /// Somebody looks for users, or for a way out.
+    pub(super) fn probed(&mut self, now: Instant, path: &Path) {
+        if let Some(guard) = &mut self.guard {
+            guard.probe(now, path.remote.ip());
+        }
+    }
+
     /// A proxy for everything that comes, by configuration.
     fn may_relay(&self) -> bool {
         self.policy.open_relay || self.policy.next_hop.is_some()
@@ -238,41 +250,41 @@ impl ServerCore {
         &mut self,
         now: Instant,
         tx: ServerTx,
-        request: &mut Request,
+        (request, ip): (&mut Request, IpAddr),
         proven: bool,
     ) -> Result<bool, Box<ResponseBuilder>> {
         let Some(verifier) = &mut self.calls else { return Ok(false) };
         let from = request.headers.get::<From>().ok().flatten();
         let claimed = from.as_ref().and_then(|from| self.domains.aor(from.uri()));
-        let offers = request.headers.contains(HeaderName::PROXY_AUTHORIZATION);
         if proven {
             // Many phones send their credentials along unasked.
             strip_credentials(request, &verifier.config().realm);
             return Ok(false);
         }
-        if claimed.is_none() && !offers {
+        // Credentials for somebody else's realm, from somebody who does not claim to be ours.
+        if claimed.is_none() && !offers(request, &verifier.config().realm) {
             return Ok(false);
         }
-        let users = self.users.as_ref();
-        let verdict = verifier.verify(request, now, |name| users?.secret(name).cloned());
-        match verdict {
-            Verdict::Accepted(accepted) => {
-                if claimed.as_ref().is_some_and(|claimed| !owns(accepted.username(), claimed)) {
+        let judge = Judge {
+            verifier,
+            users: self.users.as_ref(),
+            guard: self.guard.as_mut(),
+            counters: &mut self.layer.counters,
+        };
+        match judge.judge(now, request, ip) {
+            Judged::Accepted { user, realm } => {
+                if claimed.as_ref().is_some_and(|claimed| !owns(&user, claimed)) {
                     count(&mut self.layer.counters.refused);
                     return Err(Box::new(request.reply(StatusCode::FORBIDDEN).reason("From Is Not Yours")));
                 }
                 if let Some(calls) = &mut self.layer.calls {
-                    calls.authenticated(tx, accepted.username());
+                    calls.authenticated(tx, &user);
                 }
-                strip_credentials(request, accepted.realm());
+                strip_credentials(request, &realm);
                 Ok(true)
             }
-            // Credentials for somebody else's realm, from somebody who does not claim to be ours.
-            _ if claimed.is_none() => Ok(false),
-            verdict => {
-                note(&verdict, &mut self.layer.counters, request);
-                Err(Box::new(refusal(verifier, request, &verdict, now)))
-            }
+            Judged::Refused(_) if claimed.is_none() => Ok(false),
+            Judged::Refused(reply) => Err(reply),
         }
     }
 
@@ -317,36 +329,6 @@ impl ServerCore {
         match self.layer.transactions.send_stateless(request, target, &mut self.layer.out) {
             Ok(()) => count(&mut self.layer.counters.acks_forwarded),
             Err(_) => count(&mut self.layer.counters.acks_dropped),
-        }
-    }
-}
-
-/// Takes our credentials off before the request leaves (§22.3: a proxy may); those for other realms stay.
-fn strip_credentials(request: &mut Request, realm: &str) {
-    if !request.headers.contains(HeaderName::PROXY_AUTHORIZATION) {
-        return;
-    }
-    let others: Vec<ProxyAuthorization> = request
-        .headers
-        .all::<ProxyAuthorization>()
-        .flatten()
-        .filter(|one| one.0.param("realm").as_deref() != Some(realm))
-        .collect();
-    request.headers.remove(HeaderName::PROXY_AUTHORIZATION);
-    others.iter().for_each(|one| request.headers.push_back(one));
-}
-
-fn refusal(verifier: &mut Verifier, request: &Request, verdict: &Verdict, now: Instant) -> ResponseBuilder {
-    verifier.refusal(request, verdict, now).unwrap_or_else(|| request.reply(StatusCode::FORBIDDEN))
-}
-
-fn note(verdict: &Verdict, counters: &mut crate::Counters, request: &Request) {
-    if let Verdict::Challenge { reason, .. } = verdict {
-        count(&mut counters.challenges);
-        if *reason == ChallengeReason::WrongCredentials {
-            count(&mut counters.wrong_credentials);
-            let from = request.headers.text(HeaderName::FROM).unwrap_or_default();
-            tracing::info!(from, "wrong user name or password");
         }
     }
 }

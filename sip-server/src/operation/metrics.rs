@@ -31,7 +31,8 @@ impl Collector for Snapshot {
         self.registrar(out)?;
         self.proxy(out)?;
         self.transport(out)?;
-        self.calls(out)
+        self.calls(out)?;
+        self.protection(out)
     }
 }
 
@@ -127,6 +128,23 @@ impl Snapshot {
         let delay = "From the INVITE to the answer";
         histogram(out, "sip_answer_delay_seconds", delay, &calls.answer_delay)?;
         counter(out, "sip_call_records_lost", "Call records not written", calls.records_lost)
+    }
+}
+
+impl Snapshot {
+    fn protection(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some((watch, banned)) = &self.protection else { return Ok(()) };
+        gauge(out, "sip_sources_banned", "Sources that are not heard now", *banned)?;
+        let bans = [
+            ("wrong-passwords", watch.bans_passwords),
+            ("probes", watch.bans_probes),
+            ("scanner", watch.bans_scanners),
+        ];
+        labelled(out, "sip_bans", "Sources shut out", "reason", bans)?;
+        let dropped = [("banned", watch.dropped_banned), ("rate", watch.dropped_rate)];
+        labelled(out, "sip_source_drops", "Messages not heard because of their source", "reason", dropped)?;
+        let help = "Requests refused because their user name was guessed there";
+        counter(out, "sip_guessed_names_refused", help, watch.refused_names)
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Template {
     pub(crate) record_route: bool,
     /// The request's mark for loop detection, if it was looked up.
     pub(crate) fingerprint: Option<u64>,
+    /// The sender has proven to be a user of ours, or to be in a dialog that was let through.
+    pub(crate) known: bool,
 }
 
 /// The response context (§16): a request, its branches, and what they answered.
@@ -77,7 +79,7 @@ pub(super) enum Again {
 
 impl Context {
     pub(super) fn new(template: Template, groups: Vec<Group>) -> Self {
-        let Template { request, path, record_route, fingerprint } = template;
+        let Template { request, path, record_route, fingerprint, known: _ } = template;
         Self {
             invite: *request.method() == Method::Invite,
             request: Some(request),
