@@ -77,6 +77,7 @@ mod core;
 mod date;
 mod domains;
 mod flow;
+mod gruu;
 pub mod location;
 pub mod operation;
 pub mod protection;

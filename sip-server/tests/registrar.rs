@@ -137,10 +137,10 @@ fn the_same_contact_twice_in_one_request_is_one_binding() {
 #[test]
 fn step_2_required_extensions() {
     let mut world = World::new();
-    let response = register(&mut world, "c", 1, "Contact: <sip:a@h>\r\nRequire: path, gruu, x\r\n");
+    let response = register(&mut world, "c", 1, "Contact: <sip:a@h>\r\nRequire: path, foo, x\r\n");
     assert_eq!(code(&response), 420);
     let tags: Vec<String> = response.headers.all::<Unsupported>().map(|tag| tag.unwrap().0).collect();
-    assert_eq!(tags, ["gruu", "x"]);
+    assert_eq!(tags, ["foo", "x"]);
 }
 
 #[test]

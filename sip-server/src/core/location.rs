@@ -3,7 +3,7 @@
 use std::task::Waker;
 use std::time::Instant;
 
-use sip_message::headers::{RetryAfter, Warning};
+use sip_message::headers::{InstanceId, RetryAfter, Warning};
 use sip_message::{Request, StatusCode};
 use sip_transaction::ServerTx;
 use sip_transport::FlowId;
@@ -12,7 +12,8 @@ use super::{ServerCore, Waiting};
 use crate::AddressOfRecord;
 use crate::config::count;
 use crate::date::sip_date;
-use crate::location::{Answer, Binding, Question, QuestionKey, StoreError};
+use crate::gruu::Gruus;
+use crate::location::{Answer, Binding, Bindings, Question, QuestionKey, StoreError};
 use crate::proxy::{Template, groups_of};
 use crate::registrar::{Refusal, Registration, Step};
 
@@ -96,7 +97,8 @@ impl ServerCore {
             }
             Waiting::FlowGone(flow, aor) => self.unbind(now, flow, aor, answer),
             Waiting::Ack(request) => {
-                if let Answer::Found(bindings) = answer
+                if let Answer::Found(mut bindings) = answer
+                    && self.keep_meant(&request, &mut bindings).is_ok()
                     && let Some(hop) =
                         groups_of(&bindings.list, now, 1, is_sips(&request)).into_iter().flatten().next()
                 {
@@ -117,7 +119,21 @@ impl ServerCore {
                 count(&mut self.layer.counters.registered);
                 self.note_connections(registration.aor(), &bindings);
                 let date = sip_date(self.unix_time(now));
-                self.layer.reply(now, tx, registration.accepted(now, &date, &bindings));
+                let sips = is_sips(registration.request());
+                let (gruus, transactions) = (&self.gruus, &mut self.layer.transactions);
+                let of_binding = |binding: &Binding, instance: &InstanceId| {
+                    let aor = registration.aor();
+                    let mut nonce = [0; 12];
+                    let random = [transactions.random(), transactions.random()];
+                    let octets = random.into_iter().flat_map(u64::to_be_bytes);
+                    nonce.iter_mut().zip(octets).for_each(|(octet, random)| *octet = random);
+                    [
+                        Gruus::public(aor, instance, sips),
+                        gruus.temporary((aor, instance, &binding.call_id), nonce, sips),
+                    ]
+                };
+                let reply = registration.accepted(now, &date, &bindings, of_binding);
+                self.layer.reply(now, tx, reply);
             }
             Step::Refused(registration, refusal) => {
                 self.refuse_registration(now, tx, &registration, &refusal)
@@ -195,7 +211,11 @@ impl ServerCore {
     ) {
         let sips = is_sips(&template.request);
         let (groups, has_others) = match answer {
-            Answer::Found(bindings) => {
+            Answer::Found(mut bindings) => {
+                if let Err(status) = self.keep_meant(&template.request, &mut bindings) {
+                    count(&mut self.layer.counters.refused);
+                    return self.layer.reply_status(now, tx, status);
+                }
                 let others = bindings.list.iter().any(|binding| binding.expires_at > now);
                 (groups_of(&bindings.list, now, self.limits.branches, sips), others)
             }
@@ -228,6 +248,18 @@ impl ServerCore {
             self.trying(now, tx, &template.request);
         }
         self.proxy.open(now, tx, template, groups, &mut self.layer);
+    }
+
+    /// RFC 5627 §6.1: of the bindings of an address-of-record those that a GRUU means.
+    ///
+    /// # Errors
+    /// The status for a temporary GRUU that is no more.
+    fn keep_meant(&self, request: &Request, bindings: &mut Bindings) -> Result<(), StatusCode> {
+        let Some(gruu) = request.uri().ok().filter(|uri| uri.is_gruu()) else { return Ok(()) };
+        let gruu = self.gruus.read(&gruu, &self.domains).ok_or(StatusCode::NOT_FOUND)?;
+        bindings.list =
+            bindings.list.iter().filter(|binding| gruu.is(binding, &self.gruus)).cloned().collect();
+        if gruu.is_temporary() && bindings.list.is_empty() { Err(StatusCode::NOT_FOUND) } else { Ok(()) }
     }
 
     /// The time after which it is worth to try again: shared among the clients, so that they do not return together.

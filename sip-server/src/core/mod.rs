@@ -23,6 +23,7 @@ use sip_transport::{
 use crate::calls::{CallLog, CallRecord, CallStatistics};
 use crate::config::{Config, ConfigError, Counters, Limits, count};
 use crate::domains::Domains;
+use crate::gruu::Gruus;
 use crate::location::{MemoryLocation, Question, QuestionKey};
 use crate::protection::{Guard, ProtectionCounters};
 use crate::proxy::{Layer, Proxy, RecordRoute, Template};
@@ -44,6 +45,7 @@ pub struct ServerCore {
     layer: Layer,
     proxy: Proxy,
     own_routes: RecordRoute,
+    gruus: Gruus,
     domains: Domains,
     users: Option<Users>,
     /// Challenges REGISTER with 401.
@@ -129,13 +131,13 @@ impl ServerCore {
         let calls = users.as_ref().filter(|_| config.challenge_calls);
         let calls = calls.map(|_| verifier(Role::Proxy)).transpose()?;
         let next_hop = config.next_hop.map(|uri| next_hop(uri, &locals)).transpose()?;
-        let own_routes = match config.dialog_key {
+        let (own_routes, gruus) = match config.dialog_key {
             // The generator of a layer with this seed gives the same keys in every run.
             Some(key) => {
                 let seeded = sip_transaction::Config::new(key, locals.clone());
-                own_routes(&mut Transactions::new(seeded), &locals)
+                keyed(&mut Transactions::new(seeded), &locals)
             }
-            None => own_routes(&mut transactions, &locals),
+            None => keyed(&mut transactions, &locals),
         };
         let recorded = config.record_route.then(|| own_routes.clone());
         Ok(Self {
@@ -148,6 +150,7 @@ impl ServerCore {
             },
             proxy: Proxy::new(config.timer_c, recorded),
             own_routes,
+            gruus,
             policy: Policy {
                 open_relay: config.open_relay,
                 next_hop,
@@ -438,10 +441,11 @@ fn span(what: impl std::fmt::Display, headers: &Headers) -> tracing::span::Enter
     tracing::info_span!("sip", %what, call_id = headers.text(HeaderName::CALL_ID)).entered()
 }
 
-/// With keys of this generator.
-fn own_routes(random: &mut Transactions, locals: &Locals) -> RecordRoute {
+/// What is written into messages and has to be known again, with keys of this generator.
+fn keyed(random: &mut Transactions, locals: &Locals) -> (RecordRoute, Gruus) {
     let keys = (random.random(), random.random());
-    RecordRoute::new(keys, FlowTokens::new(&secret(random)), locals)
+    let own_routes = RecordRoute::new(keys, FlowTokens::new(&secret(random)), locals);
+    (own_routes, Gruus::new(&secret(random)))
 }
 
 /// 32 octets for nonces.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use sip_message::headers::{Accept, Contact, From, To, Via};
-use sip_message::{HeaderName, Method, Request, ResponseBuilder, StatusCode};
+use sip_message::{HeaderName, Method, Request, ResponseBuilder, StatusCode, Uri};
 use sip_transaction::{ServerTx, Target};
 use sip_transport::Path;
 
@@ -75,11 +75,18 @@ impl ServerCore {
         }
         match &self.policy.next_hop {
             Some(target) if !in_dialog => Destination::NextHop(target.clone()),
-            _ => match self.domains.aor(uri) {
+            _ => match self.addressed(uri) {
                 Some(aor) => Destination::User(aor),
                 None => Destination::Outside,
             },
         }
+    }
+
+    /// The address-of-record that a URI of ours leads to. A temporary GRUU hides it; one that we never made leads to a user who
+    /// does not exist.
+    fn addressed(&self, uri: &Uri) -> Option<AddressOfRecord> {
+        let hidden = uri.is_gruu().then(|| self.gruus.read(uri, &self.domains)).flatten();
+        hidden.map(|gruu| gruu.aor).or_else(|| self.domains.aor(uri))
     }
 
     fn refuse(&mut self, now: Instant, tx: ServerTx, reply: ResponseBuilder) {

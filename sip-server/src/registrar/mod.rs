@@ -22,8 +22,8 @@ pub use registration::{Registration, Step};
 use sip_message::Request;
 use sip_message::headers::Require;
 
-/// Extensions that a REGISTER may require: `path` (RFC 3327), `outbound` (RFC 5626).
-pub(crate) const SUPPORTED: [&str; 2] = ["path", "outbound"];
+/// Extensions that a REGISTER may require: `path` (RFC 3327), `outbound` (RFC 5626), `gruu` (RFC 5627).
+pub(crate) const SUPPORTED: [&str; 3] = ["path", "outbound", "gruu"];
 
 /// How the registrar works. Times are in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,6 +45,9 @@ pub enum Refusal {
         /// What it wanted to register.
         aor: AddressOfRecord,
     },
+    /// A Contact is the address-of-record itself, or a GRUU of ours: 403 (RFC 5627 §5.1).
+    #[error("a Contact leads back to this registrar")]
+    Itself,
     /// More bindings than one address-of-record may have: 403.
     #[error("more than {0} bindings")]
     TooManyBindings(usize),
@@ -78,7 +81,7 @@ impl Refusal {
             | Self::FlowAmongOthers => StatusCode::BAD_REQUEST,
             Self::FirstHopLacksOutbound => StatusCode::FIRST_HOP_LACKS_OUTBOUND_SUPPORT,
             Self::NoSuchAddress => StatusCode::NOT_FOUND,
-            Self::NotOwner { .. } | Self::TooManyBindings(_) => StatusCode::FORBIDDEN,
+            Self::NotOwner { .. } | Self::TooManyBindings(_) | Self::Itself => StatusCode::FORBIDDEN,
             Self::TooBrief { .. } => StatusCode::INTERVAL_TOO_BRIEF,
             Self::OutOfOrder | Self::Contended(_) => StatusCode::SERVER_INTERNAL_ERROR,
             Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -101,6 +104,7 @@ impl Refusal {
             Self::OutOfOrder => reply.reason("Out of Order CSeq"),
             Self::TooManyContacts(_) => reply.reason("Too Many Contacts"),
             Self::TooManyBindings(_) => reply.reason("Too Many Bindings"),
+            Self::Itself => reply.reason("Contact Leads Back Here"),
             _ => reply,
         }
     }

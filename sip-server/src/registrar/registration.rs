@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sip_message::headers::{
-    CSeq, CallId, Contact, Expires, FlowTimer, NameAddr, Path as PathField, Require, Supported, To, Via,
+    CSeq, CallId, Contact, Expires, FlowTimer, InstanceId, NameAddr, Path as PathField, Require, Supported,
+    To, Via,
 };
-use sip_message::{HeaderName, Request, ResponseBuilder, StatusCode};
+use sip_message::{HeaderName, Request, ResponseBuilder, StatusCode, Uri};
 use sip_transport::Path;
 
 use super::change::{Change, Wanted};
@@ -107,6 +108,7 @@ impl Registration {
         let vector = path_vector(request)?;
         let outbound = Outbound::of(request, &vector);
         let change = read_contacts(request, config, now, outbound)?;
+        not_itself(request, &aor, domains)?;
         all_or_nothing_sips(request, &vector)?;
         let direct = vector.is_empty();
         let template = Binding {
@@ -192,7 +194,16 @@ impl Registration {
     /// The 200 (§10.3 step 8): all bindings with what is left of their time, the Path that came, the date.
     ///
     /// To a phone itself that offers to keep its flow alive it says how often (RFC 5626 §5.4, RFC 6223 §4.4).
-    pub fn accepted(&self, now: Instant, date: &str, bindings: &[Binding]) -> ResponseBuilder {
+    ///
+    /// `gruus` gives the GRUUs of a binding, public and temporary, which a phone that knows of them is told (RFC 5627 §5.2).
+    pub fn accepted(
+        &self,
+        now: Instant,
+        date: &str,
+        bindings: &[Binding],
+        mut gruus: impl FnMut(&Binding, &InstanceId) -> [Option<Uri>; 2],
+    ) -> ResponseBuilder {
+        let knows_gruus = supports(&self.request, "gruu");
         let mut request = self.request.clone();
         let direct = is_direct(&request);
         if direct
@@ -210,7 +221,17 @@ impl Registration {
             }
         }
         for binding in bindings {
-            reply = reply.header(&binding.contact_field(now));
+            let mut contact = binding.contact_field(now);
+            if let (Contact::Address(address), Some(instance), true) =
+                (&mut contact, binding.instance(), knows_gruus)
+            {
+                for (name, gruu) in ["pub-gruu", "temp-gruu"].into_iter().zip(gruus(binding, &instance)) {
+                    if let Some(gruu) = gruu {
+                        address.set_param(name, Some(&format!("\"{gruu}\"")));
+                    }
+                }
+            }
+            reply = reply.header(&contact);
         }
         reply.copy(&self.request.headers, HeaderName::PATH).raw(HeaderName::DATE, date)
     }
@@ -224,6 +245,17 @@ fn path_vector(request: &Request) -> Result<Arc<[NameAddr]>, Refusal> {
         return Err(Refusal::PathNotSupported);
     }
     Ok(vector.into())
+}
+
+/// RFC 5627 §5.1: an instance that is reached by its own address-of-record or GRUU is a loop.
+fn not_itself(request: &Request, aor: &AddressOfRecord, domains: &Domains) -> Result<(), Refusal> {
+    let mut contacts = request.headers.all::<Contact>().filter_map(Result::ok);
+    let leads_here = |contact: Contact| {
+        contact.uri().is_some_and(|uri| uri.is_gruu() && domains.of(uri).is_some())
+            || (contact.instance().is_some()
+                && contact.uri().is_some_and(|uri| domains.aor(uri).as_ref() == Some(aor)))
+    };
+    if contacts.any(leads_here) { Err(Refusal::Itself) } else { Ok(()) }
 }
 
 /// RFC 5630 §5.2: a binding to a `sips` Contact is made only if Request-URI, Path and all Contacts are `sips` as well, or a
@@ -313,7 +345,10 @@ fn read_contacts(
         let q = contact.q().unwrap_or(1000);
         let outbound = outbound.flow(&contact)?;
         let Contact::Address(mut contact) = contact else { continue };
-        contact.remove_param("expires");
+        // RFC 5627 §5.1: those that a phone names are ignored.
+        for name in ["expires", "pub-gruu", "temp-gruu"] {
+            contact.remove_param(name);
+        }
         let expires_at =
             (granted > 0).then(|| now.checked_add(Duration::from_secs(granted.into())).unwrap_or(now));
         wanted.push(Wanted { contact, q, outbound, expires_at });
