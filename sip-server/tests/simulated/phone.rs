@@ -1,22 +1,18 @@
-//! Forked calls through the server on a network that loses, repeats and reorders, in virtual time.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+//! The least phone that can be a party of a call.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use sip_message::headers::{CSeq, CallId, Contact, From, RecordRoute, Route, To};
-use sip_message::{Headers, Method, Request, Response, StatusCode, Uri};
-use sip_server::{Config, ServerCore};
-use sip_sim::{Conditions, NodeId, Sim, for_each_seed};
-use sip_transaction::{Config as LayerConfig, Event, ServerTx, Target, Transactions};
+use sip_message::{Method, Request, Response, StatusCode, Uri};
+use sip_sim::{NodeId, Sim};
+use sip_transaction::{ClientTx, Config as LayerConfig, Event, ServerTx, Target, Transactions};
 use sip_transport::{Answer, Core, FlowEvent, Locals, Path, Query, Queues, Received, Transmit, Transport};
-
-const SERVER: &str = "192.0.2.1:5060";
 
 /// What a phone does when it is called.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Habit {
+pub enum Habit {
     /// Rings and is picked up after this time.
     PickUp(Duration),
     /// Rings and is refused after this time.
@@ -25,7 +21,7 @@ enum Habit {
     Ring,
 }
 
-struct Ringing {
+pub struct Ringing {
     tx: ServerTx,
     request: Request,
     decide_at: Option<Instant>,
@@ -41,31 +37,34 @@ struct Unacknowledged {
 }
 
 /// The least phone that can be a party of a call.
-struct Phone {
-    layer: Transactions,
-    out: Queues<Event>,
-    contact: Uri,
+pub struct Phone {
+    pub layer: Transactions,
+    pub out: Queues<Event>,
+    pub contact: Uri,
+    /// Where it sends its requests.
+    pub server: Target,
     habit: Habit,
-    ringing: Vec<Ringing>,
+    pub ringing: Vec<Ringing>,
     unacknowledged: Vec<Unacknowledged>,
     // What happened, for the test.
-    registered: bool,
+    pub registered: bool,
     /// Final responses to its INVITE: status by To tag.
-    finals: BTreeMap<String, u16>,
-    failed: bool,
-    picked_up: bool,
-    acknowledged: bool,
-    cancelled: bool,
-    statuses: BTreeSet<u16>,
+    pub finals: BTreeMap<String, u16>,
+    pub failed: bool,
+    pub picked_up: bool,
+    pub acknowledged: bool,
+    pub cancelled: bool,
+    pub statuses: BTreeSet<u16>,
 }
 
 impl Phone {
-    fn new(seed: [u8; 32], locals: Locals, user: &str, habit: Habit) -> Phone {
+    fn new(seed: [u8; 32], locals: Locals, user: &str, server: &str, habit: Habit) -> Phone {
         let contact = locals.iter().next().unwrap().uri(Some(user)).unwrap();
         Phone {
             layer: Transactions::new(LayerConfig::new(seed, locals)),
             out: Queues::new(),
             contact,
+            server: Target::Path(Path::to(Transport::Udp, server.parse().unwrap())),
             habit,
             ringing: Vec::new(),
             unacknowledged: Vec::new(),
@@ -79,22 +78,32 @@ impl Phone {
         }
     }
 
-    fn server() -> Target {
-        Target::Path(Path::to(Transport::Udp, SERVER.parse().unwrap()))
+    pub fn send(&mut self, now: Instant, method: Method, uri: &str, from: &str, to: &str) -> ClientTx {
+        let contact = self.contact.clone();
+        self.send_for(now, method, uri, (from, to), &contact)
     }
 
-    fn send(&mut self, now: Instant, method: Method, uri: &str, from: &str, to: &str) {
+    /// The same with another Contact: a REGISTER by which calls are forwarded.
+    pub fn send_for(
+        &mut self,
+        now: Instant,
+        method: Method,
+        uri: &str,
+        (from, to): (&str, &str),
+        contact: &Uri,
+    ) -> ClientTx {
         let uri: Uri = uri.parse().unwrap();
         let request = Request::builder(method.clone(), &uri)
             .header(&From::new(&from.parse().unwrap()).with_tag(&self.layer.token()))
             .header(&To::new(&to.parse().unwrap()))
             .header(&CallId::new(&self.layer.token()))
             .header(&CSeq::new(1, method))
-            .header(&Contact::new(&self.contact))
+            .header(&Contact::new(contact))
             .build()
             .unwrap();
-        self.layer.send(now, request, Self::server(), &mut self.out).unwrap();
+        let tx = self.layer.send(now, request, self.server.clone(), &mut self.out).unwrap();
         self.settle(now);
+        tx
     }
 
     fn settle(&mut self, now: Instant) {
@@ -263,22 +272,15 @@ impl Core for Phone {
     }
 }
 
-fn add_phone(sim: &mut Sim, name: &str, ip: &str, habit: Habit) -> NodeId<Phone> {
+pub fn add_phone(sim: &mut Sim, name: &str, ip: &str, server: &str, habit: Habit) -> NodeId<Phone> {
     let address: SocketAddr = format!("{ip}:5060").parse().unwrap();
     let locals = Sim::locals(address, &[Transport::Udp]);
     let seed = sim.core_seed();
-    sim.add(name, locals.clone(), Phone::new(seed, locals, name, habit))
+    sim.add(name, locals.clone(), Phone::new(seed, locals, name, server, habit))
 }
 
-fn add_server(sim: &mut Sim) -> NodeId<ServerCore> {
-    let locals = Sim::locals(SERVER.parse().unwrap(), &[Transport::Udp]);
-    let mut config = Config::new(sim.core_seed(), locals.clone());
-    config.domains = vec!["example.com".into()];
-    let core = ServerCore::new(config, sim.now(), Duration::from_secs(1_700_000_000)).unwrap();
-    sim.add("server", locals, core)
-}
-
-fn habit(random: u64) -> Habit {
+/// One of the habits.
+pub fn habit(random: u64) -> Habit {
     let after = Duration::from_millis(500 + random / 7 % 6000);
     match random % 7 {
         0..=2 => Habit::PickUp(after),
@@ -286,139 +288,4 @@ fn habit(random: u64) -> Habit {
         4 | 5 => Habit::Refuse(after, 486),
         _ => Habit::Ring,
     }
-}
-
-/// Bob has two phones; alice calls; whatever the network does, everybody ends with the same picture and nothing is left.
-#[test]
-fn forked_calls_over_a_bad_network() {
-    for_each_seed(600, |seed| {
-        let loss = [0.0, 0.1, 0.2, 0.3][usize::try_from(seed % 4).unwrap()];
-        let mut sim = Sim::new(seed, if loss == 0.0 { Conditions::PERFECT } else { Conditions::rough(loss) });
-        let server = add_server(&mut sim);
-        let (one, two) = (habit(sim.random()), habit(sim.random()));
-        let alice = add_phone(&mut sim, "alice", "192.0.2.11", Habit::Ring);
-        let bob1 = add_phone(&mut sim, "bob1", "192.0.2.12", one);
-        let bob2 = add_phone(&mut sim, "bob2", "192.0.2.13", two);
-        for bob in [bob1, bob2] {
-            let aor = "sip:bob@example.com";
-            sim.with(bob, |bob, now| bob.send(now, Method::Register, "sip:example.com", aor, aor));
-        }
-        sim.run_for(Duration::from_secs(40));
-        let registered = [bob1, bob2].map(|bob| sim.node(bob).registered);
-        let bindings = sim.node(server).bindings();
-        assert!(bindings >= registered.iter().filter(|yes| **yes).count());
-        if loss == 0.0 {
-            assert_eq!(registered, [true, true]);
-        }
-        sim.with(alice, |alice, now| {
-            alice.send(
-                now,
-                Method::Invite,
-                "sip:bob@example.com",
-                "sip:alice@chicago.example",
-                "sip:bob@example.com",
-            );
-        });
-        sim.run_for(Duration::from_secs(600));
-
-        // Nothing is left over anywhere, but the bindings until they end.
-        let core = sim.node(server);
-        assert_eq!(core.live_contexts(), 0);
-        assert_eq!((core.transactions().live_client(), core.transactions().live_server()), (0, 0));
-        assert_eq!(core.armed_timers(), 0);
-        for phone in [alice, bob1, bob2] {
-            let layer = &sim.node(phone).layer;
-            assert_eq!((layer.live_client(), layer.live_server(), layer.armed_timers()), (0, 0, 0));
-        }
-
-        // The caller has an end, and it fits what the phones did.
-        let caller = sim.node(alice);
-        let (finals, failed) = (caller.finals.clone(), caller.failed);
-        assert!(!finals.is_empty() || failed, "alice knows how it ended");
-        let answered = finals.values().filter(|status| **status == 200).count();
-        let failures = finals.values().filter(|status| **status >= 300).count();
-        assert!(failures <= 1, "one failure at most: {finals:?}");
-        let picked_up = [bob1, bob2].map(|bob| sim.node(bob).picked_up);
-        assert!(answered <= picked_up.iter().filter(|yes| **yes).count());
-        if loss == 0.0 {
-            check_perfect(&mut sim, [one, two], &finals, [bob1, bob2]);
-        }
-        assert!(sim.run_until_idle(Duration::from_secs(8000)), "bindings end, then all is quiet");
-        assert_eq!(sim.node(server).bindings(), 0);
-    });
-}
-
-/// On a perfect network the outcome follows from the habits.
-fn check_perfect(
-    sim: &mut Sim,
-    habits: [Habit; 2],
-    finals: &BTreeMap<String, u16>,
-    bobs: [NodeId<Phone>; 2],
-) {
-    let time = |habit: &Habit| match habit {
-        Habit::PickUp(after) | Habit::Refuse(after, _) => *after,
-        Habit::Ring => Duration::from_secs(185), // Timer C
-    };
-    let status = |habit: &Habit| match habit {
-        Habit::PickUp(_) => 200,
-        Habit::Refuse(_, status) => *status,
-        Habit::Ring => 408,
-    };
-    let mut order = [0, 1];
-    order.sort_by_key(|at| time(&habits[*at]));
-    let (first, second) = (&habits[order[0]], &habits[order[1]]);
-    // Two who pick up within the time that a message takes to cross are both answered.
-    let close = time(second) - time(first) <= Duration::from_millis(5);
-    let expected = match (status(first), status(second)) {
-        (200, _) => 200,
-        (603, other) if other != 200 || !close => 603,
-        (_, 200) => 200,
-        (one, other) if one == 603 || other == 603 => 603,
-        (486, _) | (_, 486) => 486,
-        _ => 408,
-    };
-    assert!(finals.values().any(|status| *status == expected), "{habits:?} give {expected}, not {finals:?}");
-    for (bob, habit) in bobs.iter().zip(&habits) {
-        let phone = sim.node(*bob);
-        if phone.picked_up {
-            assert!(phone.acknowledged, "its 200 was acknowledged");
-        }
-        if expected == 200 && matches!(habit, Habit::Ring) {
-            assert!(phone.cancelled, "it has stopped ringing");
-        }
-    }
-}
-
-/// A caller gives up: all phones stop, and the caller sees 487.
-#[test]
-fn a_cancelled_call_stops_everywhere() {
-    for_each_seed(100, |seed| {
-        let mut sim = Sim::new(seed, Conditions::PERFECT);
-        let server = add_server(&mut sim);
-        let alice = add_phone(&mut sim, "alice", "192.0.2.11", Habit::Ring);
-        let bob = add_phone(&mut sim, "bob", "192.0.2.12", Habit::Ring);
-        let aor = "sip:bob@example.com";
-        sim.with(bob, |bob, now| bob.send(now, Method::Register, "sip:example.com", aor, aor));
-        sim.run_for(Duration::from_secs(1));
-        let invite = sim.with(alice, |alice, now| {
-            let request = Request::builder(Method::Invite, &aor.parse().unwrap())
-                .header(&From::new(&"sip:alice@chicago.example".parse().unwrap()).with_tag("a"))
-                .header(&To::new(&aor.parse().unwrap()))
-                .header(&CallId::new("cancelled"))
-                .header(&CSeq::new(1, Method::Invite))
-                .header(&Contact::new(&alice.contact))
-                .build()
-                .unwrap();
-            alice.layer.send(now, request, Phone::server(), &mut alice.out).unwrap()
-        });
-        let wait = Duration::from_millis(sim.random() % 20);
-        sim.run_for(wait);
-        sim.with(alice, |alice, now| {
-            alice.layer.cancel(now, invite, &Headers::new(), &mut alice.out).unwrap();
-        });
-        sim.run_for(Duration::from_secs(300));
-        assert_eq!(sim.node(alice).finals.values().copied().collect::<Vec<_>>(), [487]);
-        assert!(sim.node(bob).cancelled && sim.node(bob).ringing.is_empty());
-        assert_eq!((sim.node(server).live_contexts(), sim.node(server).armed_timers()), (0, 0));
-    });
 }
