@@ -223,6 +223,9 @@ impl Sim {
             Err(rejected) => {
                 self.counters.rejected = self.counters.rejected.saturating_add(1);
                 self.record(node, |_| What::Rejected { path, reason: rejected.to_string() });
+                if let ingress::Rejected::Via { answer: Some(answer), .. } = rejected {
+                    self.send(node, Transmit::own(path, answer));
+                }
             }
         }
     }

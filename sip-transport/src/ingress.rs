@@ -1,14 +1,18 @@
 //! From bytes to [`Received`]: parsing, and the marks that a server leaves in the top Via of a request.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use bytes::Bytes;
 use sip_message::headers::{Header, Via};
-use sip_message::{HeaderError, HeaderName, Limits, Message, ParseError, Request, ValueError};
+use sip_message::{
+    HeaderError, HeaderName, Limits, Message, Method, ParseError, Request, StatusCode, ValueError,
+};
 
 use crate::locals::parse_ip;
 use crate::path::{Path, Received};
 use crate::stun;
 
-/// Why bytes were not handed to the core. None of these can be answered: no Via says where to.
+/// Why bytes were not handed to the core.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
     /// An empty datagram, or one of only CR, LF and NUL: phones keep NAT bindings open with these.
@@ -24,8 +28,27 @@ pub enum Rejected {
     #[error("a message without Via")]
     NoVia,
     /// The top Via cannot be read.
-    #[error("the top Via cannot be read: {0}")]
-    Via(HeaderError),
+    #[error("the top Via cannot be read: {error}")]
+    Via {
+        /// What is wrong with it.
+        error: HeaderError,
+        /// For a request other than ACK: 400, or 505 for another version of SIP, to be sent back where the request came from.
+        answer: Option<Bytes>,
+    },
+}
+
+/// The answer to a request whose top Via says nothing that can be used: its sender is there, at the address that it came from.
+fn refusal(request: &Request) -> Option<Bytes> {
+    if *request.method() == Method::Ack {
+        return None;
+    }
+    let status = request.check().err().map_or(StatusCode::BAD_REQUEST, |refusal| refusal.status);
+    // One that is sent again gets the same tag.
+    let mut tag = DefaultHasher::new();
+    request.headers.text(HeaderName::CALL_ID).hash(&mut tag);
+    let tag = format!("{:016x}", tag.finish());
+    let answer = request.reply(status).reason("The Top Via Cannot Be Read").to_tag(&tag).build().ok()?;
+    Some(answer.to_bytes())
 }
 
 /// Parses one datagram and stamps a request with where it came from.
@@ -53,7 +76,7 @@ pub fn message(mut message: Message, path: Path) -> Result<Received, Rejected> {
         Message::Response(response) => match response.headers.get::<Via>() {
             Ok(Some(_)) => {}
             Ok(None) => return Err(Rejected::NoVia),
-            Err(error) => return Err(Rejected::Via(error)),
+            Err(error) => return Err(Rejected::Via { error, answer: None }),
         },
     }
     Ok(Received { message, path })
@@ -68,8 +91,10 @@ pub fn message(mut message: Message, path: Path) -> Result<Received, Rejected> {
 /// # Errors
 /// When there is no top Via or it cannot be read.
 pub fn stamp(request: &mut Request, path: &Path) -> Result<(), Rejected> {
-    let Some(via) = request.headers.get::<Via>().map_err(Rejected::Via)? else {
-        return Err(Rejected::NoVia);
+    let via = match request.headers.get::<Via>() {
+        Ok(Some(via)) => via,
+        Ok(None) => return Err(Rejected::NoVia),
+        Err(error) => return Err(Rejected::Via { error, answer: refusal(request) }),
     };
     let source = path.remote.ip().to_canonical();
     let (mut asked_for_port, mut claims) = (false, false);
@@ -250,10 +275,36 @@ mod tests {
         assert_eq!(vias[1].received(), None);
     }
 
+    /// RFC 4475 §3.1.2.1, §3.1.2.16: the sender of a request with a bad Via is told.
+    #[test]
+    fn a_request_with_an_unreadable_via_is_answered_where_it_came_from() {
+        let path = Path::to(Transport::Udp, "192.0.2.1:5060".parse().unwrap());
+        let answer = |text: String| match datagram(text.into(), path, &Limits::default()) {
+            Err(Rejected::Via { answer, .. }) => {
+                answer.map(|answer| String::from_utf8(answer.to_vec()).unwrap())
+            }
+            other => panic!("{other:?}"),
+        };
+        let request = |method: &str, version: &str| {
+            format!(
+                "{method} sip:a@example.com SIP/{version}\r\nVia: SIP/{version}/UDP 192.0.2.15;;,;,,\r\n\
+                 From: <sip:b@example.com>;tag=1\r\nTo: <sip:a@example.com>\r\nCall-ID: c\r\nCSeq: 1 {method}\r\n\r\n"
+            )
+        };
+        let bad = answer(request("INVITE", "2.0")).unwrap();
+        assert!(
+            bad.starts_with("SIP/2.0 400 ") && bad.contains("Via: SIP/2.0/UDP 192.0.2.15;;,;,,\r\n"),
+            "{bad}"
+        );
+        assert_eq!(answer(request("INVITE", "2.0")), Some(bad), "the same again");
+        assert!(answer(request("OPTIONS", "7.0")).unwrap().starts_with("SIP/2.0 505 "));
+        assert_eq!(answer(request("ACK", "2.0")), None);
+    }
+
     #[test]
     fn what_cannot_be_answered_is_rejected() {
         assert_eq!(receive("", "192.0.2.1:1").unwrap_err(), Rejected::NoVia);
-        assert!(matches!(receive("Via: nonsense\r\n", "192.0.2.1:1").unwrap_err(), Rejected::Via(_)));
+        assert!(matches!(receive("Via: nonsense\r\n", "192.0.2.1:1").unwrap_err(), Rejected::Via { .. }));
         let path = Path::to(Transport::Udp, "192.0.2.1:1".parse().unwrap());
         for keep_alive in [&b""[..], b"\r\n\r\n", b"\0\0\0\0"] {
             let bytes = Bytes::from_static(keep_alive);

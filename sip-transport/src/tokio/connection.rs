@@ -18,7 +18,7 @@ use sip_message::headers::Via;
 use sip_message::{Message, Method, Request, StatusCode};
 
 use crate::core::Core;
-use crate::ingress;
+use crate::ingress::{self, Rejected};
 use crate::limits::Limits;
 use crate::path::{CloseReason, FlowEvent, FlowId, KeepAliveAnswer, Path, SendError, Token};
 use crate::tokio::driver::{Shared, State, add, close};
@@ -316,6 +316,12 @@ fn deliver<C: Core>(
                 Err(reason) => {
                     add(&mut state.wire.counters.rejected_messages);
                     tracing::debug!(%path, %reason, "message dropped");
+                    if let Rejected::Via { answer: Some(answer), .. } = reason
+                        && let Some(connection) = state.wire.table.get_mut(flow)
+                    {
+                        let answer = connection.outbound.message(answer);
+                        put(state, flow, answer, now, limits);
+                    }
                 }
             }
         }

@@ -111,6 +111,9 @@ fn read<C: Core + Send + 'static>(
                 Err(reason) => {
                     add(&mut state.wire.counters.rejected_datagrams);
                     tracing::debug!(%path, %reason, "datagram dropped");
+                    if let Rejected::Via { answer: Some(answer), .. } = reason {
+                        shared.send_datagram(state, Transmit::own(path, answer));
+                    }
                 }
             }
         }
