@@ -7,6 +7,7 @@ use sip_message::Uri;
 use sip_transaction::Timing;
 use sip_transport::Locals;
 
+use crate::routing::Rules;
 use crate::{Users, registrar};
 
 /// How a [`ServerCore`](crate::ServerCore) works.
@@ -50,6 +51,11 @@ pub struct Config {
     /// Whether the location store is outside: questions then come out of
     /// [`ServerCore::poll_question`](crate::ServerCore::poll_question). Otherwise a table in memory answers at once.
     pub external_location: bool,
+    /// Where requests go.
+    pub rules: Rules,
+    /// Whether a [`Router`](crate::routing::Router) outside is asked first: questions then come out of
+    /// [`ServerCore::poll_call`](crate::ServerCore::poll_call).
+    pub external_router: bool,
 }
 
 impl Config {
@@ -76,6 +82,8 @@ impl Config {
             timing: Timing::default(),
             limits: Limits::default(),
             external_location: false,
+            rules: Rules::default(),
+            external_router: false,
         }
     }
 }
@@ -163,6 +171,12 @@ pub struct Counters {
     pub branches: u64,
     /// Branches that were sent over another flow of the same user agent, because one was dead or silent (RFC 5626 §7).
     pub other_flows: u64,
+    /// Branches that were sent to another gateway of their trunk.
+    pub other_gateways: u64,
+    /// Steps that nobody answered in the time that they may ring.
+    pub rang_out: u64,
+    /// Requests that a rule or a router refused or sent elsewhere.
+    pub routed: u64,
     /// Bindings removed because their connection was closed (RFC 5626 §7).
     pub flows_closed: u64,
     /// Requests that the proxy answered itself instead of forwarding.

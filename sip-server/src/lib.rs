@@ -79,7 +79,9 @@ mod flow;
 pub mod location;
 mod proxy;
 pub mod registrar;
+pub mod routing;
 mod server;
+pub mod settings;
 pub mod users;
 
 pub use crate::aor::AddressOfRecord;

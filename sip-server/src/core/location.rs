@@ -95,6 +95,7 @@ impl ServerCore {
                 self.located(now, tx, *template, &aor, answer);
             }
             Waiting::FlowGone(flow, aor) => self.unbind(now, flow, aor, answer),
+            Waiting::Target(tx, aor) => self.target_found(now, tx, &aor, answer),
             Waiting::Ack(request) => {
                 if let Answer::Found(bindings) = answer
                     && let Some(hop) =
@@ -239,6 +240,6 @@ fn is_connection(binding: &Binding) -> bool {
     binding.flow.is_some_and(|path| path.transport.is_reliable())
 }
 
-fn is_sips(request: &Request) -> bool {
+pub(super) fn is_sips(request: &Request) -> bool {
     request.uri().is_ok_and(|uri| uri.is_sips())
 }
