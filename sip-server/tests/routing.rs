@@ -638,6 +638,73 @@ fn more_questions_than_may_wait_are_503() {
     assert_eq!(names(&call(&mut world, "sip:alice@example.com")), ["503"]);
 }
 
+// ---- other settings while it runs -----------------------------------------------------------------------------------
+
+fn reload(world: &mut World, text: &str) -> Vec<&'static str> {
+    let settings =
+        Settings::parse(&format!("authentication = false\ndomains = [\"example.com\"]\n{text}")).unwrap();
+    let mut config = sip_server::Config::new([0; 32], world::locals());
+    settings.configure(&mut config);
+    world.core.reconfigure(config, world.now).unwrap()
+}
+
+/// Calls under way, bindings and whose turn it is stay.
+#[test]
+fn rules_change_under_a_call_that_rings() {
+    let mut world = open(FORWARDS);
+    register(&mut world, &["alice", "bob", "carol"]);
+    let sent = call(&mut world, "sip:alice@example.com");
+    world.answer(only(&sent, "INVITE"), 180, "");
+    assert!(
+        reload(&mut world, "[[user]]\nname = \"alice\"\nforward.always = \"bob\"\n[[user]]\nname = \"bob\"")
+            .is_empty()
+    );
+    assert_eq!(rung(&call(&mut world, "sip:alice@example.com")), [at("bob")]);
+    let ok = world.answer(only(&sent, "INVITE"), 200, "Contact: <sip:alice@192.0.2.101>");
+    assert_eq!(names(&ok), ["200"], "the call of before is answered");
+    assert_eq!(world.core.bindings(), 3);
+    assert_eq!(
+        reload(&mut world, "limits.bindings = 5\nheed_overload = true"),
+        ["limits.bindings", "heed_overload"]
+    );
+}
+
+/// Who is taken out of the settings is out at once; who stays keeps the nonces that are out. Asking nobody and asking again
+/// leaves no door open.
+#[test]
+fn users_change_and_challenges_stay() {
+    let users = |name: &str| {
+        format!("domains = [\"example.com\"]\n[[user]]\nname = \"{name}\"\npassword = \"wonderland\"\n")
+    };
+    let mut world = by(&users("alice"));
+    let turn = |world: &mut World, text: &str| {
+        let mut config = sip_server::Config::new([0; 32], world::locals());
+        Settings::parse(text).unwrap().configure(&mut config);
+        world.core.reconfigure(config, world.now).unwrap();
+    };
+    let from = "From: <sip:alice@example.com>;tag=c\r\n";
+    let (text, sent) = call_with(&mut world, "sip:x@elsewhere.example", from);
+    let challenge = only(&sent, "407").response().clone();
+    turn(&mut world, &format!("{}[[user]]\nname = \"bob\"\npassword = \"x\"\n", users("alice")));
+    let mut request = Request::parse(text.into(), &Limits::default()).unwrap();
+    let mut phone = Authenticator::default();
+    phone.add_account(None, "alice", Secret::password("wonderland"));
+    phone.answer(&mut request, &challenge, &mut Attempts::default(), "c").unwrap();
+    let text = request.to_string();
+    let again = |text: &str, branch: &str| text.replace("z9hG4bKtest", branch);
+    let sent = world.udp(ALICE, again(&text, "z9hG4bKsecond"));
+    assert!(sent.iter().all(|sent| sent.name() != "407"), "the nonce of before is good: {:?}", names(&sent));
+    turn(&mut world, &users("carol"));
+    phone.authorize(&mut request, "d");
+    let sent = world.udp(ALICE, again(&request.to_string(), "z9hG4bKthird").replace("CSeq: 1 ", "CSeq: 7 "));
+    assert_eq!(names(&sent), ["407"], "alice is gone");
+    turn(&mut world, "domains = [\"example.com\"]\nauthentication = false");
+    turn(&mut world, &users("carol"));
+    let (_, sent) = call_with(&mut world, "sip:x@elsewhere.example", from);
+    assert_eq!(names(&sent), ["407"]);
+    assert_eq!(code(&world.register("alice", "<sip:a@h>", "")), 401);
+}
+
 // ---- an external location store under steps -------------------------------------------------------------------------
 
 /// The users of a step are looked up outside, and the caller may hang up meanwhile.
