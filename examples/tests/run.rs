@@ -139,6 +139,25 @@ async fn click_to_dial() {
     dial.line("it is over").await;
 }
 
+/// 1234 is the doorman's phone, which has registered nowhere; the boss is not for strangers.
+#[tokio::test]
+async fn custom_router() {
+    let (door, door_at) = phone("door").await;
+    let server = Example::start("custom_router", &[ANY, &door_at, "sip:machine@127.0.0.1:9"]);
+    let at = server.address().await;
+    let (caller, _) = phone("caller").await;
+    let calling = async {
+        let ringing = caller.call(&format!("sip:1234@{at}")).await.unwrap();
+        patient("the answer", ringing.answered()).await.unwrap()
+    };
+    let (call, at_door) = tokio::join!(calling, answer(&door));
+    hear_each_other(&call, &at_door).await;
+    call.hang_up().await;
+    let refused = patient("calling", caller.call(&format!("sip:boss@{at}"))).await.unwrap();
+    let error = patient("a refusal", refused.answered()).await.unwrap_err();
+    assert!(error.to_string().contains("403"), "{error}");
+}
+
 #[tokio::test]
 async fn voicemail() {
     let folder = std::env::temp_dir().join(format!("voicemail-{}", std::process::id()));

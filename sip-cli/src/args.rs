@@ -103,15 +103,30 @@ Examples:
       --users users.txt
   sip server --listen udp:127.0.0.1:0 --domain example.com --no-auth
   sip server --listen udp:127.0.0.1:0 --no-auth --next-hop 'sip:127.0.0.1:5070'
+  sip server --config server.toml --check
+  sip server --config server.toml
 
 The file of users has a line `name:password` for each; lines with # are comments.
 Port 0 takes a free port. The first lines of output name every listener: `listening udp:127.0.0.1:40123`.
-With TLS, SIGHUP reads the certificates again; connections stay. Ctrl-C ends it.";
+SIGHUP reads certificates and the file of settings again; calls and connections stay. What is wrong is told, and the old
+settings hold. Ctrl-C ends it.";
 
 /// `sip server`.
 #[derive(Debug, Args)]
 #[command(after_help = SERVER_EXAMPLES)]
 pub(crate) struct ServerArgs {
+    /// Start by this file of settings, with users, routing rules and trunks, in place of the other options
+    /// (docs/server-settings.md, examples/server.toml).
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["listen", "domain", "users", "no_auth", "digest", "next_hop",
+        "no_record_route", "heed_overload", "ws_origin", "proxy_protocol_from", "hep", "tls_cert", "tls_ca", "tls_clients",
+        "tls_insecure"])]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Tell all that is wrong with the file of settings, with lines and columns, and start nothing. The exit code is 0 if nothing
+    /// is.
+    #[arg(long, requires = "config")]
+    pub(crate) check: bool,
+
     /// Where to listen: udp:ADDRESS:PORT, and tcp:, tls:, ws: (WebSocket), wss: alike, IPv6 addresses in brackets; several
     /// times if needed.
     #[arg(long, value_name = "udp:ADDRESS:PORT", default_values = ["udp:0.0.0.0:5060", "tcp:0.0.0.0:5060"])]
@@ -122,7 +137,7 @@ pub(crate) struct ServerArgs {
     pub(crate) domain: Vec<String>,
 
     /// The users, a line `name:password` each.
-    #[arg(long, value_name = "FILE", required_unless_present = "no_auth")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["no_auth", "config"])]
     pub(crate) users: Option<PathBuf>,
 
     /// Ask nobody for a password: for tests, and behind something that does.

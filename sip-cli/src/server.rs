@@ -1,8 +1,11 @@
 //! `sip server`: registrar and proxy.
 
+use std::path::Path;
+
 use serde_json::json;
 use sip_message::Uri;
-use sip_server::{Server, Users};
+use sip_server::settings::{Settings, SettingsError};
+use sip_server::{Server, ServerBuilder, ServerHandle, Users};
 use sip_transport::hep::Agent;
 use sip_transport::tokio::tls::Tls;
 use sip_transport::tokio::{HepTap, Listen, Tap};
@@ -11,11 +14,24 @@ use sip_transport::websocket::Origins;
 use crate::args::ServerArgs;
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
-use crate::output::Output;
+use crate::operation::OperationArgs;
+use crate::output::{Output, printable};
 use crate::tls::TlsArgs;
 
 /// Runs until it is told to end.
 pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interrupt) -> Result<Code, Failure> {
+    if let Some(file) = &args.config {
+        let settings = Settings::read(file).map_err(|error| faulty(&error, output))?;
+        if args.check {
+            return Ok(well(file, &settings, output));
+        }
+        if settings.file().location.is_some() {
+            return Err(Failure::fault("location: this program keeps bindings in memory; take the line out"));
+        }
+        let builder = Server::from_settings(&settings).map_err(Failure::fault)?;
+        let reload = |handle: ServerHandle| async move { settings_on_hangup(file, &handle, output).await };
+        return serve(builder, &args.operation, output, &mut interrupt, reload).await;
+    }
     let mut builder = Server::builder();
     for listen in &args.listen {
         let listen: Listen = listen.parse().map_err(Failure::fault)?;
@@ -51,14 +67,29 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
     if args.heed_overload {
         builder = builder.configure(|config| config.heed_overload = true);
     }
-    let server = args.operation.apply(builder)?.build().await.map_err(Failure::fault)?;
+    let files = &args.tls;
+    serve(builder, &args.operation, output, &mut interrupt, |_| async move {
+        certificates_on_hangup(files, &tls, output).await
+    })
+    .await
+}
+
+/// Runs a server until it is told to end; `reload` goes beside it.
+async fn serve<R: Future<Output = ()>>(
+    builder: ServerBuilder,
+    operation: &OperationArgs,
+    output: Output,
+    interrupt: &mut Interrupt,
+    reload: impl FnOnce(ServerHandle) -> R,
+) -> Result<Code, Failure> {
+    let server = operation.apply(builder)?.build().await.map_err(Failure::fault)?;
     output.listening(&server.locals());
-    let operation = args.operation.start(&server, output).await?;
+    let operation = operation.start(&server, output).await?;
     let handle = server.handle();
     let counts = server.run_until(async {
         tokio::select! {
             () = interrupt.requested() => {}
-            () = reload_on_hangup(&args.tls, &tls, output) => {}
+            () = reload(handle.clone()) => {}
         }
         operation.drain(&handle, output).await;
         handle.counts()
@@ -84,9 +115,76 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
     Ok(Code::Well)
 }
 
+/// All that is wrong with a file of settings, a line each.
+fn faulty(error: &SettingsError, output: Output) -> Failure {
+    tell(error, output);
+    let (count, file) = (error.faults.len(), &error.file);
+    Failure::fault(format_args!("{count} fault{} in {file}", if count == 1 { "" } else { "s" }))
+}
+
+fn tell(error: &SettingsError, output: Output) {
+    for fault in &error.faults {
+        let (file, line, column, message) = (&error.file, fault.line, fault.column, &fault.message);
+        if output.is_json() {
+            let event =
+                json!({ "event": "fault", "file": file, "line": line, "column": column, "message": message });
+            output.event(event, "");
+        } else {
+            eprintln!("{}", printable(&format!("{file}:{line}:{column}: {message}")));
+        }
+    }
+}
+
+fn well(file: &Path, settings: &Settings, output: Output) -> Code {
+    let users = settings.users().map_or(0, Users::len);
+    let (routes, trunks) = (settings.file().route.len(), settings.file().trunk.len());
+    output.event(
+        json!({ "event": "well", "file": file, "users": users, "routes": routes, "trunks": trunks }),
+        format_args!("{} is well: {users} users, {routes} routes, {trunks} trunks", file.display()),
+    );
+    Code::Well
+}
+
+/// Reads the settings again at each SIGHUP. A file with faults leaves the old ones in force.
+#[cfg(unix)]
+async fn settings_on_hangup(file: &Path, handle: &ServerHandle, output: Output) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return std::future::pending().await };
+    while hangups.recv().await.is_some() {
+        let settings = match Settings::read(file) {
+            Ok(settings) => settings,
+            Err(error) => {
+                tell(&error, output);
+                let count = error.faults.len();
+                output.event(
+                    json!({ "event": "not reloaded", "faults": count }),
+                    format_args!("the settings stay as they were: {count} faults"),
+                );
+                continue;
+            }
+        };
+        match handle.reload(settings) {
+            Ok(later) if later.is_empty() => {
+                output.event(json!({ "event": "reloaded", "later": [] }), "settings reloaded");
+            }
+            Ok(later) => output.event(
+                json!({ "event": "reloaded", "later": later }),
+                format_args!("settings reloaded; these need a new start: {}", later.join(", ")),
+            ),
+            Err(error) => eprintln!("sip: the settings stay as they were: {error}"),
+        }
+    }
+    std::future::pending().await
+}
+
+#[cfg(not(unix))]
+async fn settings_on_hangup(_: &Path, _: &ServerHandle, _: Output) {
+    std::future::pending().await
+}
+
 /// Reads the certificates again at each SIGHUP. What cannot be read leaves the old ones in force.
 #[cfg(unix)]
-async fn reload_on_hangup(args: &TlsArgs, tls: &Tls, output: Output) {
+async fn certificates_on_hangup(args: &TlsArgs, tls: &Tls, output: Output) {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut hangups) = signal(SignalKind::hangup()) else { return std::future::pending().await };
     while hangups.recv().await.is_some() {
@@ -99,7 +197,7 @@ async fn reload_on_hangup(args: &TlsArgs, tls: &Tls, output: Output) {
 }
 
 #[cfg(not(unix))]
-async fn reload_on_hangup(_: &TlsArgs, _: &Tls, _: Output) {
+async fn certificates_on_hangup(_: &TlsArgs, _: &Tls, _: Output) {
     std::future::pending().await
 }
 

@@ -274,6 +274,57 @@ fn wrong_usage_is_one_line_and_1() {
     assert_eq!(sip(&["--version"]).status.code(), Some(0));
 }
 
+/// Every fault has its line and column, and 1 is the exit code; nothing is started.
+#[test]
+fn settings_are_checked() {
+    let file = folder("check").join("server.toml");
+    std::fs::write(&file, "domians = [\"example.com\"]\nauthentication = 1\n").unwrap();
+    let checked = sip(&["server", "--config", text(&file), "--check"]);
+    assert_eq!(checked.status.code(), Some(1));
+    let told = String::from_utf8(checked.stderr).unwrap();
+    assert!(told.contains("server.toml:1:1: unknown key \"domians\"; did you mean \"domains\"?\n"), "{told}");
+    assert!(told.contains("server.toml:2:18: expected true or false, found an integer\n"), "{told}");
+    let json = sip(&["server", "--config", text(&file), "--check", "--json"]);
+    assert!(String::from_utf8(json.stdout).unwrap().contains("\"line\":2"));
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/server.toml");
+    let checked = sip(&["server", "--config", example, "--check"]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    assert!(String::from_utf8(checked.stdout).unwrap().contains("is well: 3 users"));
+    assert!(fails(&["server", "--config", example, "--no-auth"], 1).contains("cannot be used with"));
+}
+
+/// SIGHUP: another user may register; a file with faults changes nothing and is told.
+#[cfg(unix)]
+#[test]
+fn settings_are_reloaded_while_it_runs() {
+    let file = folder("reload").join("server.toml");
+    let settings = |user: &str| {
+        let text = format!(
+            "listen = [\"udp:127.0.0.1:0\"]\ndomains = [\"example.com\"]\n[[user]]\nname = \"{user}\"\npassword = \"x\"\n"
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    settings("alice");
+    let server = Running::start(&["server", "--config", text(&file)]);
+    let proxy = format!("sip:{}", server.address());
+    let register = |user: &str| {
+        let address = format!("sip:{user}@example.com");
+        let contact = format!("sip:{user}@192.0.2.7");
+        sip(&["register", &address, "--contact", &contact, "--password", "x", "--proxy", &proxy])
+            .status
+            .code()
+    };
+    assert_eq!((register("alice"), register("bob")), (Some(0), Some(6)));
+    settings("bob");
+    server.hang_up();
+    server.line("settings reloaded");
+    assert_eq!((register("alice"), register("bob")), (Some(6), Some(0)));
+    std::fs::write(&file, "listen = 5").unwrap();
+    server.hang_up();
+    server.line("the settings stay as they were");
+    assert_eq!(register("bob"), Some(0));
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_hangs_up_and_unregisters() {

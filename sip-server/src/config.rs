@@ -9,6 +9,7 @@ use sip_transport::Locals;
 
 use crate::calls::CallLimits;
 use crate::protection::ProtectionConfig;
+use crate::routing::Rules;
 use crate::{Users, registrar};
 
 /// How a [`ServerCore`](crate::ServerCore) works.
@@ -60,6 +61,11 @@ pub struct Config {
     pub call_records: Option<CallLimits>,
     /// Watch sources, and do not hear those that guess passwords, look for users, scan or flood. `None`: all are heard.
     pub protection: Option<ProtectionConfig>,
+    /// Where requests go.
+    pub rules: Rules,
+    /// Whether a [`Router`](crate::routing::Router) outside is asked first: questions then come out of
+    /// [`ServerCore::poll_call`](crate::ServerCore::poll_call).
+    pub external_router: bool,
 }
 
 impl Config {
@@ -89,6 +95,8 @@ impl Config {
             external_location: false,
             call_records: None,
             protection: None,
+            rules: Rules::default(),
+            external_router: false,
         }
     }
 }
@@ -176,6 +184,12 @@ pub struct Counters {
     pub branches: u64,
     /// Branches that were sent over another flow of the same user agent, because one was dead or silent (RFC 5626 §7).
     pub other_flows: u64,
+    /// Branches that were sent to another gateway of their trunk.
+    pub other_gateways: u64,
+    /// Steps that nobody answered in the time that they may ring.
+    pub rang_out: u64,
+    /// Requests that a rule or a router refused or sent elsewhere.
+    pub routed: u64,
     /// Bindings removed because their connection was closed (RFC 5626 §7).
     pub flows_closed: u64,
     /// Requests that the proxy answered itself instead of forwarding.

@@ -83,7 +83,9 @@ pub mod operation;
 pub mod protection;
 mod proxy;
 pub mod registrar;
+pub mod routing;
 mod server;
+pub mod settings;
 mod traffic;
 pub mod users;
 

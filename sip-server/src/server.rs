@@ -3,13 +3,13 @@
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use sip_message::Uri;
 use sip_transport::Locals;
-use sip_transport::tokio::tls::Tls;
+use sip_transport::tokio::tls::{CredentialsError, Tls};
 use sip_transport::tokio::{BindError, Driver, Handle, Listen, ListenError, Options, Resolve, Sockets, Tap};
 use sip_transport::websocket::Origins;
 use tokio::task::{JoinHandle, JoinSet};
@@ -18,6 +18,8 @@ use crate::calls::{CallRecord, CallStatistics};
 use crate::location::{Answer, LocationStore, Question, QuestionKey, StoreError};
 use crate::operation::CallRecordFile;
 use crate::protection::{ProtectionConfig, ProtectionCounters};
+use crate::routing::{Call, Router};
+use crate::settings::Settings;
 use crate::{Config, ConfigError, Counters, ServerCore, Traffic, Users, registrar};
 
 /// Call records written in one go.
@@ -35,6 +37,15 @@ pub struct Server {
     handle: Handle<ServerCore>,
     questions: Option<JoinHandle<()>>,
     records: Option<JoinHandle<()>>,
+    decisions: Option<JoinHandle<()>>,
+    running: Arc<Running>,
+}
+
+/// What a reload compares with and reaches.
+#[derive(Debug, Default)]
+struct Running {
+    settings: Mutex<Option<Settings>>,
+    tls: Option<Tls>,
 }
 
 /// A server in the making.
@@ -45,6 +56,8 @@ pub struct ServerBuilder {
     options: Options,
     store: Option<Arc<dyn LocationStore>>,
     records: Option<CallRecordFile>,
+    router: Option<Arc<dyn Router>>,
+    settings: Option<Settings>,
     tls: Option<Tls>,
     error: Option<ListenError>,
 }
@@ -62,6 +75,12 @@ pub enum BuildError {
     /// The configuration cannot work.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Certificates cannot be read.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// There is no socket for the capture server.
+    #[error("the capture server cannot be reached: {0}")]
+    Capture(#[from] std::io::Error),
     /// The operating system gives no randomness.
     #[error("no randomness from the operating system: {0}")]
     Random(getrandom::Error),
@@ -105,6 +124,7 @@ pub struct Snapshot {
 #[derive(Clone, Debug)]
 pub struct ServerHandle {
     handle: Handle<ServerCore>,
+    running: Arc<Running>,
 }
 
 impl ServerHandle {
@@ -188,6 +208,30 @@ impl ServerHandle {
     pub fn locals(&self) -> Locals {
         self.handle.locals()
     }
+
+    /// Works by other settings from now on: users, domains, rules, limits, certificates. No transaction, call or connection is
+    /// dropped. Gives the names of those that have changed and hold only after a new start, such as `listen`.
+    ///
+    /// # Errors
+    /// When the settings cannot work; the old ones stay in force then.
+    pub fn reload(&self, settings: Settings) -> Result<Vec<&'static str>, BuildError> {
+        let options = settings.tls()?;
+        let mut config = Config::new([0; 32], Locals::default());
+        settings.configure(&mut config);
+        let mut known = self.running.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        // The store is told of by its setting.
+        config.external_location = self.handle.look(|core| core.has_external_location());
+        if let (Some(options), Some(tls)) = (options, &self.running.tls) {
+            tls.reload(options)?;
+        }
+        let mut later = self.handle.with(|core, now| core.reconfigure(config, now))?;
+        // What the sockets were made of stays to be compared with.
+        match &*known {
+            Some(old) => later.extend(old.other_sockets(&settings)),
+            None => *known = Some(settings),
+        }
+        Ok(later)
+    }
 }
 
 impl Server {
@@ -199,6 +243,8 @@ impl Server {
             options: Options::default(),
             store: None,
             records: None,
+            router: None,
+            settings: None,
             tls: None,
             error: None,
         }
@@ -213,7 +259,7 @@ impl Server {
     /// A handle for looking into it.
     #[must_use]
     pub fn handle(&self) -> ServerHandle {
-        ServerHandle { handle: self.handle.clone() }
+        ServerHandle { handle: self.handle.clone(), running: self.running.clone() }
     }
 
     /// Runs until `until` is ready, then closes all sockets. Gives what `until` gave.
@@ -242,6 +288,9 @@ impl Drop for Server {
         }
         if let Some(records) = self.records.take() {
             records.abort();
+        }
+        if let Some(decisions) = self.decisions.take() {
+            decisions.abort();
         }
         self.handle.close();
     }
@@ -315,6 +364,18 @@ impl ServerBuilder {
         self
     }
 
+    /// Decides where requests go, before the rules of the configuration do.
+    pub fn router(mut self, router: impl Router) -> Self {
+        self.router = Some(Arc::new(router));
+        self
+    }
+
+    /// What the server was made of, for [`ServerHandle::reload`] to compare with.
+    pub(crate) fn settings(mut self, settings: Settings) -> Self {
+        self.settings = Some(settings);
+        self
+    }
+
     /// Forwards every initial request that is not for the server itself to this next hop.
     pub fn next_hop(mut self, uri: Uri) -> Self {
         self.config.next_hop = Some(uri);
@@ -375,13 +436,14 @@ impl ServerBuilder {
     /// When a listener is not understood or cannot be bound, or when the configuration cannot work.
     #[allow(clippy::unused_async)] // a later store or socket may have to be waited for
     pub async fn build(self) -> Result<Server, BuildError> {
-        let Self { listen, mut config, options, store, records, tls, error } = self;
+        let Self { listen, mut config, options, store, records, router, settings, tls, error } = self;
         if let Some(error) = error {
             return Err(error.into());
         }
         if listen.is_empty() {
             return Err(ConfigError::NoListener.into());
         }
+        let running = Arc::new(Running { settings: Mutex::new(settings), tls: tls.clone() });
         let sockets = match tls {
             Some(tls) => Sockets::bind_with_tls(&listen, tls)?,
             None => Sockets::bind(&listen)?,
@@ -389,6 +451,7 @@ impl ServerBuilder {
         getrandom::fill(&mut config.rng_seed).map_err(BuildError::Random)?;
         config.locals = sockets.locals().clone();
         config.external_location = store.is_some();
+        config.external_router = router.is_some();
         let timeout = config.limits.question_timeout;
         // A clock before 1970 gives nonces that no other clock takes, and does no other harm.
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -396,7 +459,8 @@ impl ServerBuilder {
         let handle = Driver::spawn(ServerCore::new(config, now, unix)?, sockets, options);
         let questions = store.map(|store| tokio::spawn(answer_questions(handle.clone(), store, timeout)));
         let records = records.map(|file| tokio::spawn(write_records(handle.clone(), file)));
-        Ok(Server { handle, questions, records })
+        let decisions = router.map(|router| tokio::spawn(ask_router(handle.clone(), router, timeout)));
+        Ok(Server { handle, questions, records, decisions, running })
     }
 }
 
@@ -464,6 +528,41 @@ async fn next_question(handle: &Handle<ServerCore>) -> (QuestionKey, Question, I
             Some((key, question)) => Poll::Ready((key, question, now)),
             None => {
                 core.wake_on_question(context.waker().clone());
+                Poll::Pending
+            }
+        })
+    })
+    .await
+}
+
+/// Carries requests to the router and decisions back, many at a time: as many as the core lets wait.
+async fn ask_router(handle: Handle<ServerCore>, router: Arc<dyn Router>, timeout: Duration) {
+    let mut running = JoinSet::new();
+    loop {
+        tokio::select! {
+            (key, call) = next_call(&handle) => {
+                let (handle, router) = (handle.clone(), router.clone());
+                running.spawn(async move {
+                    let decision = tokio::time::timeout(timeout, router.decide(call)).await;
+                    handle.with(|core, now| core.decided(now, key, decision.ok()));
+                });
+            }
+            Some(done) = running.join_next() => {
+                // A router that panics leaves its request to the timeout of the core.
+                if let Err(error) = done {
+                    tracing::warn!(%error, "a router's decision was not made");
+                }
+            }
+        }
+    }
+}
+
+async fn next_call(handle: &Handle<ServerCore>) -> (QuestionKey, Call) {
+    poll_fn(|context| {
+        handle.with(|core, _| match core.poll_call() {
+            Some(call) => Poll::Ready(call),
+            None => {
+                core.wake_on_call(context.waker().clone());
                 Poll::Pending
             }
         })

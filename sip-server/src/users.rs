@@ -126,6 +126,11 @@ impl Users {
         self.secrets.contains_key(aor.user()) || self.secrets.contains_key(aor.as_str())
     }
 
+    /// The user names, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.secrets.keys().map(String::as_str)
+    }
+
     /// How many users there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -81,6 +81,12 @@ impl Running {
         assert!(killed.success());
     }
 
+    #[cfg(unix)]
+    pub(crate) fn hang_up(&self) {
+        let killed = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+    }
+
     /// Waits for the end; the exit code.
     pub(crate) fn end(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()

@@ -74,6 +74,12 @@ impl HistoryInfo {
         Some(Self::at(uri, &alloc::format!("{before}{dot}{last}")))
     }
 
+    /// The entry of the target to which this one's element sends the request on (RFC 7044 §10.3 rule 1): one level more.
+    pub fn below(&self, uri: &Uri) -> Option<Self> {
+        let text = self.index().and(self.0.params().value("index"))?;
+        Some(Self::at(uri, &alloc::format!("{text}.1")))
+    }
+
     /// The entry that an element left out which sent the request on to this URI (RFC 7044 §9.1, §10.3 rule 6).
     pub fn missing(&self, uri: &Uri) -> Option<Self> {
         let text = self.index().and(self.0.params().value("index"))?;

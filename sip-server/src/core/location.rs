@@ -96,6 +96,7 @@ impl ServerCore {
                 self.located(now, tx, *template, &aor, answer);
             }
             Waiting::FlowGone(flow, aor) => self.unbind(now, flow, aor, answer),
+            Waiting::Target(tx, aor) => self.target_found(now, tx, &aor, answer),
             Waiting::Ack(request) => {
                 if let Answer::Found(mut bindings) = answer
                     && self.keep_meant(&request, &mut bindings).is_ok()
@@ -274,6 +275,6 @@ fn is_connection(binding: &Binding) -> bool {
     binding.flow.is_some_and(|path| path.transport.is_reliable())
 }
 
-fn is_sips(request: &Request) -> bool {
+pub(super) fn is_sips(request: &Request) -> bool {
     request.uri().is_ok_and(|uri| uri.is_sips())
 }

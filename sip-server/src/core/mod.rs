@@ -2,7 +2,9 @@
 
 mod credentials;
 mod location;
+mod reload;
 mod requests;
+mod routing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -28,6 +30,7 @@ use crate::location::{MemoryLocation, Question, QuestionKey};
 use crate::protection::{Guard, ProtectionCounters};
 use crate::proxy::{Layer, Proxy, RecordRoute, Template};
 use crate::registrar::{self, Registration};
+use crate::routing::Rules;
 use crate::traffic::Traffic;
 use crate::{AddressOfRecord, Users};
 
@@ -59,6 +62,12 @@ pub struct ServerCore {
     /// The question for which a request waits, to find it when it is cancelled.
     waiting_for: Sharded<ServerTx, QuestionKey>,
     timers: Timers<QuestionKey>,
+    /// Who decides where requests go.
+    rules: Rules,
+    desk: routing::Desk,
+    realm: String,
+    algorithms: Vec<sip_auth::Algorithm>,
+    started_with: reload::Fixed,
     /// Whose bindings are to connections, by connection.
     bound: BTreeMap<FlowId, Vec<AddressOfRecord>>,
     asked: u64,
@@ -88,6 +97,8 @@ enum Waiting {
     Registration(ServerTx, Box<Registration>),
     Request(ServerTx, Box<Template>, AddressOfRecord),
     Ack(Box<sip_message::Request>),
+    /// One of the targets of a step.
+    Target(ServerTx, AddressOfRecord),
     /// A connection is gone, and what is bound to it.
     FlowGone(FlowId, AddressOfRecord),
 }
@@ -98,7 +109,8 @@ impl ServerCore {
     /// # Errors
     /// When the configuration cannot work.
     pub fn new(config: Config, now: Instant, unix_time: Duration) -> Result<Self, ConfigError> {
-        let Config { rng_seed, locals, domains, users, realm, algorithms, .. } = config;
+        let started_with = reload::Fixed::of(&config);
+        let Config { rng_seed, locals, domains, users, realm, algorithms, rules, .. } = config;
         if locals.is_empty() {
             return Err(ConfigError::NoListener);
         }
@@ -113,20 +125,9 @@ impl ServerCore {
         layer_config.limits = config.limits.transactions;
         layer_config.heed_overload = config.heed_overload;
         let mut transactions = Transactions::new(layer_config);
-        let realm = realm
-            .or_else(|| domains.first().cloned())
-            .or_else(|| locals.iter().next().map(|local| local.host.clone()))
-            .unwrap_or_default();
+        let realm = realm_of(realm, &domains, &locals);
         let secret = secret(&mut transactions);
-        let verifier = |role: Role| {
-            let mut config = VerifierConfig::new(realm.clone(), secret);
-            config.role = role;
-            config.algorithms.clone_from(&algorithms);
-            // Phones and test programs write the address of the server, or of the proxy before it, into `uri`. A replay
-            // for another Request-URI is what the nonce count stops.
-            config.uri_check = sip_auth::UriCheck::Any;
-            Verifier::new(config, now, unix_time)
-        };
+        let verifier = |role: Role| verifier(&realm, &algorithms, secret, role, now, unix_time);
         let registrations = users.as_ref().map(|_| verifier(Role::UserAgent)).transpose()?;
         let calls = users.as_ref().filter(|_| config.challenge_calls);
         let calls = calls.map(|_| verifier(Role::Proxy)).transpose()?;
@@ -167,6 +168,11 @@ impl ServerCore {
             waiting_for: Sharded::new(),
             bound: BTreeMap::new(),
             timers: Timers::new([config.limits.question_timeout]),
+            rules,
+            desk: routing::Desk::new(config.external_router, config.limits.question_timeout),
+            realm,
+            algorithms,
+            started_with,
             asked: 0,
             waker: None,
             started: now,
@@ -279,7 +285,7 @@ impl ServerCore {
     /// Questions that wait for the answer of an external store.
     #[must_use]
     pub fn live_questions(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len().saturating_add(self.desk.len())
     }
 
     /// Timers that run: of transactions, of Timer C and of questions. Those that end bindings are not counted.
@@ -290,6 +296,7 @@ impl ServerCore {
             .armed_timers()
             .saturating_add(self.proxy.armed_timers())
             .saturating_add(self.timers.len())
+            .saturating_add(self.desk.timers.len())
     }
 
     /// Bindings in the table in memory; 0 with an external store.
@@ -300,8 +307,12 @@ impl ServerCore {
 
     /// Deals with what the layer below has produced, and with what that produces in turn.
     fn settle(&mut self, now: Instant) {
-        while let Some(event) = self.layer.out.events.pop_front() {
-            self.event(now, event);
+        loop {
+            while let Some(event) = self.layer.out.events.pop_front() {
+                self.event(now, event);
+            }
+            let Some(tx) = self.proxy.poll_due() else { break };
+            self.find_targets(now, tx);
         }
     }
 
@@ -328,9 +339,11 @@ impl ServerCore {
                 if let Some(calls) = &mut layer.calls {
                     calls.cancelled(tx);
                 }
-                if !self.proxy.cancelled(now, tx, &request, layer)
-                    && let Some(key) = self.waiting_for.remove(&tx)
-                {
+                if self.proxy.cancelled(now, tx, &request, layer) {
+                    // Its branches' 487, or ours.
+                } else if self.desk.forget(tx) {
+                    self.layer.reply_status(now, tx, sip_message::StatusCode::REQUEST_TERMINATED);
+                } else if let Some(key) = self.waiting_for.remove(&tx) {
                     // Not forwarded yet: nobody else will answer.
                     self.forget(key);
                     self.layer.reply_status(now, tx, sip_message::StatusCode::REQUEST_TERMINATED);
@@ -346,6 +359,7 @@ impl ServerCore {
             Event::Stray { .. } => count(&mut layer.counters.responses_dropped),
             Event::ClientTerminated { tx } => self.proxy.client_terminated(now, tx, layer),
             Event::ServerTerminated { tx } => {
+                self.desk.forget(tx);
                 if let Some(key) = self.waiting_for.remove(&tx) {
                     self.forget(key);
                 }
@@ -411,16 +425,24 @@ impl Core for ServerCore {
             calls.handle_timeout(now);
         }
         self.expire_questions(now);
+        self.expire_decisions(now);
         self.settle(now);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
         let store = self.store.as_ref().and_then(MemoryLocation::poll_timeout);
         let calls = self.layer.calls.as_ref().and_then(CallLog::poll_timeout);
-        [self.layer.transactions.poll_timeout(), self.proxy.poll_timeout(), self.timers.next(), store, calls]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.layer.transactions.poll_timeout(),
+            self.proxy.poll_timeout(),
+            self.timers.next(),
+            self.desk.timers.next(),
+            store,
+            calls,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn poll_transmit(&mut self) -> Option<Transmit> {
@@ -446,6 +468,31 @@ fn keyed(random: &mut Transactions, locals: &Locals) -> (RecordRoute, Gruus) {
     let keys = (random.random(), random.random());
     let own_routes = RecordRoute::new(keys, FlowTokens::new(&secret(random)), locals);
     (own_routes, Gruus::new(&secret(random)))
+}
+
+/// The first domain, or the first address, if no realm is named.
+fn realm_of(realm: Option<String>, domains: &[String], locals: &Locals) -> String {
+    realm
+        .or_else(|| domains.first().cloned())
+        .or_else(|| locals.iter().next().map(|local| local.host.clone()))
+        .unwrap_or_default()
+}
+
+fn verifier(
+    realm: &str,
+    algorithms: &[sip_auth::Algorithm],
+    secret: [u8; 32],
+    role: Role,
+    now: Instant,
+    unix_time: Duration,
+) -> Result<Verifier, sip_auth::VerifierConfigError> {
+    let mut config = VerifierConfig::new(realm.to_owned(), secret);
+    config.role = role;
+    config.algorithms = algorithms.to_vec();
+    // Phones and test programs write the address of the server, or of the proxy before it, into `uri`. A replay for another
+    // Request-URI is what the nonce count stops.
+    config.uri_check = sip_auth::UriCheck::Any;
+    Verifier::new(config, now, unix_time)
 }
 
 /// 32 octets for nonces.

@@ -10,6 +10,7 @@ use sip_transaction::{ServerTx, Target};
 use sip_transport::Path;
 
 use super::credentials::{Judge, Judged, offers, strip_credentials};
+use super::routing::Sender;
 use super::{ServerCore, Waiting};
 use crate::AddressOfRecord;
 use crate::config::count;
@@ -21,7 +22,7 @@ use crate::users::owns;
 
 /// Where a request goes.
 #[derive(Debug)]
-enum Destination {
+pub(super) enum Destination {
     /// To the server itself.
     Server,
     /// To a user of ours.
@@ -89,7 +90,7 @@ impl ServerCore {
         hidden.map(|gruu| gruu.aor).or_else(|| self.domains.aor(uri))
     }
 
-    fn refuse(&mut self, now: Instant, tx: ServerTx, reply: ResponseBuilder) {
+    pub(super) fn refuse(&mut self, now: Instant, tx: ServerTx, reply: ResponseBuilder) {
         count(&mut self.layer.counters.refused);
         self.layer.reply(now, tx, reply);
     }
@@ -161,7 +162,7 @@ impl ServerCore {
         in_dialog: bool,
         destination: Destination,
     ) {
-        if let Err(reply) = validate(&template.request, routed) {
+        if let Err(reply) = validate(&template.request, routed, self.routes()) {
             return self.refuse(now, tx, *reply);
         }
         if self.proxy.live() >= self.limits.contexts && *template.request.method() != Method::Bye {
@@ -171,26 +172,39 @@ impl ServerCore {
         }
         // A dialog that was let through when it was set up is not asked again.
         let proven = routed.ticketed && in_dialog;
-        let authenticated =
-            match self.authenticate(now, tx, (&mut template.request, template.path.remote.ip()), proven) {
-                Ok(authenticated) => authenticated,
-                Err(reply) => return self.layer.reply(now, tx, *reply),
-            };
+        let ip = template.path.remote.ip();
+        let user = match self.authenticate(now, tx, (&mut template.request, ip), proven) {
+            Ok(user) => user,
+            Err(reply) => return self.layer.reply(now, tx, *reply),
+        };
         // Where nobody is asked, nobody can prove anything.
-        template.known = authenticated || proven || self.calls.is_none();
+        template.known = user.is_some() || proven || self.calls.is_none();
         if *template.request.method() == Method::Register {
             self.hold_flow(&mut template);
         }
         template.record_route =
             self.policy.record_route && !in_dialog && creates_dialog(template.request.method());
+        let sender = Sender { user, proven };
+        if !proven && self.routes() && *template.request.method() != Method::Register {
+            return self.consult(now, tx, template, sender, destination);
+        }
+        self.proceed(now, tx, template, &sender, destination);
+    }
+
+    /// What is done without a decision, or with the decision that nothing shall be changed.
+    pub(super) fn proceed(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        mut template: Template,
+        sender: &Sender,
+        destination: Destination,
+    ) {
         let hop = match destination {
             Destination::User(aor) => {
-                let fingerprint = fingerprint(&template.request);
-                if self.proxy.has_seen(fingerprint) && self.passed_here(&template.request) {
-                    count(&mut self.layer.counters.loops);
-                    return self.refuse(now, tx, template.request.reply(StatusCode::LOOP_DETECTED));
+                if let Err(reply) = self.mark(&mut template) {
+                    return self.refuse(now, tx, *reply);
                 }
-                template.fingerprint = Some(fingerprint);
                 if self.store.is_none() {
                     self.trying(now, tx, &template.request);
                 }
@@ -201,7 +215,10 @@ impl ServerCore {
             // Whoever holds the token has it from a registration or a dialog that went through here.
             Destination::Flow(flow, preferred) => Hop::over(flow, preferred),
             Destination::Outside | Destination::Server => {
-                if !(proven || authenticated || self.may_relay()) {
+                if template.request.uri().is_ok_and(|uri| uri.is_tel()) {
+                    return self.refuse(now, tx, template.request.reply(StatusCode::NOT_FOUND));
+                }
+                if !(sender.proven || sender.user.is_some() || self.may_relay()) {
                     count(&mut self.layer.counters.relays_denied);
                     self.probed(now, &template.path);
                     let reply = template.request.reply(StatusCode::FORBIDDEN).reason("Relaying Denied");
@@ -213,6 +230,17 @@ impl ServerCore {
         self.trying(now, tx, &template.request);
         let groups = vec![Group::from([hop])];
         self.proxy.open(now, tx, template, groups, &mut self.layer);
+    }
+
+    /// RFC 5393 §4.2: marks a request, and refuses one that is here again as it was.
+    pub(super) fn mark(&mut self, template: &mut Template) -> Result<(), Box<ResponseBuilder>> {
+        let fingerprint = fingerprint(&template.request);
+        if self.proxy.has_seen(fingerprint) && self.passed_here(&template.request) {
+            count(&mut self.layer.counters.loops);
+            return Err(Box::new(template.request.reply(StatusCode::LOOP_DETECTED)));
+        }
+        template.fingerprint = Some(fingerprint);
+        Ok(())
     }
 
     /// RFC 5626 §5.1: the first proxy of a phone that registers a flow stays on the way back to it, and holds that flow.
@@ -252,25 +280,25 @@ impl ServerCore {
         self.policy.open_relay || self.policy.next_hop.is_some()
     }
 
-    /// §22.3: whether the sender proved to be a user of ours. Only those who claim to be one are asked.
+    /// §22.3: which user of ours the sender has proved to be. Only those who claim to be one are asked.
     fn authenticate(
         &mut self,
         now: Instant,
         tx: ServerTx,
         (request, ip): (&mut Request, IpAddr),
         proven: bool,
-    ) -> Result<bool, Box<ResponseBuilder>> {
-        let Some(verifier) = &mut self.calls else { return Ok(false) };
+    ) -> Result<Option<String>, Box<ResponseBuilder>> {
+        let Some(verifier) = &mut self.calls else { return Ok(None) };
         let from = request.headers.get::<From>().ok().flatten();
         let claimed = from.as_ref().and_then(|from| self.domains.aor(from.uri()));
         if proven {
             // Many phones send their credentials along unasked.
             strip_credentials(request, &verifier.config().realm);
-            return Ok(false);
+            return Ok(None);
         }
         // Credentials for somebody else's realm, from somebody who does not claim to be ours.
         if claimed.is_none() && !offers(request, &verifier.config().realm) {
-            return Ok(false);
+            return Ok(None);
         }
         let judge = Judge {
             verifier,
@@ -288,9 +316,9 @@ impl ServerCore {
                     calls.authenticated(tx, &user);
                 }
                 strip_credentials(request, &realm);
-                Ok(true)
+                Ok(Some(user))
             }
-            Judged::Refused(_) if claimed.is_none() => Ok(false),
+            Judged::Refused(_) if claimed.is_none() => Ok(None),
             Judged::Refused(reply) => Err(reply),
         }
     }
@@ -309,7 +337,7 @@ impl ServerCore {
         let Ok(routed) = preprocess(&mut request, &path, port, &self.domains, &self.own_routes) else {
             return count(&mut self.layer.counters.acks_dropped);
         };
-        if validate(&request, &routed).is_err() {
+        if validate(&request, &routed, false).is_err() {
             return count(&mut self.layer.counters.acks_dropped);
         }
         if let Some(verifier) = &self.calls {

@@ -67,6 +67,11 @@ impl Guard {
         self.counters
     }
 
+    /// The same watch by other rules; what it remembers stays.
+    pub(crate) fn reconfigured(self, config: ProtectionConfig) -> Self {
+        Self { config, ..self }
+    }
+
     /// Sources that are shut out, and for how long still.
     pub(crate) fn banned(&self, now: Instant) -> Vec<(IpAddr, Duration)> {
         let second = self.second(now);

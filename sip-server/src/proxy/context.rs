@@ -10,8 +10,9 @@ use sip_transport::locals::parse_ip;
 use sip_transport::{Local, Locals, Path, Transport};
 
 use super::best::Best;
+use super::plan::Plan;
 use super::target::{Group, Hop};
-use super::{Layer, Proxy, Side, later};
+use super::{Clock, Layer, Proxy, Side, later};
 use crate::config::count;
 
 /// RFC 5393 §5.3.3: the breadth of a request that names none.
@@ -42,6 +43,8 @@ pub(crate) struct Context {
     pub(super) branches: Vec<Branch>,
     /// Targets not tried yet.
     pub(super) groups: VecDeque<Group>,
+    /// Steps to try after these.
+    pub(super) plan: Option<Box<Plan>>,
     pub(super) best: Best,
     /// A final response was forwarded.
     pub(super) answered: bool,
@@ -73,6 +76,8 @@ pub(super) enum Again {
     ByUri(Request),
     /// The request as it came, and the other flows of the same user agent (RFC 5626 §7).
     OtherFlows(Request, Vec<Hop>),
+    /// The request as it came, and the other gateways of the same trunk.
+    OtherGateways(Request, Vec<Hop>),
     /// There is no other way: the flow has failed (RFC 5626 §5.3.1).
     Nothing,
 }
@@ -88,6 +93,7 @@ impl Context {
             fingerprint,
             branches: Vec::with_capacity(groups.first().map_or(0, Vec::len)),
             groups: groups.into(),
+            plan: None,
             best: Best::default(),
             answered: false,
             cancelled: false,
@@ -110,6 +116,9 @@ impl Context {
     /// No branch will be added any more.
     pub(super) fn close(&mut self) {
         self.groups.clear();
+        if let Some(plan) = &mut self.plan {
+            plan.end();
+        }
         self.request = None;
     }
 }
@@ -119,11 +128,15 @@ impl Proxy {
     pub(super) fn go_on(&mut self, now: Instant, tx: ServerTx, layer: &mut Layer) {
         loop {
             let Some(context) = self.contexts.get_mut(&tx) else { return };
-            if context.answered || context.branches.iter().any(|branch| !branch.done) {
+            let waits = context.plan.as_ref().is_some_and(|plan| plan.waits());
+            if context.answered || waits || context.branches.iter().any(|branch| !branch.done) {
                 return;
             }
-            let Some(group) = context.groups.pop_front() else { break };
-            self.start(now, tx, group, layer);
+            match context.groups.pop_front() {
+                Some(group) => self.start(now, tx, group, layer),
+                None if self.next_step(tx) => return,
+                None => break,
+            }
         }
         self.answer_with_best(now, tx, layer);
     }
@@ -159,7 +172,9 @@ impl Proxy {
         while let Some((hop, index)) = hops.next() {
             let Some(context) = self.contexts.get_mut(&tx) else { return };
             // The last branch of all takes the request along: most requests have one and are never copied.
-            let last = hops.peek().is_none() && context.groups.is_empty();
+            let last = hops.peek().is_none()
+                && context.groups.is_empty()
+                && context.plan.as_ref().is_none_or(|plan| plan.is_last());
             let request = if last { context.request.take() } else { context.request.clone() };
             let Some(mut request) = request else { return };
             if let Some(breadth) = breadth {
@@ -195,6 +210,7 @@ impl Proxy {
             self.record(&mut request, &path, leaves, layer);
         }
         let again = match (reserve, flow) {
+            (Some((request, others)), _) if hop.gateway => Some(Again::OtherGateways(request, others)),
             (Some((request, others)), _) => Some(Again::OtherFlows(request, others)),
             (None, Some(_)) if hop.outbound => Some(Again::Nothing),
             (None, Some(_)) => Some(Again::ByUri(request.clone())),
@@ -229,7 +245,7 @@ impl Proxy {
                 let Some(branch) = context.branches.get_mut(index) else { return };
                 branch.client = Some(client);
                 if invite && branch.timer_c.is_none() {
-                    branch.timer_c = Some(self.timers.arm(now, self.timer_c, (tx, index)));
+                    branch.timer_c = Some(self.timers.arm(now, self.timer_c, (tx, Clock::Branch(index))));
                 }
             }
             Err(error) => {
@@ -241,14 +257,14 @@ impl Proxy {
 
     /// A branch came to nothing: goes on with what it falls back on, if there is something.
     ///
-    /// `dead`: the way itself does not work, so that even the contact's URI may. Otherwise nobody answered there, or an edge proxy
-    /// said 430: another flow of the same user agent may reach it (RFC 5626 §7).
+    /// Where the way itself does not work, even the contact's URI may. Where nobody answered, or an edge proxy said 430, another flow
+    /// of the same user agent may reach it (RFC 5626 §7). A gateway that is dead, silent or overloaded gives way to the next.
     pub(super) fn try_again(
         &mut self,
         now: Instant,
         tx: ServerTx,
         index: usize,
-        dead: bool,
+        why: Why,
         layer: &mut Layer,
     ) -> bool {
         let Some(context) = self.contexts.get_mut(&tx) else { return false };
@@ -257,16 +273,20 @@ impl Proxy {
         }
         let Some(branch) = context.branches.get_mut(index) else { return false };
         match branch.again.take().map(|again| *again) {
-            Some(Again::ByUri(request)) if dead => {
+            Some(Again::ByUri(request)) if why == Why::Dead => {
                 let Ok(target) = Target::next_hop(&request) else { return false };
                 self.send(now, tx, index, request, target, layer);
                 true
             }
-            Some(Again::OtherFlows(request, others)) => {
-                let mut others = others.into_iter();
-                let Some(mut next) = others.next() else { return false };
-                next.others = others.collect();
+            Some(Again::OtherFlows(request, others)) if why != Why::Overloaded => {
+                let Some(next) = first_of(others) else { return false };
                 count(&mut layer.counters.other_flows);
+                self.forward(now, tx, index, request, next, layer);
+                true
+            }
+            Some(Again::OtherGateways(request, others)) if why != Why::NotThere => {
+                let Some(next) = first_of(others) else { return false };
+                count(&mut layer.counters.other_gateways);
                 self.forward(now, tx, index, request, next, layer);
                 true
             }
@@ -276,6 +296,27 @@ impl Proxy {
             }
         }
     }
+}
+
+/// Why a branch came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// The way does not work.
+    Dead,
+    /// No answer came.
+    Silent,
+    /// 408 or 430 was received: the phone is not there.
+    NotThere,
+    /// 503, or the next hop wants to be spared.
+    Overloaded,
+}
+
+/// The first hop, with the others behind it.
+fn first_of(hops: Vec<Hop>) -> Option<Hop> {
+    let mut hops = hops.into_iter();
+    let mut first = hops.next()?;
+    first.others = hops.collect();
+    Some(first)
 }
 
 fn max_breadth(request: &Request) -> usize {

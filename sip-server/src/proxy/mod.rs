@@ -13,12 +13,14 @@
 mod best;
 mod context;
 mod overload;
+mod plan;
 mod record_route;
 mod response;
 mod route;
 mod target;
 mod validate;
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use sip_message::{Headers, Request, Response, ResponseBuilder, StatusCode};
@@ -28,9 +30,10 @@ use sip_transaction::{ClientTx, Event, RespondError, ServerTx, Transactions};
 use sip_transport::{Path, Queues};
 
 pub(crate) use context::{Context, Template};
+pub(crate) use plan::Plan;
 pub(crate) use record_route::{RecordRoute, Side};
 pub(crate) use route::{RouteError, Routed, preprocess};
-pub(crate) use target::{Group, Hop, groups_of};
+pub(crate) use target::{Edits, Group, Hop, groups_of};
 pub(crate) use validate::validate;
 
 use crate::calls::CallLog;
@@ -99,14 +102,24 @@ impl Layer {
     }
 }
 
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Clock {
+    /// Timer C of this branch of an INVITE.
+    Branch(usize),
+    /// The time that the step under way may ring.
+    Step,
+}
+
 /// All response contexts.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     contexts: Sharded<ServerTx, Box<Context>>,
     /// Which branch of which context a client transaction is.
     branches: Sharded<ClientTx, (ServerTx, usize)>,
-    /// Timer C of each branch of an INVITE.
-    timers: Timers<(ServerTx, usize)>,
+    timers: Timers<(ServerTx, Clock)>,
+    /// Requests of which a step is due, whose targets have to be found.
+    due: VecDeque<ServerTx>,
     /// Requests of live contexts that were looked up, for loop detection.
     seen: Sharded<u64, u32>,
     timer_c: Duration,
@@ -119,10 +132,17 @@ impl Proxy {
             contexts: Sharded::new(),
             branches: Sharded::new(),
             timers: Timers::new([timer_c]),
+            due: VecDeque::new(),
             seen: Sharded::new(),
             timer_c,
             record_route,
         }
+    }
+
+    /// Another Timer C and Record-Route, for requests from now on.
+    pub(crate) fn reconfigure(&mut self, timer_c: Duration, record_route: Option<RecordRoute>) {
+        self.timer_c = timer_c;
+        self.record_route = record_route;
     }
 
     pub(crate) fn live(&self) -> usize {
@@ -147,13 +167,34 @@ impl Proxy {
         layer: &mut Layer,
     ) {
         overload::forget_load(&mut template.request.headers);
+        self.admit(&template, layer);
+        self.contexts.insert(tx, Box::new(Context::new(template, groups)));
+        self.go_on(now, tx, layer);
+    }
+
+    /// Opens a context whose targets are found step by step.
+    pub(crate) fn open_plan(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        mut template: Template,
+        plan: Plan,
+        layer: &mut Layer,
+    ) {
+        overload::forget_load(&mut template.request.headers);
+        self.admit(&template, layer);
+        let mut context = Box::new(Context::new(template, Vec::new()));
+        context.plan = Some(Box::new(plan));
+        self.contexts.insert(tx, context);
+        self.go_on(now, tx, layer);
+    }
+
+    fn admit(&mut self, template: &Template, layer: &mut Layer) {
         count(&mut layer.counters.proxied);
         if let Some(fingerprint) = template.fingerprint {
             let live = self.seen.get(&fingerprint).copied().unwrap_or(0);
             self.seen.insert(fingerprint, live.saturating_add(1));
         }
-        self.contexts.insert(tx, Box::new(Context::new(template, groups)));
-        self.go_on(now, tx, layer);
     }
 
     /// Whether a live context had the same request (RFC 5393 §4.2).
@@ -172,22 +213,34 @@ impl Proxy {
         let Some(context) = self.contexts.get_mut(&tx) else { return false };
         context.cancelled = true;
         context.groups.clear();
+        let waited = context.plan.as_deref_mut().is_some_and(|plan| {
+            let waited = plan.waits();
+            plan.end();
+            waited
+        });
         let mut extra = Headers::new();
         extra.copy_from(&cancel.headers, sip_message::HeaderName::REASON);
         context.cancel_branches(now, &extra, layer);
+        if waited {
+            self.go_on(now, tx, layer); // nobody is rung who could give the 487
+        }
         true
     }
 
-    /// Timer C (§16.8): a branch that has said nothing for so long is cancelled; its 487 then counts as 408.
+    /// Timer C (§16.8) and the times to ring: a branch that has said nothing for so long is cancelled; its 487 then counts as 408.
     pub(crate) fn handle_timeout(&mut self, now: Instant, layer: &mut Layer) {
-        while let Some((tx, index)) = self.timers.pop(now) {
+        while let Some((tx, clock)) = self.timers.pop(now) {
+            let Clock::Branch(index) = clock else {
+                self.step_rang_out(now, tx, layer);
+                continue;
+            };
             let Some(branch) = self.contexts.get_mut(&tx).and_then(|context| context.branches.get_mut(index))
             else {
                 continue;
             };
             let left = branch.rings_until.saturating_duration_since(now);
             if !left.is_zero() {
-                branch.timer_c = Some(self.timers.arm(now, left, (tx, index)));
+                branch.timer_c = Some(self.timers.arm(now, left, (tx, Clock::Branch(index))));
                 continue;
             }
             branch.timer_c = None;
@@ -224,6 +277,7 @@ impl Proxy {
         if !self.contexts.get(&tx).is_some_and(|context| context.live == 0 && context.server_gone) {
             return;
         }
+        self.stop_ringing(tx);
         let Some(context) = self.contexts.remove(&tx) else { return };
         for timer in context.branches.iter().filter_map(|branch| branch.timer_c) {
             self.timers.cancel(timer);

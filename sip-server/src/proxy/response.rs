@@ -7,10 +7,11 @@ use sip_message::{HeaderName, Headers, Response, StatusCode};
 use sip_transaction::{ClientTx, Failure, ServerTx};
 
 use super::best::Final;
-use super::context::Again;
+use super::context::{Again, Why};
 use super::overload::forget_load;
 use super::{Layer, Proxy, later};
 use crate::config::count;
+use crate::routing::Outcome;
 
 impl Proxy {
     /// A response to a branch.
@@ -40,10 +41,11 @@ impl Proxy {
             self.branch_failed(now, tx, index, StatusCode::BAD_GATEWAY, layer);
         } else if status.is_success() {
             self.success(now, tx, index, response, layer);
-        } else if matches!(status, StatusCode::FLOW_FAILED | StatusCode::REQUEST_TIMEOUT)
-            && self.try_again(now, tx, index, false, layer)
+        } else if let StatusCode::FLOW_FAILED | StatusCode::REQUEST_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE =
+            status
+            && self.try_again(now, tx, index, why(status), layer)
         {
-            // Another flow of the same user agent is tried in its stead.
+            // Another flow of the same user agent, or another gateway, is tried in its stead.
         } else {
             let expired = self
                 .contexts
@@ -63,7 +65,12 @@ impl Proxy {
     pub(crate) fn failed(&mut self, now: Instant, client: ClientTx, failure: &Failure, layer: &mut Layer) {
         let Some(&(tx, index)) = self.branches.get(&client) else { return };
         let dead = matches!(failure, Failure::Transport(_));
-        if (dead || matches!(failure, Failure::Timeout)) && self.try_again(now, tx, index, dead, layer) {
+        let why = match failure {
+            Failure::Timeout => Some(Why::Silent),
+            Failure::Overloaded => Some(Why::Overloaded),
+            _ => dead.then_some(Why::Dead),
+        };
+        if why.is_some_and(|why| self.try_again(now, tx, index, why, layer)) {
             return;
         }
         if matches!(failure, Failure::Overloaded) {
@@ -89,7 +96,8 @@ impl Proxy {
         if let Some(branch) = context.branches.get_mut(index) {
             branch.rings_until = later(now, self.timer_c);
         }
-        if context.answered || !forwardable {
+        let left_behind = context.branches.get(index).is_some_and(|branch| branch.done);
+        if context.answered || left_behind || !forwardable {
             return count(&mut layer.counters.responses_dropped);
         }
         // RFC 4320 §4.1: other requests than INVITE have no such response; the layer refuses it.
@@ -102,6 +110,7 @@ impl Proxy {
     /// A 2xx is forwarded at once, to INVITE every one of them, however late (step 5).
     fn success(&mut self, now: Instant, tx: ServerTx, index: usize, response: Response, layer: &mut Layer) {
         self.disarm(tx, index);
+        self.stop_ringing(tx);
         let Some(context) = self.contexts.get_mut(&tx) else { return };
         if let Some(branch) = context.branches.get_mut(index) {
             branch.done = true;
@@ -157,21 +166,34 @@ impl Proxy {
     fn finished(&mut self, now: Instant, tx: ServerTx, index: usize, failure: Final, layer: &mut Layer) {
         self.disarm(tx, index);
         let Some(context) = self.contexts.get_mut(&tx) else { return };
-        match context.branches.get_mut(index) {
+        let rang_out = match context.branches.get_mut(index) {
             Some(branch) if !branch.done => {
                 branch.done = true;
                 branch.again = None;
+                branch.expired
             }
             _ => return,
-        }
+        };
         if context.answered {
             return count(&mut layer.counters.responses_dropped);
+        }
+        if let Some(plan) = &mut context.plan {
+            plan.note(match &failure {
+                _ if rang_out => Outcome::NoAnswer,
+                Final::Received(response) => Outcome::of(response.status()),
+                Final::Local(_) | Final::Spared => Outcome::Unreachable,
+            });
         }
         let global = failure.status().class() == 6;
         context.best.add(failure);
         if global {
-            // Nobody else shall be rung, but a 2xx that is on its way still wins (step 5).
-            context.close();
+            // Nobody else shall be rung, but a 2xx that is on its way still wins (step 5). Whom the callee or the owner has
+            // named for this case is another matter.
+            if context.plan.is_some() {
+                context.groups.clear();
+            } else {
+                context.close();
+            }
             context.cancel_branches(now, &Headers::new(), layer);
         }
         self.go_on(now, tx, layer);
@@ -200,4 +222,8 @@ impl Proxy {
             other => layer.reply_status(now, tx, other.status()),
         }
     }
+}
+
+fn why(status: StatusCode) -> Why {
+    if status == StatusCode::SERVICE_UNAVAILABLE { Why::Overloaded } else { Why::NotThere }
 }

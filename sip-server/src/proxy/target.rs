@@ -4,13 +4,14 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Instant;
 
-use sip_message::headers::{ContentLength, InstanceId, MaxForwards, NameAddr, Route};
+use sip_message::headers::{ContentLength, Diversion, HistoryInfo, InstanceId, MaxForwards, NameAddr, Route};
 use sip_message::{HeaderError, HeaderName, Request, Uri};
 use sip_transaction::Target;
 use sip_transport::Path;
 
 use super::route::postprocess;
 use crate::location::Binding;
+use crate::routing::Diverted;
 
 /// Targets that are tried at the same time.
 pub(crate) type Group = Vec<Hop>;
@@ -28,12 +29,89 @@ pub(crate) struct Hop {
     pub(crate) outbound: bool,
     /// Other flows of the same user agent, tried if this one is dead (RFC 5626 §7).
     pub(crate) others: Vec<Hop>,
+    /// A trunk's gateway, and the others are more of them.
+    pub(crate) gateway: bool,
+    /// What else is changed for this target.
+    pub(crate) edits: Option<Arc<Edits>>,
 }
+
+/// What a step of a decision changes in a request.
+#[derive(Debug, Default)]
+pub(crate) struct Edits {
+    /// Who has sent it on, the first one first.
+    pub(crate) diverted: Vec<Diverted>,
+    /// Whether that goes into Diversion.
+    pub(crate) diversion: bool,
+    /// Whether that goes into History-Info.
+    pub(crate) history: bool,
+}
+
+impl Edits {
+    /// RFC 5806 §6, RFC 7044 §6.3: what was tried before this target. A caller who wants no history gets none (RFC 7044 §10.1).
+    fn apply(&self, request: &mut Request) {
+        let private = request.headers.text(HeaderName::PRIVACY).is_some_and(|values| {
+            values.split(';').any(|value| {
+                ["history", "header", "session"].iter().any(|one| value.trim().eq_ignore_ascii_case(one))
+            })
+        });
+        if private {
+            return;
+        }
+        for diverted in &self.diverted {
+            if self.diversion {
+                let by = Diversion::new(&diverted.by).with_param("reason", Some(diverted.why.text()));
+                request.headers.push_front(&by);
+            }
+            if self.history {
+                add_history(request, diverted);
+            }
+        }
+    }
+}
+
+/// The last entry says why; the new target comes under it, made by mapping to another user (RFC 7044 §10.3 rule 1, §10.4 `mp`).
+fn add_history(request: &mut Request, diverted: &Diverted) {
+    let mut entries: Vec<HistoryInfo> =
+        request.headers.all::<HistoryInfo>().flatten().take(MAX_HISTORY).collect();
+    let last = match entries.pop() {
+        Some(last) => last,
+        None => HistoryInfo::first(&diverted.by),
+    };
+    let Some(next) = last.below(&diverted.to) else { return };
+    let index: Vec<String> = last.index().into_iter().flatten().map(|number| number.to_string()).collect();
+    entries.push(last.because(diverted.why.status()));
+    entries.push(next.with_param("mp", Some(&index.join("."))));
+    request.headers.remove(HeaderName::HISTORY_INFO);
+    entries.iter().for_each(|entry| request.headers.push_back(entry));
+}
+
+/// Entries of a history that are kept: others' servers add as many as they like.
+const MAX_HISTORY: usize = 32;
 
 impl Hop {
     /// To where the request itself says.
     pub(crate) fn as_addressed() -> Self {
-        Self { uri: None, routes: Arc::new([]), target: None, outbound: false, others: Vec::new() }
+        Self {
+            uri: None,
+            routes: Arc::new([]),
+            target: None,
+            outbound: false,
+            others: Vec::new(),
+            gateway: false,
+            edits: None,
+        }
+    }
+
+    /// To another Request-URI.
+    pub(crate) fn readdressed(mut uri: Uri) -> Self {
+        uri.remove_headers(); // RFC 3261 §19.1.1, table 1: not in a Request-URI
+        Self { uri: Some(uri), ..Self::as_addressed() }
+    }
+
+    /// Changes more for this target, and for those in reserve.
+    pub(crate) fn edit(&mut self, edits: Option<&Arc<Edits>>) {
+        self.edits = edits.cloned();
+        self.others.iter_mut().for_each(|other| other.edit(edits));
     }
 
     /// To a fixed next hop.
@@ -59,6 +137,9 @@ impl Hop {
     /// # Errors
     /// When a Route or Max-Forwards that has to be read cannot be.
     pub(crate) fn prepare(&self, request: &mut Request) -> Result<Target, HeaderError> {
+        if let Some(edits) = &self.edits {
+            edits.apply(request);
+        }
         if let Some(uri) = &self.uri {
             request.set_uri(uri);
         }
@@ -96,7 +177,7 @@ impl Hop {
             uri = plain.unwrap_or(uri);
         }
         let outbound = binding.outbound.is_some() && binding.flow.is_some();
-        Self { uri: Some(uri), routes: binding.path.clone(), target, outbound, others: Vec::new() }
+        Self { uri: Some(uri), routes: binding.path.clone(), target, outbound, ..Self::as_addressed() }
     }
 }
 

@@ -5,13 +5,19 @@ use sip_message::{Request, ResponseBuilder, StatusCode};
 
 use super::Routed;
 
-/// Checks what a proxy has to check before it forwards a request. Its syntax was checked by the transaction layer.
+/// Checks what a proxy has to check before it forwards a request. Its syntax was checked by the transaction layer. `numbers`: there
+/// are rules that may know what to do with a `tel` URI.
 ///
 /// # Errors
 /// The answer that the RFC names.
-pub(crate) fn validate(request: &Request, routed: &Routed) -> Result<(), Box<ResponseBuilder>> {
+pub(crate) fn validate(
+    request: &Request,
+    routed: &Routed,
+    numbers: bool,
+) -> Result<(), Box<ResponseBuilder>> {
     // Step 2. With Routes left the next hop may understand a scheme that we do not.
-    if !routed.more && !routed.uri.is_sip() && !routed.uri.is_sips() {
+    let known = routed.uri.is_sip() || routed.uri.is_sips() || (numbers && routed.uri.is_tel());
+    if !routed.more && !known {
         return Err(Box::new(request.reply(StatusCode::UNSUPPORTED_URI_SCHEME)));
     }
     // Step 3.

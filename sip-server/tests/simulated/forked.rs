@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sip_message::headers::{CSeq, CallId, Contact, From, To};
 use sip_message::{Headers, Method, Request};
+use sip_server::settings::Settings;
 use sip_server::{Config, ServerCore};
 use sip_sim::{Conditions, NodeId, Sim, for_each_seed};
 use sip_transport::Transport;
@@ -14,9 +15,14 @@ use crate::phone::{Habit, Phone, add_phone, habit};
 const SERVER: &str = "192.0.2.1:5060";
 
 fn add_server(sim: &mut Sim) -> NodeId<ServerCore> {
+    add_server_with(sim, |_| {})
+}
+
+fn add_server_with(sim: &mut Sim, change: impl FnOnce(&mut Config)) -> NodeId<ServerCore> {
     let locals = Sim::locals(SERVER.parse().unwrap(), &[Transport::Udp]);
     let mut config = Config::new(sim.core_seed(), locals.clone());
     config.domains = vec!["example.com".into()];
+    change(&mut config);
     let core = ServerCore::new(config, sim.now(), Duration::from_secs(1_700_000_000)).unwrap();
     sim.add("server", locals, core)
 }
@@ -120,6 +126,77 @@ fn check_perfect(
             assert!(phone.cancelled, "it has stopped ringing");
         }
     }
+}
+
+/// Bob's phone rings for five seconds, then his calls go to Carol; whatever the network does, the caller is told how it ended, no
+/// phone rings on, and nothing is left.
+#[test]
+fn calls_forwarded_on_no_answer_over_a_bad_network() {
+    let settings = Settings::parse(
+        r#"
+        authentication = false
+        domains = ["example.com"]
+        [[user]]
+        name = "bob"
+        forward = { no_answer = "carol", busy = "carol", unreachable = "carol", after = 5 }
+        [[user]]
+        name = "carol"
+        "#,
+    )
+    .unwrap();
+    for_each_seed(400, |seed| {
+        let loss = [0.0, 0.1, 0.2, 0.3][usize::try_from(seed % 4).unwrap()];
+        let mut sim = Sim::new(seed, if loss == 0.0 { Conditions::PERFECT } else { Conditions::rough(loss) });
+        let server = add_server_with(&mut sim, |config| settings.configure(config));
+        let habits = (habit(sim.random()), habit(sim.random()));
+        let alice = add_phone(&mut sim, "alice", "192.0.2.11", SERVER, Habit::Ring);
+        let bob = add_phone(&mut sim, "bob", "192.0.2.12", SERVER, habits.0);
+        let carol = add_phone(&mut sim, "carol", "192.0.2.13", SERVER, habits.1);
+        for (phone, aor) in [(bob, "sip:bob@example.com"), (carol, "sip:carol@example.com")] {
+            sim.with(phone, |phone, now| phone.send(now, Method::Register, "sip:example.com", aor, aor));
+        }
+        sim.run_for(Duration::from_secs(40));
+        sim.with(alice, |alice, now| {
+            let to = "sip:bob@example.com";
+            alice.send(now, Method::Invite, to, "sip:alice@chicago.example", to);
+        });
+        sim.run_for(Duration::from_secs(600));
+
+        let core = sim.node(server);
+        assert_eq!((core.live_contexts(), core.armed_timers()), (0, 0));
+        assert_eq!((core.transactions().live_client(), core.transactions().live_server()), (0, 0));
+        for phone in [alice, bob, carol] {
+            assert!(sim.node(phone).ringing.is_empty(), "nobody rings on");
+            let layer = &sim.node(phone).layer;
+            assert_eq!((layer.live_client(), layer.live_server(), layer.armed_timers()), (0, 0, 0));
+        }
+        let (finals, failed) = (sim.node(alice).finals.clone(), sim.node(alice).failed);
+        assert!(!finals.is_empty() || failed, "alice knows how it ended");
+        let answered = finals.values().filter(|status| **status == 200).count();
+        assert!(answered <= usize::from(sim.node(bob).picked_up) + usize::from(sim.node(carol).picked_up));
+        if loss > 0.0 {
+            return;
+        }
+        let in_time = Duration::from_secs(5);
+        let rings_carol = match habits.0 {
+            Habit::PickUp(after) | Habit::Refuse(after, 486) if after > in_time => true,
+            Habit::Refuse(after, _) if after > in_time => true,
+            Habit::Refuse(_, status) => status == 486,
+            Habit::Ring => true,
+            Habit::PickUp(_) => false,
+        };
+        let statuses: Vec<u16> = finals.values().copied().collect();
+        match (rings_carol, habits) {
+            (false, (Habit::PickUp(_), _)) => assert_eq!(statuses, [200]),
+            (false, (Habit::Refuse(_, status), _)) => assert_eq!(statuses, [status]),
+            (true, (_, Habit::PickUp(_))) => assert!(statuses.contains(&200), "{habits:?}: {statuses:?}"),
+            (true, _) => assert!(!statuses.contains(&200), "{habits:?}: {statuses:?}"),
+            _ => panic!("{habits:?}"),
+        }
+        if matches!(habits.0, Habit::Ring) {
+            assert!(sim.node(bob).cancelled, "it has stopped ringing");
+        }
+    });
 }
 
 /// A caller gives up: all phones stop, and the caller sees 487.

@@ -1,0 +1,117 @@
+//! Another configuration for a server that runs.
+
+use std::time::Instant;
+
+use sip_auth::Role;
+
+use super::{Policy, ServerCore, TIMER_C_ABOVE, next_hop, realm_of, secret, verifier};
+use crate::config::{Config, ConfigError, Limits};
+use crate::domains::Domains;
+use crate::protection::Guard;
+use crate::routing::Rules;
+
+/// What cannot be changed without a new start, as it was then.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Fixed {
+    limits: Limits,
+    timing: sip_transaction::Timing,
+    heed_overload: bool,
+    external_location: bool,
+}
+
+impl Fixed {
+    pub(super) fn of(config: &Config) -> Self {
+        Self {
+            limits: config.limits,
+            timing: config.timing,
+            heed_overload: config.heed_overload,
+            external_location: config.external_location,
+        }
+    }
+}
+
+impl ServerCore {
+    /// Works by another configuration from now on: users, domains, digest, rules, next hop, registrar and limits. Transactions,
+    /// calls under way and bindings stay. Seed, listeners and router are left as they are. Gives the names of what has changed
+    /// and holds only after a new start.
+    ///
+    /// # Errors
+    /// When the configuration cannot work; nothing is changed then.
+    pub fn reconfigure(&mut self, config: Config, now: Instant) -> Result<Vec<&'static str>, ConfigError> {
+        if config.timer_c <= TIMER_C_ABOVE {
+            return Err(ConfigError::TimerC);
+        }
+        if let Some(bad) = config.domains.iter().find(|name| sip_message::Uri::sip(None, name, None).is_err())
+        {
+            return Err(ConfigError::Domain(bad.clone()));
+        }
+        let later = self.started_with.differences(&config);
+        let locals = self.layer.transactions.locals().clone();
+        let hop = config.next_hop.map(|uri| next_hop(uri, &locals)).transpose()?;
+        let realm = realm_of(config.realm, &config.domains, &locals);
+        let same = realm == self.realm && config.algorithms == self.algorithms;
+        let unix = self.unix_time(now);
+        let secret = secret(&mut self.layer.transactions);
+        let verifier = |role: Role| verifier(&realm, &config.algorithms, secret, role, now, unix);
+        // Nonces that are out stay good if they can.
+        let asked = (config.users.is_some(), config.users.is_some() && config.challenge_calls);
+        let fresh =
+            |asked: bool, there: bool, role| (asked && !(same && there)).then(|| verifier(role)).transpose();
+        let registrations = fresh(asked.0, self.registrations.is_some(), Role::UserAgent)?;
+        let calls = fresh(asked.1, self.calls.is_some(), Role::Proxy)?;
+        // Nothing fails from here on.
+        self.registrations = registrations.or(self.registrations.take().filter(|_| asked.0));
+        self.calls = calls.or(self.calls.take().filter(|_| asked.1));
+        self.users = config.users;
+        self.policy = Policy {
+            open_relay: config.open_relay,
+            next_hop: hop,
+            record_route: config.record_route,
+            registrar: (!config.domains.is_empty()).then_some(config.registrar),
+        };
+        self.proxy.reconfigure(config.timer_c, config.record_route.then(|| self.own_routes.clone()));
+        self.domains = Domains::new(config.domains, locals);
+        self.rules = self.rules.turned_to(config.rules);
+        (self.realm, self.algorithms) = (realm, config.algorithms);
+        self.guard = match (self.guard.take(), config.protection) {
+            (Some(guard), Some(protection)) => Some(guard.reconfigured(protection)),
+            (None, protection) => protection.map(|protection| Guard::new(protection, now)),
+            // The program decides on it, not the file.
+            (guard, None) => guard,
+        };
+        let limits = Limits {
+            transactions: self.started_with.limits.transactions,
+            bindings: self.started_with.limits.bindings,
+            ..config.limits
+        };
+        self.limits = limits;
+        Ok(later)
+    }
+
+    /// Whether bindings are in a store outside.
+    pub(crate) fn has_external_location(&self) -> bool {
+        self.store.is_none()
+    }
+
+    /// The rules in force.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+}
+
+impl Fixed {
+    fn differences(&self, config: &Config) -> Vec<&'static str> {
+        let new = Self::of(config);
+        [
+            ("limits.transactions", self.limits.transactions != new.limits.transactions),
+            ("limits.bindings", self.limits.bindings != new.limits.bindings),
+            ("timing", self.timing != new.timing),
+            ("heed_overload", self.heed_overload != new.heed_overload),
+            ("location", self.external_location != new.external_location),
+        ]
+        .into_iter()
+        .filter_map(|(name, differs)| differs.then_some(name))
+        .collect()
+    }
+}

@@ -1,0 +1,271 @@
+//! What can be said of settings only when all of them are read.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use sip_auth::{Algorithm, Hash, HexDigest, Secret};
+use sip_message::Uri;
+use sip_transport::Transport;
+use sip_transport::proxy_protocol::Network;
+use sip_transport::tokio::Listen;
+
+use super::Settings;
+use super::fault::{Faults, did_you_mean};
+use super::file::{File, UserSettings};
+use super::routes;
+use super::value::At;
+use crate::Users;
+use crate::routing::Rules;
+
+/// `open`: files that the settings name are looked at.
+pub(super) fn check(file: File, folder: &Path, open: bool, faults: &mut Faults) -> Settings {
+    let listen = listeners(&file, faults);
+    for domain in file.domains.iter().filter(|domain| Uri::sip(None, domain, None).is_err()) {
+        faults.add(domain.offset, format!("\"{}\" is no host name or address", **domain));
+    }
+    let users = users(&file, folder, open, faults);
+    let next_hop = file.next_hop.as_ref().and_then(|text| sip_uri(text, faults));
+    let mut algorithms: Vec<Algorithm> = Vec::new();
+    for name in &file.digest {
+        match name.parse() {
+            Ok(algorithm) => algorithms.push(algorithm),
+            Err(_) => {
+                let hint = did_you_mean(name, Algorithm::ALL.iter().map(|known| known.as_str()));
+                faults.add(name.offset, format!("\"{}\" is no digest algorithm that is known{hint}", **name));
+            }
+        }
+    }
+    if file.digest.is_empty() {
+        faults.add(0, "digest is empty: name at least one algorithm, or leave it out");
+    }
+    if file.domains.is_empty() && next_hop.is_none() && file.route.is_empty() {
+        faults.add(0, "there is nobody to serve: name the domains whose users register here, domains = [\"example.com\"]");
+    }
+    if let Some(address) = file.location.as_ref().filter(|location| location.is_empty()) {
+        faults.add(
+            address.offset,
+            "location is empty: name a file, or leave it out to keep bindings in memory",
+        );
+    }
+    tls(&file, folder, open, faults);
+    let hep = file.hep.as_ref().and_then(|hep| match hep.collector.parse() {
+        Ok(address) => Some(address),
+        Err(_) => {
+            let at = if hep.collector.is_empty() { hep.at } else { hep.collector.offset };
+            faults.add(
+                at,
+                "hep.collector: expected the capture server's ADDRESS:PORT, such as \"192.0.2.5:9060\"",
+            );
+            None
+        }
+    });
+    numbers(&file, faults);
+    let set = routes::compile(&file, users.as_ref(), open, faults);
+    Settings {
+        folder: folder.to_owned(),
+        listen,
+        users,
+        rules: Rules::new(set),
+        next_hop,
+        algorithms,
+        hep,
+        file,
+    }
+}
+
+fn listeners(file: &File, faults: &mut Faults) -> Vec<Listen> {
+    let networks: Vec<Network> = networks(&file.proxy_protocol_from, faults);
+    let mut all = Vec::new();
+    for text in &file.listen {
+        match text.parse::<Listen>() {
+            Ok(listen) => {
+                let secure = matches!(listen.transport, Transport::Tls | Transport::Wss);
+                if secure && file.tls.as_ref().is_none_or(|tls| tls.certificate.is_none()) {
+                    let message =
+                        format!("{} needs a certificate: add [tls] with certificate = \"FILE\"", **text);
+                    faults.add(text.offset, message);
+                }
+                all.push(networks.iter().fold(listen, |listen, network| listen.proxy(*network)));
+            }
+            Err(error) => faults.add(text.offset, error.to_string()),
+        }
+    }
+    if file.listen.is_empty() {
+        faults.add(
+            0,
+            "listen is empty: name at least one listener, such as \"udp:192.0.2.1:5060\", or leave it out",
+        );
+    }
+    all
+}
+
+pub(super) fn networks(texts: &[At<String>], faults: &mut Faults) -> Vec<Network> {
+    let read = |text: &At<String>| match text.parse() {
+        Ok(network) => Some(network),
+        Err(error) => {
+            let error: sip_transport::proxy_protocol::NetworkError = error;
+            faults.add(text.offset, error.to_string());
+            None
+        }
+    };
+    texts.iter().filter_map(read).collect()
+}
+
+/// A sip or sips URI.
+pub(super) fn sip_uri(text: &At<String>, faults: &mut Faults) -> Option<Uri> {
+    match text.parse::<Uri>() {
+        Ok(uri) if uri.is_sip() || uri.is_sips() => Some(uri),
+        Ok(_) => {
+            faults.add(text.offset, format!("\"{}\" is no sip or sips URI", **text));
+            None
+        }
+        Err(error) => {
+            faults.add(
+                text.offset,
+                format!("\"{}\" is no URI: {error}; write it like \"sip:192.0.2.9:5060\"", **text),
+            );
+            None
+        }
+    }
+}
+
+// ---- users ---------------------------------------------------------------------------------------------------
+
+fn users(file: &File, folder: &Path, open: bool, faults: &mut Faults) -> Option<Users> {
+    let mut users = Users::new();
+    if let Some(path) = file.users_file.as_ref().filter(|_| open) {
+        match Users::read(folder.join(&**path)) {
+            Ok(read) => users = read,
+            Err(error) => faults.add(path.offset, error.to_string()),
+        }
+    }
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    for user in &file.user {
+        let name = user.name.as_str();
+        if name.is_empty() {
+            faults.add(user.at, "a user without a name: add name = \"alice\"");
+            continue;
+        }
+        if name.contains(|c: char| c.is_whitespace() || c == ':') {
+            faults.add(user.name.offset, "a user's name holds neither white space nor a colon");
+        }
+        if !names.insert(name) || users.secret(name).is_some() {
+            faults.add(
+                user.name.offset,
+                format!("the user \"{name}\" is there already; take one of the two out"),
+            );
+        }
+        if let Some(secret) = secret(user, file.authentication, faults) {
+            users = users.with(name, secret);
+        }
+    }
+    if !file.authentication {
+        return None;
+    }
+    let expected = file.users_file.is_some() || !file.user.is_empty();
+    if !expected {
+        faults.add(
+            0,
+            "there are no users: add [[user]] or users_file = \"FILE\", or write authentication = false if nobody shall \
+             be asked who they are",
+        );
+    }
+    Some(users)
+}
+
+fn secret(user: &UserSettings, needed: bool, faults: &mut Faults) -> Option<Secret> {
+    let hashed = |hash: Hash, text: &At<String>, faults: &mut Faults| {
+        let digest = HexDigest::parse(hash, text);
+        if digest.is_none() {
+            faults.add(text.offset, format!("expected {} hexadecimal digits", hash.digits()));
+        }
+        digest.map(|digest| Secret::ha1(hash, digest))
+    };
+    match (&user.password, &user.ha1, &user.ha1_sha256) {
+        (Some(password), None, None) => {
+            if password.is_empty() {
+                faults.add(password.offset, "the password is empty: everybody could be that user");
+            }
+            Some(Secret::password(password.as_str()))
+        }
+        (None, Some(text), None) => hashed(Hash::Md5, text, faults),
+        (None, None, Some(text)) => hashed(Hash::Sha256, text, faults),
+        (None, Some(md5), Some(sha)) => {
+            let first = hashed(Hash::Md5, md5, faults)?;
+            match HexDigest::parse(Hash::Sha256, sha) {
+                Some(digest) => Some(first.and_ha1(Hash::Sha256, digest)),
+                None => {
+                    faults.add(sha.offset, format!("expected {} hexadecimal digits", Hash::Sha256.digits()));
+                    None
+                }
+            }
+        }
+        (None, None, None) => {
+            // The users' file may have it, or nobody is asked.
+            if needed {
+                let name = user.name.as_str();
+                faults.add(
+                    user.at,
+                    format!("the user \"{name}\" has no password: add password, ha1 or ha1_sha256"),
+                );
+            }
+            None
+        }
+        (Some(password), _, _) => {
+            faults.add(password.offset, "both a password and a hash of one: take one of them out");
+            None
+        }
+    }
+}
+
+// ---- files and numbers -----------------------------------------------------------------------------------------
+
+fn tls(file: &File, folder: &Path, open: bool, faults: &mut Faults) {
+    let Some(tls) = &file.tls else { return };
+    if !["ignore", "ask", "require"].contains(&tls.clients.as_str()) {
+        let hint = did_you_mean(&tls.clients, ["ignore", "ask", "require"]);
+        faults.add(tls.clients.offset, format!("expected \"ignore\", \"ask\" or \"require\"{hint}"));
+    }
+    if let (Some(key), None) = (&tls.key, &tls.certificate) {
+        faults.add(key.offset, "a key without a certificate: add certificate = \"FILE\"");
+    }
+    if open && let Err(error) = super::start::tls_options(tls, folder) {
+        faults.add(tls.at, error.to_string());
+    }
+}
+
+fn numbers(file: &File, faults: &mut Faults) {
+    let registrar = &file.registrar;
+    let mut within = |value: &At<u32>, name: &str, from: u32, to: u32| {
+        if !(from..=to).contains(&**value) {
+            faults.add(value.offset, format!("{name}: expected {from} to {to}"));
+        }
+    };
+    within(&registrar.min_expires, "min_expires", 1, 3600);
+    let (least, most) = (*registrar.min_expires, *registrar.max_expires);
+    within(&registrar.max_expires, "max_expires", least, u32::MAX);
+    if registrar.default_expires.offset > 0 && least <= most {
+        within(&registrar.default_expires, "default_expires", least, most);
+    }
+    within(&file.limits.question_timeout, "question_timeout", 1, 30);
+    for group in &file.hunt_group {
+        within(&group.ring, "ring", 1, 180);
+    }
+    for user in &file.user {
+        within(&user.forward.after, "after", 1, 180);
+    }
+    let limits = &file.limits;
+    for (value, name) in [
+        (&limits.contexts, "contexts"),
+        (&limits.branches, "branches"),
+        (&limits.bindings, "bindings"),
+        (&limits.questions, "questions"),
+    ] {
+        if **value == 0 {
+            faults.add(
+                value.offset,
+                format!("{name}: 0 would let nothing through; leave it out for the default"),
+            );
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! What a file of settings may hold. The documentation of the fields is the reference, `docs/server-settings.md`.
+
+use std::collections::BTreeMap;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::fault::Faults;
+use super::value::{At, Described, Setting, known_table, settings};
+use crate::{Limits, registrar};
+
+fn texts(all: &[&str]) -> Vec<At<String>> {
+    all.iter().map(|one| At::nowhere((*one).to_owned())).collect()
+}
+
+settings! {
+    /// The whole file.
+    File {
+        /// Where to listen: `udp:ADDRESS:PORT`, and `tcp:`, `tls:`, `ws:` (WebSocket), `wss:` alike, IPv6 addresses in brackets.
+        /// Without a word about it on the loopback interface alone, where nobody else can reach the server. A change needs a new start.
+        listen: Vec<At<String>> = texts(&["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]),
+        /// Networks whose balancers send the PROXY protocol's header (version 2), which is believed: for all listeners but those
+        /// of UDP. A change needs a new start.
+        proxy_protocol_from: Vec<At<String>> = Vec::new(),
+        /// Origins of web pages that may connect over WebSocket, `https://phone.example.com`; without a word about it, any. Programs
+        /// that are no browsers are not bound by it. A change needs a new start.
+        websocket_origins: Option<Vec<At<String>>> = None,
+        /// The domains whose users register here. The first one stands for the server's own addresses too, and is the realm.
+        domains: Vec<At<String>> = Vec::new(),
+        /// The realm of challenges; the first domain if it is not given. Passwords kept as `ha1` hold for one realm.
+        realm: Option<At<String>> = None,
+        /// Whether users prove who they are. `false` lets anybody register any name and call as anybody: for tests, and behind
+        /// something that asks.
+        authentication: bool = true,
+        /// A file with a line `name:password` for each user, beside those of `[[user]]`. Its place is relative to that of this file.
+        users_file: Option<At<String>> = None,
+        /// Digest algorithms to offer, the most wanted first: `MD5`, `SHA-256`, `SHA-512-256`. Many phones know MD5 alone and give up
+        /// when they see another; name `SHA-256` where none of them call.
+        digest: Vec<At<String>> = texts(&["MD5"]),
+        /// Send every new request that no rule decides on to this URI instead of looking its user up.
+        next_hop: Option<At<String>> = None,
+        /// Whether to stay in the path of dialogs (Record-Route). Calls to and from the outside depend on it.
+        record_route: bool = true,
+        /// Heed the reports of next hops that have too much to do (RFC 7339). A change needs a new start.
+        heed_overload: bool = false,
+        /// Where bindings are kept, if not in memory. Its place is relative to that of this file. A change needs a new start.
+        location: Option<At<String>> = None,
+        /// Certificates, for `tls:` and `wss:`.
+        tls: Option<TlsSettings> = None,
+        /// A capture server that gets every message.
+        hep: Option<HepSettings> = None,
+        /// How the registrar works.
+        registrar: RegistrarSettings = RegistrarSettings::default(),
+        /// What peers may make the server hold.
+        limits: LimitSettings = LimitSettings::default(),
+        /// What holds for all routing.
+        routing: RoutingSettings = RoutingSettings::default(),
+        /// A user.
+        user: Vec<UserSettings> = Vec::new(),
+        /// Other names: `sales = "alice"`. What they lead to is a user, a hunt group, a number of the dial plan, or a URI.
+        aliases: BTreeMap<At<String>, At<String>> = BTreeMap::new(),
+        /// A change of called numbers, before anything else looks at them. All that match are made, in the order of the file.
+        rewrite: Vec<RewriteSettings> = Vec::new(),
+        /// A static route. The first that matches is taken, after the names of users, aliases and hunt groups. Everything that it
+        /// names has to match; exactly one of `to`, `via`, `trunk`, `redirect`, `reject` says what it does.
+        route: Vec<RouteSettings> = Vec::new(),
+        /// Several users under one name.
+        hunt_group: Vec<HuntGroupSettings> = Vec::new(),
+        /// Somebody who is not let through. Everything that it names has to match.
+        block: Vec<BlockSettings> = Vec::new(),
+        /// A way to another network.
+        trunk: Vec<TrunkSettings> = Vec::new(),
+    }
+}
+
+settings! {
+    /// `[tls]`
+    TlsSettings {
+        /// Our certificate, with those between it and the authority, in PEM.
+        certificate: Option<At<String>> = None,
+        /// The certificate's private key in PEM, if it is not in the same file.
+        key: Option<At<String>> = None,
+        /// Files of authorities to trust instead of the system's.
+        authorities: Vec<At<String>> = Vec::new(),
+        /// What is asked of those who connect to us: `ignore` (no certificate), `ask` (one if they have it), `require`.
+        clients: At<String> = At::nowhere("ignore".into()),
+    }
+}
+
+settings! {
+    /// `[hep]`
+    HepSettings {
+        /// The capture server's `ADDRESS:PORT`.
+        collector: At<String> = At::default(),
+        /// Our number as capture agent.
+        id: u32 = 2001,
+        /// The key that the capture server asks for.
+        key: Option<String> = None,
+    }
+}
+
+settings! {
+    /// `[registrar]`
+    RegistrarSettings {
+        /// Seconds of a binding whose REGISTER names none.
+        default_expires: At<u32> = At::nowhere(registrar::Config::DEFAULT_EXPIRES),
+        /// The shortest time that is granted, in seconds; shorter requests get 423. At most 3600.
+        min_expires: At<u32> = At::nowhere(registrar::Config::MIN_EXPIRES),
+        /// The longest time that is granted, in seconds.
+        max_expires: At<u32> = At::nowhere(registrar::Config::MAX_EXPIRES),
+        /// Bindings of one user; more get 403.
+        max_bindings: usize = registrar::Config::MAX_BINDINGS,
+    }
+}
+
+settings! {
+    /// `[limits]`
+    LimitSettings {
+        /// Requests under way. Above, new ones get 503; BYE passes.
+        contexts: At<usize> = At::nowhere(Limits::CONTEXTS),
+        /// Branches of one request, all steps together.
+        branches: At<usize> = At::nowhere(Limits::BRANCHES),
+        /// Bindings in memory. A change needs a new start.
+        bindings: At<usize> = At::nowhere(Limits::BINDINGS),
+        /// Questions to a location store or router outside that wait for their answer.
+        questions: At<usize> = At::nowhere(Limits::QUESTIONS),
+        /// Seconds for which such an answer is awaited.
+        question_timeout: At<u32> = At::nowhere(8),
+    }
+}
+
+settings! {
+    /// `[routing]`
+    RoutingSettings {
+        /// Whether users may call foreign domains that no route names. Without a word about it: yes if there is no trunk, else no,
+        /// so that no gateway is called around the dial plan. A trunk's gateways are never called so.
+        foreign_domains: Option<bool> = None,
+        /// Numbers that no block list stops, as they are dialled or re-written.
+        emergency: Vec<At<String>> = texts(&["112", "911"]),
+        /// The status for users who do not want to be disturbed: 480, 486, 600 or 603.
+        do_not_disturb: At<u16> = At::nowhere(480),
+        /// Whether History-Info (RFC 7044) tells of calls that were forwarded.
+        history: bool = true,
+        /// Whether Diversion (RFC 5806) does.
+        diversion: bool = true,
+    }
+}
+
+settings! {
+    /// `[[user]]`
+    UserSettings {
+        /// The user part, good in every domain of ours, or `user@domain`.
+        name: At<String> = At::default(),
+        /// The password. One of `password`, `ha1` and `ha1_sha256` is needed where users prove who they are.
+        password: Option<At<String>> = None,
+        /// In its stead: MD5 of `name:realm:password`, in hexadecimal.
+        ha1: Option<At<String>> = None,
+        /// The same by SHA-256.
+        ha1_sha256: Option<At<String>> = None,
+        /// Where calls go when and if.
+        forward: ForwardSettings = ForwardSettings::default(),
+        /// Calls are refused, or go where `forward.busy` says.
+        do_not_disturb: bool = false,
+    }
+}
+
+settings! {
+    /// `[user.forward]`: each a user, alias, hunt group, number of the dial plan, or URI.
+    ForwardSettings {
+        /// Instead of the user's phones.
+        always: Option<At<String>> = None,
+        /// If they are busy.
+        busy: Option<At<String>> = None,
+        /// If nobody answers within `after` seconds.
+        no_answer: Option<At<String>> = None,
+        /// How many seconds they ring.
+        after: At<u32> = At::nowhere(20),
+        /// If none is registered or can be reached.
+        unreachable: Option<At<String>> = None,
+    }
+}
+
+settings! {
+    /// `[[rewrite]]`
+    RewriteSettings {
+        /// A regular expression that the whole number matches.
+        pattern: At<String> = At::default(),
+        /// The new number; `$1` or `${1}` is what the first group has matched.
+        replace: At<String> = At::default(),
+    }
+}
+
+settings! {
+    /// `[[route]]`
+    RouteSettings {
+        /// A regular expression that the whole number or user part matches.
+        pattern: Option<At<String>> = None,
+        /// How the number begins.
+        prefix: Option<At<String>> = None,
+        /// The domain of the Request-URI; without, only our own match.
+        domain: Option<At<String>> = None,
+        /// Methods, `INVITE`; without, all.
+        methods: Vec<At<String>> = Vec::new(),
+        /// Networks that the request comes from, `192.0.2.0/24`.
+        from_network: Vec<At<String>> = Vec::new(),
+        /// Users that the sender has proved to be one of.
+        users: Vec<At<String>> = Vec::new(),
+        /// Who may leave by it: `users`, who have proved to be ours, or `anyone`. Mind toll fraud.
+        callers: At<String> = At::nowhere("users".into()),
+        /// Whether it takes the names of users, aliases and hunt groups too.
+        before_users: bool = false,
+        /// Call this user, alias, hunt group, number or URI instead; `$1` is what the first group has matched.
+        to: Option<At<String>> = None,
+        /// Send it to this next hop, the Request-URI as it is.
+        via: Option<At<String>> = None,
+        /// Send it to this trunk.
+        trunk: Option<At<String>> = None,
+        /// The number for the trunk, if not the one that was called; `$1` is what the first group has matched.
+        number: Option<At<String>> = None,
+        /// Answer 302 with these URIs.
+        redirect: Vec<At<String>> = Vec::new(),
+        /// Answer with this status, 400 to 699.
+        reject: Option<At<u16>> = None,
+    }
+}
+
+settings! {
+    /// `[[hunt_group]]`
+    HuntGroupSettings {
+        /// Its name.
+        name: At<String> = At::default(),
+        /// `parallel`, `serial` or `round-robin`.
+        strategy: At<String> = At::nowhere("parallel".into()),
+        /// Users, numbers of the dial plan, or URIs. Their own forwarding does not count here; do-not-disturb does.
+        members: Vec<At<String>> = Vec::new(),
+        /// Seconds for which each, or all together, may ring.
+        ring: At<u32> = At::nowhere(20),
+        /// Who is called if nobody answers.
+        otherwise: Option<At<String>> = None,
+    }
+}
+
+settings! {
+    /// `[[block]]`
+    BlockSettings {
+        /// A regular expression that the whole user part of From matches, or `user@host`.
+        caller: Option<At<String>> = None,
+        /// Networks that the request comes from.
+        source: Vec<At<String>> = Vec::new(),
+        /// A regular expression that the whole called number matches, as it was dialled or re-written.
+        called: Option<At<String>> = None,
+        /// The answer, 400 to 699.
+        status: At<u16> = At::nowhere(403),
+    }
+}
+
+settings! {
+    /// `[[trunk]]`
+    TrunkSettings {
+        /// Its name.
+        name: At<String> = At::default(),
+        /// Its gateways. One that cannot be reached, is silent or answers 503 gives way to the next.
+        gateways: Vec<GatewaySettings> = Vec::new(),
+        /// How many characters are taken off the beginning of a number.
+        strip: usize = 0,
+        /// What is put before it then.
+        add: String = String::new(),
+    }
+}
+
+settings! {
+    /// `[[trunk.gateways]]`
+    GatewaySettings {
+        /// Its URI without user part, `sip:gateway.example.net` or `sip:192.0.2.9:5080;transport=tcp`.
+        uri: At<String> = At::default(),
+        /// Lower is tried first.
+        priority: u16 = 0,
+        /// Its share among those of the same priority.
+        weight: u16 = 1,
+    }
+}

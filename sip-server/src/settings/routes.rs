@@ -1,0 +1,429 @@
+//! Rules out of settings, with everything that one of them names looked up.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use sip_message::{Method, StatusCode, Uri};
+
+use super::check::{networks, sip_uri};
+use super::fault::{Faults, did_you_mean};
+use super::file::{BlockSettings, File, HuntGroupSettings, RouteSettings, TrunkSettings, UserSettings};
+use super::value::At;
+use crate::Users;
+use crate::routing::rules::{
+    Action, Block, Gateway, Goal, HuntGroup, Pattern, Rewrite, Route, RuleSet, Strategy, Trunk, UserRules,
+};
+
+/// What names are there, for those who name them.
+struct Names<'f> {
+    file: &'f File,
+    users: Option<&'f Users>,
+    /// A users' file has names that are not known here.
+    more: bool,
+    routes: Vec<Route>,
+}
+
+pub(super) fn compile(file: &File, users: Option<&Users>, open: bool, faults: &mut Faults) -> RuleSet {
+    let mut set = RuleSet {
+        domain: file.domains.first().map(|domain| domain.to_string()).unwrap_or_default(),
+        foreign_domains: file.routing.foreign_domains,
+        history: file.routing.history,
+        diversion: file.routing.diversion,
+        emergency: file.routing.emergency.iter().map(|number| number.to_string()).collect(),
+        authenticated: file.authentication,
+        ..RuleSet::default()
+    };
+    let dnd = &file.routing.do_not_disturb;
+    let busy = status(dnd, [480, 486, 600, 603].contains(&**dnd), "480, 486, 600 or 603", faults);
+    for rewrite in &file.rewrite {
+        let pattern =
+            pattern(required(&rewrite.pattern, rewrite.at, "a [[rewrite]] without pattern", faults), faults);
+        groups_of(pattern.as_ref(), &rewrite.replace, faults);
+        if let Some(pattern) = pattern {
+            set.rewrites.push(Rewrite { pattern, replace: rewrite.replace.to_string() });
+        }
+    }
+    for trunk in &file.trunk {
+        let name = required(&trunk.name, trunk.at, "a trunk without a name", faults);
+        let compiled = self::trunk(trunk, faults);
+        if let Some(name) = name
+            && set.trunks.insert(name.to_string(), compiled).is_some()
+        {
+            faults.add(name.offset, format!("the trunk \"{}\" is there already", **name));
+        }
+    }
+    set.routes = file.route.iter().filter_map(|one| route(one, file, users, open, faults)).collect();
+    set.blocks = file.block.iter().filter_map(|one| block(one, faults)).collect();
+    let more = file.users_file.is_some() && !open;
+    let names = Names { file, users, more, routes: set.routes.clone() };
+    for user in &file.user {
+        let rules = names.user(user, busy, faults);
+        set.users.insert(user.name.to_string(), rules);
+    }
+    for name in users.into_iter().flat_map(Users::names) {
+        set.users.entry(name.to_owned()).or_default();
+    }
+    for (name, goal) in &file.aliases {
+        if let Some(goal) = names.goal(goal, faults) {
+            set.aliases.insert(name.to_string(), goal);
+        }
+        names.unique(name, "alias", faults);
+    }
+    for group in &file.hunt_group {
+        if let Some(name) = required(&group.name, group.at, "a hunt group without a name", faults) {
+            names.unique(name, "hunt group", faults);
+            let compiled = names.group(group, faults);
+            if set.groups.insert(name.to_string(), compiled).is_some() {
+                faults.add(name.offset, format!("the hunt group \"{}\" is there already", **name));
+            }
+        }
+    }
+    for (route, compiled) in
+        file.route.iter().zip(&set.routes).filter(|_| set.routes.len() == file.route.len())
+    {
+        if let Some(to) = route.to.as_ref().filter(|to| !to.contains('$') && compiled.domain.is_none()) {
+            names.goal(to, faults);
+        }
+    }
+    names.loops(&set, faults);
+    // Nothing but users without wishes is no rule: their calls go the shortest way.
+    let plain = set.users.values().all(|rules| *rules == UserRules::default());
+    if plain && set.aliases.is_empty() && set.groups.is_empty() && set.routes.is_empty() {
+        set.users = HashMap::new();
+    }
+    set
+}
+
+fn required<'t>(
+    text: &'t At<String>,
+    at: usize,
+    message: &str,
+    faults: &mut Faults,
+) -> Option<&'t At<String>> {
+    if text.is_empty() {
+        faults.add(at, message);
+    }
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn pattern(text: Option<&At<String>>, faults: &mut Faults) -> Option<Pattern> {
+    let text = text?;
+    match Pattern::new(text) {
+        Ok(pattern) => Some(pattern),
+        Err(error) => {
+            // The parser draws a picture over several lines; its last one says what is wrong.
+            let error = error.to_string();
+            let said = error.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+            let said = said.trim().trim_start_matches("error: ");
+            faults.add(text.offset, format!("\"{}\" is no regular expression: {said}", **text));
+            None
+        }
+    }
+}
+
+/// Whether `$1` has a group to stand for.
+fn groups_of(pattern: Option<&Pattern>, template: &At<String>, faults: &mut Faults) {
+    let there = pattern.map_or(0, Pattern::groups);
+    for rest in template.split('$').skip(1) {
+        let digits: String =
+            rest.trim_start_matches('{').chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        match digits.parse::<usize>() {
+            Ok(number) if number > there => {
+                faults.add(
+                    template.offset,
+                    format!("${number}: the pattern has {there} groups in parentheses"),
+                );
+            }
+            Err(_) if digits.starts_with(|c: char| c.is_ascii_digit()) => {
+                let number: String = digits.chars().take_while(char::is_ascii_digit).collect();
+                faults
+                    .add(template.offset, format!("${digits} is a name; write ${{{number}}} before letters"));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn status(code: &At<u16>, allowed: bool, which: &str, faults: &mut Faults) -> StatusCode {
+    let status = StatusCode::new(**code).filter(|_| allowed);
+    if status.is_none() {
+        faults.add(code.offset, format!("{} is no status for this: expected {which}", **code));
+    }
+    status.unwrap_or(StatusCode::FORBIDDEN)
+}
+
+fn refusal(code: &At<u16>, faults: &mut Faults) -> StatusCode {
+    status(code, (400..700).contains(&**code), "400 to 699", faults)
+}
+
+fn trunk(trunk: &TrunkSettings, faults: &mut Faults) -> Trunk {
+    if trunk.gateways.is_empty() {
+        faults.add(
+            trunk.at,
+            "a trunk without gateways: add gateways = [{ uri = \"sip:gateway.example.net\" }]",
+        );
+    }
+    let gateways = trunk.gateways.iter().filter_map(|gateway| {
+        let text = required(&gateway.uri, gateway.at, "a gateway without uri", faults)?;
+        let uri = sip_uri(text, faults)?;
+        if uri.user().is_some() {
+            faults.add(text.offset, "the user part of a gateway's URI is the called number: leave it out");
+        }
+        Some(Gateway { uri, priority: gateway.priority, weight: gateway.weight })
+    });
+    Trunk { gateways: gateways.collect(), strip: trunk.strip, add: trunk.add.clone() }
+}
+
+fn block(block: &BlockSettings, faults: &mut Faults) -> Option<Block> {
+    if block.caller.is_none() && block.called.is_none() && block.source.is_empty() {
+        faults.add(
+            block.at,
+            "a [[block]] that names nobody would stop everybody: add caller, source or called",
+        );
+    }
+    let before = (block.caller.is_some(), block.called.is_some());
+    let caller = pattern(block.caller.as_ref(), faults);
+    let called = pattern(block.called.as_ref(), faults);
+    let compiled = before == (caller.is_some(), called.is_some());
+    let source = networks(&block.source, faults);
+    let status = refusal(&block.status, faults);
+    compiled.then_some(Block { caller, source, called, status })
+}
+
+fn route(
+    route: &RouteSettings,
+    file: &File,
+    users: Option<&Users>,
+    open: bool,
+    faults: &mut Faults,
+) -> Option<Route> {
+    let pattern = match &route.pattern {
+        Some(text) => Some(pattern(Some(text), faults)?),
+        None => None,
+    };
+    let action = action(route, pattern.as_ref(), file, faults)?;
+    let anyone = match route.callers.as_str() {
+        "anyone" => true,
+        "users" => false,
+        _ => {
+            faults.add(route.callers.offset, "expected \"users\" or \"anyone\"");
+            false
+        }
+    };
+    let leaves = match &action {
+        Action::Via(_) | Action::Trunk(..) => true,
+        Action::To(text) => matches!(text.parse(), Ok(Goal::Uri(_))),
+        _ => false,
+    };
+    if leaves && !anyone && !file.authentication {
+        faults.add(
+            route.at,
+            "nobody proves to be a user (authentication = false), so nobody may leave by this route: write callers = \
+             \"anyone\" if really anybody may",
+        );
+    }
+    for user in &route.users {
+        let known = file.user.iter().any(|one| *one.name == **user)
+            || users.is_some_and(|users| users.secret(user).is_some())
+            || (file.users_file.is_some() && !open);
+        if !known {
+            let hint = did_you_mean(user, file.user.iter().map(|one| one.name.as_str()));
+            faults.add(user.offset, format!("there is no user \"{}\"{hint}", **user));
+        }
+    }
+    let methods = route.methods.iter().map(|name| {
+        let method = Method::from(name.as_str());
+        if let Method::Other(_) = method {
+            faults.add(
+                name.offset,
+                format!("\"{}\" is no method that is known: write it like \"INVITE\"", **name),
+            );
+        }
+        method
+    });
+    let methods = methods.collect();
+    Some(Route {
+        pattern,
+        prefix: route.prefix.as_ref().map(|text| text.to_string()),
+        domain: route.domain.as_ref().map(|text| text.to_string()),
+        methods,
+        from_network: networks(&route.from_network, faults),
+        users: route.users.iter().map(|user| user.to_string()).collect(),
+        anyone,
+        before_users: route.before_users,
+        action,
+    })
+}
+
+fn action(
+    route: &RouteSettings,
+    pattern: Option<&Pattern>,
+    file: &File,
+    faults: &mut Faults,
+) -> Option<Action> {
+    let named = [
+        route.to.is_some(),
+        route.via.is_some(),
+        route.trunk.is_some(),
+        !route.redirect.is_empty(),
+        route.reject.is_some(),
+    ];
+    if named.iter().filter(|named| **named).count() != 1 {
+        faults.add(route.at, "a route does one thing: name one of to, via, trunk, redirect, reject");
+        return None;
+    }
+    if let (Some(number), None) = (&route.number, &route.trunk) {
+        faults.add(number.offset, "number goes with trunk");
+    }
+    if let Some(to) = &route.to {
+        groups_of(pattern, to, faults);
+        return Some(Action::To(to.to_string()));
+    }
+    if let Some(via) = &route.via {
+        return sip_uri(via, faults).map(Action::Via);
+    }
+    if let Some(name) = &route.trunk {
+        if !file.trunk.iter().any(|trunk| *trunk.name == **name) {
+            let hint = did_you_mean(name, file.trunk.iter().map(|trunk| trunk.name.as_str()));
+            faults.add(name.offset, format!("there is no trunk \"{}\"{hint}", **name));
+        }
+        if let Some(number) = &route.number {
+            groups_of(pattern, number, faults);
+        }
+        let number = route.number.as_ref().map(|number| number.to_string());
+        return Some(Action::Trunk(name.to_string(), number));
+    }
+    if let Some(code) = &route.reject {
+        return Some(Action::Reject(refusal(code, faults)));
+    }
+    let contacts: Vec<Option<Uri>> = route.redirect.iter().map(|text| sip_uri(text, faults)).collect();
+    contacts.into_iter().collect::<Option<_>>().map(Action::Redirect)
+}
+
+impl Names<'_> {
+    fn is_user(&self, name: &str) -> bool {
+        self.file.user.iter().any(|user| *user.name == name)
+            || self.users.is_some_and(|users| users.secret(name).is_some())
+    }
+
+    fn is_known(&self, name: &str) -> bool {
+        self.more
+            || self.is_user(name)
+            || self.file.aliases.keys().any(|alias| **alias == name)
+            || self.file.hunt_group.iter().any(|group| *group.name == name)
+            || self.routes.iter().any(|route| route.domain.is_none() && route.is_for(name))
+    }
+
+    /// A goal that leads somewhere.
+    fn goal(&self, text: &At<String>, faults: &mut Faults) -> Option<Goal> {
+        let goal = match text.parse() {
+            Ok(goal) => goal,
+            Err(error) => {
+                faults.add(text.offset, format!("\"{}\" is no URI: {error}", **text));
+                return None;
+            }
+        };
+        if let Goal::Name(name) = &goal
+            && !self.is_known(name)
+        {
+            let users = self.file.user.iter().map(|user| user.name.as_str());
+            let aliases = self.file.aliases.keys().map(|alias| alias.as_str());
+            let groups = self.file.hunt_group.iter().map(|group| group.name.as_str());
+            let hint = did_you_mean(name, users.chain(aliases).chain(groups));
+            faults.add(
+                text.offset,
+                format!("there is no user, alias or hunt group \"{name}\", and no route for it{hint}"),
+            );
+        }
+        Some(goal)
+    }
+
+    fn maybe(&self, text: Option<&At<String>>, faults: &mut Faults) -> Option<Goal> {
+        self.goal(text?, faults)
+    }
+
+    fn user(&self, user: &UserSettings, busy: StatusCode, faults: &mut Faults) -> UserRules {
+        let forward = &user.forward;
+        let after = Duration::from_secs(u64::from(*forward.after));
+        let no_answer = self.maybe(forward.no_answer.as_ref(), faults);
+        UserRules {
+            always: self.maybe(forward.always.as_ref(), faults),
+            busy: self.maybe(forward.busy.as_ref(), faults),
+            ring: no_answer.as_ref().map(|_| after),
+            no_answer,
+            unreachable: self.maybe(forward.unreachable.as_ref(), faults),
+            do_not_disturb: user.do_not_disturb.then_some(busy),
+        }
+    }
+
+    fn group(&self, group: &HuntGroupSettings, faults: &mut Faults) -> HuntGroup {
+        let strategy = match group.strategy.as_str() {
+            "parallel" => Strategy::Parallel,
+            "serial" => Strategy::Serial,
+            "round-robin" => Strategy::RoundRobin,
+            other => {
+                let hint = did_you_mean(other, ["parallel", "serial", "round-robin"]);
+                let message = format!("expected \"parallel\", \"serial\" or \"round-robin\"{hint}");
+                faults.add(group.strategy.offset, message);
+                Strategy::Parallel
+            }
+        };
+        if group.members.is_empty() {
+            faults.add(group.at, "a hunt group without members: add members = [\"alice\", \"bob\"]");
+        }
+        for member in &group.members {
+            if self.file.hunt_group.iter().any(|one| *one.name == **member) {
+                let message =
+                    "a hunt group cannot be a member of one; name it in otherwise, or name its members";
+                faults.add(member.offset, message);
+            }
+        }
+        HuntGroup {
+            strategy,
+            members: group.members.iter().filter_map(|member| self.goal(member, faults)).collect(),
+            ring: Duration::from_secs(u64::from(*group.ring)),
+            otherwise: self.maybe(group.otherwise.as_ref(), faults),
+        }
+    }
+
+    /// A name is one thing.
+    fn unique(&self, name: &At<String>, what: &str, faults: &mut Faults) {
+        let alias = what != "alias" && self.file.aliases.keys().any(|alias| **alias == **name);
+        if self.is_user(name) || alias {
+            let other = if alias { "an alias" } else { "a user" };
+            let message = format!("the {what} \"{}\" has the name of {other}; give it another one", **name);
+            faults.add(name.offset, message);
+        }
+    }
+
+    /// Aliases and unconditional forwarding that lead round in a circle.
+    fn loops(&self, set: &RuleSet, faults: &mut Faults) {
+        let mut leads: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
+        for (alias, goal) in &self.file.aliases {
+            leads.insert(alias.as_str(), (goal.as_str(), goal.offset));
+        }
+        for user in &self.file.user {
+            if let Some(goal) = &user.forward.always {
+                leads.insert(user.name.as_str(), (goal.as_str(), goal.offset));
+            }
+        }
+        for group in set.groups.keys() {
+            if let Some(group) = self.file.hunt_group.iter().find(|one| *one.name == *group)
+                && let Some(goal) = &group.otherwise
+            {
+                leads.insert(group.name.as_str(), (goal.as_str(), goal.offset));
+            }
+        }
+        for (name, (_, offset)) in &leads {
+            let (mut at, mut way) = (*name, vec![*name]);
+            while let Some((next, _)) = leads.get(at).filter(|_| way.len() <= leads.len()) {
+                at = next;
+                way.push(at);
+                if at == *name {
+                    faults.add(*offset, format!("\"{name}\" leads back to itself: {}", way.join(" -> ")));
+                    break;
+                }
+            }
+        }
+    }
+}

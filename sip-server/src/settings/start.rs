@@ -1,0 +1,120 @@
+//! A server of settings: what goes to the sockets, and what to the core.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sip_transport::hep::Agent;
+use sip_transport::tokio::HepTap;
+use sip_transport::tokio::tls::{ClientCertificates, CredentialsError, Identity, Roots, Tls, TlsOptions};
+use sip_transport::websocket::Origins;
+
+use super::{Settings, TlsSettings};
+use crate::server::{BuildError, ServerBuilder};
+use crate::{Config, Server, registrar};
+
+/// The files of `[tls]`.
+pub(super) fn tls_options(tls: &TlsSettings, folder: &Path) -> Result<TlsOptions, CredentialsError> {
+    let mut options = TlsOptions::new().client_certificates(match tls.clients.as_str() {
+        "ask" => ClientCertificates::Asked,
+        "require" => ClientCertificates::Required,
+        _ => ClientCertificates::Ignored,
+    });
+    if let Some(certificate) = &tls.certificate {
+        let key = tls.key.as_ref().unwrap_or(certificate);
+        options =
+            options.identity(Identity::from_pem_files(folder.join(&**certificate), folder.join(&**key))?);
+    }
+    let mut roots: Option<Roots> = None;
+    for file in &tls.authorities {
+        let more = Roots::from_pem_file(folder.join(&**file))?;
+        roots = Some(roots.unwrap_or_default().and(more));
+    }
+    Ok(match roots {
+        Some(roots) => options.roots(roots),
+        None => options,
+    })
+}
+
+impl Settings {
+    /// The certificates as their files are now; `None` without `[tls]`.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn tls(&self) -> Result<Option<TlsOptions>, CredentialsError> {
+        self.file.tls.as_ref().map(|tls| tls_options(tls, &self.folder)).transpose()
+    }
+
+    /// Sets everything that the core is told. Seed and listeners are left as they are.
+    pub fn configure(&self, config: &mut Config) {
+        let file = &self.file;
+        config.domains = file.domains.iter().map(|domain| domain.to_string()).collect();
+        config.realm = file.realm.as_ref().map(|realm| realm.to_string());
+        config.users = self.users.clone();
+        config.algorithms.clone_from(&self.algorithms);
+        config.next_hop.clone_from(&self.next_hop);
+        config.record_route = file.record_route;
+        config.heed_overload = file.heed_overload;
+        config.rules = self.rules.clone();
+        config.registrar = registrar::Config {
+            // What the file does not say gives way to what it says.
+            default_expires: (*file.registrar.default_expires)
+                .min(*file.registrar.max_expires)
+                .max(*file.registrar.min_expires),
+            min_expires: *file.registrar.min_expires,
+            max_expires: *file.registrar.max_expires,
+            max_bindings: file.registrar.max_bindings,
+            ..registrar::Config::default()
+        };
+        config.limits.contexts = *file.limits.contexts;
+        config.limits.branches = *file.limits.branches;
+        config.limits.bindings = *file.limits.bindings;
+        config.limits.questions = *file.limits.questions;
+        config.limits.question_timeout = Duration::from_secs(u64::from(*file.limits.question_timeout));
+    }
+
+    /// What a driver's sockets were made of and cannot be changed: names of those that differ.
+    pub(crate) fn other_sockets(&self, other: &Self) -> Vec<&'static str> {
+        let text = |all: &[super::At<String>]| all.iter().map(|one| one.to_string()).collect::<Vec<_>>();
+        let origins = |settings: &Self| settings.file.websocket_origins.as_deref().map(text);
+        let hep = |settings: &Self| {
+            let key = settings.file.hep.as_ref().map(|hep| (hep.id, hep.key.clone()));
+            (settings.hep, key)
+        };
+        let (old, new) = (&self.file, &other.file);
+        [
+            ("listen", text(&old.listen) != text(&new.listen)),
+            ("proxy_protocol_from", text(&old.proxy_protocol_from) != text(&new.proxy_protocol_from)),
+            ("websocket_origins", origins(self) != origins(other)),
+            ("tls", old.tls.is_some() != new.tls.is_some()),
+            ("hep", hep(self) != hep(other)),
+            ("location", old.location.as_deref() != new.location.as_deref()),
+        ]
+        .into_iter()
+        .filter_map(|(name, differs)| differs.then_some(name))
+        .collect()
+    }
+}
+
+impl Server {
+    /// A server by settings, to be built. `location` is left to the caller: give its store to
+    /// [`ServerBuilder::location`].
+    ///
+    /// # Errors
+    /// When certificates cannot be read, or no socket for the capture server can be had.
+    pub fn from_settings(settings: &Settings) -> Result<ServerBuilder, BuildError> {
+        let mut builder = Server::builder();
+        for listen in &settings.listen {
+            builder = builder.listen_at(listen.clone());
+        }
+        if let Some(options) = settings.tls()? {
+            builder = builder.tls(Tls::new(options)?);
+        }
+        if let (Some(collector), Some(hep)) = (settings.hep, &settings.file.hep) {
+            builder = builder.tap(HepTap::new(collector, Agent { id: hep.id, key: hep.key.clone() })?);
+        }
+        if let Some(origins) = &settings.file.websocket_origins {
+            builder = builder.origins(Origins::Only(origins.iter().map(|one| one.to_string()).collect()));
+        }
+        Ok(builder.configure(|config| settings.configure(config)).settings(settings.clone()))
+    }
+}
