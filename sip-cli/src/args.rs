@@ -184,6 +184,11 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "KEY", requires = "hep")]
     pub(crate) hep_key: Option<String>,
 
+    /// Threads that carry messages. One is the cheapest and takes some ten thousand calls a second; where there are listeners for
+    /// TLS it is one for each processor, since handshakes take time.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) threads: Option<std::num::NonZeroUsize>,
+
     #[command(flatten)]
     pub(crate) operation: OperationArgs,
 

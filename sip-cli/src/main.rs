@@ -47,7 +47,11 @@ fn main() -> ExitCode {
         }
     };
     log_to_stderr(cli.verbose, cli.log_json);
-    let runtime = match tokio::runtime::Runtime::new() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Command::Server(args) = &cli.command {
+        runtime.worker_threads(server::threads(args));
+    }
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Failure::fault(format_args!("no runtime: {error}"))),
     };

@@ -18,6 +18,22 @@ use crate::operation::OperationArgs;
 use crate::output::{Output, printable};
 use crate::tls::TlsArgs;
 
+/// How many threads carry messages. All of them meet at the one core of the server: a second one mostly waits for the first, and
+/// wakes it, which costs more than half as much again over TCP. Only what is done before, TLS, is worth it.
+pub(crate) fn threads(args: &ServerArgs) -> usize {
+    if let Some(threads) = args.threads {
+        return threads.get();
+    }
+    let secure = |text: &str| text.contains("tls:") || text.contains("wss:");
+    // A file that cannot be read is told of later.
+    let settings = args.config.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+    if args.listen.iter().any(|listen| secure(listen)) || settings.is_some_and(|text| secure(&text)) {
+        std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+    } else {
+        1
+    }
+}
+
 /// Runs until it is told to end.
 pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interrupt) -> Result<Code, Failure> {
     if let Some(file) = &args.config {
