@@ -35,7 +35,9 @@ pub(crate) fn leads_back(request: &Request, contact: &Uri, path: &Path) -> bool 
             via.received().is_some_and(|received| !host_is(received))
                 || via.rport().flatten().is_some_and(|port| port != via.port().unwrap_or(5060))
         });
-        behind_nat && writes_itself && named.is_none_or(|named| named == Transport::Udp)
+        // Our loopback address reaches the other addresses of this machine only by the socket that they were heard on.
+        let same_machine = path.local.ip().is_loopback() && !path.remote.ip().is_loopback();
+        (behind_nat || same_machine) && writes_itself && named.is_none_or(|named| named == Transport::Udp)
     } else {
         named.is_none_or(|named| path.transport.serves(named))
             && (writes_itself || host_is(&path.remote.ip().to_string()))
@@ -47,4 +49,25 @@ pub(crate) fn is_same(token: &Path, path: &Path) -> bool {
     token.transport == path.transport
         && token.remote == path.remote
         && if token.transport.is_reliable() { token.flow == path.flow } else { token.local == path.local }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sip_message::Limits;
+
+    /// A server that listens at 127.0.0.1, and a phone on the same machine that writes the machine's address: to that one the
+    /// kernel sends from the loopback address only by the socket on which the phone was heard.
+    #[test]
+    fn a_phone_on_the_same_machine_is_reached_from_the_loopback_address() {
+        let text = "REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2:40000;branch=z9hG4bK1\r\n\r\n";
+        let request = Request::parse(text.into(), &Limits::default()).unwrap();
+        let contact = "sip:bob@192.0.2.2:40000".parse().unwrap();
+        let mut path = Path::to(Transport::Udp, "192.0.2.2:40000".parse().unwrap());
+        path.local = "127.0.0.1:5060".parse().unwrap();
+        assert!(leads_back(&request, &contact, &path));
+        assert!(!leads_back(&request, &"sip:bob@192.0.2.3".parse().unwrap(), &path), "another phone");
+        path.local = "192.0.2.1:5060".parse().unwrap();
+        assert!(!leads_back(&request, &contact, &path));
+    }
 }
