@@ -508,6 +508,60 @@ fn the_next_gateway_is_tried_after_503_silence_and_no_connection() {
     }
 }
 
+/// The gateway's challenge is answered by the server, once; the caller hears of it only if the password is wrong.
+#[test]
+fn a_trunk_that_asks_gets_our_credentials() {
+    let settings = OUTSIDE.replace(
+        "strip = 2",
+        "username = \"us\"\npassword = \"carrier-secret\"\nasserted_identity = \"sip:+4930100@example.com\"\nstrip = 2",
+    );
+    let mut world = by(&settings);
+    let sent = call_as(&mut world, "alice", "wonderland", "sip:+4930123@example.com");
+    let first = only(&sent, "INVITE");
+    let asserted = |sent: &Sent| sent.request().headers.text("P-Asserted-Identity").map(str::to_owned);
+    assert_eq!(asserted(first).as_deref(), Some("<sip:+4930100@example.com>"));
+    let challenge =
+        "Proxy-Authenticate: Digest realm=\"carrier\", nonce=\"n1\", qop=\"auth\", algorithm=MD5\n";
+    let sent = world.answer(first, 407, challenge);
+    assert_eq!(names(&sent), ["ACK", "INVITE"]);
+    let again = only(&sent, "INVITE");
+    assert_eq!(again.to(), GATEWAY);
+    let credentials = again.request().headers.text("Proxy-Authorization").unwrap();
+    assert!(
+        credentials.contains("username=\"us\"") && credentials.contains("realm=\"carrier\""),
+        "{credentials}"
+    );
+    assert_eq!(again.request().headers.text("CSeq"), first.request().headers.text("CSeq"));
+    assert_ne!(world::vias(&again.message)[0].branch(), world::vias(&first.message)[0].branch());
+    // Refused all the same: no third time.
+    let sent = world.answer(again, 407, challenge);
+    assert_eq!(names(&sent), ["ACK", "407"]);
+    world.assert_nothing_left();
+}
+
+/// A 407 of the first gateway does not use up what the second one needs; and what users assert of themselves goes nowhere.
+#[test]
+fn each_gateway_is_answered_and_callers_assert_nothing() {
+    let mut world = by(&OUTSIDE.replace("strip = 2", "username = \"us\"\npassword = \"secret\"\nstrip = 2"));
+    let sent = call_as(&mut world, "alice", "wonderland", "sip:+4930123@example.com");
+    let challenge = "WWW-Authenticate: Digest realm=\"carrier\", nonce=\"n1\"\n";
+    let sent = world.answer(only(&sent, "INVITE"), 401, challenge);
+    let sent = world.answer(only(&sent, "INVITE"), 503, "");
+    let second = only(&sent, "INVITE");
+    assert_eq!(second.to(), GATEWAY2);
+    assert!(!second.request().headers.contains("Authorization"), "not before it asks");
+    let sent = world.answer(second, 401, challenge);
+    assert!(only(&sent, "INVITE").request().headers.contains("Authorization"));
+
+    let mut world = by(&OUTSIDE.replace("trunk = \"carrier\"", "trunk = \"carrier\"\ncallers = \"anyone\""));
+    let assert = "P-Asserted-Identity: <sip:president@example.com>\r\nP-Preferred-Identity: <sip:x@y>\r\n";
+    let (_, sent) = call_with(&mut world, "sip:+4930123@example.com", assert);
+    let request = only(&sent, "INVITE").request();
+    assert!(
+        !request.headers.contains("P-Asserted-Identity") && !request.headers.contains("P-Preferred-Identity")
+    );
+}
+
 #[test]
 fn routes_look_at_method_network_and_user() {
     let mut world = open(

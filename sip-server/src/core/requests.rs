@@ -4,7 +4,7 @@ use std::hash::Hasher;
 use std::time::Instant;
 
 use sip_auth::{ChallengeReason, Verdict, Verifier};
-use sip_message::headers::{Accept, Contact, From, ProxyAuthorization, To, Via};
+use sip_message::headers::{Accept, Contact, From, ProxyAuthorization, Route, To, Via};
 use sip_message::{HeaderName, Method, Request, ResponseBuilder, StatusCode};
 use sip_transaction::{ServerTx, Target};
 use sip_transport::Path;
@@ -212,7 +212,11 @@ impl ServerCore {
                     let reply = template.request.reply(StatusCode::FORBIDDEN).reason("Relaying Denied");
                     return self.refuse(now, tx, reply);
                 }
-                Hop::as_addressed()
+                let route = template.request.headers.get::<Route>().ok().flatten();
+                let uri =
+                    route.map(|route| Ok(route.uri().clone())).unwrap_or_else(|| template.request.uri());
+                let gateway = uri.ok().and_then(|uri| self.rules.gateway_at(uri.host()).cloned());
+                Hop { gateway, ..Hop::as_addressed() }
             }
         };
         self.trying(now, tx, &template.request);

@@ -288,7 +288,8 @@ impl ServerCore {
         let trunk = self.rules.trunk(name)?;
         let uris: Vec<Uri> =
             trunk.order(random).into_iter().filter_map(|gateway| trunk.uri(gateway, number)).collect();
-        let mut hops = uris.into_iter().map(|uri| Hop { gateway: true, ..Hop::readdressed(uri) });
+        let identity = Some(trunk.identity.clone());
+        let mut hops = uris.into_iter().map(|uri| Hop { gateway: identity.clone(), ..Hop::readdressed(uri) });
         let mut first = hops.next()?;
         first.others = hops.collect();
         Some(first)

@@ -4,7 +4,9 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Instant;
 
-use sip_message::headers::{ContentLength, Diversion, HistoryInfo, InstanceId, MaxForwards, NameAddr, Route};
+use sip_message::headers::{
+    ContentLength, Diversion, HistoryInfo, InstanceId, MaxForwards, NameAddr, PAssertedIdentity, Route,
+};
 use sip_message::{HeaderError, HeaderName, Request, Uri};
 use sip_transaction::Target;
 use sip_transport::Path;
@@ -12,6 +14,7 @@ use sip_transport::Path;
 use super::route::postprocess;
 use crate::location::Binding;
 use crate::routing::Diverted;
+use crate::routing::rules::TrunkIdentity;
 
 /// Targets that are tried at the same time.
 pub(crate) type Group = Vec<Hop>;
@@ -29,8 +32,8 @@ pub(crate) struct Hop {
     pub(crate) outbound: bool,
     /// Other flows of the same user agent, tried if this one is dead (RFC 5626 §7).
     pub(crate) others: Vec<Hop>,
-    /// A trunk's gateway, and the others are more of them.
-    pub(crate) gateway: bool,
+    /// A trunk's gateway, and the others are more of them. Who we are to it.
+    pub(crate) gateway: Option<Arc<TrunkIdentity>>,
     /// What else is changed for this target.
     pub(crate) edits: Option<Arc<Edits>>,
 }
@@ -97,7 +100,7 @@ impl Hop {
             target: None,
             outbound: false,
             others: Vec::new(),
-            gateway: false,
+            gateway: None,
             edits: None,
         }
     }
@@ -139,6 +142,14 @@ impl Hop {
     pub(crate) fn prepare(&self, request: &mut Request) -> Result<Target, HeaderError> {
         if let Some(edits) = &self.edits {
             edits.apply(request);
+        }
+        if let Some(identity) = &self.gateway {
+            // RFC 3325 §5: nobody's word but ours goes to a network that trusts us.
+            request.headers.remove(HeaderName::P_ASSERTED_IDENTITY);
+            request.headers.remove(HeaderName::P_PREFERRED_IDENTITY);
+            if let Some(uri) = &identity.asserted {
+                request.headers.push_back(&PAssertedIdentity::new(uri));
+            }
         }
         if let Some(uri) = &self.uri {
             request.set_uri(uri);

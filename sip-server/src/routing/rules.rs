@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use regex::{Regex, RegexBuilder};
+use sip_auth::Authenticator;
 use sip_message::{Method, StatusCode, Uri};
 use sip_transport::proxy_protocol::Network;
 
@@ -203,6 +204,17 @@ pub struct Trunk {
     pub strip: usize,
     /// What is put before it then.
     pub add: String,
+    /// What its gateways get.
+    pub identity: Arc<TrunkIdentity>,
+}
+
+/// Who we are towards a trunk.
+#[derive(Clone, Debug, Default)]
+pub struct TrunkIdentity {
+    /// Answers the gateways' challenges.
+    pub account: Option<Authenticator>,
+    /// Goes into P-Asserted-Identity (RFC 3325 §9.1). What senders assert of themselves is taken out in any case.
+    pub asserted: Option<Uri>,
 }
 
 /// One gateway of a trunk.
@@ -333,6 +345,13 @@ impl Rules {
     #[must_use]
     pub fn trunk(&self, name: &str) -> Option<&Trunk> {
         self.set.trunks.get(name)
+    }
+
+    /// The trunk identity for a gateway at this host: what requests in a dialog meet too.
+    pub(crate) fn gateway_at(&self, host: &str) -> Option<&Arc<TrunkIdentity>> {
+        let is_here =
+            |trunk: &&Trunk| trunk.gateways.iter().any(|one| one.uri.host().eq_ignore_ascii_case(host));
+        self.set.trunks.values().find(is_here).map(|trunk| &trunk.identity)
     }
 
     /// The rules as they were given.

@@ -265,6 +265,15 @@ settings! {
         strip: usize = 0,
         /// What is put before it then.
         add: String = String::new(),
+        /// Our user name there: challenges of the gateways are answered, in calls and in their dialogs.
+        username: Option<At<String>> = None,
+        /// The password that goes with it.
+        password: Option<At<String>> = None,
+        /// The realm that they hold for; without, any that the gateways name.
+        realm: Option<At<String>> = None,
+        /// Who we say is calling, in P-Asserted-Identity: `sip:+4930100@example.com`. What callers assert of themselves is taken out in
+        /// any case.
+        asserted_identity: Option<At<String>> = None,
     }
 }
 

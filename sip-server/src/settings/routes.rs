@@ -1,8 +1,10 @@
 //! Rules out of settings, with everything that one of them names looked up.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
+use sip_auth::{Authenticator, Secret};
 use sip_message::{Method, StatusCode, Uri};
 
 use super::check::{networks, sip_uri};
@@ -11,7 +13,8 @@ use super::file::{BlockSettings, File, HuntGroupSettings, RouteSettings, TrunkSe
 use super::value::At;
 use crate::Users;
 use crate::routing::rules::{
-    Action, Block, Gateway, Goal, HuntGroup, Pattern, Rewrite, Route, RuleSet, Strategy, Trunk, UserRules,
+    Action, Block, Gateway, Goal, HuntGroup, Pattern, Rewrite, Route, RuleSet, Strategy, Trunk,
+    TrunkIdentity, UserRules,
 };
 
 /// What names are there, for those who name them.
@@ -171,7 +174,29 @@ fn trunk(trunk: &TrunkSettings, faults: &mut Faults) -> Trunk {
         }
         Some(Gateway { uri, priority: gateway.priority, weight: gateway.weight })
     });
-    Trunk { gateways: gateways.collect(), strip: trunk.strip, add: trunk.add.clone() }
+    let gateways = gateways.collect();
+    let account = match (&trunk.username, &trunk.password) {
+        (Some(username), Some(password)) => {
+            let mut account = Authenticator::default();
+            let realm = trunk.realm.as_ref().map(|realm| realm.as_str());
+            account.add_account(realm, username.as_str(), Secret::password(password.as_str()));
+            Some(account)
+        }
+        (Some(one), None) | (None, Some(one)) => {
+            faults.add(one.offset, "username and password go together: add the other one");
+            None
+        }
+        (None, None) => None,
+    };
+    let asserted = trunk.asserted_identity.as_ref().and_then(|text| match text.parse::<Uri>() {
+        Ok(uri) => Some(uri),
+        Err(error) => {
+            faults.add(text.offset, format!("\"{}\" is no URI: {error}", **text));
+            None
+        }
+    });
+    let identity = Arc::new(TrunkIdentity { account, asserted });
+    Trunk { gateways, strip: trunk.strip, add: trunk.add.clone(), identity }
 }
 
 fn block(block: &BlockSettings, faults: &mut Faults) -> Option<Block> {
