@@ -86,7 +86,7 @@ pub mod users;
 
 pub use crate::aor::AddressOfRecord;
 pub use crate::config::{Config, ConfigError, Counters, Limits};
-pub use crate::core::ServerCore;
+pub use crate::core::{ServerCore, TrunkStatus};
 pub use crate::domains::Domains;
 pub use crate::server::{BuildError, Counts, Server, ServerBuilder, ServerHandle};
 pub use crate::users::{Users, UsersError};

@@ -132,6 +132,12 @@ impl ServerHandle {
         self.handle.locals()
     }
 
+    /// How the trunks stand whose gateways are asked, or that register.
+    #[must_use]
+    pub fn trunks(&self) -> Vec<crate::TrunkStatus> {
+        self.handle.look(|core| core.trunks())
+    }
+
     /// Works by other settings from now on: users, domains, rules, limits, certificates. No transaction, call or connection is
     /// dropped. Gives the names of those that have changed and hold only after a new start, such as `listen`.
     ///

@@ -4,6 +4,7 @@ mod location;
 mod reload;
 mod requests;
 mod routing;
+mod trunks;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
@@ -19,6 +20,8 @@ use sip_transport::{
     Answer, Close, Core, FlowEvent, FlowId, Locals, Path, Query, Queues, Received, Transmit,
 };
 
+pub use self::trunks::TrunkStatus;
+use self::trunks::{Ended, Trunks};
 use crate::config::{Config, ConfigError, Counters, Limits, count};
 use crate::domains::Domains;
 use crate::location::{MemoryLocation, Question, QuestionKey};
@@ -57,6 +60,7 @@ pub struct ServerCore {
     /// Who decides where requests go.
     rules: Rules,
     desk: routing::Desk,
+    trunks: Trunks,
     realm: String,
     algorithms: Vec<sip_auth::Algorithm>,
     started_with: reload::Fixed,
@@ -122,7 +126,7 @@ impl ServerCore {
         let keys = (transactions.random(), transactions.random());
         let own_routes = RecordRoute::new(keys, FlowTokens::new(&self::secret(&mut transactions)), &locals);
         let recorded = config.record_route.then(|| own_routes.clone());
-        Ok(Self {
+        let mut core = Self {
             layer: Layer { transactions, out: Queues::new(), counters: Counters::default() },
             proxy: Proxy::new(config.timer_c, recorded),
             own_routes,
@@ -143,6 +147,7 @@ impl ServerCore {
             bound: BTreeMap::new(),
             timers: Timers::new([config.limits.question_timeout]),
             rules,
+            trunks: Trunks::new(),
             desk: routing::Desk::new(config.external_router, config.limits.question_timeout),
             realm,
             algorithms,
@@ -152,7 +157,9 @@ impl ServerCore {
             started: now,
             started_unix: unix_time,
             limits: config.limits,
-        })
+        };
+        core.attend_trunks(now);
+        Ok(core)
     }
 
     /// What has happened so far.
@@ -193,6 +200,7 @@ impl ServerCore {
             .saturating_add(self.proxy.armed_timers())
             .saturating_add(self.timers.len())
             .saturating_add(self.desk.timers.len())
+            .saturating_add(self.trunks.timers.len())
     }
 
     /// Bindings in the table in memory; 0 with an external store.
@@ -228,10 +236,15 @@ impl ServerCore {
                     self.layer.reply_status(now, tx, sip_message::StatusCode::REQUEST_TERMINATED);
                 }
             }
-            Event::Response { tx, response, path: _ } => {
-                self.proxy.response(now, tx, response, layer);
-            }
-            Event::Failed { tx, failure } => self.proxy.failed(now, tx, &failure, layer),
+            Event::Response { tx, response, path: _ } => match self.trunks.ended(tx, Some(response.status()))
+            {
+                Some(own) => self.trunk_answered(now, own, Ended::Answered(Box::new(response))),
+                None => self.proxy.response(now, tx, response, layer),
+            },
+            Event::Failed { tx, failure } => match self.trunks.ended(tx, None) {
+                Some(own) => self.trunk_answered(now, own, Ended::Failed),
+                None => self.proxy.failed(now, tx, &failure, layer),
+            },
             // RFC 6026 §7.3: a stateful proxy forwards no stray responses.
             Event::Stray { .. } => count(&mut layer.counters.responses_dropped),
             Event::ClientTerminated { tx } => self.proxy.client_terminated(now, tx, layer),
@@ -294,6 +307,7 @@ impl Core for ServerCore {
         }
         self.expire_questions(now);
         self.expire_decisions(now);
+        self.trunk_timeouts(now);
         self.settle(now);
     }
 
@@ -304,6 +318,7 @@ impl Core for ServerCore {
             self.proxy.poll_timeout(),
             self.timers.next(),
             self.desk.timers.next(),
+            self.trunks.timers.next(),
             store,
         ]
         .into_iter()

@@ -78,6 +78,7 @@ impl ServerCore {
             ..config.limits
         };
         self.limits = limits;
+        self.attend_trunks(now);
         Ok(later)
     }
 

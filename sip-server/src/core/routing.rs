@@ -18,7 +18,7 @@ use crate::AddressOfRecord;
 use crate::config::count;
 use crate::location::{Answer, Question, QuestionKey};
 use crate::proxy::{Edits, Group, Hop, Plan, Template, groups_of};
-use crate::routing::rules::Facts;
+use crate::routing::rules::{Facts, Gateway};
 use crate::routing::{Call, Decision, Destination as To};
 
 /// What is known of who sent a request.
@@ -286,8 +286,12 @@ impl ServerCore {
     fn trunk(&mut self, name: &str, number: &str) -> Option<Hop> {
         let random = self.layer.transactions.random();
         let trunk = self.rules.trunk(name)?;
-        let uris: Vec<Uri> =
-            trunk.order(random).into_iter().filter_map(|gateway| trunk.uri(gateway, number)).collect();
+        let order = trunk.order(random);
+        let up = |gateway: &&Gateway| self.trunks.is_up(name, &gateway.uri);
+        let none = !order.iter().any(up);
+        // Where all are down the checks may be wrong, and nothing is lost by trying.
+        let order = order.into_iter().filter(|gateway| none || up(gateway));
+        let uris: Vec<Uri> = order.filter_map(|gateway| trunk.uri(gateway, number)).collect();
         let identity = Some(trunk.identity.clone());
         let mut hops = uris.into_iter().map(|uri| Hop { gateway: identity.clone(), ..Hop::readdressed(uri) });
         let mut first = hops.next()?;

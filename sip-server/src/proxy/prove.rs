@@ -9,7 +9,7 @@ use sip_transaction::{ServerTx, Target};
 
 use super::{Layer, Proxy};
 use crate::config::count;
-use crate::routing::rules::TrunkIdentity;
+use crate::routing::rules::{TrunkAccount, TrunkIdentity};
 
 /// A request as it was sent to a gateway, and who we are there.
 #[derive(Debug)]
@@ -45,8 +45,7 @@ impl Proxy {
         };
         let Some(proof) = branch.proof.take() else { return false };
         let Proof { mut request, target, identity } = *proof;
-        // Without the nonces of other calls (RFC 3261 §22.3).
-        let Some(mut account) = identity.account.as_ref().map(|account| account.without_nonces()) else {
+        let Some(mut account) = identity.account.as_ref().map(TrunkAccount::authenticator) else {
             return false;
         };
         let cnonce = layer.transactions.token();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use regex::{Regex, RegexBuilder};
-use sip_auth::Authenticator;
+use sip_auth::{Authenticator, Secret};
 use sip_message::{Method, StatusCode, Uri};
 use sip_transport::proxy_protocol::Network;
 
@@ -206,13 +206,61 @@ pub struct Trunk {
     pub add: String,
     /// What its gateways get.
     pub identity: Arc<TrunkIdentity>,
+    /// Whether its gateways are asked if they are there.
+    pub check: Option<Check>,
+    /// Where it registers.
+    pub registration: Option<Arc<TrunkRegistration>>,
+}
+
+/// User name and password at a trunk.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrunkAccount {
+    /// The user name.
+    pub username: String,
+    /// The password.
+    pub secret: Secret,
+    /// The realm that they hold for; `None`: any.
+    pub realm: Option<String>,
+}
+
+impl TrunkAccount {
+    /// Answers challenges, without the nonces of other calls (RFC 3261 §22.3).
+    pub(crate) fn authenticator(&self) -> Authenticator {
+        let mut authenticator = Authenticator::default();
+        authenticator.add_account(self.realm.as_deref(), self.username.as_str(), self.secret.clone());
+        authenticator
+    }
+}
+
+/// How gateways are asked whether they are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// From one answer to the next OPTIONS.
+    pub interval: Duration,
+    /// Failures in a row after which a gateway is down: it is called only if all are.
+    pub falls: u32,
+    /// Answers in a row after which it is up again.
+    pub rises: u32,
+}
+
+/// A registration at the registrar of a trunk.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrunkRegistration {
+    /// The registrar.
+    pub registrar: Uri,
+    /// The address-of-record there.
+    pub address: Uri,
+    /// The user part of our Contact: a name of ours, which calls of the trunk reach.
+    pub contact: String,
+    /// Seconds to ask for.
+    pub expires: u32,
 }
 
 /// Who we are towards a trunk.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct TrunkIdentity {
     /// Answers the gateways' challenges.
-    pub account: Option<Authenticator>,
+    pub account: Option<TrunkAccount>,
     /// Goes into P-Asserted-Identity (RFC 3325 §9.1). What senders assert of themselves is taken out in any case.
     pub asserted: Option<Uri>,
 }

@@ -274,6 +274,36 @@ settings! {
         /// Who we say is calling, in P-Asserted-Identity: `sip:+4930100@example.com`. What callers assert of themselves is taken out in
         /// any case.
         asserted_identity: Option<At<String>> = None,
+        /// Ask the gateways whether they are there.
+        check: Option<CheckSettings> = None,
+        /// Register at the carrier's registrar.
+        registration: Option<RegistrationSettings> = None,
+    }
+}
+
+settings! {
+    /// `[trunk.check]`: OPTIONS at intervals. A gateway that is down is called only if all are.
+    CheckSettings {
+        /// Seconds from one answer to the next question.
+        interval: At<u32> = At::nowhere(30),
+        /// Failures in a row (silence, no connection, 408, 503) after which a gateway is down.
+        falls: At<u32> = At::nowhere(3),
+        /// Answers in a row after which it is up again.
+        rises: At<u32> = At::nowhere(2),
+    }
+}
+
+settings! {
+    /// `[trunk.registration]`: kept up by the server, with `username` and `password` of the trunk.
+    RegistrationSettings {
+        /// The registrar, `sip:carrier.example`.
+        registrar: At<String> = At::default(),
+        /// Our address there, `sip:us@carrier.example`.
+        address: At<String> = At::default(),
+        /// The user, alias, hunt group or number of ours that calls reach which the carrier sends to our registration.
+        contact: At<String> = At::default(),
+        /// Seconds to ask for.
+        expires: At<u32> = At::nowhere(3600),
     }
 }
 

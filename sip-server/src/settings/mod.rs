@@ -43,9 +43,9 @@ use toml::de::{DeTable, DeValue};
 
 pub use fault::{Fault, SettingsError};
 pub use file::{
-    BlockSettings, File, ForwardSettings, GatewaySettings, HepSettings, HuntGroupSettings, LimitSettings,
-    RegistrarSettings, RewriteSettings, RouteSettings, RoutingSettings, TlsSettings, TrunkSettings,
-    UserSettings,
+    BlockSettings, CheckSettings, File, ForwardSettings, GatewaySettings, HepSettings, HuntGroupSettings,
+    LimitSettings, RegistrarSettings, RegistrationSettings, RewriteSettings, RouteSettings, RoutingSettings,
+    TlsSettings, TrunkSettings, UserSettings,
 };
 pub use reference::reference;
 pub use value::At;

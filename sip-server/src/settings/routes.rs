@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sip_auth::{Authenticator, Secret};
+use sip_auth::Secret;
 use sip_message::{Method, StatusCode, Uri};
 
 use super::check::{networks, sip_uri};
 use super::fault::{Faults, did_you_mean};
-use super::file::{BlockSettings, File, HuntGroupSettings, RouteSettings, TrunkSettings, UserSettings};
+use super::file::{
+    BlockSettings, File, HuntGroupSettings, RegistrationSettings, RouteSettings, TrunkSettings, UserSettings,
+};
 use super::value::At;
 use crate::Users;
 use crate::routing::rules::{
-    Action, Block, Gateway, Goal, HuntGroup, Pattern, Rewrite, Route, RuleSet, Strategy, Trunk,
-    TrunkIdentity, UserRules,
+    Action, Block, Check, Gateway, Goal, HuntGroup, Pattern, Rewrite, Route, RuleSet, Strategy, Trunk,
+    TrunkAccount, TrunkIdentity, TrunkRegistration, UserRules,
 };
 
 /// What names are there, for those who name them.
@@ -86,6 +88,11 @@ pub(super) fn compile(file: &File, users: Option<&Users>, open: bool, faults: &m
     {
         if let Some(to) = route.to.as_ref().filter(|to| !to.contains('$') && compiled.domain.is_none()) {
             names.goal(to, faults);
+        }
+    }
+    for registration in file.trunk.iter().filter_map(|trunk| trunk.registration.as_ref()) {
+        if !registration.contact.is_empty() {
+            names.goal(&registration.contact, faults);
         }
     }
     names.loops(&set, faults);
@@ -177,10 +184,12 @@ fn trunk(trunk: &TrunkSettings, faults: &mut Faults) -> Trunk {
     let gateways = gateways.collect();
     let account = match (&trunk.username, &trunk.password) {
         (Some(username), Some(password)) => {
-            let mut account = Authenticator::default();
-            let realm = trunk.realm.as_ref().map(|realm| realm.as_str());
-            account.add_account(realm, username.as_str(), Secret::password(password.as_str()));
-            Some(account)
+            let (username, secret) = (username.to_string(), Secret::password(password.as_str()));
+            Some(TrunkAccount {
+                username,
+                secret,
+                realm: trunk.realm.as_ref().map(|realm| realm.to_string()),
+            })
         }
         (Some(one), None) | (None, Some(one)) => {
             faults.add(one.offset, "username and password go together: add the other one");
@@ -196,7 +205,49 @@ fn trunk(trunk: &TrunkSettings, faults: &mut Faults) -> Trunk {
         }
     });
     let identity = Arc::new(TrunkIdentity { account, asserted });
-    Trunk { gateways, strip: trunk.strip, add: trunk.add.clone(), identity }
+    let check = trunk.check.as_ref().map(|check| {
+        for (value, name, most) in
+            [(&check.interval, "interval", 3600), (&check.falls, "falls", 100), (&check.rises, "rises", 100)]
+        {
+            if !(1..=most).contains(&**value) {
+                faults.add(value.offset, format!("{name}: expected 1 to {most}"));
+            }
+        }
+        let interval = Duration::from_secs(u64::from(*check.interval));
+        Check { interval, falls: *check.falls, rises: *check.rises }
+    });
+    let registration = trunk.registration.as_ref().and_then(|one| registration(one, faults)).map(Arc::new);
+    Trunk { gateways, strip: trunk.strip, add: trunk.add.clone(), identity, check, registration }
+}
+
+fn registration(one: &RegistrationSettings, faults: &mut Faults) -> Option<TrunkRegistration> {
+    let registrar = required(
+        &one.registrar,
+        one.at,
+        "a registration without registrar: add registrar = \"sip:carrier.example\"",
+        faults,
+    );
+    let address = required(
+        &one.address,
+        one.at,
+        "a registration without address: add address = \"sip:us@carrier.example\"",
+        faults,
+    );
+    let contact = required(
+        &one.contact,
+        one.at,
+        "a registration without contact: add the name that its calls reach",
+        faults,
+    );
+    if !(60..=86_400).contains(&*one.expires) {
+        faults.add(one.expires.offset, "expires: expected 60 to 86400");
+    }
+    Some(TrunkRegistration {
+        registrar: sip_uri(registrar?, faults)?,
+        address: sip_uri(address?, faults)?,
+        contact: contact?.to_string(),
+        expires: *one.expires,
+    })
 }
 
 fn block(block: &BlockSettings, faults: &mut Faults) -> Option<Block> {
