@@ -13,7 +13,7 @@ use sip_transport::websocket::Origins;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::location::{Answer, LocationStore, Question, QuestionKey, StoreError};
-use crate::routing::{Call, Router};
+use crate::routing::{Router, ask_router};
 use crate::settings::Settings;
 use crate::{Config, ConfigError, Counters, ServerCore, Users, registrar};
 
@@ -388,41 +388,6 @@ async fn next_question(handle: &Handle<ServerCore>) -> (QuestionKey, Question, I
             Some((key, question)) => Poll::Ready((key, question, now)),
             None => {
                 core.wake_on_question(context.waker().clone());
-                Poll::Pending
-            }
-        })
-    })
-    .await
-}
-
-/// Carries requests to the router and decisions back, many at a time: as many as the core lets wait.
-async fn ask_router(handle: Handle<ServerCore>, router: Arc<dyn Router>, timeout: Duration) {
-    let mut running = JoinSet::new();
-    loop {
-        tokio::select! {
-            (key, call) = next_call(&handle) => {
-                let (handle, router) = (handle.clone(), router.clone());
-                running.spawn(async move {
-                    let decision = tokio::time::timeout(timeout, router.decide(call)).await;
-                    handle.with(|core, now| core.decided(now, key, decision.ok()));
-                });
-            }
-            Some(done) = running.join_next() => {
-                // A router that panics leaves its request to the timeout of the core.
-                if let Err(error) = done {
-                    tracing::warn!(%error, "a router's decision was not made");
-                }
-            }
-        }
-    }
-}
-
-async fn next_call(handle: &Handle<ServerCore>) -> (QuestionKey, Call) {
-    poll_fn(|context| {
-        handle.with(|core, _| match core.poll_call() {
-            Some(call) => Poll::Ready(call),
-            None => {
-                core.wake_on_call(context.waker().clone());
                 Poll::Pending
             }
         })

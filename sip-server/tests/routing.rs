@@ -484,6 +484,24 @@ fn static_routes_redirect_refuse_and_know_domains() {
     );
 }
 
+/// A dialled `@` or `?` stays within the user part of what a route makes of it.
+#[test]
+fn what_is_dialled_does_not_become_another_host() {
+    let mut world = open("[[route]]\npattern = '7(.*)'\nto = 'sip:$1@192.0.2.70'\ncallers = \"anyone\"");
+    for evil in ["7x%40192.0.2.66%3Fa=", "7x%40192.0.2.66", "7a%20b"] {
+        assert_eq!(
+            rung(&call(&mut world, &format!("sip:{evil}@example.com"))),
+            ["192.0.2.70:5060"],
+            "{evil}"
+        );
+    }
+    // What stands behind a colon or semicolon is no part of a name.
+    for evil in ["7x%3Asip%3Ax%40192.0.2.66", "7x;a=b%40192.0.2.66"] {
+        let sent = call(&mut world, &format!("sip:{evil}@example.com"));
+        assert_eq!(only(&sent, "INVITE").request().uri_text(), "sip:x@192.0.2.70", "{evil}");
+    }
+}
+
 #[test]
 fn the_next_gateway_is_tried_after_503_silence_and_no_connection() {
     for how in 0..3 {

@@ -174,7 +174,9 @@ impl ServerCore {
         template.record_route =
             self.policy.record_route && !in_dialog && creates_dialog(template.request.method());
         let sender = Sender { user, proven };
-        if !proven && self.routes() && *template.request.method() != Method::Register {
+        // Whoever holds a flow's token has it from a registration or a dialog that went through here: it is the decision.
+        let by_flow = matches!(destination, Destination::Flow(..));
+        if !(proven || by_flow) && self.routes() && *template.request.method() != Method::Register {
             return self.consult(now, tx, template, sender, destination);
         }
         self.proceed(now, tx, template, &sender, destination);

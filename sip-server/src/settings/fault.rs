@@ -87,7 +87,7 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
 
 /// The known word that somebody may have meant: as a hint, or nothing.
 pub(super) fn did_you_mean<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> String {
-    let far = word.chars().count().checked_div(3).unwrap_or(0).clamp(1, 3);
+    let far = word.chars().count().checked_div(2).unwrap_or(0).clamp(1, 3);
     let nearest =
         known.into_iter().map(|one| (distance(word, one), one)).min_by_key(|(distance, _)| *distance);
     match nearest {

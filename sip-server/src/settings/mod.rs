@@ -30,6 +30,7 @@
 mod check;
 mod fault;
 mod file;
+mod names;
 mod reference;
 mod routes;
 mod start;
