@@ -49,7 +49,7 @@ pub use file::{
     TlsSettings, TrunkSettings, UserSettings,
 };
 pub use reference::reference;
-pub use value::At;
+pub use value::{At, Private};
 
 use crate::Users;
 use crate::routing::Rules;

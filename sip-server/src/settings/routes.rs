@@ -181,11 +181,12 @@ fn trunk(trunk: &TrunkSettings, faults: &mut Faults) -> Trunk {
                 realm: trunk.realm.as_ref().map(|realm| realm.to_string()),
             })
         }
-        (Some(one), None) | (None, Some(one)) => {
-            faults.add(one.offset, "username and password go together: add the other one");
+        (None, None) => None,
+        (username, password) => {
+            let at = username.as_ref().map(|one| one.offset).or(password.as_ref().map(|one| one.offset));
+            faults.add(at.unwrap_or(trunk.at), "username and password go together: add the other one");
             None
         }
-        (None, None) => None,
     };
     let asserted = trunk.asserted_identity.as_ref().and_then(|text| match text.parse::<Uri>() {
         Ok(uri) => Some(uri),
