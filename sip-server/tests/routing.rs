@@ -502,6 +502,72 @@ fn what_is_dialled_does_not_become_another_host() {
     }
 }
 
+/// RFC 3323 §4.1.1.3: a user who does not tell the callee who he is tells the server, by credentials.
+#[test]
+fn an_anonymous_user_is_asked_before_he_calls_out() {
+    let mut world = by(OUTSIDE);
+    let from = "From: \"Anonymous\" <sip:anonymous@anonymous.invalid>;tag=a\r\nPrivacy: id\r\n";
+    let (text, sent) = call_with(&mut world, "sip:+4930123@example.com", from);
+    let mut request = Request::parse(text.into(), &Limits::default()).unwrap();
+    let mut phone = Authenticator::default();
+    phone.add_account(None, "alice", Secret::password("wonderland"));
+    phone.answer(&mut request, only(&sent, "407").response(), &mut Attempts::default(), "c").unwrap();
+    let sent = world.udp(ALICE, request.to_string().replace("z9hG4bKtest", "z9hG4bKagain"));
+    assert_eq!(only(&sent, "INVITE").to(), GATEWAY);
+    // Who calls in anonymously is not asked.
+    let (_, sent) = call_with(&mut world, "sip:alice@example.com", from);
+    assert_eq!(names(&sent), ["480"]);
+}
+
+// ---- what holds for every request of a proxy ------------------------------------------------------------------------
+
+/// RFC 5393 §4.2: a route that leads to ourselves is found out.
+#[test]
+fn a_route_that_leads_back_here_is_a_loop() {
+    let mut world =
+        open("[[route]]\ndomain = \"round.example\"\nvia = \"sip:192.0.2.1\"\ncallers = \"anyone\"");
+    let mut sent = call(&mut world, "sip:x@round.example");
+    let mut rounds = 0;
+    while let Some(forwarded) = sent.iter().find(|sent| sent.name() == "INVITE") {
+        assert_eq!(forwarded.to(), world::SERVER);
+        let text = forwarded.text();
+        sent = world.udp(world::SERVER, text);
+        rounds += 1;
+    }
+    assert_eq!(names(&sent), ["482"]);
+    assert!(rounds <= 2, "{rounds}: a Via of ours below that of the last hop shows it");
+}
+
+/// RFC 5393 §5.3.3, RFC 3261 §16.3 and §16.6 step 3.
+#[test]
+fn max_breadth_and_max_forwards_hold_for_groups() {
+    let mut world = open(&group("parallel", ""));
+    register(&mut world, &["alice", "bob", "carol"]);
+    let (_, sent) = call_with(&mut world, "sip:team@example.com", "Max-Breadth: 2\r\n");
+    assert_eq!(names(&sent), ["440"]);
+    let (_, sent) = call_with(&mut world, "sip:team@example.com", "Max-Breadth: 6\r\nMax-Forwards: 5\r\n");
+    for phone in &sent {
+        let headers = &phone.request().headers;
+        assert_eq!((headers.text("Max-Breadth"), headers.text("Max-Forwards")), (Some("2"), Some("4")));
+    }
+    let (_, sent) = call_with(&mut world, "sip:team@example.com", "Max-Forwards: 0\r\n");
+    assert_eq!(names(&sent), ["483"]);
+}
+
+/// RFC 5630 §5.3: no rule takes a `sips` call out of TLS.
+#[test]
+fn a_sips_call_is_not_forwarded_in_the_clear() {
+    let mut world = open(
+        "[aliases]\nfar = \"sip:x@192.0.2.77\"\n[[route]]\nprefix = \"7\"\ntrunk = \"t\"\ncallers = \"anyone\"\n[[trunk]]\nname = \
+         \"t\"\ngateways = [{ uri = \"sip:192.0.2.91\" }]\n[[route]]\ndomain = \"partner.example\"\nvia = \
+         \"sip:192.0.2.50\"\ncallers = \"anyone\"",
+    );
+    for uri in ["sips:far@example.com", "sips:7123@example.com", "sips:x@partner.example"] {
+        assert_eq!(names(&call(&mut world, uri)), ["480"], "{uri}");
+        assert_eq!(rung(&call(&mut world, &uri.replacen("sips", "sip", 1))).len(), 1, "{uri}");
+    }
+}
+
 #[test]
 fn the_next_gateway_is_tried_after_503_silence_and_no_connection() {
     for how in 0..3 {

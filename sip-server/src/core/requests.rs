@@ -306,6 +306,14 @@ impl ServerCore {
         }
     }
 
+    /// The challenge for a request without credentials, if there are users who have some.
+    pub(super) fn challenge(&mut self, now: Instant, request: &Request) -> Option<ResponseBuilder> {
+        let verifier = self.calls.as_mut()?;
+        let verdict = verifier.verify(request, now, |_| None);
+        note(&verdict, &mut self.layer.counters, request);
+        verifier.refusal(request, &verdict, now)
+    }
+
     /// Whether the request has a Via of ours below the top one: it was here before.
     fn passed_here(&self, request: &Request) -> bool {
         let vias = request.headers.all::<Via>().skip(1);

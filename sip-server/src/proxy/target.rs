@@ -9,7 +9,7 @@ use sip_message::headers::{
 };
 use sip_message::{HeaderError, HeaderName, Request, Uri};
 use sip_transaction::Target;
-use sip_transport::Path;
+use sip_transport::{Path, Transport};
 
 use super::route::postprocess;
 use crate::location::Binding;
@@ -109,6 +109,28 @@ impl Hop {
     pub(crate) fn readdressed(mut uri: Uri) -> Self {
         uri.remove_headers(); // RFC 3261 §19.1.1, table 1: not in a Request-URI
         Self { uri: Some(uri), ..Self::as_addressed() }
+    }
+
+    /// The hop, unless it would carry a `sips` request in the clear (RFC 5630 §5.3, RFC 3261 §26.2.2); reserves alike.
+    pub(crate) fn secure_enough(mut self, sips: bool) -> Option<Self> {
+        let secure = |hop: &Self| {
+            let target = match &hop.target {
+                Some(Target::Uri(uri)) => {
+                    uri.is_sips() || Transport::of_uri(uri).is_some_and(Transport::is_secure)
+                }
+                _ => true,
+            };
+            target && hop.uri.as_ref().is_none_or(Uri::is_sips)
+        };
+        if sips {
+            let others = std::mem::take(&mut self.others);
+            let mut all = others.into_iter();
+            while !secure(&self) {
+                self = all.next()?;
+            }
+            self.others = all.filter(secure).collect();
+        }
+        Some(self)
     }
 
     /// Changes more for this target, and for those in reserve.

@@ -6,7 +6,7 @@ use sip_message::{Method, StatusCode, Tel};
 
 use super::expand::Expansion;
 use super::rules::{Action, Block, Facts, Goal, Route, RuleSet, Rules};
-use super::{Decision, Destination, Step};
+use super::{Decision, Destination, RELAYING_DENIED, Step};
 
 impl Rules {
     /// The decision on a request. Emergency numbers pass all block lists; then block lists, re-writing, names of ours, routes.
@@ -128,7 +128,7 @@ impl RuleSet {
 }
 
 fn denied() -> Decision {
-    Decision::Reject(StatusCode::FORBIDDEN, Some("Relaying Denied".into()))
+    Decision::Reject(StatusCode::FORBIDDEN, Some(RELAYING_DENIED.into()))
 }
 
 impl Block {

@@ -6,7 +6,7 @@ use sip_message::{StatusCode, Uri};
 
 use super::decide::is_call;
 use super::rules::{Action, Facts, Goal, HuntGroup, RuleSet, Strategy};
-use super::{Decision, Destination, DiversionReason, Diverted, MAX_STEPS, Step, When};
+use super::{Decision, Destination, DiversionReason, Diverted, MAX_STEPS, RELAYING_DENIED, Step, When};
 use crate::AddressOfRecord;
 
 /// Names that lead to names: settings are checked for loops, re-written numbers may make one all the same.
@@ -135,7 +135,7 @@ impl<'a> Expansion<'a> {
         let Some(route) = found else { return false };
         let stays = matches!(&route.action, Action::To(text) if matches!(text.parse(), Ok(Goal::Name(_))));
         if !(self.by_owner || stays || route.permits(facts)) {
-            self.refuse(Decision::Reject(StatusCode::FORBIDDEN, Some("Relaying Denied".into())));
+            self.refuse(Decision::Reject(StatusCode::FORBIDDEN, Some(RELAYING_DENIED.into())));
             return true;
         }
         match &route.action {
