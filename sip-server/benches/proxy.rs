@@ -17,6 +17,28 @@ fn benches(c: &mut Criterion) {
     );
     registered.give(BOB, text.into());
     c.bench_function("call by look-up, 6 messages in, 7 out", |b| b.iter(|| registered.call()));
+    let mut ruled = Bench::new(|config| {
+        let mut text = String::from("authentication = false\ndomains = [\"example.com\"]\n");
+        for number in 0..1000 {
+            text.push_str(&format!("[[user]]\nname = \"user{number}\"\nforward.busy = \"user0\"\n"));
+        }
+        text.push_str(
+            "[[user]]\nname = \"bob\"\nforward = { no_answer = \"user2\", unreachable = \"user3\" }\n",
+        );
+        for number in 0..50 {
+            text.push_str(&format!("[[route]]\npattern = '\\+{number}([0-9]+)'\nreject = 404\n"));
+        }
+        for number in 0..10 {
+            text.push_str(&format!("[[rewrite]]\npattern = '00{number}(.*)'\nreplace = '+$1'\n"));
+            text.push_str(&format!("[[block]]\ncaller = '.*@spam{number}'\n"));
+        }
+        text = text
+            .replace("forward.busy = \"user0\"\n[[user]]\nname = \"user1\"", "[[user]]\nname = \"user1\"");
+        sip_server::settings::Settings::parse(&text).unwrap().configure(config);
+    });
+    let text = String::from_utf8(register.to_vec()).unwrap();
+    ruled.give(BOB, text.replacen("Contact: <sip:alice@192.0.2.11:5060>\r\n", "", 1).into());
+    c.bench_function("call by rules (forwarding, 70 patterns, 1,000 users)", |b| b.iter(|| ruled.call()));
     let mut fixed = Bench::new(|config| config.next_hop = Some("sip:192.0.2.12:5060".parse().unwrap()));
     c.bench_function("call to a fixed next hop, 6 messages in, 7 out", |b| b.iter(|| fixed.call()));
     let mut registrar = Bench::new(|_| {});

@@ -186,6 +186,12 @@ pub struct Counters {
     pub other_flows: u64,
     /// Branches that were sent to another gateway of their trunk.
     pub other_gateways: u64,
+    /// Gateways asked whether they are there.
+    pub gateway_checks: u64,
+    /// REGISTERs sent to registrars of trunks.
+    pub trunk_registers: u64,
+    /// Challenges of trunks that were answered.
+    pub proved: u64,
     /// Steps that nobody answered in the time that they may ring.
     pub rang_out: u64,
     /// Requests that a rule or a router refused or sent elsewhere.

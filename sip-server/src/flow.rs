@@ -60,7 +60,8 @@ mod tests {
     /// kernel sends from the loopback address only by the socket on which the phone was heard.
     #[test]
     fn a_phone_on_the_same_machine_is_reached_from_the_loopback_address() {
-        let text = "REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2:40000;branch=z9hG4bK1\r\n\r\n";
+        let text =
+            "REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2:40000;branch=z9hG4bK1\r\n\r\n";
         let request = Request::parse(text.into(), &Limits::default()).unwrap();
         let contact = "sip:bob@192.0.2.2:40000".parse().unwrap();
         let mut path = Path::to(Transport::Udp, "192.0.2.2:40000".parse().unwrap());

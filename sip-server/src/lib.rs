@@ -91,7 +91,7 @@ pub mod users;
 
 pub use crate::aor::AddressOfRecord;
 pub use crate::config::{Config, ConfigError, Counters, Limits};
-pub use crate::core::ServerCore;
+pub use crate::core::{ServerCore, TrunkStatus};
 pub use crate::domains::Domains;
 pub use crate::server::{BuildError, Counts, Server, ServerBuilder, ServerHandle, Snapshot};
 pub use crate::traffic::Traffic;

@@ -18,7 +18,7 @@ use crate::calls::{CallRecord, CallStatistics};
 use crate::location::{Answer, LocationStore, Question, QuestionKey, StoreError};
 use crate::operation::CallRecordFile;
 use crate::protection::{ProtectionConfig, ProtectionCounters};
-use crate::routing::{Call, Router};
+use crate::routing::{Router, ask_router};
 use crate::settings::Settings;
 use crate::{Config, ConfigError, Counters, ServerCore, Traffic, Users, registrar};
 
@@ -207,6 +207,12 @@ impl ServerHandle {
     #[must_use]
     pub fn locals(&self) -> Locals {
         self.handle.locals()
+    }
+
+    /// How the trunks stand whose gateways are asked, or that register.
+    #[must_use]
+    pub fn trunks(&self) -> Vec<crate::TrunkStatus> {
+        self.handle.look(|core| core.trunks())
     }
 
     /// Works by other settings from now on: users, domains, rules, limits, certificates. No transaction, call or connection is
@@ -528,41 +534,6 @@ async fn next_question(handle: &Handle<ServerCore>) -> (QuestionKey, Question, I
             Some((key, question)) => Poll::Ready((key, question, now)),
             None => {
                 core.wake_on_question(context.waker().clone());
-                Poll::Pending
-            }
-        })
-    })
-    .await
-}
-
-/// Carries requests to the router and decisions back, many at a time: as many as the core lets wait.
-async fn ask_router(handle: Handle<ServerCore>, router: Arc<dyn Router>, timeout: Duration) {
-    let mut running = JoinSet::new();
-    loop {
-        tokio::select! {
-            (key, call) = next_call(&handle) => {
-                let (handle, router) = (handle.clone(), router.clone());
-                running.spawn(async move {
-                    let decision = tokio::time::timeout(timeout, router.decide(call)).await;
-                    handle.with(|core, now| core.decided(now, key, decision.ok()));
-                });
-            }
-            Some(done) = running.join_next() => {
-                // A router that panics leaves its request to the timeout of the core.
-                if let Err(error) = done {
-                    tracing::warn!(%error, "a router's decision was not made");
-                }
-            }
-        }
-    }
-}
-
-async fn next_call(handle: &Handle<ServerCore>) -> (QuestionKey, Call) {
-    poll_fn(|context| {
-        handle.with(|core, _| match core.poll_call() {
-            Some(call) => Poll::Ready(call),
-            None => {
-                core.wake_on_call(context.waker().clone());
                 Poll::Pending
             }
         })

@@ -3,22 +3,61 @@
 
 mod world;
 
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use sip_message::headers::{CSeq, Via};
 use sip_message::{Limits, Message, Method};
 use sip_server::Users;
+use sip_server::settings::Settings;
 use sip_transport::{Core, FlowId, Path, Transport, ingress};
 use world::{ALICE, SERVER, World, address};
 
+/// What the server is told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Told {
+    Nothing,
+    Users,
+    Rules,
+}
+
+const RULES: &str = r#"
+authentication = false
+domains = ["example.com"]
+user = [
+    { name = "bob", forward = { busy = "team", no_answer = "alice", after = 5, unreachable = "+4930" } },
+    { name = "alice", forward = { always = "sip:alice@192.0.2.14" } },
+    { name = "carol", do_not_disturb = true },
+]
+aliases = { sales = "team", shop = "bob" }
+rewrite = [{ pattern = '00(.*)', replace = '+$1' }]
+hunt_group = [{ name = "team", strategy = "round-robin", members = ["bob", "carol", "+491"], ring = 5, otherwise = "alice" }]
+block = [{ called = '\+49900.*' }, { caller = '.*@spam', status = 603 }]
+route = [
+    { pattern = '\+(49.*)', trunk = "t", number = "0$1", callers = "anyone" },
+    { pattern = '7(.*)', to = "sip:$1@192.0.2.15", callers = "anyone" },
+    { domain = "192.0.2.9", redirect = ["sip:x@y"] },
+]
+trunk = [{ name = "t", gateways = [{ uri = "sip:192.0.2.91" }, { uri = "sip:192.0.2.92", priority = 1 }] }]
+"#;
+
+static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings::parse(RULES).unwrap());
+
+fn told() -> impl Strategy<Value = Told> {
+    prop::sample::select(vec![Told::Nothing, Told::Users, Told::Rules])
+}
+
 /// A world in which all kinds of requests lead somewhere.
-fn busy_world(users: bool) -> World {
+fn busy_world(told: Told) -> World {
     let mut world = World::with(|config| {
-        if users {
-            config.users = Some(Users::parse("alice:wonderland\nbob:builder").unwrap());
+        match told {
+            Told::Nothing => {}
+            Told::Users => config.users = Some(Users::parse("alice:wonderland\nbob:builder").unwrap()),
+            Told::Rules => SETTINGS.configure(config),
         }
         config.registrar.max_bindings = 3;
     });
-    if !users {
+    if told != Told::Users {
         world.register("bob", "<sip:bob@192.0.2.12>;q=0.5, <sip:bob@192.0.2.13>", "");
     }
     world
@@ -49,6 +88,9 @@ fn seeds(world: &mut World) -> Vec<String> {
             "From: <sip:alice@example.com>;tag=1\r\nProxy-Authorization: Digest \
              username=\"alice\", realm=\"example.com\", nonce=\"abc\", uri=\"sip:bob@example.com\", response=\"0\"\r\n",
         ),
+        make("INVITE", "sip:sales@example.com", "Contact: <sip:carol@192.0.2.11>\r\n"),
+        make("INVITE", "tel:+49-30-123", "History-Info: <sip:x@y>;index=1\r\nPrivacy: id\r\n"),
+        make("MESSAGE", "sip:0049900@example.com", ""),
         make("CANCEL", "sip:bob@example.com", ""),
         make("ACK", "sip:bob@example.com", "To: <sip:bob@example.com>;tag=x\r\n"),
         make("DANCE", "sip:example.com", ""),
@@ -160,9 +202,9 @@ proptest! {
     fn mutated_requests_are_answered_and_everything_ends(
         which in any::<prop::sample::Index>(),
         mutations in mutations(),
-        users in any::<bool>(),
+        told in told(),
     ) {
-        let mut world = busy_world(users);
+        let mut world = busy_world(told);
         let seeds = seeds(&mut world);
         let bytes = mutate(&seeds[which.index(seeds.len())], &mutations);
         let shown = String::from_utf8_lossy(&bytes).into_owned();
@@ -189,8 +231,9 @@ proptest! {
     #[test]
     fn a_stream_of_garbage_leaves_nothing_behind(
         all in prop::collection::vec((any::<prop::sample::Index>(), mutations(), 0..2_000u64), 1..30),
+        rules in any::<bool>(),
     ) {
-        let mut world = busy_world(false);
+        let mut world = busy_world(if rules { Told::Rules } else { Told::Nothing });
         for (which, mutations, wait) in all {
             let seeds = seeds(&mut world);
             let bytes = mutate(&seeds[which.index(seeds.len())], &mutations);
@@ -219,8 +262,8 @@ proptest! {
 
     /// Mutated responses to a branch of ours.
     #[test]
-    fn mutated_responses_do_no_harm(mutations in mutations(), status in 100..700u16) {
-        let mut world = busy_world(false);
+    fn mutated_responses_do_no_harm(mutations in mutations(), status in 100..700u16, told in told()) {
+        let mut world = busy_world(if told == Told::Users { Told::Nothing } else { told });
         let text = world.request(ALICE, "INVITE", "sip:bob@example.com", "");
         let sent = world.udp(ALICE, text);
         let request = sent.iter().find(|sent| sent.is(&Method::Invite)).unwrap().request().clone();

@@ -328,7 +328,16 @@ fn a_flow_that_nobody_asked_for_is_not_the_only_way() {
 /// RFC 5626 §5.1, §5.3.1: as an edge proxy it puts itself into Path with the flow, and finds the flow again.
 #[test]
 fn an_edge_proxy_holds_the_flow_for_a_registrar_elsewhere() {
+    hold_the_flow(|_| {});
+    // The token of a flow is the decision, whatever rules say of foreign domains.
+    let rules = "authentication = false\ndomains = [\"x\"]\nrouting.foreign_domains = false\n";
+    let settings = sip_server::settings::Settings::parse(rules).unwrap();
+    hold_the_flow(|config| config.rules = settings.rules().clone());
+}
+
+fn hold_the_flow(change: impl FnOnce(&mut sip_server::Config)) {
     let mut world = World::with(|config| {
+        change(config);
         config.domains = Vec::new();
         config.next_hop = Some("sip:192.0.2.80".parse().unwrap());
     });

@@ -484,6 +484,90 @@ fn static_routes_redirect_refuse_and_know_domains() {
     );
 }
 
+/// A dialled `@` or `?` stays within the user part of what a route makes of it.
+#[test]
+fn what_is_dialled_does_not_become_another_host() {
+    let mut world = open("[[route]]\npattern = '7(.*)'\nto = 'sip:$1@192.0.2.70'\ncallers = \"anyone\"");
+    for evil in ["7x%40192.0.2.66%3Fa=", "7x%40192.0.2.66", "7a%20b"] {
+        assert_eq!(
+            rung(&call(&mut world, &format!("sip:{evil}@example.com"))),
+            ["192.0.2.70:5060"],
+            "{evil}"
+        );
+    }
+    // What stands behind a colon or semicolon is no part of a name.
+    for evil in ["7x%3Asip%3Ax%40192.0.2.66", "7x;a=b%40192.0.2.66"] {
+        let sent = call(&mut world, &format!("sip:{evil}@example.com"));
+        assert_eq!(only(&sent, "INVITE").request().uri_text(), "sip:x@192.0.2.70", "{evil}");
+    }
+}
+
+/// RFC 3323 §4.1.1.3: a user who does not tell the callee who he is tells the server, by credentials.
+#[test]
+fn an_anonymous_user_is_asked_before_he_calls_out() {
+    let mut world = by(OUTSIDE);
+    let from = "From: \"Anonymous\" <sip:anonymous@anonymous.invalid>;tag=a\r\nPrivacy: id\r\n";
+    let (text, sent) = call_with(&mut world, "sip:+4930123@example.com", from);
+    let mut request = Request::parse(text.into(), &Limits::default()).unwrap();
+    let mut phone = Authenticator::default();
+    phone.add_account(None, "alice", Secret::password("wonderland"));
+    phone.answer(&mut request, only(&sent, "407").response(), &mut Attempts::default(), "c").unwrap();
+    let sent = world.udp(ALICE, request.to_string().replace("z9hG4bKtest", "z9hG4bKagain"));
+    assert_eq!(only(&sent, "INVITE").to(), GATEWAY);
+    // Who calls in anonymously is not asked, and not told that she is away.
+    let (_, sent) = call_with(&mut world, "sip:alice@example.com", from);
+    assert_eq!(names(&sent), ["404"]);
+}
+
+// ---- what holds for every request of a proxy ------------------------------------------------------------------------
+
+/// RFC 5393 §4.2: a route that leads to ourselves is found out.
+#[test]
+fn a_route_that_leads_back_here_is_a_loop() {
+    let mut world =
+        open("[[route]]\ndomain = \"round.example\"\nvia = \"sip:192.0.2.1\"\ncallers = \"anyone\"");
+    let mut sent = call(&mut world, "sip:x@round.example");
+    let mut rounds = 0;
+    while let Some(forwarded) = sent.iter().find(|sent| sent.name() == "INVITE") {
+        assert_eq!(forwarded.to(), world::SERVER);
+        let text = forwarded.text();
+        sent = world.udp(world::SERVER, text);
+        rounds += 1;
+    }
+    assert_eq!(names(&sent), ["482"]);
+    assert!(rounds <= 2, "{rounds}: a Via of ours below that of the last hop shows it");
+}
+
+/// RFC 5393 §5.3.3, RFC 3261 §16.3 and §16.6 step 3.
+#[test]
+fn max_breadth_and_max_forwards_hold_for_groups() {
+    let mut world = open(&group("parallel", ""));
+    register(&mut world, &["alice", "bob", "carol"]);
+    let (_, sent) = call_with(&mut world, "sip:team@example.com", "Max-Breadth: 2\r\n");
+    assert_eq!(names(&sent), ["440"]);
+    let (_, sent) = call_with(&mut world, "sip:team@example.com", "Max-Breadth: 6\r\nMax-Forwards: 5\r\n");
+    for phone in &sent {
+        let headers = &phone.request().headers;
+        assert_eq!((headers.text("Max-Breadth"), headers.text("Max-Forwards")), (Some("2"), Some("4")));
+    }
+    let (_, sent) = call_with(&mut world, "sip:team@example.com", "Max-Forwards: 0\r\n");
+    assert_eq!(names(&sent), ["483"]);
+}
+
+/// RFC 5630 §5.3: no rule takes a `sips` call out of TLS.
+#[test]
+fn a_sips_call_is_not_forwarded_in_the_clear() {
+    let mut world = open(
+        "[aliases]\nfar = \"sip:x@192.0.2.77\"\n[[route]]\nprefix = \"7\"\ntrunk = \"t\"\ncallers = \"anyone\"\n[[trunk]]\nname = \
+         \"t\"\ngateways = [{ uri = \"sip:192.0.2.91\" }]\n[[route]]\ndomain = \"partner.example\"\nvia = \
+         \"sip:192.0.2.50\"\ncallers = \"anyone\"",
+    );
+    for uri in ["sips:far@example.com", "sips:7123@example.com", "sips:x@partner.example"] {
+        assert_eq!(names(&call(&mut world, uri)), ["480"], "{uri}");
+        assert_eq!(rung(&call(&mut world, &uri.replacen("sips", "sip", 1))).len(), 1, "{uri}");
+    }
+}
+
 #[test]
 fn the_next_gateway_is_tried_after_503_silence_and_no_connection() {
     for how in 0..3 {
@@ -506,6 +590,60 @@ fn the_next_gateway_is_tried_after_503_silence_and_no_connection() {
         assert_eq!(names(&sent), ["ACK", "486"]);
         assert_eq!(world.core.counters().other_gateways, 1);
     }
+}
+
+/// The gateway's challenge is answered by the server, once; the caller hears of it only if the password is wrong.
+#[test]
+fn a_trunk_that_asks_gets_our_credentials() {
+    let settings = OUTSIDE.replace(
+        "strip = 2",
+        "username = \"us\"\npassword = \"carrier-secret\"\nasserted_identity = \"sip:+4930100@example.com\"\nstrip = 2",
+    );
+    let mut world = by(&settings);
+    let sent = call_as(&mut world, "alice", "wonderland", "sip:+4930123@example.com");
+    let first = only(&sent, "INVITE");
+    let asserted = |sent: &Sent| sent.request().headers.text("P-Asserted-Identity").map(str::to_owned);
+    assert_eq!(asserted(first).as_deref(), Some("<sip:+4930100@example.com>"));
+    let challenge =
+        "Proxy-Authenticate: Digest realm=\"carrier\", nonce=\"n1\", qop=\"auth\", algorithm=MD5\n";
+    let sent = world.answer(first, 407, challenge);
+    assert_eq!(names(&sent), ["ACK", "INVITE"]);
+    let again = only(&sent, "INVITE");
+    assert_eq!(again.to(), GATEWAY);
+    let credentials = again.request().headers.text("Proxy-Authorization").unwrap();
+    assert!(
+        credentials.contains("username=\"us\"") && credentials.contains("realm=\"carrier\""),
+        "{credentials}"
+    );
+    assert_eq!(again.request().headers.text("CSeq"), first.request().headers.text("CSeq"));
+    assert_ne!(world::vias(&again.message)[0].branch(), world::vias(&first.message)[0].branch());
+    // Refused all the same: no third time.
+    let sent = world.answer(again, 407, challenge);
+    assert_eq!(names(&sent), ["ACK", "407"]);
+    world.assert_nothing_left();
+}
+
+/// A 407 of the first gateway does not use up what the second one needs; and what users assert of themselves goes nowhere.
+#[test]
+fn each_gateway_is_answered_and_callers_assert_nothing() {
+    let mut world = by(&OUTSIDE.replace("strip = 2", "username = \"us\"\npassword = \"secret\"\nstrip = 2"));
+    let sent = call_as(&mut world, "alice", "wonderland", "sip:+4930123@example.com");
+    let challenge = "WWW-Authenticate: Digest realm=\"carrier\", nonce=\"n1\"\n";
+    let sent = world.answer(only(&sent, "INVITE"), 401, challenge);
+    let sent = world.answer(only(&sent, "INVITE"), 503, "");
+    let second = only(&sent, "INVITE");
+    assert_eq!(second.to(), GATEWAY2);
+    assert!(!second.request().headers.contains("Authorization"), "not before it asks");
+    let sent = world.answer(second, 401, challenge);
+    assert!(only(&sent, "INVITE").request().headers.contains("Authorization"));
+
+    let mut world = by(&OUTSIDE.replace("trunk = \"carrier\"", "trunk = \"carrier\"\ncallers = \"anyone\""));
+    let assert = "P-Asserted-Identity: <sip:president@example.com>\r\nP-Preferred-Identity: <sip:x@y>\r\n";
+    let (_, sent) = call_with(&mut world, "sip:+4930123@example.com", assert);
+    let request = only(&sent, "INVITE").request();
+    assert!(
+        !request.headers.contains("P-Asserted-Identity") && !request.headers.contains("P-Preferred-Identity")
+    );
 }
 
 #[test]

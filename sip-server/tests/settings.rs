@@ -132,6 +132,19 @@ fn the_defaults_are_the_safe_ones() {
     assert!(faults("").contains("there is nobody to serve"));
 }
 
+/// Whoever prints settings prints no password.
+#[test]
+fn passwords_are_not_shown() {
+    let text = "domains = [\"example.com\"]\nhep = { collector = \"192.0.2.5:9060\", key = \"hush-1\" }\n[[user]]\nname = \"a\"\n\
+        password = \"hush-2\"\n[[user]]\nname = \"b\"\nha1 = \"0123456789abcdef0123456789abcdef\"\n[[trunk]]\nname = \"t\"\n\
+        username = \"u\"\npassword = \"hush-3\"\ngateways = [{ uri = \"sip:gw\" }]\n";
+    let shown = format!("{:?}", Settings::parse(text).unwrap());
+    assert!(
+        shown.contains("example.com") && !shown.contains("hush") && !shown.contains("0123456789abcdef"),
+        "{shown}"
+    );
+}
+
 #[test]
 fn a_route_that_nobody_can_take_is_a_fault() {
     let route = "[[route]]\nprefix = \"0\"\ntrunk = \"t\"\n[[trunk]]\nname = \"t\"\ngateways = [{ uri = \"sip:gw\" }]\n";

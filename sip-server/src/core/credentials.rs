@@ -57,7 +57,17 @@ impl Judge<'_> {
         }
     }
 
+    /// The challenge for a request without credentials.
+    pub(super) fn challenge(self, now: Instant, request: &Request) -> ResponseBuilder {
+        let verdict = Verdict::Challenge { stale: false, reason: ChallengeReason::NoCredentials };
+        self.answer(now, request, &verdict)
+    }
+
     fn refused(self, now: Instant, request: &Request, verdict: &Verdict) -> Judged {
+        Judged::Refused(Box::new(self.answer(now, request, verdict)))
+    }
+
+    fn answer(self, now: Instant, request: &Request, verdict: &Verdict) -> ResponseBuilder {
         if let Verdict::Challenge { reason, .. } = verdict {
             count(&mut self.counters.challenges);
             if matches!(reason, ChallengeReason::WrongCredentials | ChallengeReason::WrongUnchallenged) {
@@ -67,7 +77,7 @@ impl Judge<'_> {
             }
         }
         let refusal = self.verifier.refusal(request, verdict, now);
-        Judged::Refused(Box::new(refusal.unwrap_or_else(|| request.reply(StatusCode::FORBIDDEN))))
+        refusal.unwrap_or_else(|| request.reply(StatusCode::FORBIDDEN))
     }
 }
 

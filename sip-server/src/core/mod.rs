@@ -5,6 +5,7 @@ mod location;
 mod reload;
 mod requests;
 mod routing;
+mod trunks;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -17,17 +18,20 @@ use sip_transaction::tables::Sharded;
 use sip_transaction::timers::{TimerId, Timers};
 use sip_transaction::{Event, ServerTx, Target, Tier, Transactions};
 use sip_transport::outbound::FlowTokens;
+use sip_transport::proxy_protocol::Network;
 use sip_transport::resolve::{Need, Progress, Resolution};
 use sip_transport::{
     Answer, Close, Core, FlowEvent, FlowId, Locals, Path, Query, Queues, Received, Transmit,
 };
 
+pub use self::trunks::TrunkStatus;
+use self::trunks::{Ended, Trunks};
 use crate::calls::{CallLog, CallRecord, CallStatistics};
 use crate::config::{Config, ConfigError, Counters, Limits, count};
 use crate::domains::Domains;
 use crate::gruu::Gruus;
 use crate::location::{MemoryLocation, Question, QuestionKey};
-use crate::protection::{Guard, ProtectionCounters};
+use crate::protection::{Guard, ProtectionConfig, ProtectionCounters};
 use crate::proxy::{Layer, Proxy, RecordRoute, Template};
 use crate::registrar::{self, Registration};
 use crate::routing::Rules;
@@ -65,6 +69,7 @@ pub struct ServerCore {
     /// Who decides where requests go.
     rules: Rules,
     desk: routing::Desk,
+    trunks: Trunks,
     realm: String,
     algorithms: Vec<sip_auth::Algorithm>,
     started_with: reload::Fixed,
@@ -141,7 +146,8 @@ impl ServerCore {
             None => keyed(&mut transactions, &locals),
         };
         let recorded = config.record_route.then(|| own_routes.clone());
-        Ok(Self {
+        let guard = config.protection.map(|protection| Guard::new(trusting(protection, &rules), now));
+        let mut core = Self {
             layer: Layer {
                 transactions,
                 out: Queues::new(),
@@ -169,6 +175,7 @@ impl ServerCore {
             bound: BTreeMap::new(),
             timers: Timers::new([config.limits.question_timeout]),
             rules,
+            trunks: Trunks::new(),
             desk: routing::Desk::new(config.external_router, config.limits.question_timeout),
             realm,
             algorithms,
@@ -178,10 +185,12 @@ impl ServerCore {
             started: now,
             started_unix: unix_time,
             limits: config.limits,
-            guard: config.protection.map(|protection| Guard::new(protection, now)),
+            guard,
             least_tier: Tier::default(),
             draining: false,
-        })
+        };
+        core.attend_trunks(now);
+        Ok(core)
     }
 
     /// What has happened so far.
@@ -297,6 +306,7 @@ impl ServerCore {
             .saturating_add(self.proxy.armed_timers())
             .saturating_add(self.timers.len())
             .saturating_add(self.desk.timers.len())
+            .saturating_add(self.trunks.timers.len())
     }
 
     /// Bindings in the table in memory; 0 with an external store.
@@ -352,9 +362,15 @@ impl ServerCore {
             Event::Response { tx, response, path } => {
                 let _span = span(response.status().code(), &response.headers);
                 tracing::debug!(%path, "response");
-                self.proxy.response(now, tx, response, layer);
+                match self.trunks.ended(tx, Some(response.status())) {
+                    Some(own) => self.trunk_answered(now, own, Ended::Answered(Box::new(response))),
+                    None => self.proxy.response(now, tx, response, layer),
+                }
             }
-            Event::Failed { tx, failure } => self.proxy.failed(now, tx, &failure, layer),
+            Event::Failed { tx, failure } => match self.trunks.ended(tx, None) {
+                Some(own) => self.trunk_answered(now, own, Ended::Failed),
+                None => self.proxy.failed(now, tx, &failure, layer),
+            },
             // RFC 6026 §7.3: a stateful proxy forwards no stray responses.
             Event::Stray { .. } => count(&mut layer.counters.responses_dropped),
             Event::ClientTerminated { tx } => self.proxy.client_terminated(now, tx, layer),
@@ -426,6 +442,7 @@ impl Core for ServerCore {
         }
         self.expire_questions(now);
         self.expire_decisions(now);
+        self.trunk_timeouts(now);
         self.settle(now);
     }
 
@@ -437,6 +454,7 @@ impl Core for ServerCore {
             self.proxy.poll_timeout(),
             self.timers.next(),
             self.desk.timers.next(),
+            self.trunks.timers.next(),
             store,
             calls,
         ]
@@ -461,6 +479,12 @@ impl Core for ServerCore {
 /// Every line of the log that belongs to a message says to which call.
 fn span(what: impl std::fmt::Display, headers: &Headers) -> tracing::span::EnteredSpan {
     tracing::info_span!("sip", %what, call_id = headers.text(HeaderName::CALL_ID)).entered()
+}
+
+/// A carrier's gateways are no strangers.
+fn trusting(mut protection: ProtectionConfig, rules: &Rules) -> ProtectionConfig {
+    protection.trusted.extend(rules.gateway_addresses().map(Network::from));
+    protection
 }
 
 /// What is written into messages and has to be known again, with keys of this generator.

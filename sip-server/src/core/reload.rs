@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use sip_auth::Role;
 
-use super::{Policy, ServerCore, TIMER_C_ABOVE, next_hop, realm_of, secret, verifier};
+use super::{Policy, ServerCore, TIMER_C_ABOVE, next_hop, realm_of, secret, trusting, verifier};
 use crate::config::{Config, ConfigError, Limits};
 use crate::domains::Domains;
 use crate::protection::Guard;
@@ -73,7 +73,8 @@ impl ServerCore {
         self.domains = Domains::new(config.domains, locals);
         self.rules = self.rules.turned_to(config.rules);
         (self.realm, self.algorithms) = (realm, config.algorithms);
-        self.guard = match (self.guard.take(), config.protection) {
+        let protection = config.protection.map(|protection| trusting(protection, &self.rules));
+        self.guard = match (self.guard.take(), protection) {
             (Some(guard), Some(protection)) => Some(guard.reconfigured(protection)),
             (None, protection) => protection.map(|protection| Guard::new(protection, now)),
             // The program decides on it, not the file.
@@ -85,6 +86,7 @@ impl ServerCore {
             ..config.limits
         };
         self.limits = limits;
+        self.attend_trunks(now);
         Ok(later)
     }
 

@@ -4,7 +4,7 @@ use std::hash::Hasher;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use sip_message::headers::{Accept, Contact, From, To, Via};
+use sip_message::headers::{Accept, Contact, From, Route, To, Via};
 use sip_message::{HeaderName, Method, Request, ResponseBuilder, StatusCode, Uri};
 use sip_transaction::{ServerTx, Target};
 use sip_transport::Path;
@@ -178,14 +178,19 @@ impl ServerCore {
             Err(reply) => return self.layer.reply(now, tx, *reply),
         };
         // Where nobody is asked, nobody can prove anything.
-        template.known = user.is_some() || proven || self.calls.is_none();
+        template.known = user.is_some()
+            || proven
+            || self.calls.is_none()
+            || self.rules.gateway_addresses().any(|gateway| gateway == ip.to_canonical());
         if *template.request.method() == Method::Register {
             self.hold_flow(&mut template);
         }
         template.record_route =
             self.policy.record_route && !in_dialog && creates_dialog(template.request.method());
         let sender = Sender { user, proven };
-        if !proven && self.routes() && *template.request.method() != Method::Register {
+        // Whoever holds a flow's token has it from a registration or a dialog that went through here: it is the decision.
+        let by_flow = matches!(destination, Destination::Flow(..));
+        if !(proven || by_flow) && self.routes() && *template.request.method() != Method::Register {
             return self.consult(now, tx, template, sender, destination);
         }
         self.proceed(now, tx, template, &sender, destination);
@@ -224,7 +229,11 @@ impl ServerCore {
                     let reply = template.request.reply(StatusCode::FORBIDDEN).reason("Relaying Denied");
                     return self.refuse(now, tx, reply);
                 }
-                Hop::as_addressed()
+                let route = template.request.headers.get::<Route>().ok().flatten();
+                let uri =
+                    route.map(|route| Ok(route.uri().clone())).unwrap_or_else(|| template.request.uri());
+                let gateway = uri.ok().and_then(|uri| self.rules.gateway_at(uri.host()).cloned());
+                Hop { gateway, ..Hop::as_addressed() }
             }
         };
         self.trying(now, tx, &template.request);
@@ -321,6 +330,13 @@ impl ServerCore {
             Judged::Refused(_) if claimed.is_none() => Ok(None),
             Judged::Refused(reply) => Err(reply),
         }
+    }
+
+    /// The challenge for a request without credentials, if there are users who have some.
+    pub(super) fn challenge(&mut self, now: Instant, request: &Request) -> Option<ResponseBuilder> {
+        let verifier = self.calls.as_mut()?;
+        let judge = Judge { verifier, users: None, guard: None, counters: &mut self.layer.counters };
+        Some(judge.challenge(now, request))
     }
 
     /// Whether the request has a Via of ours below the top one: it was here before.

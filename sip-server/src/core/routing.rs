@@ -6,7 +6,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use sip_message::headers::{Contact, From};
-use sip_message::{StatusCode, Uri};
+use sip_message::{Request, ResponseBuilder, StatusCode, Uri};
 use sip_transaction::tables::Sharded;
 use sip_transaction::timers::{TimerId, Timers};
 use sip_transaction::{ServerTx, Target};
@@ -18,8 +18,8 @@ use crate::AddressOfRecord;
 use crate::config::count;
 use crate::location::{Answer, Question, QuestionKey};
 use crate::proxy::{Edits, Group, Hop, Plan, Template, groups_of};
-use crate::routing::rules::Facts;
-use crate::routing::{Call, Decision, Destination as To};
+use crate::routing::rules::{Facts, Gateway};
+use crate::routing::{Call, Decision, Destination as To, RELAYING_DENIED};
 
 /// What is known of who sent a request.
 #[derive(Clone, Debug)]
@@ -225,6 +225,10 @@ impl ServerCore {
                 self.layer.reply(now, tx, reply);
             }
             Decision::Reject(status, reason) => {
+                if let Some(challenge) = self.who_is_that(now, &template.request, &sender, reason.as_deref())
+                {
+                    return self.layer.reply(now, tx, challenge);
+                }
                 // A rule that names a success or nothing at all refuses all the same.
                 let status = if status.class() >= 4 { status } else { StatusCode::FORBIDDEN };
                 let mut reply = template.request.reply(status);
@@ -234,6 +238,23 @@ impl ServerCore {
                 self.refuse(now, tx, reply);
             }
         }
+    }
+
+    /// Whoever hides behind an anonymous From (RFC 3323 §4.1.1.3) may be a user of ours with the right to what was denied: only
+    /// credentials can tell.
+    fn who_is_that(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        sender: &Sender,
+        reason: Option<&str>,
+    ) -> Option<ResponseBuilder> {
+        let from = request.headers.get::<From>().ok().flatten()?;
+        let hidden = from.uri().host().eq_ignore_ascii_case("anonymous.invalid");
+        if !hidden || sender.user.is_some() || reason != Some(RELAYING_DENIED) {
+            return None;
+        }
+        self.challenge(now, request)
     }
 
     // ---- the targets of a step -------------------------------------------------------------------------------
@@ -248,10 +269,12 @@ impl ServerCore {
         });
         let mut found = Found { edits, ..Found::default() };
         let mut lookups = Vec::new();
+        let sips = self.layer.transactions.request(tx).is_some_and(is_sips);
         let mut first = Group::new();
         for target in step.targets.into_iter().take(self.limits.branches) {
-            match self.target(target) {
-                Ok(hop) => first.push(hop),
+            match self.target(target).map(|hop| hop.secure_enough(sips)) {
+                Ok(None) => found.status = Some(StatusCode::TEMPORARILY_UNAVAILABLE),
+                Ok(Some(hop)) => first.push(hop),
                 Err(Some(aor)) => lookups.push(aor),
                 Err(None) => found.status = Some(StatusCode::NOT_FOUND),
             }
@@ -286,9 +309,14 @@ impl ServerCore {
     fn trunk(&mut self, name: &str, number: &str) -> Option<Hop> {
         let random = self.layer.transactions.random();
         let trunk = self.rules.trunk(name)?;
-        let uris: Vec<Uri> =
-            trunk.order(random).into_iter().filter_map(|gateway| trunk.uri(gateway, number)).collect();
-        let mut hops = uris.into_iter().map(|uri| Hop { gateway: true, ..Hop::readdressed(uri) });
+        let order = trunk.order(random);
+        let up = |gateway: &&Gateway| self.trunks.is_up(name, &gateway.uri);
+        let none = !order.iter().any(up);
+        // Where all are down the checks may be wrong, and nothing is lost by trying.
+        let order = order.into_iter().filter(|gateway| none || up(gateway));
+        let uris: Vec<Uri> = order.filter_map(|gateway| trunk.uri(gateway, number)).collect();
+        let identity = Some(trunk.identity.clone());
+        let mut hops = uris.into_iter().map(|uri| Hop { gateway: identity.clone(), ..Hop::readdressed(uri) });
         let mut first = hops.next()?;
         first.others = hops.collect();
         Some(first)

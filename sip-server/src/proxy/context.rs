@@ -11,6 +11,7 @@ use sip_transport::{Local, Locals, Path, Transport};
 
 use super::best::Best;
 use super::plan::Plan;
+use super::prove::Proof;
 use super::target::{Group, Hop};
 use super::{Clock, Layer, Proxy, Side, later};
 use crate::config::count;
@@ -67,6 +68,8 @@ pub(crate) struct Branch {
     pub(super) expired: bool,
     /// What to try if the way it was sent is dead.
     pub(super) again: Option<Box<Again>>,
+    /// Credentials for it, not used yet.
+    pub(super) proof: Option<Box<Proof>>,
 }
 
 /// What a branch falls back on.
@@ -167,6 +170,7 @@ impl Proxy {
             rings_until,
             expired: false,
             again: None,
+            proof: None,
         }));
         let mut hops = group.into_iter().zip(first..).peekable();
         while let Some((hop, index)) = hops.next() {
@@ -210,12 +214,19 @@ impl Proxy {
             self.record(&mut request, &path, leaves, layer);
         }
         let again = match (reserve, flow) {
-            (Some((request, others)), _) if hop.gateway => Some(Again::OtherGateways(request, others)),
+            (Some((request, others)), _) if hop.gateway.is_some() => {
+                Some(Again::OtherGateways(request, others))
+            }
             (Some((request, others)), _) => Some(Again::OtherFlows(request, others)),
             (None, Some(_)) if hop.outbound => Some(Again::Nothing),
             (None, Some(_)) => Some(Again::ByUri(request.clone())),
             (None, None) => None,
         };
+        let proof = hop.gateway.take().filter(|gateway| gateway.account.is_some());
+        let proof = proof.map(|gateway| Box::new(Proof::new(request.clone(), target.clone(), gateway)));
+        if let Some(branch) = self.contexts.get_mut(&tx).and_then(|context| context.branches.get_mut(index)) {
+            branch.proof = proof;
+        }
         self.send(now, tx, index, request, target, layer);
         if let Some(branch) = self.contexts.get_mut(&tx).and_then(|context| context.branches.get_mut(index)) {
             // It may have failed while it was sent, and gone on by itself.
@@ -226,7 +237,7 @@ impl Proxy {
     }
 
     /// Steps 8, 10 and 11.
-    fn send(
+    pub(super) fn send(
         &mut self,
         now: Instant,
         tx: ServerTx,
@@ -278,7 +289,7 @@ impl Proxy {
                 self.send(now, tx, index, request, target, layer);
                 true
             }
-            Some(Again::OtherFlows(request, others)) if why != Why::Overloaded => {
+            Some(Again::OtherFlows(request, others)) if why != Why::Unavailable => {
                 let Some(next) = first_of(others) else { return false };
                 count(&mut layer.counters.other_flows);
                 self.forward(now, tx, index, request, next, layer);
@@ -307,8 +318,8 @@ pub(super) enum Why {
     Silent,
     /// 408 or 430 was received: the phone is not there.
     NotThere,
-    /// 503, or the next hop wants to be spared.
-    Overloaded,
+    /// 503, the next hop wants to be spared, or its name leads nowhere.
+    Unavailable,
 }
 
 /// The first hop, with the others behind it.

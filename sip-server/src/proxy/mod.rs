@@ -14,6 +14,7 @@ mod best;
 mod context;
 mod overload;
 mod plan;
+mod prove;
 mod record_route;
 mod response;
 mod route;

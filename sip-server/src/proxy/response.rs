@@ -41,6 +41,10 @@ impl Proxy {
             self.branch_failed(now, tx, index, StatusCode::BAD_GATEWAY, layer);
         } else if status.is_success() {
             self.success(now, tx, index, response, layer);
+        } else if let StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED = status
+            && self.prove(now, tx, index, &response, layer)
+        {
+            // Once more, with credentials.
         } else if let StatusCode::FLOW_FAILED | StatusCode::REQUEST_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE =
             status
             && self.try_again(now, tx, index, why(status), layer)
@@ -67,7 +71,7 @@ impl Proxy {
         let dead = matches!(failure, Failure::Transport(_));
         let why = match failure {
             Failure::Timeout => Some(Why::Silent),
-            Failure::Overloaded => Some(Why::Overloaded),
+            Failure::Overloaded | Failure::Resolve(_) => Some(Why::Unavailable),
             _ => dead.then_some(Why::Dead),
         };
         if why.is_some_and(|why| self.try_again(now, tx, index, why, layer)) {
@@ -225,5 +229,5 @@ impl Proxy {
 }
 
 fn why(status: StatusCode) -> Why {
-    if status == StatusCode::SERVICE_UNAVAILABLE { Why::Overloaded } else { Why::NotThere }
+    if status == StatusCode::SERVICE_UNAVAILABLE { Why::Unavailable } else { Why::NotThere }
 }

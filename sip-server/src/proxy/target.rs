@@ -4,14 +4,17 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Instant;
 
-use sip_message::headers::{ContentLength, Diversion, HistoryInfo, InstanceId, MaxForwards, NameAddr, Route};
+use sip_message::headers::{
+    ContentLength, Diversion, HistoryInfo, InstanceId, MaxForwards, NameAddr, PAssertedIdentity, Route,
+};
 use sip_message::{HeaderError, HeaderName, Request, Uri};
 use sip_transaction::Target;
-use sip_transport::Path;
+use sip_transport::{Path, Transport};
 
 use super::route::postprocess;
 use crate::location::Binding;
 use crate::routing::Diverted;
+use crate::routing::rules::TrunkIdentity;
 
 /// Targets that are tried at the same time.
 pub(crate) type Group = Vec<Hop>;
@@ -29,8 +32,8 @@ pub(crate) struct Hop {
     pub(crate) outbound: bool,
     /// Other flows of the same user agent, tried if this one is dead (RFC 5626 §7).
     pub(crate) others: Vec<Hop>,
-    /// A trunk's gateway, and the others are more of them.
-    pub(crate) gateway: bool,
+    /// A trunk's gateway, and the others are more of them. Who we are to it.
+    pub(crate) gateway: Option<Arc<TrunkIdentity>>,
     /// What else is changed for this target.
     pub(crate) edits: Option<Arc<Edits>>,
 }
@@ -97,7 +100,7 @@ impl Hop {
             target: None,
             outbound: false,
             others: Vec::new(),
-            gateway: false,
+            gateway: None,
             edits: None,
         }
     }
@@ -106,6 +109,28 @@ impl Hop {
     pub(crate) fn readdressed(mut uri: Uri) -> Self {
         uri.remove_headers(); // RFC 3261 §19.1.1, table 1: not in a Request-URI
         Self { uri: Some(uri), ..Self::as_addressed() }
+    }
+
+    /// The hop, unless it would carry a `sips` request in the clear (RFC 5630 §5.3, RFC 3261 §26.2.2); reserves alike.
+    pub(crate) fn secure_enough(mut self, sips: bool) -> Option<Self> {
+        let secure = |hop: &Self| {
+            let target = match &hop.target {
+                Some(Target::Uri(uri)) => {
+                    uri.is_sips() || Transport::of_uri(uri).is_some_and(Transport::is_secure)
+                }
+                _ => true,
+            };
+            target && hop.uri.as_ref().is_none_or(Uri::is_sips)
+        };
+        if sips {
+            let others = std::mem::take(&mut self.others);
+            let mut all = others.into_iter();
+            while !secure(&self) {
+                self = all.next()?;
+            }
+            self.others = all.filter(secure).collect();
+        }
+        Some(self)
     }
 
     /// Changes more for this target, and for those in reserve.
@@ -139,6 +164,14 @@ impl Hop {
     pub(crate) fn prepare(&self, request: &mut Request) -> Result<Target, HeaderError> {
         if let Some(edits) = &self.edits {
             edits.apply(request);
+        }
+        if let Some(identity) = &self.gateway {
+            // RFC 3325 §5: nobody's word but ours goes to a network that trusts us.
+            request.headers.remove(HeaderName::P_ASSERTED_IDENTITY);
+            request.headers.remove(HeaderName::P_PREFERRED_IDENTITY);
+            if let Some(uri) = &identity.asserted {
+                request.headers.push_back(&PAssertedIdentity::new(uri));
+            }
         }
         if let Some(uri) = &self.uri {
             request.set_uri(uri);

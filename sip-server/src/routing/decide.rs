@@ -6,7 +6,7 @@ use sip_message::{Method, StatusCode, Tel};
 
 use super::expand::Expansion;
 use super::rules::{Action, Block, Facts, Goal, Route, RuleSet, Rules};
-use super::{Decision, Destination, Step};
+use super::{Decision, Destination, RELAYING_DENIED, Step};
 
 impl Rules {
     /// The decision on a request. Emergency numbers pass all block lists; then block lists, re-writing, names of ours, routes.
@@ -87,9 +87,9 @@ impl RuleSet {
                 Action::Via(uri) => Decision::to(Destination::NextHop(uri.clone())),
                 Action::Redirect(contacts) => Decision::Redirect(contacts.clone()),
                 Action::Reject(status) => Decision::Reject(*status, None),
-                Action::To(text) => match route.filled(&number, text).parse() {
-                    Ok(uri) => Decision::to(Destination::Uri(uri)),
-                    Err(_) => Decision::Reject(StatusCode::NOT_FOUND, None),
+                Action::To(text) => match route.goal(&number, text) {
+                    Some(Goal::Uri(uri)) => Decision::to(Destination::Uri(uri)),
+                    _ => Decision::Reject(StatusCode::NOT_FOUND, None),
                 },
                 Action::Trunk(name, template) => {
                     let number =
@@ -128,7 +128,7 @@ impl RuleSet {
 }
 
 fn denied() -> Decision {
-    Decision::Reject(StatusCode::FORBIDDEN, Some("Relaying Denied".into()))
+    Decision::Reject(StatusCode::FORBIDDEN, Some(RELAYING_DENIED.into()))
 }
 
 impl Block {
@@ -177,6 +177,17 @@ impl Route {
     /// Whether the sender may leave by it (toll fraud starts where anybody may).
     pub(super) fn permits(&self, facts: &Facts<'_>) -> bool {
         self.anyone || facts.user.is_some() || matches!(self.action, Action::Redirect(_) | Action::Reject(_))
+    }
+
+    /// Where a template leads for this number. Whether it is a name or a URI is the template's to say, not the number's.
+    pub(super) fn goal(&self, number: &str, template: &str) -> Option<Goal> {
+        match template.parse() {
+            Ok(Goal::Name(_)) => Some(Goal::Name(self.filled(number, template))),
+            _ => {
+                let filled = self.pattern.as_ref().and_then(|pattern| pattern.expand_uri(number, template));
+                filled.as_deref().unwrap_or(template).parse().ok().map(Goal::Uri)
+            }
+        }
     }
 
     pub(super) fn filled(&self, number: &str, template: &str) -> String {

@@ -6,7 +6,7 @@ use sip_message::{StatusCode, Uri};
 
 use super::decide::is_call;
 use super::rules::{Action, Facts, Goal, HuntGroup, RuleSet, Strategy};
-use super::{Decision, Destination, DiversionReason, Diverted, MAX_STEPS, Step, When};
+use super::{Decision, Destination, DiversionReason, Diverted, MAX_STEPS, RELAYING_DENIED, Step, When};
 use crate::AddressOfRecord;
 
 /// Names that lead to names: settings are checked for loops, re-written numbers may make one all the same.
@@ -75,6 +75,9 @@ impl<'a> Expansion<'a> {
     }
 
     fn expand(&mut self, name: &str, trigger: &Trigger) {
+        if self.steps.len() >= MAX_STEPS {
+            return; // what comes behind them is not tried anyway
+        }
         if self.depth >= MAX_DEPTH {
             return self.refuse(Decision::Reject(StatusCode::LOOP_DETECTED, None));
         }
@@ -130,16 +133,15 @@ impl<'a> Expansion<'a> {
         let found =
             set.routes.iter().find(|route| route.before_users == before_users && route.applies(facts, name));
         let Some(route) = found else { return false };
-        let local = |text: &str| matches!(text.parse(), Ok(Goal::Name(_)));
-        let stays = matches!(&route.action, Action::To(text) if local(text));
+        let stays = matches!(&route.action, Action::To(text) if matches!(text.parse(), Ok(Goal::Name(_))));
         if !(self.by_owner || stays || route.permits(facts)) {
-            self.refuse(Decision::Reject(StatusCode::FORBIDDEN, Some("Relaying Denied".into())));
+            self.refuse(Decision::Reject(StatusCode::FORBIDDEN, Some(RELAYING_DENIED.into())));
             return true;
         }
         match &route.action {
-            Action::To(text) => match route.filled(name, text).parse() {
-                Ok(goal) => self.goal(&goal, trigger),
-                Err(_) => self.refuse(Decision::Reject(StatusCode::NOT_FOUND, None)),
+            Action::To(text) => match route.goal(name, text) {
+                Some(goal) => self.goal(&goal, trigger),
+                None => self.refuse(Decision::Reject(StatusCode::NOT_FOUND, None)),
             },
             Action::Via(uri) => self.push(vec![Destination::NextHop(uri.clone())], trigger),
             Action::Trunk(trunk, template) => {

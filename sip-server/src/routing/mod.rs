@@ -15,7 +15,10 @@
 
 mod decide;
 mod expand;
+mod pattern;
 pub mod rules;
+mod shell;
+mod trunk;
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -27,9 +30,13 @@ use sip_message::{Request, StatusCode, Uri};
 use crate::AddressOfRecord;
 
 pub use rules::Rules;
+pub(crate) use shell::ask_router;
 
 /// Steps of one request: more are cut off. Each may fork, and a caller waits for all of them.
 pub const MAX_STEPS: usize = 32;
+
+/// The reason phrase of those who have no right to leave by a route.
+pub(crate) const RELAYING_DENIED: &str = "Relaying Denied";
 
 /// What becomes of a request.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -5,50 +5,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use regex::{Regex, RegexBuilder};
 use sip_message::{Method, StatusCode, Uri};
 use sip_transport::proxy_protocol::Network;
 
+pub use super::pattern::Pattern;
+pub use super::trunk::{Check, Gateway, Trunk, TrunkAccount, TrunkIdentity, TrunkRegistration};
 use crate::AddressOfRecord;
-
-/// A compiled pattern may take so much memory: one of nested repetitions is refused instead of growing without bound.
-const PATTERN_MEMORY: usize = 1 << 20;
-
-/// A regular expression that the whole text has to match, in time linear to its length.
-#[derive(Clone, Debug)]
-pub struct Pattern(Regex);
-
-impl Pattern {
-    /// Compiles it.
-    ///
-    /// # Errors
-    /// When it is no regular expression, or too big a one.
-    pub fn new(text: &str) -> Result<Self, regex::Error> {
-        RegexBuilder::new(text).build()?; // so that "a)(b" is not mended by the parentheses
-        RegexBuilder::new(&format!("^(?:{text})$")).size_limit(PATTERN_MEMORY).build().map(Self)
-    }
-
-    /// Whether the whole text matches.
-    #[must_use]
-    pub fn matches(&self, text: &str) -> bool {
-        self.0.is_match(text)
-    }
-
-    /// `template` with `$1` and `${name}` replaced by what the groups of the pattern have matched; `None` if it does not match.
-    #[must_use]
-    pub fn expand(&self, text: &str, template: &str) -> Option<String> {
-        let captures = self.0.captures(text)?;
-        let mut expanded = String::new();
-        captures.expand(template, &mut expanded);
-        Some(expanded)
-    }
-
-    /// How many groups it has.
-    #[must_use]
-    pub fn groups(&self) -> usize {
-        self.0.captures_len().saturating_sub(1)
-    }
-}
 
 /// Where something leads: a name of ours (user, alias, hunt group, or a number of the dial plan), or a URI.
 #[derive(Clone, Debug, PartialEq)]
@@ -194,80 +156,6 @@ pub struct Block {
     pub status: StatusCode,
 }
 
-/// A way to another network.
-#[derive(Clone, Debug, Default)]
-pub struct Trunk {
-    /// Tried by priority, then by chance according to weight (as in RFC 2782).
-    pub gateways: Vec<Gateway>,
-    /// Characters taken off the number's beginning.
-    pub strip: usize,
-    /// What is put before it then.
-    pub add: String,
-}
-
-/// One gateway of a trunk.
-#[derive(Clone, Debug)]
-pub struct Gateway {
-    /// Without user part.
-    pub uri: Uri,
-    /// Lower is tried first.
-    pub priority: u16,
-    /// Its share among those of the same priority.
-    pub weight: u16,
-}
-
-impl Trunk {
-    /// The gateways in the order in which one request tries them: by priority, and among equals by chance, in proportion to
-    /// their weights.
-    #[must_use]
-    pub fn order(&self, mut random: u64) -> Vec<&Gateway> {
-        let mut left: Vec<&Gateway> = self.gateways.iter().collect();
-        left.sort_by_key(|gateway| gateway.priority);
-        let mut order = Vec::with_capacity(left.len());
-        while let Some(priority) = left.first().map(|gateway| gateway.priority) {
-            let equals = left.iter().take_while(|gateway| gateway.priority == priority);
-            let total: u64 = equals.map(|gateway| u64::from(gateway.weight).max(1)).sum();
-            let mut at = random.checked_rem(total).unwrap_or(0);
-            random = random.rotate_right(17).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let chosen = left
-                .iter()
-                .position(|gateway| {
-                    let weight = u64::from(gateway.weight).max(1);
-                    let here = at < weight;
-                    at = at.saturating_sub(weight);
-                    here
-                })
-                .unwrap_or(0);
-            order.push(left.remove(chosen));
-        }
-        order
-    }
-
-    /// The number as this trunk wants it.
-    #[must_use]
-    pub fn number(&self, number: &str) -> String {
-        let kept: String = number.chars().skip(self.strip).collect();
-        format!("{}{kept}", self.add)
-    }
-
-    /// The Request-URI of a number at one of its gateways.
-    #[must_use]
-    pub fn uri(&self, gateway: &Gateway, number: &str) -> Option<Uri> {
-        let number = self.number(number);
-        let (host, port) = (gateway.uri.host(), gateway.uri.port());
-        let made = if gateway.uri.is_sips() {
-            Uri::sips(Some(&number), host, port)
-        } else {
-            Uri::sip(Some(&number), host, port)
-        };
-        let mut uri = made.ok()?;
-        for (name, value) in gateway.uri.params() {
-            uri.set_param(name, value);
-        }
-        Some(uri)
-    }
-}
-
 /// What rules may look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
@@ -333,6 +221,19 @@ impl Rules {
     #[must_use]
     pub fn trunk(&self, name: &str) -> Option<&Trunk> {
         self.set.trunks.get(name)
+    }
+
+    /// The trunk identity for a gateway at this host: what requests in a dialog meet too.
+    pub(crate) fn gateway_at(&self, host: &str) -> Option<&Arc<TrunkIdentity>> {
+        let is_here =
+            |trunk: &&Trunk| trunk.gateways.iter().any(|one| one.uri.host().eq_ignore_ascii_case(host));
+        self.set.trunks.values().find(is_here).map(|trunk| &trunk.identity)
+    }
+
+    /// The addresses of all gateways; those that are named are not among them.
+    pub(crate) fn gateway_addresses(&self) -> impl Iterator<Item = std::net::IpAddr> + '_ {
+        let gateways = self.set.trunks.values().flat_map(|trunk| &trunk.gateways);
+        gateways.filter_map(|one| sip_transport::locals::parse_ip(one.uri.host()))
     }
 
     /// The rules as they were given.

@@ -13,7 +13,7 @@ use super::Settings;
 use super::fault::{Faults, did_you_mean};
 use super::file::{File, UserSettings};
 use super::routes;
-use super::value::At;
+use super::value::{At, Private};
 use crate::Users;
 use crate::routing::Rules;
 
@@ -174,7 +174,7 @@ fn users(file: &File, folder: &Path, open: bool, faults: &mut Faults) -> Option<
 }
 
 fn secret(user: &UserSettings, needed: bool, faults: &mut Faults) -> Option<Secret> {
-    let hashed = |hash: Hash, text: &At<String>, faults: &mut Faults| {
+    let hashed = |hash: Hash, text: &At<Private>, faults: &mut Faults| {
         let digest = HexDigest::parse(hash, text);
         if digest.is_none() {
             faults.add(text.offset, format!("expected {} hexadecimal digits", hash.digits()));

@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::fault::Faults;
-use super::value::{At, Described, Setting, known_table, settings};
+use super::value::{At, Described, Private, Setting, known_table, settings};
 use crate::{Limits, registrar};
 
 fn texts(all: &[&str]) -> Vec<At<String>> {
@@ -95,7 +95,7 @@ settings! {
         /// Our number as capture agent.
         id: u32 = 2001,
         /// The key that the capture server asks for.
-        key: Option<String> = None,
+        key: Option<Private> = None,
     }
 }
 
@@ -152,11 +152,11 @@ settings! {
         /// The user part, good in every domain of ours, or `user@domain`.
         name: At<String> = At::default(),
         /// The password. One of `password`, `ha1` and `ha1_sha256` is needed where users prove who they are.
-        password: Option<At<String>> = None,
+        password: Option<At<Private>> = None,
         /// In its stead: MD5 of `name:realm:password`, in hexadecimal.
-        ha1: Option<At<String>> = None,
+        ha1: Option<At<Private>> = None,
         /// The same by SHA-256.
-        ha1_sha256: Option<At<String>> = None,
+        ha1_sha256: Option<At<Private>> = None,
         /// Where calls go when and if.
         forward: ForwardSettings = ForwardSettings::default(),
         /// Calls are refused, or go where `forward.busy` says.
@@ -265,6 +265,45 @@ settings! {
         strip: usize = 0,
         /// What is put before it then.
         add: String = String::new(),
+        /// Our user name there: challenges of the gateways are answered, in calls and in their dialogs.
+        username: Option<At<String>> = None,
+        /// The password that goes with it.
+        password: Option<At<Private>> = None,
+        /// The realm that they hold for; without, any that the gateways name.
+        realm: Option<At<String>> = None,
+        /// Who we say is calling, in P-Asserted-Identity: `sip:+4930100@example.com`. What callers assert of themselves is taken out in
+        /// any case.
+        asserted_identity: Option<At<String>> = None,
+        /// Ask the gateways whether they are there.
+        check: Option<CheckSettings> = None,
+        /// Register at the carrier's registrar.
+        registration: Option<RegistrationSettings> = None,
+    }
+}
+
+settings! {
+    /// `[trunk.check]`: OPTIONS at intervals. A gateway that is down is called only if all are.
+    CheckSettings {
+        /// Seconds from one answer to the next question.
+        interval: At<u32> = At::nowhere(30),
+        /// Failures in a row (silence, no connection, 408, 503) after which a gateway is down.
+        falls: At<u32> = At::nowhere(3),
+        /// Answers in a row after which it is up again.
+        rises: At<u32> = At::nowhere(2),
+    }
+}
+
+settings! {
+    /// `[trunk.registration]`: kept up by the server, with `username` and `password` of the trunk.
+    RegistrationSettings {
+        /// The registrar, `sip:carrier.example`.
+        registrar: At<String> = At::default(),
+        /// Our address there, `sip:us@carrier.example`.
+        address: At<String> = At::default(),
+        /// The user, alias, hunt group or number of ours that calls reach which the carrier sends to our registration.
+        contact: At<String> = At::default(),
+        /// Seconds to ask for.
+        expires: At<u32> = At::nowhere(3600),
     }
 }
 

@@ -30,6 +30,7 @@
 mod check;
 mod fault;
 mod file;
+mod names;
 mod reference;
 mod routes;
 mod start;
@@ -43,12 +44,12 @@ use toml::de::{DeTable, DeValue};
 
 pub use fault::{Fault, SettingsError};
 pub use file::{
-    BlockSettings, File, ForwardSettings, GatewaySettings, HepSettings, HuntGroupSettings, LimitSettings,
-    RegistrarSettings, RewriteSettings, RouteSettings, RoutingSettings, TlsSettings, TrunkSettings,
-    UserSettings,
+    BlockSettings, CheckSettings, File, ForwardSettings, GatewaySettings, HepSettings, HuntGroupSettings,
+    LimitSettings, RegistrarSettings, RegistrationSettings, RewriteSettings, RouteSettings, RoutingSettings,
+    TlsSettings, TrunkSettings, UserSettings,
 };
 pub use reference::reference;
-pub use value::At;
+pub use value::{At, Private};
 
 use crate::Users;
 use crate::routing::Rules;

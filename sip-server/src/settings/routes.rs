@@ -1,27 +1,22 @@
 //! Rules out of settings, with everything that one of them names looked up.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use sip_auth::Secret;
 use sip_message::{Method, StatusCode, Uri};
 
 use super::check::{networks, sip_uri};
 use super::fault::{Faults, did_you_mean};
-use super::file::{BlockSettings, File, HuntGroupSettings, RouteSettings, TrunkSettings, UserSettings};
+use super::file::{BlockSettings, File, RegistrationSettings, RouteSettings, TrunkSettings};
+use super::names::Names;
 use super::value::At;
 use crate::Users;
 use crate::routing::rules::{
-    Action, Block, Gateway, Goal, HuntGroup, Pattern, Rewrite, Route, RuleSet, Strategy, Trunk, UserRules,
+    Action, Block, Check, Gateway, Goal, Pattern, Rewrite, Route, RuleSet, Trunk, TrunkAccount,
+    TrunkIdentity, TrunkRegistration, UserRules,
 };
-
-/// What names are there, for those who name them.
-struct Names<'f> {
-    file: &'f File,
-    users: Option<&'f Users>,
-    /// A users' file has names that are not known here.
-    more: bool,
-    routes: Vec<Route>,
-}
 
 pub(super) fn compile(file: &File, users: Option<&Users>, open: bool, faults: &mut Faults) -> RuleSet {
     let mut set = RuleSet {
@@ -78,11 +73,16 @@ pub(super) fn compile(file: &File, users: Option<&Users>, open: bool, faults: &m
             }
         }
     }
-    for (route, compiled) in
-        file.route.iter().zip(&set.routes).filter(|_| set.routes.len() == file.route.len())
-    {
-        if let Some(to) = route.to.as_ref().filter(|to| !to.contains('$') && compiled.domain.is_none()) {
-            names.goal(to, faults);
+    for route in &file.route {
+        match (&route.to, &route.domain) {
+            (Some(to), None) if !to.contains('$') => drop(names.goal(to, faults)),
+            (Some(to), Some(_)) if !to.contains('$') => drop(sip_uri(to, faults)),
+            _ => {}
+        }
+    }
+    for registration in file.trunk.iter().filter_map(|trunk| trunk.registration.as_ref()) {
+        if !registration.contact.is_empty() {
+            names.goal(&registration.contact, faults);
         }
     }
     names.loops(&set, faults);
@@ -171,7 +171,74 @@ fn trunk(trunk: &TrunkSettings, faults: &mut Faults) -> Trunk {
         }
         Some(Gateway { uri, priority: gateway.priority, weight: gateway.weight })
     });
-    Trunk { gateways: gateways.collect(), strip: trunk.strip, add: trunk.add.clone() }
+    let gateways = gateways.collect();
+    let account = match (&trunk.username, &trunk.password) {
+        (Some(username), Some(password)) => {
+            let (username, secret) = (username.to_string(), Secret::password(password.as_str()));
+            Some(TrunkAccount {
+                username,
+                secret,
+                realm: trunk.realm.as_ref().map(|realm| realm.to_string()),
+            })
+        }
+        (None, None) => None,
+        (username, password) => {
+            let at = username.as_ref().map(|one| one.offset).or(password.as_ref().map(|one| one.offset));
+            faults.add(at.unwrap_or(trunk.at), "username and password go together: add the other one");
+            None
+        }
+    };
+    let asserted = trunk.asserted_identity.as_ref().and_then(|text| match text.parse::<Uri>() {
+        Ok(uri) => Some(uri),
+        Err(error) => {
+            faults.add(text.offset, format!("\"{}\" is no URI: {error}", **text));
+            None
+        }
+    });
+    let identity = Arc::new(TrunkIdentity { account, asserted });
+    let check = trunk.check.as_ref().map(|check| {
+        for (value, name, most) in
+            [(&check.interval, "interval", 3600), (&check.falls, "falls", 100), (&check.rises, "rises", 100)]
+        {
+            if !(1..=most).contains(&**value) {
+                faults.add(value.offset, format!("{name}: expected 1 to {most}"));
+            }
+        }
+        let interval = Duration::from_secs(u64::from(*check.interval));
+        Check { interval, falls: *check.falls, rises: *check.rises }
+    });
+    let registration = trunk.registration.as_ref().and_then(|one| registration(one, faults)).map(Arc::new);
+    Trunk { gateways, strip: trunk.strip, add: trunk.add.clone(), identity, check, registration }
+}
+
+fn registration(one: &RegistrationSettings, faults: &mut Faults) -> Option<TrunkRegistration> {
+    let registrar = required(
+        &one.registrar,
+        one.at,
+        "a registration without registrar: add registrar = \"sip:carrier.example\"",
+        faults,
+    );
+    let address = required(
+        &one.address,
+        one.at,
+        "a registration without address: add address = \"sip:us@carrier.example\"",
+        faults,
+    );
+    let contact = required(
+        &one.contact,
+        one.at,
+        "a registration without contact: add the name that its calls reach",
+        faults,
+    );
+    if !(60..=86_400).contains(&*one.expires) {
+        faults.add(one.expires.offset, "expires: expected 60 to 86400");
+    }
+    Some(TrunkRegistration {
+        registrar: sip_uri(registrar?, faults)?,
+        address: sip_uri(address?, faults)?,
+        contact: contact?.to_string(),
+        expires: *one.expires,
+    })
 }
 
 fn block(block: &BlockSettings, faults: &mut Faults) -> Option<Block> {
@@ -298,132 +365,4 @@ fn action(
     }
     let contacts: Vec<Option<Uri>> = route.redirect.iter().map(|text| sip_uri(text, faults)).collect();
     contacts.into_iter().collect::<Option<_>>().map(Action::Redirect)
-}
-
-impl Names<'_> {
-    fn is_user(&self, name: &str) -> bool {
-        self.file.user.iter().any(|user| *user.name == name)
-            || self.users.is_some_and(|users| users.secret(name).is_some())
-    }
-
-    fn is_known(&self, name: &str) -> bool {
-        self.more
-            || self.is_user(name)
-            || self.file.aliases.keys().any(|alias| **alias == name)
-            || self.file.hunt_group.iter().any(|group| *group.name == name)
-            || self.routes.iter().any(|route| route.domain.is_none() && route.is_for(name))
-    }
-
-    /// A goal that leads somewhere.
-    fn goal(&self, text: &At<String>, faults: &mut Faults) -> Option<Goal> {
-        let goal = match text.parse() {
-            Ok(goal) => goal,
-            Err(error) => {
-                faults.add(text.offset, format!("\"{}\" is no URI: {error}", **text));
-                return None;
-            }
-        };
-        if let Goal::Name(name) = &goal
-            && !self.is_known(name)
-        {
-            let users = self.file.user.iter().map(|user| user.name.as_str());
-            let aliases = self.file.aliases.keys().map(|alias| alias.as_str());
-            let groups = self.file.hunt_group.iter().map(|group| group.name.as_str());
-            let hint = did_you_mean(name, users.chain(aliases).chain(groups));
-            faults.add(
-                text.offset,
-                format!("there is no user, alias or hunt group \"{name}\", and no route for it{hint}"),
-            );
-        }
-        Some(goal)
-    }
-
-    fn maybe(&self, text: Option<&At<String>>, faults: &mut Faults) -> Option<Goal> {
-        self.goal(text?, faults)
-    }
-
-    fn user(&self, user: &UserSettings, busy: StatusCode, faults: &mut Faults) -> UserRules {
-        let forward = &user.forward;
-        let after = Duration::from_secs(u64::from(*forward.after));
-        let no_answer = self.maybe(forward.no_answer.as_ref(), faults);
-        UserRules {
-            always: self.maybe(forward.always.as_ref(), faults),
-            busy: self.maybe(forward.busy.as_ref(), faults),
-            ring: no_answer.as_ref().map(|_| after),
-            no_answer,
-            unreachable: self.maybe(forward.unreachable.as_ref(), faults),
-            do_not_disturb: user.do_not_disturb.then_some(busy),
-        }
-    }
-
-    fn group(&self, group: &HuntGroupSettings, faults: &mut Faults) -> HuntGroup {
-        let strategy = match group.strategy.as_str() {
-            "parallel" => Strategy::Parallel,
-            "serial" => Strategy::Serial,
-            "round-robin" => Strategy::RoundRobin,
-            other => {
-                let hint = did_you_mean(other, ["parallel", "serial", "round-robin"]);
-                let message = format!("expected \"parallel\", \"serial\" or \"round-robin\"{hint}");
-                faults.add(group.strategy.offset, message);
-                Strategy::Parallel
-            }
-        };
-        if group.members.is_empty() {
-            faults.add(group.at, "a hunt group without members: add members = [\"alice\", \"bob\"]");
-        }
-        for member in &group.members {
-            if self.file.hunt_group.iter().any(|one| *one.name == **member) {
-                let message =
-                    "a hunt group cannot be a member of one; name it in otherwise, or name its members";
-                faults.add(member.offset, message);
-            }
-        }
-        HuntGroup {
-            strategy,
-            members: group.members.iter().filter_map(|member| self.goal(member, faults)).collect(),
-            ring: Duration::from_secs(u64::from(*group.ring)),
-            otherwise: self.maybe(group.otherwise.as_ref(), faults),
-        }
-    }
-
-    /// A name is one thing.
-    fn unique(&self, name: &At<String>, what: &str, faults: &mut Faults) {
-        let alias = what != "alias" && self.file.aliases.keys().any(|alias| **alias == **name);
-        if self.is_user(name) || alias {
-            let other = if alias { "an alias" } else { "a user" };
-            let message = format!("the {what} \"{}\" has the name of {other}; give it another one", **name);
-            faults.add(name.offset, message);
-        }
-    }
-
-    /// Aliases and unconditional forwarding that lead round in a circle.
-    fn loops(&self, set: &RuleSet, faults: &mut Faults) {
-        let mut leads: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
-        for (alias, goal) in &self.file.aliases {
-            leads.insert(alias.as_str(), (goal.as_str(), goal.offset));
-        }
-        for user in &self.file.user {
-            if let Some(goal) = &user.forward.always {
-                leads.insert(user.name.as_str(), (goal.as_str(), goal.offset));
-            }
-        }
-        for group in set.groups.keys() {
-            if let Some(group) = self.file.hunt_group.iter().find(|one| *one.name == *group)
-                && let Some(goal) = &group.otherwise
-            {
-                leads.insert(group.name.as_str(), (goal.as_str(), goal.offset));
-            }
-        }
-        for (name, (_, offset)) in &leads {
-            let (mut at, mut way) = (*name, vec![*name]);
-            while let Some((next, _)) = leads.get(at).filter(|_| way.len() <= leads.len()) {
-                at = next;
-                way.push(at);
-                if at == *name {
-                    faults.add(*offset, format!("\"{name}\" leads back to itself: {}", way.join(" -> ")));
-                    break;
-                }
-            }
-        }
-    }
 }

@@ -110,7 +110,10 @@ impl Server {
             builder = builder.tls(Tls::new(options)?);
         }
         if let (Some(collector), Some(hep)) = (settings.hep, &settings.file.hep) {
-            builder = builder.tap(HepTap::new(collector, Agent { id: hep.id, key: hep.key.clone() })?);
+            builder = builder.tap(HepTap::new(
+                collector,
+                Agent { id: hep.id, key: hep.key.as_ref().map(|key| key.as_str().to_owned()) },
+            )?);
         }
         if let Some(origins) = &settings.file.websocket_origins {
             builder = builder.origins(Origins::Only(origins.iter().map(|one| one.to_string()).collect()));

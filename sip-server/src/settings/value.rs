@@ -29,6 +29,46 @@ impl<T> At<T> {
     }
 }
 
+/// A text that is not shown where settings are printed: a password.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Private(String);
+
+impl Private {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Deref for Private {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Private {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(not shown)")
+    }
+}
+
+impl Setting for Private {
+    fn kind() -> String {
+        String::kind()
+    }
+
+    fn shown(&self) -> Option<String> {
+        None
+    }
+
+    fn read(value: &Spanned<DeValue<'_>>, faults: &mut Faults) -> Option<Self> {
+        String::read(value, faults).map(Self)
+    }
+}
+
 /// What a table may hold.
 pub(super) struct Described {
     pub(super) name: &'static str,

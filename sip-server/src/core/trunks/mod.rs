@@ -1,0 +1,206 @@
+//! What the server does for its trunks by itself: it asks gateways whether they are there (OPTIONS, RFC 3261 §11), and registers at
+//! registrars (§10.2).
+//!
+//! ```text
+//!          OPTIONS answered, `rises` times              REGISTER ──200──▶ registered ──before it ends──▶ REGISTER
+//!   down ─────────────────────────────▶ up                 ├─401 407─▶ once more, with credentials
+//!     ◀─────────────────────────────                       ├─423─────▶ once more, longer
+//!      silent, no connection, 503: `falls` times           └─others──▶ after Retry-After, or longer each time
+//! ```
+
+mod check;
+mod register;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sip_message::{Response, StatusCode, Uri};
+use sip_transaction::ClientTx;
+use sip_transaction::tables::Sharded;
+use sip_transaction::timers::{TimerId, Timers};
+
+use super::ServerCore;
+use crate::routing::rules::{Check, TrunkRegistration};
+use register::Registrant;
+
+/// What a timer or a request of ours is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::core) enum Job {
+    /// Whether this gateway of this trunk is there.
+    Check(Arc<str>, String),
+    /// The registration of this trunk.
+    Register(Arc<str>),
+}
+
+/// What is done for the trunks of the rules in force.
+#[derive(Debug)]
+pub(super) struct Trunks {
+    gateways: BTreeMap<Job, Watched>,
+    registrants: BTreeMap<Job, Registrant>,
+    running: Sharded<ClientTx, Job>,
+    pub(super) timers: Timers<Job>,
+}
+
+/// A gateway that is asked.
+#[derive(Debug)]
+struct Watched {
+    uri: Uri,
+    check: Check,
+    up: bool,
+    /// Answers in a row that say the opposite of `up`.
+    against: u32,
+    timer: Option<TimerId>,
+}
+
+/// How one trunk stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TrunkStatus {
+    /// Its name.
+    pub trunk: String,
+    /// Gateways that are asked, and whether they are there.
+    pub gateways: Vec<(String, bool)>,
+    /// Whether it is registered; `None`: it does not register.
+    pub registered: Option<bool>,
+}
+
+/// How a request of ours ended.
+pub(super) enum Ended {
+    Answered(Box<Response>),
+    Failed,
+}
+
+impl Trunks {
+    pub(super) fn new() -> Self {
+        Self {
+            gateways: BTreeMap::new(),
+            registrants: BTreeMap::new(),
+            running: Sharded::new(),
+            timers: Timers::new([]),
+        }
+    }
+
+    /// Whether a gateway may be called: one that nobody asks may.
+    pub(super) fn is_up(&self, trunk: &str, gateway: &Uri) -> bool {
+        if self.gateways.is_empty() {
+            return true;
+        }
+        let job = Job::Check(trunk.into(), gateway.to_string());
+        self.gateways.get(&job).is_none_or(|watched| watched.up)
+    }
+
+    /// The request of ours that has ended so, if it is one.
+    pub(super) fn ended(&mut self, client: ClientTx, status: Option<StatusCode>) -> Option<OwnRequest> {
+        if self.running.is_empty() || status.is_some_and(|status| status.is_provisional()) {
+            return None;
+        }
+        self.running.remove(&client).map(OwnRequest)
+    }
+}
+
+/// Which request of ours has ended.
+pub(super) struct OwnRequest(Job);
+
+impl ServerCore {
+    /// How the trunks stand that are asked or that register.
+    #[must_use]
+    pub fn trunks(&self) -> Vec<TrunkStatus> {
+        let mut all: BTreeMap<&str, TrunkStatus> = BTreeMap::new();
+        let entry =
+            |name: &Arc<str>| TrunkStatus { trunk: name.to_string(), gateways: Vec::new(), registered: None };
+        for (job, watched) in &self.trunks.gateways {
+            if let Job::Check(trunk, uri) = job {
+                all.entry(trunk).or_insert_with(|| entry(trunk)).gateways.push((uri.clone(), watched.up));
+            }
+        }
+        for (job, registrant) in &self.trunks.registrants {
+            if let Job::Register(trunk) = job {
+                all.entry(trunk).or_insert_with(|| entry(trunk)).registered =
+                    Some(registrant.is_registered());
+            }
+        }
+        all.into_values().collect()
+    }
+
+    /// Takes up what the rules in force want done, and keeps the state of what is done already.
+    pub(super) fn attend_trunks(&mut self, now: Instant) {
+        let set = self.rules.set().clone();
+        let (mut gateways, mut registrants) = (BTreeMap::new(), BTreeMap::new());
+        for (name, trunk) in &set.trunks {
+            let name: Arc<str> = name.as_str().into();
+            for gateway in trunk.gateways.iter().filter(|_| trunk.check.is_some()) {
+                let Some(check) = trunk.check else { continue };
+                let job = Job::Check(name.clone(), gateway.uri.to_string());
+                let watched = match self.trunks.gateways.remove(&job) {
+                    Some(watched) => Watched { check, ..watched },
+                    None => {
+                        let timer =
+                            self.trunks.arm(now, self.layer.transactions.random(), check.interval, &job);
+                        Watched { uri: gateway.uri.clone(), check, up: true, against: 0, timer }
+                    }
+                };
+                gateways.insert(job, watched);
+            }
+            if let Some(wanted) = &trunk.registration {
+                let job = Job::Register(name.clone());
+                let kept =
+                    self.trunks.registrants.remove(&job).filter(|old| old.is_for(wanted, &trunk.identity));
+                let registrant =
+                    kept.unwrap_or_else(|| self.new_registrant(now, &job, wanted.clone(), trunk));
+                registrants.insert(job, registrant);
+            }
+        }
+        let old = (
+            std::mem::replace(&mut self.trunks.gateways, gateways),
+            std::mem::replace(&mut self.trunks.registrants, registrants),
+        );
+        let timers = old.0.into_values().filter_map(|watched| watched.timer);
+        for timer in timers.chain(old.1.into_values().filter_map(|registrant| registrant.timer)) {
+            self.trunks.timers.cancel(timer);
+        }
+    }
+
+    fn new_registrant(
+        &mut self,
+        now: Instant,
+        job: &Job,
+        wanted: Arc<TrunkRegistration>,
+        trunk: &crate::routing::rules::Trunk,
+    ) -> Registrant {
+        let transactions = &mut self.layer.transactions;
+        let (call_id, tag) = (transactions.token(), transactions.token());
+        let mut registrant = Registrant::new(wanted, trunk.identity.clone(), call_id, tag);
+        registrant.timer = self.trunks.arm(now, transactions.random(), START, job);
+        registrant
+    }
+
+    /// The timers of checks and registrations.
+    pub(super) fn trunk_timeouts(&mut self, now: Instant) {
+        while let Some(job) = self.trunks.timers.pop(now) {
+            match &job {
+                Job::Check(..) => self.ask_gateway(now, job),
+                Job::Register(_) => self.send_register(now, job),
+            }
+        }
+    }
+
+    /// A request of ours has ended.
+    pub(super) fn trunk_answered(&mut self, now: Instant, own: OwnRequest, ended: Ended) {
+        match &own.0 {
+            Job::Check(..) => self.gateway_answered(now, own.0, &ended),
+            Job::Register(_) => self.register_answered(now, own.0, ended),
+        }
+    }
+}
+
+/// Registrations begin within this time after the start, not all at the same moment.
+const START: Duration = Duration::from_secs(2);
+
+impl Trunks {
+    /// At a moment by chance within `time`: many gateways are not asked at once.
+    fn arm(&mut self, now: Instant, chance: u64, time: Duration, job: &Job) -> Option<TimerId> {
+        let thousandths = u32::try_from(chance % 1000).unwrap_or(0);
+        Some(self.timers.arm(now, (time / 1000).saturating_mul(thousandths), job.clone()))
+    }
+}
