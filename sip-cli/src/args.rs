@@ -119,7 +119,7 @@ pub(crate) struct ServerArgs {
     /// (docs/server-settings.md, examples/server.toml).
     #[arg(long, value_name = "FILE", conflicts_with_all = ["listen", "domain", "users", "no_auth", "digest", "next_hop",
         "no_record_route", "heed_overload", "ws_origin", "proxy_protocol_from", "hep", "tls_cert", "tls_ca", "tls_clients",
-        "tls_insecure"])]
+        "tls_insecure", "trust", "no_bans"])]
     pub(crate) config: Option<PathBuf>,
 
     /// Tell all that is wrong with the file of settings, with lines and columns, and start nothing. The exit code is 0 if nothing

@@ -36,8 +36,8 @@ pub(crate) struct OperationArgs {
     no_bans: bool,
 
     /// When told to end, first take nothing new for up to so many seconds, until what is under way is done.
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    drain: u64,
+    #[arg(long, value_name = "SECONDS")]
+    drain: Option<u64>,
 }
 
 /// The parts of it that run beside the server.
@@ -48,10 +48,22 @@ pub(crate) struct Operation {
 }
 
 impl OperationArgs {
+    /// With what a file of settings says where the command line says nothing.
+    pub(crate) fn or(self, settings: &sip_server::settings::Operation) -> Self {
+        Self {
+            call_records: self.call_records.or_else(|| settings.call_records.clone()),
+            http: self.http.or(settings.http),
+            drain: self.drain.or(Some(settings.drain.as_secs())),
+            ..self
+        }
+    }
+
     /// What has to be known before the server starts.
     pub(crate) fn apply(&self, builder: ServerBuilder) -> Result<ServerBuilder, Failure> {
         let builder = builder.configure(|config| {
-            if config.users.is_some() && !self.no_bans {
+            if self.no_bans {
+                config.protection = None;
+            } else if config.users.is_some() {
                 config.protection.get_or_insert_default().trusted.extend(&self.trust);
             }
         });
@@ -83,7 +95,7 @@ impl OperationArgs {
             None => None,
         };
         tell(Word::Ready);
-        Ok(Operation { endpoint, drain: Duration::from_secs(self.drain) })
+        Ok(Operation { endpoint, drain: Duration::from_secs(self.drain.unwrap_or(0)) })
     }
 }
 

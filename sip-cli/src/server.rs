@@ -46,7 +46,8 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
         }
         let builder = Server::from_settings(&settings).map_err(Failure::fault)?;
         let reload = |handle: ServerHandle| async move { settings_on_hangup(file, &handle, output).await };
-        return serve(builder, &args.operation, output, &mut interrupt, reload).await;
+        let operation = args.operation.clone().or(settings.operation());
+        return serve(builder, &operation, output, &mut interrupt, reload).await;
     }
     let mut builder = Server::builder();
     for listen in &args.listen {

@@ -265,3 +265,49 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_watch_over_sources_and_what_the_program_does_beside() {
+    let settings = Settings::parse(
+        r#"
+        domains = ["example.com"]
+        [[user]]
+        name = "alice"
+        password = "wonderland"
+        [protection]
+        trusted = ["192.0.2.0/24"]
+        wrong_passwords = 3
+        [operation]
+        call_records = "calls.jsonl"
+        http = "127.0.0.1:9090"
+        drain = 60
+        "#,
+    )
+    .unwrap();
+    let mut config = Config::new([0; 32], sip_transport::Locals::default());
+    settings.configure(&mut config);
+    let watch = config.protection.unwrap();
+    assert_eq!(watch.wrong_passwords, 3);
+    assert!(watch.trusted.iter().any(|network| network.contains("192.0.2.7".parse().unwrap())));
+    let operation = settings.operation();
+    assert_eq!(operation.call_records.as_deref(), Some(Path::new("calls.jsonl")));
+    assert_eq!((operation.http.unwrap().port(), operation.drain.as_secs()), (9090, 60));
+    // Where nobody proves anything, nobody is watched; and it can be switched off.
+    let configured = |text: &str| {
+        let mut config = Config::new([0; 32], sip_transport::Locals::default());
+        Settings::parse(text).unwrap().configure(&mut config);
+        config.protection
+    };
+    assert_eq!(configured(WELL), None);
+    let off =
+        "domains = [\"a.example\"]\n[protection]\non = false\n[[user]]\nname = \"a\"\npassword = \"b\"\n";
+    assert_eq!(configured(off), None);
+    assert_eq!(
+        faults_after(
+            "[protection]\ntrusted = [\"here\"]\n[operation]\nhttp = \"9090\"\ncall_records = \"\"\n"
+        ),
+        "4:12: \"here\" is no network: write it like 10.0.0.0/8 or 192.0.2.1\n\
+         6:8: http: expected an ADDRESS:PORT, such as \"127.0.0.1:9090\"\n\
+         7:16: call_records is empty: name a file, or leave it out"
+    );
+}

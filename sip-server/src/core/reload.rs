@@ -77,8 +77,7 @@ impl ServerCore {
         self.guard = match (self.guard.take(), protection) {
             (Some(guard), Some(protection)) => Some(guard.reconfigured(protection)),
             (None, protection) => protection.map(|protection| Guard::new(protection, now)),
-            // The program decides on it, not the file.
-            (guard, None) => guard,
+            (_, None) => None,
         };
         let limits = Limits {
             transactions: self.started_with.limits.transactions,

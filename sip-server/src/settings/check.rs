@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use sip_auth::{Algorithm, Hash, HexDigest, Secret};
 use sip_message::Uri;
@@ -9,11 +10,11 @@ use sip_transport::Transport;
 use sip_transport::proxy_protocol::Network;
 use sip_transport::tokio::Listen;
 
-use super::Settings;
 use super::fault::{Faults, did_you_mean};
 use super::file::{File, UserSettings};
 use super::routes;
 use super::value::{At, Private};
+use super::{Operation, Settings};
 use crate::Users;
 use crate::routing::Rules;
 
@@ -60,6 +61,8 @@ pub(super) fn check(file: File, folder: &Path, open: bool, faults: &mut Faults) 
         }
     });
     numbers(&file, faults);
+    let trusted = networks(&file.protection.trusted, faults);
+    let operation = operation(&file, folder, faults);
     let set = routes::compile(&file, users.as_ref(), open, faults);
     Settings {
         folder: folder.to_owned(),
@@ -69,7 +72,28 @@ pub(super) fn check(file: File, folder: &Path, open: bool, faults: &mut Faults) 
         next_hop,
         algorithms,
         hep,
+        trusted,
+        operation,
         file,
+    }
+}
+
+fn operation(file: &File, folder: &Path, faults: &mut Faults) -> Operation {
+    let http = file.operation.http.as_ref().and_then(|text| match text.parse() {
+        Ok(address) => Some(address),
+        Err(_) => {
+            faults.add(text.offset, "http: expected an ADDRESS:PORT, such as \"127.0.0.1:9090\"");
+            None
+        }
+    });
+    let records = file.operation.call_records.as_ref();
+    if let Some(empty) = records.filter(|path| path.is_empty()) {
+        faults.add(empty.offset, "call_records is empty: name a file, or leave it out");
+    }
+    Operation {
+        call_records: records.map(|path| folder.join(&**path)),
+        http,
+        drain: Duration::from_secs(file.operation.drain.into()),
     }
 }
 

@@ -7,6 +7,7 @@ use toml::de::DeValue;
 
 use super::fault::Faults;
 use super::value::{At, Described, Private, Setting, known_table, settings};
+use crate::protection::ProtectionConfig;
 use crate::{Limits, registrar};
 
 fn texts(all: &[&str]) -> Vec<At<String>> {
@@ -53,6 +54,10 @@ settings! {
         registrar: RegistrarSettings = RegistrarSettings::default(),
         /// What peers may make the server hold.
         limits: LimitSettings = LimitSettings::default(),
+        /// Sources that are not heard for a while: those that guess passwords, look for users, scan or flood.
+        protection: ProtectionSettings = ProtectionSettings::default(),
+        /// What the program does beside the calls.
+        operation: OperationSettings = OperationSettings::default(),
         /// What holds for all routing.
         routing: RoutingSettings = RoutingSettings::default(),
         /// A user.
@@ -126,6 +131,45 @@ settings! {
         questions: At<usize> = At::nowhere(Limits::QUESTIONS),
         /// Seconds for which such an answer is awaited.
         question_timeout: At<u32> = At::nowhere(8),
+    }
+}
+
+settings! {
+    /// `[protection]`
+    ProtectionSettings {
+        /// Whether sources are watched. They are not where nobody has to prove who he is.
+        on: bool = true,
+        /// Networks that are always heard: trunks that are named by a host name, the own office, health checks. Loopback and the
+        /// addresses of gateways are trusted anyway.
+        trusted: Vec<At<String>> = Vec::new(),
+        /// Wrong passwords in a minute. One more, and the source is shut out; where users of ours have proven themselves lately, only
+        /// the guessed name is refused.
+        wrong_passwords: u32 = ProtectionConfig::WRONG_PASSWORDS,
+        /// Requests in a minute to users that do not exist, or to elsewhere without leave. One more, and the source is shut out.
+        probes: u32 = ProtectionConfig::PROBES,
+        /// Requests in a second from a source without users of ours. What comes above is dropped.
+        requests_per_second: u32 = ProtectionConfig::REQUESTS_PER_SECOND,
+        /// Beginnings of the User-Agent values of programs that search for victims.
+        scanners: Vec<At<String>> = texts(&ProtectionConfig::SCANNERS),
+        /// Seconds for which a source is shut out the first time. They double each time.
+        ban: u32 = 600,
+        /// The most of them.
+        longest_ban: u32 = 86_400,
+    }
+}
+
+settings! {
+    /// `[operation]`
+    OperationSettings {
+        /// A file to which a record of every call is appended, a line of JSON each. Its place is relative to that of this file. A
+        /// change needs a new start.
+        call_records: Option<At<String>> = None,
+        /// Answer `/metrics` (Prometheus), `/healthz` and `/readyz` by HTTP at this `ADDRESS:PORT`, which strangers should not reach. A
+        /// change needs a new start.
+        http: Option<At<String>> = None,
+        /// When told to end, first take nothing new for up to so many seconds, until what is under way is done. A change needs a new
+        /// start.
+        drain: u32 = 0,
     }
 }
 

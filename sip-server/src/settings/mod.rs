@@ -38,6 +38,7 @@ mod value;
 
 use std::path::{Path, PathBuf};
 
+use sip_transport::proxy_protocol::Network;
 use sip_transport::tokio::Listen;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -70,6 +71,20 @@ pub struct Settings {
     next_hop: Option<sip_message::Uri>,
     algorithms: Vec<sip_auth::Algorithm>,
     hep: Option<std::net::SocketAddr>,
+    trusted: Vec<Network>,
+    operation: Operation,
+}
+
+/// What a program does beside the server: `[operation]`, read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Operation {
+    /// Where records of calls go.
+    pub call_records: Option<PathBuf>,
+    /// Where health and metrics are answered by HTTP.
+    pub http: Option<std::net::SocketAddr>,
+    /// How long an end waits for what is under way.
+    pub drain: std::time::Duration,
 }
 
 impl Settings {
@@ -80,6 +95,12 @@ impl Settings {
     /// All that is wrong.
     pub fn parse(text: &str) -> Result<Self, SettingsError> {
         Self::parse_in(text, "", Path::new(""), false)
+    }
+
+    /// What the program is to do beside the server. It is left to the program.
+    #[must_use]
+    pub fn operation(&self) -> &Operation {
+        &self.operation
     }
 
     /// Reads a file of settings, its users' file, and its certificates.

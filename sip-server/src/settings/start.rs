@@ -9,6 +9,7 @@ use sip_transport::tokio::tls::{ClientCertificates, CredentialsError, Identity, 
 use sip_transport::websocket::Origins;
 
 use super::{Settings, TlsSettings};
+use crate::protection::ProtectionConfig;
 use crate::server::{BuildError, ServerBuilder};
 use crate::{Config, Server, registrar};
 
@@ -55,6 +56,18 @@ impl Settings {
         config.record_route = file.record_route;
         config.heed_overload = file.heed_overload;
         config.rules = self.rules.clone();
+        let watch = &file.protection;
+        config.protection = (watch.on && self.users.is_some()).then(|| {
+            let mut protection = ProtectionConfig::default();
+            protection.trusted.extend(&self.trusted);
+            protection.wrong_passwords = watch.wrong_passwords;
+            protection.probes = watch.probes;
+            protection.requests_per_second = watch.requests_per_second;
+            protection.scanners = watch.scanners.iter().map(|name| name.to_string()).collect();
+            protection.ban = Duration::from_secs(watch.ban.into());
+            protection.longest_ban = Duration::from_secs(watch.longest_ban.into());
+            protection
+        });
         config.registrar = registrar::Config {
             // What the file does not say gives way to what it says.
             default_expires: (*file.registrar.default_expires)
@@ -87,6 +100,7 @@ impl Settings {
             ("websocket_origins", origins(self) != origins(other)),
             ("tls", old.tls.is_some() != new.tls.is_some()),
             ("hep", hep(self) != hep(other)),
+            ("operation", self.operation != other.operation),
             ("location", old.location.as_deref() != new.location.as_deref()),
         ]
         .into_iter()
