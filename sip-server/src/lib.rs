@@ -69,6 +69,9 @@
 //! * Requests to users of ours: everybody.
 //! * Requests to elsewhere: users of ours, and whoever is in a dialog that was set up through this server. The proof is a
 //!   ticket in the server's Record-Route, not a To tag that anybody can write.
+//!
+//! Where requests go says the Request-URI, or rules do ([`routing`]), which a file may hold ([`settings`]). Where there are trunks,
+//! foreign domains are open to nobody but by a route.
 
 mod aor;
 pub mod calls;

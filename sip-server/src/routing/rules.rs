@@ -51,8 +51,6 @@ pub struct RuleSet {
     pub history: bool,
     /// Whether Diversion (RFC 5806) does.
     pub diversion: bool,
-    /// Whether there are users who prove who they are. Without, routes for users alone are closed.
-    pub authenticated: bool,
 }
 
 /// What a user has asked for.

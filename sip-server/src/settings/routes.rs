@@ -25,7 +25,6 @@ pub(super) fn compile(file: &File, users: Option<&Users>, open: bool, faults: &m
         history: file.routing.history,
         diversion: file.routing.diversion,
         emergency: file.routing.emergency.iter().map(|number| number.to_string()).collect(),
-        authenticated: file.authentication,
         ..RuleSet::default()
     };
     let dnd = &file.routing.do_not_disturb;
