@@ -20,6 +20,7 @@ pub struct Certificates {
     pub key: PathBuf,
     /// Both in one file.
     pub both: PathBuf,
+    issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Certificates {
@@ -35,6 +36,22 @@ impl Certificates {
         let key = KeyPair::generate().expect("a key");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("an authority");
 
+        let certificates = Self {
+            ca: dir.write("ca.pem", issuer.pem()),
+            both: dir.file("both.pem"),
+            certificate: dir.file("certificate.pem"),
+            key: dir.file("key.pem"),
+            issuer,
+        };
+        certificates.renew();
+        certificates
+    }
+
+    /// Puts another certificate of the same authority into the files, with another key.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn renew(&self) {
         let mut params = CertificateParams::new(vec!["example.test".to_owned()]).expect("a name");
         params.distinguished_name.push(DnType::CommonName, "example.test");
         params.subject_alt_names.push(SanType::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()));
@@ -42,13 +59,12 @@ impl Certificates {
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().expect("a key");
-        let certificate = params.signed_by(&key, &issuer).expect("a certificate").pem();
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
         let key = key.serialize_pem();
-        Self {
-            ca: dir.write("ca.pem", issuer.pem()),
-            both: dir.write("both.pem", format!("{certificate}{key}")),
-            certificate: dir.write("certificate.pem", certificate),
-            key: dir.write("key.pem", key),
+        for (file, content) in
+            [(&self.both, format!("{certificate}{key}")), (&self.certificate, certificate), (&self.key, key)]
+        {
+            std::fs::write(file, content).expect("a certificate's file");
         }
     }
 

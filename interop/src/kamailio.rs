@@ -26,10 +26,22 @@ impl Kamailio {
         Self::with_config(dir, include_str!("../configs/kamailio.cfg"))
     }
 
+    /// Starts it as a carrier: as before, but it takes no other port of this host for its own, and takes itself off the Route that
+    /// its users put in beforehand.
+    pub fn start_carrier(dir: &Dir) -> Self {
+        let config = include_str!("../configs/kamailio.cfg").replace("alias=\"127.0.0.1\"\n", "");
+        Self::with_config(dir, &config.replace("\trecord_route();", "\tloose_route();\n\trecord_route();"))
+    }
+
     /// Starts it as the edge of a domain whose registrar is another (RFC 5626 §5).
     pub fn start_edge(dir: &Dir, registrar: &Self) -> Self {
         let config = include_str!("../configs/kamailio-edge.cfg");
         Self::with_config(dir, &config.replace("@REGISTRAR@", &registrar.address.to_string()))
+    }
+
+    /// Starts it as registrar and proxy of `far.test`, which asks nobody and sends calls to `example.test` to this next hop.
+    pub fn start_neighbour(dir: &Dir, next_hop: &str) -> Self {
+        Self::with_config(dir, &include_str!("../configs/kamailio-neighbour.cfg").replace("@NEXT@", next_hop))
     }
 
     /// What has to be there of the package for its tables in text files.

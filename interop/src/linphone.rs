@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::certificates::Certificates;
 use crate::dir::Dir;
 use crate::ports::{free_port, free_tcp_and_udp_port};
 use crate::process::Process;
@@ -22,13 +23,41 @@ pub struct Linphone {
 }
 
 impl Linphone {
-    /// Starts it for a user whose password is `USER-secret`, and waits until it has registered.
+    /// Starts it for a user whose password is `USER-secret`, and waits until it has registered over UDP.
     pub fn start(dir: &Dir, server: SocketAddr, user: &str, hertz: f64) -> Self {
+        let config = format!("sip_port={}\nsip_tcp_port=0\nsip_tls_port=0", free_tcp_and_udp_port());
+        Self::with(dir, server, "udp", &config, user, hertz)
+    }
+
+    /// The same over TCP.
+    pub fn start_over_tcp(dir: &Dir, server: SocketAddr, user: &str, hertz: f64) -> Self {
+        let config = format!("sip_port=0\nsip_tcp_port={}\nsip_tls_port=0", free_tcp_and_udp_port());
+        Self::with(dir, server, "tcp", &config, user, hertz)
+    }
+
+    /// The same over TLS, believing the authority of the test: its library knows no addresses in certificates.
+    pub fn start_over_tls(
+        dir: &Dir,
+        server: SocketAddr,
+        user: &str,
+        hertz: f64,
+        certificates: &Certificates,
+    ) -> Self {
+        let config = format!(
+            "sip_port=0\nsip_tcp_port=0\nsip_tls_port={}\nroot_ca={}\nverify_server_certs=1\nverify_server_cn=0",
+            free_tcp_and_udp_port(),
+            certificates.ca.display()
+        );
+        Self::with(dir, server, "tls", &config, user, hertz)
+    }
+
+    fn with(dir: &Dir, server: SocketAddr, transport: &str, ports: &str, user: &str, hertz: f64) -> Self {
         let home = dir.file("linphone");
         // Where it keeps its state: without the folder it does not start.
         std::fs::create_dir_all(home.join(".local/share/linphone")).expect("folders of linphonec");
         let config = include_str!("../configs/linphonec.rc")
-            .replace("@PORT@", &free_tcp_and_udp_port().to_string())
+            .replace("@PORTS@", ports)
+            .replace("@TRANSPORT@", transport)
             .replace("@MEDIA@", &free_port(2).to_string())
             .replace("@SERVER@", &server.to_string())
             .replace("@USER@", user);

@@ -81,6 +81,17 @@ impl Server {
 
     /// The same at another address of this host.
     pub fn start_at(dir: &Dir, ip: &str, users: Option<&[(String, String)]>, more: &[&str]) -> Self {
+        Self::start_in(dir, &[], ip, users, more)
+    }
+
+    /// The same with variables in its environment, `NAME=VALUE` each.
+    pub fn start_in(
+        dir: &Dir,
+        environment: &[String],
+        ip: &str,
+        users: Option<&[(String, String)]>,
+        more: &[&str],
+    ) -> Self {
         let [udp, tcp] = ["udp", "tcp"].map(|transport| format!("{transport}:{ip}:0"));
         let mut arguments: Vec<OsString> =
             ["server", "--listen", &udp, "--listen", &tcp, "--domain", "example.test"]
@@ -98,10 +109,42 @@ impl Server {
             None => arguments.push("--no-auth".into()),
         }
         arguments.extend(more.iter().map(OsString::from));
+        let all = environment.iter().map(OsString::from).chain([program().into()]).chain(arguments);
+        let mut process = Process::start(dir, "server", "env", all);
+        let udp = listening(&mut process, "udp");
+        let tcp = listening(&mut process, "tcp");
+        Self { process, udp, tcp, tls: None, ws: None }
+    }
+
+    /// A server by a file of settings, `server.toml`, which says all but where to listen: on free UDP and TCP ports.
+    pub fn start_by(dir: &Dir, settings: &str) -> Self {
+        Self::start_by_at(dir, 0, settings)
+    }
+
+    /// The same on this port, for who has to know it before.
+    pub fn start_by_at(dir: &Dir, port: u16, settings: &str) -> Self {
+        Self::write_settings(dir, port, settings);
+        let arguments = ["server".into(), "--config".into(), dir.file("server.toml").into_os_string()];
         let mut process = Process::start(dir, "server", program(), arguments);
         let udp = listening(&mut process, "udp");
         let tcp = listening(&mut process, "tcp");
         Self { process, udp, tcp, tls: None, ws: None }
+    }
+
+    /// Has it read other settings: those of the same listeners that `start_by_at` has given it.
+    ///
+    /// # Panics
+    /// If it does not take them.
+    pub fn reload(&mut self, dir: &Dir, port: u16, settings: &str) {
+        Self::write_settings(dir, port, settings);
+        self.process.hang_up();
+        let line = self.process.wait_for("reloaded");
+        assert_eq!(line.trim(), "settings reloaded");
+    }
+
+    fn write_settings(dir: &Dir, port: u16, settings: &str) {
+        let at = format!("127.0.0.1:{port}");
+        dir.write("server.toml", format!("listen = [\"udp:{at}\", \"tcp:{at}\"]\n{settings}"));
     }
 
     /// Ends it in good order and gives what it has counted.

@@ -146,6 +146,11 @@ impl Process {
         self.finish()
     }
 
+    /// Asks the program to read its settings again (SIGHUP).
+    pub fn hang_up(&self) {
+        self.signal("-HUP", &self.id().to_string());
+    }
+
     /// Whether it is still running.
     pub fn is_running(&mut self) -> bool {
         !self.ends_within(Duration::ZERO)

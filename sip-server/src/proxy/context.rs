@@ -12,6 +12,7 @@ use sip_transport::{Local, Locals, Path, Transport};
 use super::best::Best;
 use super::plan::Plan;
 use super::prove::Proof;
+use super::route::next_hop;
 use super::target::{Group, Hop};
 use super::{Clock, Layer, Proxy, Side, later};
 use crate::config::count;
@@ -284,8 +285,8 @@ impl Proxy {
         }
         let Some(branch) = context.branches.get_mut(index) else { return false };
         match branch.again.take().map(|again| *again) {
-            Some(Again::ByUri(request)) if why == Why::Dead => {
-                let Ok(target) = Target::next_hop(&request) else { return false };
+            Some(Again::ByUri(mut request)) if why == Why::Dead => {
+                let Ok(target) = next_hop(&mut request) else { return false };
                 self.send(now, tx, index, request, target, layer);
                 true
             }

@@ -3,6 +3,7 @@
 use sip_message::headers::Route;
 use sip_message::{HeaderError, HeaderName, Request, Uri, ValueError};
 
+use sip_transaction::Target;
 use sip_transport::Path;
 use sip_transport::outbound::BadToken;
 
@@ -112,19 +113,22 @@ fn without_maddr(uri: &Uri) -> Result<Uri, ValueError> {
     Ok(stripped)
 }
 
-/// RFC 3261 §16.6 step 6: a first Route without `lr` is a strict router's. It gets its own URI as Request-URI, and the
-/// Request-URI goes behind the Routes.
-pub(crate) fn postprocess(request: &mut Request) -> Result<(), HeaderError> {
-    let Some(first) = request.headers.get::<Route>()? else { return Ok(()) };
-    if first.uri().has_lr() {
-        return Ok(());
-    }
+/// RFC 3261 §16.6 steps 6 and 7: where the request goes, in the form that is wanted there. A first Route without `lr` is a
+/// strict router's: it gets its own URI as Request-URI, and the Request-URI goes behind the Routes. The Routes that are left
+/// are then its business, so that the request goes where its Request-URI says.
+///
+/// # Errors
+/// When the first Route or the Request-URI cannot be read.
+pub(crate) fn next_hop(request: &mut Request) -> Result<Target, HeaderError> {
+    let Some(first) = request.headers.get::<Route>()?.filter(|first| !first.uri().has_lr()) else {
+        return Target::next_hop(request);
+    };
     let malformed = |error| HeaderError::Malformed { name: HeaderName::ROUTE, error };
     let last = Route::new(&request.uri().map_err(malformed)?);
     request.headers.push_back(&last);
     request.headers.pop_front::<Route>()?;
     request.set_uri(first.uri());
-    Ok(())
+    Ok(Target::Uri(first.uri().clone()))
 }
 
 #[cfg(test)]
@@ -191,9 +195,27 @@ mod tests {
     fn a_strict_router_behind_us_gets_what_it_expects() {
         let (mut request, _) =
             after("sip:callee@u2.domain.com", "Route: <sip:192.0.2.1;lr>, <sip:p3.middle.com>\r\n");
-        postprocess(&mut request).unwrap();
+        assert!(goes_to(next_hop(&mut request), "sip:p3.middle.com"));
         assert_eq!(request.uri_text(), "sip:p3.middle.com");
         assert_eq!(routes(&request), ["sip:callee@u2.domain.com"]);
+    }
+
+    fn goes_to(target: Result<Target, HeaderError>, wanted: &str) -> bool {
+        matches!(target, Ok(Target::Uri(uri)) if uri.to_string() == wanted)
+    }
+
+    /// RFC 3261 §16.6 step 7: "the proxy MUST apply the procedures to the Request-URI" of what is for a strict router, although a
+    /// loose one comes after it.
+    #[test]
+    fn a_strict_router_is_not_passed_over_for_the_loose_one_behind_it() {
+        let all = "Route: <sip:192.0.2.1;lr>, <sip:p3.middle.com>, <sip:p4.far.com;lr>\r\n";
+        let (mut request, _) = after("sip:callee@u2.domain.com", all);
+        assert!(goes_to(next_hop(&mut request), "sip:p3.middle.com"));
+        assert_eq!(routes(&request), ["sip:p4.far.com;lr", "sip:callee@u2.domain.com"]);
+        let (mut request, _) = after("sip:callee@u2.domain.com", "Route: <sip:p4.far.com;lr>\r\n");
+        assert!(goes_to(next_hop(&mut request), "sip:p4.far.com;lr"));
+        let (mut request, _) = after("sip:callee@u2.domain.com", "");
+        assert!(goes_to(next_hop(&mut request), "sip:callee@u2.domain.com"));
     }
 
     #[test]

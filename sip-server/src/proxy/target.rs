@@ -11,7 +11,7 @@ use sip_message::{HeaderError, HeaderName, Request, Uri};
 use sip_transaction::Target;
 use sip_transport::{Path, Transport};
 
-use super::route::postprocess;
+use super::route::next_hop;
 use crate::location::Binding;
 use crate::routing::Diverted;
 use crate::routing::rules::TrunkIdentity;
@@ -188,10 +188,7 @@ impl Hop {
         }
         match &self.target {
             Some(target) => Ok(target.clone()),
-            None => {
-                postprocess(request)?;
-                Target::next_hop(request)
-            }
+            None => next_hop(request),
         }
     }
 
