@@ -6,6 +6,7 @@ use sip_auth::Algorithm;
 use sip_message::Uri;
 use sip_transaction::Timing;
 use sip_transport::Locals;
+use sip_transport::proxy_protocol::Network;
 
 use crate::calls::CallLimits;
 use crate::protection::ProtectionConfig;
@@ -59,6 +60,8 @@ pub struct Config {
     pub external_location: bool,
     /// Follow calls until they end and write records of them, within these limits. `None`: an answered call costs no memory.
     pub call_records: Option<CallLimits>,
+    /// Servers that are trusted to say who calls, and who trust us (RFC 3325), beside the gateways of trunks.
+    pub trusted_peers: Vec<Network>,
     /// Watch sources, and do not hear those that guess passwords, look for users, scan or flood. `None`: all are heard.
     pub protection: Option<ProtectionConfig>,
     /// Where requests go.
@@ -94,6 +97,7 @@ impl Config {
             limits: Limits::default(),
             external_location: false,
             call_records: None,
+            trusted_peers: Vec::new(),
             protection: None,
             rules: Rules::default(),
             external_router: false,

@@ -81,6 +81,7 @@ mod date;
 mod domains;
 mod flow;
 mod gruu;
+mod identity;
 pub mod location;
 pub mod operation;
 pub mod protection;

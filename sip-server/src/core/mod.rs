@@ -30,6 +30,7 @@ use crate::calls::{CallLog, CallRecord, CallStatistics};
 use crate::config::{Config, ConfigError, Counters, Limits, count};
 use crate::domains::Domains;
 use crate::gruu::Gruus;
+use crate::identity::TrustDomain;
 use crate::location::{MemoryLocation, Question, QuestionKey};
 use crate::protection::{Guard, ProtectionConfig, ProtectionCounters};
 use crate::proxy::{Layer, Proxy, RecordRoute, Template};
@@ -82,6 +83,7 @@ pub struct ServerCore {
     limits: Limits,
     /// Watches sources, if they are watched.
     guard: Option<Guard>,
+    trust: TrustDomain,
     /// What the owner said of the machine's load.
     least_tier: Tier,
     draining: bool,
@@ -146,6 +148,7 @@ impl ServerCore {
             None => keyed(&mut transactions, &locals),
         };
         let recorded = config.record_route.then(|| own_routes.clone());
+        let trust = TrustDomain::new(&config.trusted_peers, &rules);
         let guard = config.protection.map(|protection| Guard::new(trusting(protection, &rules), now));
         let mut core = Self {
             layer: Layer {
@@ -186,6 +189,7 @@ impl ServerCore {
             started_unix: unix_time,
             limits: config.limits,
             guard,
+            trust,
             least_tier: Tier::default(),
             draining: false,
         };
@@ -359,7 +363,11 @@ impl ServerCore {
                     self.layer.reply_status(now, tx, sip_message::StatusCode::REQUEST_TERMINATED);
                 }
             }
-            Event::Response { tx, response, path } => {
+            Event::Response { tx, mut response, path } => {
+                // RFC 3325 §5 holds for responses too.
+                if self.calls.is_some() && !self.trust.has(path.remote.ip()) {
+                    response.headers.remove(HeaderName::P_ASSERTED_IDENTITY);
+                }
                 let _span = span(response.status().code(), &response.headers);
                 tracing::debug!(%path, "response");
                 match self.trunks.ended(tx, Some(response.status())) {

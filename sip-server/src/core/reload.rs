@@ -7,6 +7,7 @@ use sip_auth::Role;
 use super::{Policy, ServerCore, TIMER_C_ABOVE, next_hop, realm_of, secret, trusting, verifier};
 use crate::config::{Config, ConfigError, Limits};
 use crate::domains::Domains;
+use crate::identity::TrustDomain;
 use crate::protection::Guard;
 use crate::routing::Rules;
 
@@ -73,6 +74,7 @@ impl ServerCore {
         self.domains = Domains::new(config.domains, locals);
         self.rules = self.rules.turned_to(config.rules);
         (self.realm, self.algorithms) = (realm, config.algorithms);
+        self.trust = TrustDomain::new(&config.trusted_peers, &self.rules);
         let protection = config.protection.map(|protection| trusting(protection, &self.rules));
         self.guard = match (self.guard.take(), protection) {
             (Some(guard), Some(protection)) => Some(guard.reconfigured(protection)),

@@ -15,6 +15,7 @@ use super::{ServerCore, Waiting};
 use crate::AddressOfRecord;
 use crate::config::count;
 use crate::flow::is_direct;
+use crate::identity::assert_sender;
 use crate::location::Question;
 use crate::proxy::{Group, Hop, RouteError, Routed, Template, preprocess, validate};
 use crate::registrar::{self, Registration};
@@ -178,10 +179,10 @@ impl ServerCore {
             Err(reply) => return self.layer.reply(now, tx, *reply),
         };
         // Where nobody is asked, nobody can prove anything.
-        template.known = user.is_some()
-            || proven
-            || self.calls.is_none()
-            || self.rules.gateway_addresses().any(|gateway| gateway == ip.to_canonical());
+        template.known = user.is_some() || proven || self.calls.is_none() || self.trust.has(ip);
+        if self.calls.is_some() && !self.trust.has(ip) {
+            assert_sender(&mut template.request, user.as_deref(), &self.domains);
+        }
         if *template.request.method() == Method::Register {
             self.hold_flow(&mut template);
         }

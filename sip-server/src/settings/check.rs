@@ -62,6 +62,7 @@ pub(super) fn check(file: File, folder: &Path, open: bool, faults: &mut Faults) 
     });
     numbers(&file, faults);
     let trusted = networks(&file.protection.trusted, faults);
+    let trusted_peers = networks(&file.trusted_peers, faults);
     let operation = operation(&file, folder, faults);
     let set = routes::compile(&file, users.as_ref(), open, faults);
     Settings {
@@ -73,6 +74,7 @@ pub(super) fn check(file: File, folder: &Path, open: bool, faults: &mut Faults) 
         algorithms,
         hep,
         trusted,
+        trusted_peers,
         operation,
         file,
     }

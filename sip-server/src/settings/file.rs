@@ -54,6 +54,9 @@ settings! {
         registrar: RegistrarSettings = RegistrarSettings::default(),
         /// What peers may make the server hold.
         limits: LimitSettings = LimitSettings::default(),
+        /// Networks of servers that are trusted to say who calls, and who are told it whatever the caller wants hidden from others
+        /// (RFC 3325), beside the gateways of trunks that are named by their address.
+        trusted_peers: Vec<At<String>> = Vec::new(),
         /// Sources that are not heard for a while: those that guess passwords, look for users, scan or flood.
         protection: ProtectionSettings = ProtectionSettings::default(),
         /// What the program does beside the calls.

@@ -56,6 +56,7 @@ impl Settings {
         config.record_route = file.record_route;
         config.heed_overload = file.heed_overload;
         config.rules = self.rules.clone();
+        config.trusted_peers.clone_from(&self.trusted_peers);
         let watch = &file.protection;
         config.protection = (watch.on && self.users.is_some()).then(|| {
             let mut protection = ProtectionConfig::default();
