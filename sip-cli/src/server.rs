@@ -1,7 +1,10 @@
 //! `sip server`: registrar and proxy.
 
+use std::time::Duration;
+
 use serde_json::json;
 use sip_message::Uri;
+use sip_server::location::Flush;
 use sip_server::{Server, Users};
 use sip_transport::hep::Agent;
 use sip_transport::tokio::tls::Tls;
@@ -38,6 +41,13 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
     }
     if let (Some(path), false) = (&args.users, args.no_auth) {
         builder = builder.users(Users::read(path).map_err(Failure::fault)?);
+    }
+    if let Some(file) = args.location {
+        let flush = match args.location_flush {
+            0 => Flush::BeforeAnswer,
+            time => Flush::Within(Duration::from_millis(time)),
+        };
+        builder = builder.location_file(file, flush);
     }
     builder = builder.configure(|config| config.algorithms = args.digest);
     if let Some(text) = &args.next_hop {

@@ -76,6 +76,7 @@ mod core;
 mod date;
 mod domains;
 mod flow;
+mod keeper;
 pub mod location;
 mod proxy;
 pub mod registrar;
@@ -84,7 +85,7 @@ pub mod users;
 
 pub use crate::aor::AddressOfRecord;
 pub use crate::config::{Config, ConfigError, Counters, Limits};
-pub use crate::core::ServerCore;
+pub use crate::core::{Batch, ServerCore};
 pub use crate::domains::Domains;
 pub use crate::server::{BuildError, Counts, Server, ServerBuilder, ServerHandle};
 pub use crate::users::{Users, UsersError};

@@ -1,6 +1,7 @@
 //! A server over real sockets.
 
 use std::future::{Future, poll_fn};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,7 +13,11 @@ use sip_transport::tokio::{BindError, Driver, Handle, Listen, ListenError, Optio
 use sip_transport::websocket::Origins;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::location::{Answer, LocationStore, Question, QuestionKey, StoreError};
+use crate::keeper::Keeper;
+use crate::location::disk::{Disk, RealDisk};
+use crate::location::{
+    Answer, Flush, Journal, JournalError, LocationStore, MemoryLocation, Question, QuestionKey, StoreError,
+};
 use crate::{Config, ConfigError, Counters, ServerCore, Users, registrar};
 
 /// A SIP server: registrar, location service and stateful proxy on sockets.
@@ -23,6 +28,14 @@ use crate::{Config, ConfigError, Counters, ServerCore, Users, registrar};
 pub struct Server {
     handle: Handle<ServerCore>,
     questions: Option<JoinHandle<()>>,
+    keeper: Option<Keeper>,
+}
+
+/// A location file.
+struct LocationFile {
+    path: PathBuf,
+    flush: Flush,
+    disk: Box<dyn Disk>,
 }
 
 /// A server in the making.
@@ -32,6 +45,7 @@ pub struct ServerBuilder {
     config: Config,
     options: Options,
     store: Option<Arc<dyn LocationStore>>,
+    file: Option<LocationFile>,
     tls: Option<Tls>,
     error: Option<ListenError>,
 }
@@ -49,6 +63,12 @@ pub enum BuildError {
     /// The configuration cannot work.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The location file cannot be used.
+    #[error(transparent)]
+    Location(#[from] JournalError),
+    /// The operating system gives no thread.
+    #[error("no thread from the operating system: {0}")]
+    Thread(std::io::Error),
     /// The operating system gives no randomness.
     #[error("no randomness from the operating system: {0}")]
     Random(getrandom::Error),
@@ -121,6 +141,7 @@ impl Server {
             config: Config::new([0; 32], Locals::default()),
             options: Options::default(),
             store: None,
+            file: None,
             tls: None,
             error: None,
         }
@@ -145,10 +166,14 @@ impl Server {
         output
     }
 
-    /// Closes all sockets and waits until they are closed.
-    pub async fn close(self) {
+    /// Closes all sockets and the location file, and waits until they are closed.
+    pub async fn close(mut self) {
         self.handle.close();
         self.handle.stopped().await;
+        if let Some(keeper) = self.keeper.take() {
+            // It ends with the write that it has at hand; a failure means that it has ended already.
+            let _ = tokio::task::spawn_blocking(|| keeper.join()).await;
+        }
     }
 }
 
@@ -216,6 +241,21 @@ impl ServerBuilder {
         self
     }
 
+    /// Keeps bindings in memory and in this file: one that was acknowledged is there after the next start, whatever ends the
+    /// process, and after a power cut as far as `flush` says. The file is made if it is not there.
+    ///
+    /// What a request asks for is answered from memory. A change that the disk does not take within
+    /// [`Limits::durable_timeout`](crate::Limits::durable_timeout) is answered 503 with Retry-After; calls go on.
+    pub fn location_file(self, path: impl Into<PathBuf>, flush: Flush) -> Self {
+        self.location_file_on(RealDisk, path, flush)
+    }
+
+    /// Likewise, on a disk of one's own: for tests of what a full one does.
+    pub fn location_file_on(mut self, disk: impl Disk, path: impl Into<PathBuf>, flush: Flush) -> Self {
+        self.file = Some(LocationFile { path: path.into(), flush, disk: Box::new(disk) });
+        self
+    }
+
     /// Forwards every initial request that is not for the server itself to this next hop.
     pub fn next_hop(mut self, uri: Uri) -> Self {
         self.config.next_hop = Some(uri);
@@ -267,10 +307,11 @@ impl ServerBuilder {
     /// Binds the sockets and starts the server.
     ///
     /// # Errors
-    /// When a listener is not understood or cannot be bound, or when the configuration cannot work.
+    /// When a listener is not understood or cannot be bound, when the configuration cannot work, or the location file is in use,
+    /// damaged or none.
     #[allow(clippy::unused_async)] // a later store or socket may have to be waited for
     pub async fn build(self) -> Result<Server, BuildError> {
-        let Self { listen, mut config, options, store, tls, error } = self;
+        let Self { listen, mut config, options, store, file, tls, error } = self;
         if let Some(error) = error {
             return Err(error.into());
         }
@@ -288,9 +329,18 @@ impl ServerBuilder {
         // A clock before 1970 gives nonces that no other clock takes, and does no other harm.
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = tokio::time::Instant::now().into_std();
-        let handle = Driver::spawn(ServerCore::new(config, now, unix)?, sockets, options);
-        let questions = store.map(|store| tokio::spawn(answer_questions(handle.clone(), store, timeout)));
-        Ok(Server { handle, questions })
+        let Some(LocationFile { path, flush, disk }) = file else {
+            let handle = Driver::spawn(ServerCore::new(config, now, unix)?, sockets, options);
+            let questions = store.map(|store| tokio::spawn(answer_questions(handle.clone(), store, timeout)));
+            return Ok(Server { handle, questions, keeper: None });
+        };
+        config.external_location = true; // no other table
+        let mut table = MemoryLocation::new(config.limits.bindings, now, unix);
+        let journal = Journal::open_on(disk, path, &mut table)?;
+        let core = ServerCore::with_durable_location(config, now, unix, table)?;
+        let handle = Driver::spawn(core, sockets, options);
+        let keeper = Keeper::start(handle.clone(), journal, flush).map_err(BuildError::Thread)?;
+        Ok(Server { handle, questions: None, keeper: Some(keeper) })
     }
 }
 

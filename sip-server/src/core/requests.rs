@@ -125,7 +125,7 @@ impl ServerCore {
                     note(&verdict, &mut self.layer.counters, request);
                     let refusal = verifier.refusal(request, &verdict, now);
                     let reply = refusal.unwrap_or_else(|| request.reply(StatusCode::FORBIDDEN));
-                    return self.layer.reply(now, tx, reply);
+                    return self.layer.challenge(now, tx, reply);
                 }
             }
         }
