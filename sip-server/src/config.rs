@@ -121,6 +121,8 @@ pub struct Limits {
     pub questions: usize,
     /// How long the answer of an external store is awaited.
     pub question_timeout: Duration,
+    /// How long a durable store may take for a change.
+    pub durable_timeout: Duration,
 }
 
 impl Limits {
@@ -128,12 +130,14 @@ impl Limits {
     pub const CONTEXTS: usize = 500_000;
     /// One request must not become a flood (RFC 5393 §1).
     pub const BRANCHES: usize = 16;
-    /// About half a kilobyte each.
+    /// About 250 octets each.
     pub const BINDINGS: usize = 1_000_000;
     /// Each holds its request; a store that stands still must not take all memory.
     pub const QUESTIONS: usize = 10_000;
     /// Well under the 32 s after which a client has given up.
     pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(8);
+    /// A hundred times what a disk takes; a disk that needs longer stands still, and the phone had better try again later.
+    pub const DURABLE_TIMEOUT: Duration = Duration::from_secs(2);
 }
 
 impl Default for Limits {
@@ -145,6 +149,7 @@ impl Default for Limits {
             bindings: Self::BINDINGS,
             questions: Self::QUESTIONS,
             question_timeout: Self::QUESTION_TIMEOUT,
+            durable_timeout: Self::DURABLE_TIMEOUT,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! A server over real sockets.
 
 use std::future::{Future, poll_fn};
+use std::io::Write;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -15,7 +17,11 @@ use sip_transport::websocket::Origins;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::calls::{CallRecord, CallStatistics};
-use crate::location::{Answer, LocationStore, Question, QuestionKey, StoreError};
+use crate::keeper::Keeper;
+use crate::location::disk::{Disk, RealDisk};
+use crate::location::{
+    Answer, Flush, Journal, JournalError, LocationStore, MemoryLocation, Question, QuestionKey, StoreError,
+};
 use crate::operation::CallRecordFile;
 use crate::protection::{ProtectionConfig, ProtectionCounters};
 use crate::routing::{Router, ask_router};
@@ -38,6 +44,7 @@ pub struct Server {
     questions: Option<JoinHandle<()>>,
     records: Option<JoinHandle<()>>,
     decisions: Option<JoinHandle<()>>,
+    keeper: Option<Keeper>,
     running: Arc<Running>,
 }
 
@@ -46,6 +53,13 @@ pub struct Server {
 struct Running {
     settings: Mutex<Option<Settings>>,
     tls: Option<Tls>,
+}
+
+/// A location file.
+struct LocationFile {
+    path: PathBuf,
+    flush: Flush,
+    disk: Box<dyn Disk>,
 }
 
 /// A server in the making.
@@ -58,6 +72,7 @@ pub struct ServerBuilder {
     records: Option<CallRecordFile>,
     router: Option<Arc<dyn Router>>,
     settings: Option<Settings>,
+    file: Option<LocationFile>,
     tls: Option<Tls>,
     error: Option<ListenError>,
 }
@@ -81,6 +96,23 @@ pub enum BuildError {
     /// There is no socket for the capture server.
     #[error("the capture server cannot be reached: {0}")]
     Capture(#[from] std::io::Error),
+    /// The location file cannot be used.
+    #[error(transparent)]
+    Location(#[from] JournalError),
+    /// The key beside the location file cannot be read or made.
+    #[error(
+        "the key in {path}, with which calls go on over a restart: {error}; remove the file to get a new one"
+    )]
+    Key {
+        /// The file.
+        path: String,
+        /// Why not.
+        #[source]
+        error: std::io::Error,
+    },
+    /// The operating system gives no thread.
+    #[error("no thread from the operating system: {0}")]
+    Thread(std::io::Error),
     /// The operating system gives no randomness.
     #[error("no randomness from the operating system: {0}")]
     Random(getrandom::Error),
@@ -251,6 +283,7 @@ impl Server {
             records: None,
             router: None,
             settings: None,
+            file: None,
             tls: None,
             error: None,
         }
@@ -275,7 +308,7 @@ impl Server {
         output
     }
 
-    /// Closes all sockets and waits until they are closed, and until the last call record is written.
+    /// Closes all sockets and the location file, and waits until they are closed and the last call record is written.
     pub async fn close(mut self) {
         self.handle.with(|core, _| core.end_call_records());
         self.handle.close();
@@ -283,6 +316,10 @@ impl Server {
         if let Some(records) = self.records.take() {
             // It has panicked, which is no reason to do so too.
             let _ = records.await;
+        }
+        if let Some(keeper) = self.keeper.take() {
+            // It ends with the write that it has at hand; a failure means that it has ended already.
+            let _ = tokio::task::spawn_blocking(|| keeper.join()).await;
         }
     }
 }
@@ -382,6 +419,21 @@ impl ServerBuilder {
         self
     }
 
+    /// Keeps bindings in memory and in this file: one that was acknowledged is there after the next start, whatever ends the
+    /// process, and after a power cut as far as `flush` says. The file is made if it is not there.
+    ///
+    /// What a request asks for is answered from memory. A change that the disk does not take within
+    /// [`Limits::durable_timeout`](crate::Limits::durable_timeout) is answered 503 with Retry-After; calls go on.
+    pub fn location_file(self, path: impl Into<PathBuf>, flush: Flush) -> Self {
+        self.location_file_on(RealDisk, path, flush)
+    }
+
+    /// Likewise, on a disk of one's own: for tests of what a full one does.
+    pub fn location_file_on(mut self, disk: impl Disk, path: impl Into<PathBuf>, flush: Flush) -> Self {
+        self.file = Some(LocationFile { path: path.into(), flush, disk: Box::new(disk) });
+        self
+    }
+
     /// Forwards every initial request that is not for the server itself to this next hop.
     pub fn next_hop(mut self, uri: Uri) -> Self {
         self.config.next_hop = Some(uri);
@@ -439,10 +491,11 @@ impl ServerBuilder {
     /// Binds the sockets and starts the server.
     ///
     /// # Errors
-    /// When a listener is not understood or cannot be bound, or when the configuration cannot work.
+    /// When a listener is not understood or cannot be bound, when the configuration cannot work, or the location file is in use,
+    /// damaged or none.
     #[allow(clippy::unused_async)] // a later store or socket may have to be waited for
     pub async fn build(self) -> Result<Server, BuildError> {
-        let Self { listen, mut config, options, store, records, router, settings, tls, error } = self;
+        let Self { listen, mut config, options, store, file, records, router, settings, tls, error } = self;
         if let Some(error) = error {
             return Err(error.into());
         }
@@ -462,11 +515,48 @@ impl ServerBuilder {
         // A clock before 1970 gives nonces that no other clock takes, and does no other harm.
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = tokio::time::Instant::now().into_std();
-        let handle = Driver::spawn(ServerCore::new(config, now, unix)?, sockets, options);
+        let (handle, keeper) = match file {
+            None => (Driver::spawn(ServerCore::new(config, now, unix)?, sockets, options), None),
+            Some(LocationFile { path, flush, disk }) => {
+                config.external_location = true; // no other table
+                if config.dialog_key.is_none() {
+                    config.dialog_key = Some(kept_key(&path)?);
+                }
+                let mut table = MemoryLocation::new(config.limits.bindings, now, unix);
+                let journal = Journal::open_on(disk, path, &mut table)?;
+                let core = ServerCore::with_durable_location(config, now, unix, table)?;
+                let handle = Driver::spawn(core, sockets, options);
+                let keeper = Keeper::start(handle.clone(), journal, flush).map_err(BuildError::Thread)?;
+                (handle, Some(keeper))
+            }
+        };
         let questions = store.map(|store| tokio::spawn(answer_questions(handle.clone(), store, timeout)));
         let records = records.map(|file| tokio::spawn(write_records(handle.clone(), file)));
         let decisions = router.map(|router| tokio::spawn(ask_router(handle.clone(), router, timeout)));
-        Ok(Server { handle, questions, records, decisions, running })
+        Ok(Server { handle, questions, records, decisions, keeper, running })
+    }
+}
+
+/// The key in `FILE.key` beside a location file; a new one if there is none.
+fn kept_key(location: &Path) -> Result<[u8; 32], BuildError> {
+    let mut path = location.as_os_str().to_owned();
+    path.push(".key");
+    let path = PathBuf::from(path);
+    let fault = |error| BuildError::Key { path: path.display().to_string(), error };
+    match std::fs::read(&path) {
+        Ok(octets) => octets.try_into().map_err(|_| fault(std::io::ErrorKind::InvalidData.into())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let mut key = [0; 32];
+            getrandom::fill(&mut key).map_err(BuildError::Random)?;
+            let mut options = std::fs::OpenOptions::new();
+            options.write(true).create_new(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            let mut file = options.open(&path).map_err(fault)?;
+            file.write_all(&key).and_then(|()| file.sync_all()).map_err(fault)?;
+            Ok(key)
+        }
+        Err(error) => Err(fault(error)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Registrar, proxy and location service as one core (RFC 3261 §10, §16).
 
 mod credentials;
+mod durable;
 mod location;
 mod reload;
 mod requests;
@@ -39,6 +40,9 @@ use crate::routing::Rules;
 use crate::traffic::Traffic;
 use crate::{AddressOfRecord, Users};
 
+pub use durable::Batch;
+use durable::Unsaved;
+
 /// Three minutes: what Timer C has to be longer than (RFC 3261 §16.6 step 11).
 const TIMER_C_ABOVE: Duration = Duration::from_secs(180);
 
@@ -62,6 +66,8 @@ pub struct ServerCore {
     calls: Option<Verifier>,
     policy: Policy,
     store: Option<MemoryLocation>,
+    /// With a durable store behind the table.
+    unsaved: Option<Unsaved>,
     questions: VecDeque<(QuestionKey, Question)>,
     waiting: Sharded<QuestionKey, (Waiting, TimerId)>,
     /// The question for which a request waits, to find it when it is cancelled.
@@ -171,12 +177,14 @@ impl ServerCore {
             users,
             registrations,
             calls,
-            store: (!config.external_location).then(|| MemoryLocation::new(config.limits.bindings)),
+            store: (!config.external_location)
+                .then(|| MemoryLocation::new(config.limits.bindings, now, unix_time)),
+            unsaved: None,
             questions: VecDeque::new(),
             waiting: Sharded::new(),
             waiting_for: Sharded::new(),
             bound: BTreeMap::new(),
-            timers: Timers::new([config.limits.question_timeout]),
+            timers: Timers::new([config.limits.question_timeout, config.limits.durable_timeout]),
             rules,
             trunks: Trunks::new(),
             desk: routing::Desk::new(config.external_router, config.limits.question_timeout),
@@ -194,6 +202,25 @@ impl ServerCore {
             draining: false,
         };
         core.attend_trunks(now);
+        Ok(core)
+    }
+
+    /// A server with a durable store: `table` has what was loaded from it. Look-ups are answered from the table at once; changes
+    /// come out of [`poll_unsaved`](ServerCore::poll_unsaved), and the table takes them and the 200 goes when
+    /// [`stored`](ServerCore::stored) says so.
+    ///
+    /// # Errors
+    /// When the configuration cannot work.
+    pub fn with_durable_location(
+        config: Config,
+        now: Instant,
+        unix_time: Duration,
+        mut table: MemoryLocation,
+    ) -> Result<Self, ConfigError> {
+        table.set_locals(config.locals.clone());
+        let mut core = Self::new(config, now, unix_time)?;
+        (core.store, core.unsaved) = (Some(table), Some(Unsaved::default()));
+        core.started_with.has_own_table();
         Ok(core)
     }
 

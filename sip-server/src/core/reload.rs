@@ -21,6 +21,11 @@ pub(super) struct Fixed {
 }
 
 impl Fixed {
+    /// The table is not outside after all: a durable one is in memory.
+    pub(super) fn has_own_table(&mut self) {
+        self.external_location = false;
+    }
+
     pub(super) fn of(config: &Config) -> Self {
         Self {
             limits: config.limits,

@@ -136,7 +136,7 @@ impl ServerCore {
             };
             match judge.judge(now, request, path.remote.ip()) {
                 Judged::Accepted { user: name, .. } => user = Some(name),
-                Judged::Refused(reply) => return self.layer.reply(now, tx, *reply),
+                Judged::Refused(reply) => return self.layer.challenge(now, tx, *reply),
             }
         }
         match Registration::read(request, path, user.as_deref(), &self.domains, &config, now) {

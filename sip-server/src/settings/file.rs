@@ -44,8 +44,12 @@ settings! {
         record_route: bool = true,
         /// Heed the reports of next hops that have too much to do (RFC 7339). A change needs a new start.
         heed_overload: bool = false,
-        /// Where bindings are kept, if not in memory. Its place is relative to that of this file. A change needs a new start.
+        /// A file in which bindings are kept beside memory: what was acknowledged is there after the next start. Beside it lies
+        /// `FILE.key`, with which calls go on over a restart. Its place is relative to that of this file. A change needs a new start.
         location: Option<At<String>> = None,
+        /// Milliseconds after a 200 to REGISTER within which the disk has it. 0: before the 200 goes, so that a power cut loses
+        /// nothing; the end of the program alone never does. A change needs a new start.
+        location_flush: u32 = 0,
         /// Certificates, for `tls:` and `wss:`.
         tls: Option<TlsSettings> = None,
         /// A capture server that gets every message.

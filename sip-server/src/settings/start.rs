@@ -9,6 +9,7 @@ use sip_transport::tokio::tls::{ClientCertificates, CredentialsError, Identity, 
 use sip_transport::websocket::Origins;
 
 use super::{Settings, TlsSettings};
+use crate::location::Flush;
 use crate::protection::ProtectionConfig;
 use crate::server::{BuildError, ServerBuilder};
 use crate::{Config, Server, registrar};
@@ -103,6 +104,7 @@ impl Settings {
             ("hep", hep(self) != hep(other)),
             ("operation", self.operation != other.operation),
             ("location", old.location.as_deref() != new.location.as_deref()),
+            ("location_flush", old.location_flush != new.location_flush),
         ]
         .into_iter()
         .filter_map(|(name, differs)| differs.then_some(name))
@@ -111,8 +113,7 @@ impl Settings {
 }
 
 impl Server {
-    /// A server by settings, to be built. `location` is left to the caller: give its store to
-    /// [`ServerBuilder::location`].
+    /// A server by settings, to be built.
     ///
     /// # Errors
     /// When certificates cannot be read, or no socket for the capture server can be had.
@@ -132,6 +133,13 @@ impl Server {
         }
         if let Some(origins) = &settings.file.websocket_origins {
             builder = builder.origins(Origins::Only(origins.iter().map(|one| one.to_string()).collect()));
+        }
+        if let Some(location) = &settings.file.location {
+            let flush = match settings.file.location_flush {
+                0 => Flush::BeforeAnswer,
+                time => Flush::Within(Duration::from_millis(time.into())),
+            };
+            builder = builder.location_file(settings.folder.join(&**location), flush);
         }
         Ok(builder.configure(|config| settings.configure(config)).settings(settings.clone()))
     }
