@@ -30,6 +30,9 @@ pub struct Config {
     pub domains: Vec<String>,
     /// Who may register and call. `None`: nobody is asked for credentials, anybody may register any address.
     pub users: Option<Users>,
+    /// Whether users are in a [`UserStore`](crate::users::UserStore) outside, beside those of `users`: questions then come out of
+    /// [`ServerCore::poll_user`](crate::ServerCore::poll_user).
+    pub external_users: bool,
     /// The realm of challenges; the first domain if there is none.
     pub realm: Option<String>,
     /// Digest algorithms offered, most wanted first.
@@ -84,6 +87,7 @@ impl Config {
             locals,
             domains: Vec::new(),
             users: None,
+            external_users: false,
             realm: None,
             algorithms: vec![Algorithm::SHA_256, Algorithm::MD5],
             challenge_calls: true,

@@ -26,6 +26,7 @@ use crate::operation::CallRecordFile;
 use crate::protection::{ProtectionConfig, ProtectionCounters};
 use crate::routing::{Router, ask_router};
 use crate::settings::Settings;
+use crate::users::UserStore;
 use crate::{Config, ConfigError, Counters, ServerCore, Traffic, Users, registrar};
 
 /// Call records written in one go.
@@ -44,6 +45,7 @@ pub struct Server {
     questions: Option<JoinHandle<()>>,
     records: Option<JoinHandle<()>>,
     decisions: Option<JoinHandle<()>>,
+    users: Option<JoinHandle<()>>,
     keeper: Option<Keeper>,
     running: Arc<Running>,
 }
@@ -70,6 +72,7 @@ pub struct ServerBuilder {
     options: Options,
     store: Option<Arc<dyn LocationStore>>,
     records: Option<CallRecordFile>,
+    users: Option<Arc<dyn UserStore>>,
     router: Option<Arc<dyn Router>>,
     settings: Option<Settings>,
     file: Option<LocationFile>,
@@ -99,6 +102,9 @@ pub enum BuildError {
     /// The location file cannot be used.
     #[error(transparent)]
     Location(#[from] JournalError),
+    /// The store of users cannot be read.
+    #[error(transparent)]
+    Users(#[from] crate::users::UserStoreError),
     /// The key beside the location file cannot be read or made.
     #[error(
         "the key in {path}, with which calls go on over a restart: {error}; remove the file to get a new one"
@@ -281,6 +287,7 @@ impl Server {
             options: Options::default(),
             store: None,
             records: None,
+            users: None,
             router: None,
             settings: None,
             file: None,
@@ -331,6 +338,9 @@ impl Drop for Server {
         }
         if let Some(records) = self.records.take() {
             records.abort();
+        }
+        if let Some(users) = self.users.take() {
+            users.abort();
         }
         if let Some(decisions) = self.decisions.take() {
             decisions.abort();
@@ -385,6 +395,13 @@ impl ServerBuilder {
     /// Who may register and call. Without, nobody is asked who he is.
     pub fn users(mut self, users: Users) -> Self {
         self.config.users = Some(users);
+        self
+    }
+
+    /// Users in a store, beside those of [`users`](ServerBuilder::users).
+    pub fn user_store(mut self, store: impl UserStore) -> Self {
+        self.users = Some(Arc::new(store));
+        self.config.external_users = true;
         self
     }
 
@@ -495,7 +512,8 @@ impl ServerBuilder {
     /// damaged or none.
     #[allow(clippy::unused_async)] // a later store or socket may have to be waited for
     pub async fn build(self) -> Result<Server, BuildError> {
-        let Self { listen, mut config, options, store, file, records, router, settings, tls, error } = self;
+        let Self { listen, mut config, options, store, file, records, users, router, settings, tls, error } =
+            self;
         if let Some(error) = error {
             return Err(error.into());
         }
@@ -533,7 +551,8 @@ impl ServerBuilder {
         let questions = store.map(|store| tokio::spawn(answer_questions(handle.clone(), store, timeout)));
         let records = records.map(|file| tokio::spawn(write_records(handle.clone(), file)));
         let decisions = router.map(|router| tokio::spawn(ask_router(handle.clone(), router, timeout)));
-        Ok(Server { handle, questions, records, decisions, keeper, running })
+        let users = users.map(|store| tokio::spawn(ask_users(handle.clone(), store, timeout)));
+        Ok(Server { handle, questions, records, decisions, users, keeper, running })
     }
 }
 
@@ -598,6 +617,44 @@ async fn record_waits(handle: &Handle<ServerCore>) {
         })
     })
     .await;
+}
+
+/// Carries user names to the store of users and secrets back, many at a time: as many as the core lets wait.
+async fn ask_users(handle: Handle<ServerCore>, store: Arc<dyn UserStore>, timeout: Duration) {
+    let mut running = JoinSet::new();
+    loop {
+        tokio::select! {
+            (key, name) = next_user(&handle) => {
+                let (handle, store) = (handle.clone(), store.clone());
+                running.spawn(async move {
+                    let found = tokio::time::timeout(timeout, store.find(name)).await;
+                    let secret = match found {
+                        Ok(Ok(secret)) => Ok(secret),
+                        Ok(Err(error)) => {
+                            tracing::error!(%error, "a user was not looked up");
+                            Err(())
+                        }
+                        Err(_) => Err(()),
+                    };
+                    handle.with(|core, now| core.user_found(now, key, secret));
+                });
+            }
+            Some(_) = running.join_next() => {}
+        }
+    }
+}
+
+async fn next_user(handle: &Handle<ServerCore>) -> (QuestionKey, String) {
+    poll_fn(|context| {
+        handle.with(|core, _| match core.poll_user() {
+            Some(user) => Poll::Ready(user),
+            None => {
+                core.wake_on_user(context.waker().clone());
+                Poll::Pending
+            }
+        })
+    })
+    .await
 }
 
 /// Carries questions to the store and answers back, many at a time: as many as the core lets wait.

@@ -238,7 +238,9 @@ impl ServerCore {
         }
         if groups.is_empty() {
             // Known, but nowhere: 480. Without a list of users nobody is known, and a stranger is not told who is.
-            let known = template.known && self.users.as_ref().is_some_and(|users| users.knows(aor));
+            let listed = || self.users.as_ref().is_some_and(|users| users.knows(aor));
+            // Of users outside nobody knows here: they are taken to be away.
+            let known = template.known && (self.book.is_some() || listed());
             if !template.known {
                 self.probed(now, &template.path);
             }

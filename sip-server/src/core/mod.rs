@@ -1,5 +1,6 @@
 //! Registrar, proxy and location service as one core (RFC 3261 §10, §16).
 
+mod book;
 mod credentials;
 mod durable;
 mod location;
@@ -25,6 +26,7 @@ use sip_transport::{
     Answer, Close, Core, FlowEvent, FlowId, Locals, Path, Query, Queues, Received, Transmit,
 };
 
+use self::book::Book;
 pub use self::trunks::TrunkStatus;
 use self::trunks::{Ended, Trunks};
 use crate::calls::{CallLog, CallRecord, CallStatistics};
@@ -60,6 +62,8 @@ pub struct ServerCore {
     gruus: Gruus,
     domains: Domains,
     users: Option<Users>,
+    /// Users outside, if that is where they are.
+    book: Option<Book>,
     /// Challenges REGISTER with 401.
     registrations: Option<Verifier>,
     /// Challenges other requests with 407.
@@ -141,9 +145,10 @@ impl ServerCore {
         let realm = realm_of(realm, &domains, &locals);
         let secret = secret(&mut transactions);
         let verifier = |role: Role| verifier(&realm, &algorithms, secret, role, now, unix_time);
-        let registrations = users.as_ref().map(|_| verifier(Role::UserAgent)).transpose()?;
-        let calls = users.as_ref().filter(|_| config.challenge_calls);
-        let calls = calls.map(|_| verifier(Role::Proxy)).transpose()?;
+        let book = config.external_users.then(|| Book::new(config.limits.question_timeout));
+        let asked = users.is_some() || book.is_some();
+        let registrations = asked.then(|| verifier(Role::UserAgent)).transpose()?;
+        let calls = (asked && config.challenge_calls).then(|| verifier(Role::Proxy)).transpose()?;
         let next_hop = config.next_hop.map(|uri| next_hop(uri, &locals)).transpose()?;
         let (own_routes, gruus) = match config.dialog_key {
             // The generator of a layer with this seed gives the same keys in every run.
@@ -175,6 +180,7 @@ impl ServerCore {
             },
             domains: Domains::new(domains, locals),
             users,
+            book,
             registrations,
             calls,
             store: (!config.external_location)
@@ -382,7 +388,7 @@ impl ServerCore {
                 }
                 if self.proxy.cancelled(now, tx, &request, layer) {
                     // Its branches' 487, or ours.
-                } else if self.desk.forget(tx) {
+                } else if self.desk.forget(tx) || self.book.as_mut().is_some_and(|book| book.forget(tx)) {
                     self.layer.reply_status(now, tx, sip_message::StatusCode::REQUEST_TERMINATED);
                 } else if let Some(key) = self.waiting_for.remove(&tx) {
                     // Not forwarded yet: nobody else will answer.
@@ -477,6 +483,7 @@ impl Core for ServerCore {
         }
         self.expire_questions(now);
         self.expire_decisions(now);
+        self.expire_users(now);
         self.trunk_timeouts(now);
         self.settle(now);
     }
@@ -489,6 +496,7 @@ impl Core for ServerCore {
             self.proxy.poll_timeout(),
             self.timers.next(),
             self.desk.timers.next(),
+            self.book.as_ref().and_then(|book| book.timers.next()),
             self.trunks.timers.next(),
             store,
             calls,

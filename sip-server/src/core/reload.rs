@@ -60,7 +60,8 @@ impl ServerCore {
         let secret = secret(&mut self.layer.transactions);
         let verifier = |role: Role| verifier(&realm, &config.algorithms, secret, role, now, unix);
         // Nonces that are out stay good if they can.
-        let asked = (config.users.is_some(), config.users.is_some() && config.challenge_calls);
+        let users = config.users.is_some() || self.book.is_some();
+        let asked = (users, users && config.challenge_calls);
         let fresh =
             |asked: bool, there: bool, role| (asked && !(same && there)).then(|| verifier(role)).transpose();
         let registrations = fresh(asked.0, self.registrations.is_some(), Role::UserAgent)?;

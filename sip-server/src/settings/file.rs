@@ -35,6 +35,10 @@ settings! {
         authentication: bool = true,
         /// A file with a line `name:password` for each user, beside those of `[[user]]`. Its place is relative to that of this file.
         users_file: Option<At<String>> = None,
+        /// A file of SQLite with more users: a table `users` with the columns `name`, `password`, `ha1`, `ha1_sha256`. It may be changed
+        /// while the server runs; what was read is remembered for a minute. Its place is relative to that of this file. A change needs a
+        /// new start.
+        users_database: Option<At<String>> = None,
         /// Digest algorithms to offer, the most wanted first: `MD5`, `SHA-256`, `SHA-512-256`. Many phones know MD5 alone and give up
         /// when they see another; name `SHA-256` where none of them call.
         digest: Vec<At<String>> = texts(&["MD5"]),
