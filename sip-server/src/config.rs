@@ -134,7 +134,7 @@ impl Limits {
     pub const CONTEXTS: usize = 500_000;
     /// One request must not become a flood (RFC 5393 §1).
     pub const BRANCHES: usize = 16;
-    /// About 250 octets each.
+    /// About 300 octets each.
     pub const BINDINGS: usize = 1_000_000;
     /// Each holds its request; a store that stands still must not take all memory.
     pub const QUESTIONS: usize = 10_000;

@@ -20,7 +20,7 @@ const BATCH: usize = 2_048;
 
 /// The least time from one sync to the next, so that under load many changes share one. A change that comes after a pause
 /// waits for nobody.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(5);
 
 /// How often the file is looked after while nothing changes.
 const TICK: Duration = Duration::from_secs(1);

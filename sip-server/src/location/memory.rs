@@ -20,7 +20,7 @@ const WORTH_SWEEPING: usize = 1024;
 /// A location store in memory. Bindings leave it when they end.
 ///
 /// It holds each address-of-record as one [`Record`], the octets that a durable store writes, and reads it anew for each
-/// look-up: a binding costs some 250 octets, and a file of them is loaded without being read in detail.
+/// look-up: a binding costs some 300 octets, the table included, and a file of them is loaded without being read in detail.
 ///
 /// It does no I/O and reads no clock: whoever owns it calls [`handle_timeout`](MemoryLocation::handle_timeout) when
 /// [`poll_timeout`](MemoryLocation::poll_timeout) says so. Without that, what has ended stays until it is replaced.
@@ -62,6 +62,24 @@ struct Entry {
     record: Record,
     /// The second at which it is noted in `ends`.
     noted: u32,
+    /// The upper half of its hash, so that a part of the table that grows need not look into the records.
+    hash: u32,
+}
+
+impl Entry {
+    /// What the part of the table knows it by.
+    fn place(&self) -> u64 {
+        spread(self.hash)
+    }
+}
+
+fn upper(hash: u64) -> u32 {
+    u32::try_from(hash >> 32).unwrap_or(0)
+}
+
+/// 32 bits spread over 64: tables take the lowest and the highest ones.
+const fn spread(hash: u32) -> u64 {
+    (hash as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// Time of the wall clock that runs as the monotonic clock does: setting the system's clock moves no binding's end.
@@ -212,16 +230,16 @@ impl MemoryLocation {
         self.hasher.hash_one(key)
     }
 
-    /// The upper bits choose the part, since the table within it uses the lower ones and the uppermost seven.
+    /// The lower half chooses the part.
     fn shard(hash: u64) -> usize {
-        usize::try_from(hash >> 40).unwrap_or(0) % SHARDS
+        usize::try_from(hash % SHARDS as u64).unwrap_or(0)
     }
 
     fn get(&self, key: &[u8]) -> Option<&Record> {
         let hash = self.hash(key);
         self.shards
             .get(Self::shard(hash))?
-            .find(hash, |entry| entry.record.key() == key)
+            .find(spread(upper(hash)), |entry| entry.record.key() == key)
             .map(|entry| &entry.record)
     }
 
@@ -230,9 +248,9 @@ impl MemoryLocation {
         let stamp = record.stamp();
         self.sequence = self.sequence.max(stamp.sequence);
         let hash = self.hash(record.key());
-        let hasher = self.hasher.clone();
+        let place = spread(upper(hash));
         let Some(shard) = self.shards.get_mut(Self::shard(hash)) else { return };
-        let found = shard.find_entry(hash, |entry| entry.record.key() == record.key());
+        let found = shard.find_entry(place, |entry| entry.record.key() == record.key());
         let (count, octets) = (record.count(), record.octets().len() as u64);
         let second = second_after(record.first_expiry());
         match found {
@@ -259,8 +277,8 @@ impl MemoryLocation {
             }
             Err(_) if count == 0 => return,
             Err(absent) => {
-                let entry = Entry { record, noted: second };
-                absent.into_table().insert_unique(hash, entry, |entry| hasher.hash_one(entry.record.key()));
+                let entry = Entry { record, noted: second, hash: upper(hash) };
+                absent.into_table().insert_unique(place, entry, Entry::place);
                 self.addresses = self.addresses.saturating_add(1);
                 self.note(second, hash);
             }
@@ -285,7 +303,7 @@ impl MemoryLocation {
         ends.retain(|second, hashes| {
             hashes.sort_unstable();
             hashes.dedup();
-            hashes.retain(|hash| Self::noted_at(shards, &self.hasher, *hash, *second));
+            hashes.retain(|hash| Self::noted_at(shards, *hash, *second));
             hashes.shrink_to_fit();
             noted = noted.saturating_add(hashes.len());
             !hashes.is_empty()
@@ -293,10 +311,9 @@ impl MemoryLocation {
         self.noted = noted;
     }
 
-    fn noted_at(shards: &[HashTable<Entry>], hasher: &RandomState, hash: u64, second: u32) -> bool {
-        let shard = shards.get(Self::shard(hash));
-        let is_it = |entry: &Entry| entry.noted == second && hasher.hash_one(entry.record.key()) == hash;
-        shard.is_some_and(|shard| shard.find(hash, is_it).is_some())
+    fn noted_at(shards: &[HashTable<Entry>], hash: u64, second: u32) -> bool {
+        let is_it = |entry: &Entry| entry.noted == second && entry.hash == upper(hash);
+        shards.get(Self::shard(hash)).is_some_and(|shard| shard.find(spread(upper(hash)), is_it).is_some())
     }
 
     /// Removes what has ended by `now`.
@@ -313,10 +330,9 @@ impl MemoryLocation {
 
     /// The time of a note has come: what has ended goes, what goes on is noted again.
     fn end(&mut self, unix: u64, second: u32, hash: u64) {
-        let hasher = self.hasher.clone();
         let Some(shard) = self.shards.get_mut(Self::shard(hash)) else { return };
-        let is_it = |entry: &Entry| entry.noted == second && hasher.hash_one(entry.record.key()) == hash;
-        let Some(entry) = shard.find_mut(hash, is_it) else { return };
+        let is_it = |entry: &Entry| entry.noted == second && entry.hash == upper(hash);
+        let Some(entry) = shard.find_mut(spread(upper(hash)), is_it) else { return };
         if entry.record.first_expiry() > unix {
             let second = second_after(entry.record.first_expiry());
             entry.noted = second;
