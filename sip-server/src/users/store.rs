@@ -12,7 +12,7 @@ pub type Finding<'a> = Pin<Box<dyn Future<Output = Result<Option<Secret>, UserSt
 
 /// Where users and their secrets are, if not in a list: a database.
 ///
-/// A server asks when credentials with a user's name come, and not again for [`UserCache::GOOD_FOR`]. It never waits: other requests
+/// A server asks when credentials with a user's name come, and not again for a minute. It never waits: other requests
 /// go on meanwhile, and a request whose answer does not come gets 503.
 pub trait UserStore: Send + Sync + 'static {
     /// The secret of a user name; `None` if there is no such user.
