@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Refer(ReferArgs),
     /// Bind an address at its registrar, list its bindings, or remove them.
     Register(RegisterArgs),
+    /// Look into a file of `sip server --location`, check it, or save what can be read of a damaged one.
+    Location(LocationArgs),
     /// Look at messages in files and captures: valid or not, what is wrong and where, every field in its parts.
     Inspect(InspectArgs),
     /// Explain where a request to a URI goes: which names are asked for, what they lead to, what is tried first.
@@ -140,6 +142,15 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "FILE", required_unless_present_any = ["no_auth", "config"])]
     pub(crate) users: Option<PathBuf>,
 
+    /// Keep the bindings in this file, so that they are there after a restart; it is made if it is not there. Without, they are
+    /// in memory alone.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) location: Option<PathBuf>,
+
+    /// Acknowledge a registration when it is written, and have it safe from a power cut within this time; 0: before.
+    #[arg(long, value_name = "MS", default_value_t = 0, requires = "location")]
+    pub(crate) location_flush: u64,
+
     /// Ask nobody for a password: for tests, and behind something that does.
     #[arg(long)]
     pub(crate) no_auth: bool,
@@ -194,6 +205,33 @@ pub(crate) struct ServerArgs {
 
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
+}
+
+/// `sip location`.
+#[derive(Debug, Args)]
+pub(crate) struct LocationArgs {
+    #[command(subcommand)]
+    pub(crate) command: LocationCommand,
+}
+
+/// What is done with a location file.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LocationCommand {
+    /// Every binding, a line each. The server may be running.
+    List {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Whether the server would take it: exit code 0 if so.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Write a new file with everything that can be read; the damaged one is kept beside it. The server must not be running.
+    Repair {
+        /// The file.
+        file: PathBuf,
+    },
 }
 
 const PHONE_EXAMPLES: &str = "\

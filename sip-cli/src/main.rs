@@ -12,6 +12,7 @@ mod inspect;
 mod interrupt;
 mod keys;
 mod ladder;
+mod location;
 mod media;
 mod once;
 mod operation;
@@ -75,6 +76,7 @@ async fn run(cli: Cli) -> Result<Code, Failure> {
         Command::Subscribe(args) => subscribe::run(args, output, interrupt).await,
         Command::Refer(args) => subscribe::refer(args, output, interrupt).await,
         Command::Register(args) => once::register(args, output, interrupt).await,
+        Command::Location(args) => location::run(&args.command, output),
         Command::Inspect(args) => inspect::run(&args, output),
         Command::Resolve(args) => resolve::run(args, output, interrupt).await,
     }

@@ -1,9 +1,11 @@
 //! `sip server`: registrar and proxy.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::json;
 use sip_message::Uri;
+use sip_server::location::Flush;
 use sip_server::settings::{Settings, SettingsError};
 use sip_server::{Server, ServerBuilder, ServerHandle, Users};
 use sip_transport::hep::Agent;
@@ -41,9 +43,6 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
         if args.check {
             return Ok(well(file, &settings, output));
         }
-        if settings.file().location.is_some() {
-            return Err(Failure::fault("location: this program keeps bindings in memory; take the line out"));
-        }
         let builder = Server::from_settings(&settings).map_err(Failure::fault)?;
         let reload = |handle: ServerHandle| async move { settings_on_hangup(file, &handle, output).await };
         let operation = args.operation.clone().or(settings.operation());
@@ -71,6 +70,13 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
     }
     if let (Some(path), false) = (&args.users, args.no_auth) {
         builder = builder.users(Users::read(path).map_err(Failure::fault)?);
+    }
+    if let Some(file) = args.location {
+        let flush = match args.location_flush {
+            0 => Flush::BeforeAnswer,
+            time => Flush::Within(Duration::from_millis(time)),
+        };
+        builder = builder.location_file(file, flush);
     }
     builder = builder.configure(|config| config.algorithms = args.digest);
     if let Some(text) = &args.next_hop {

@@ -1,5 +1,6 @@
 //! Addresses-of-record: the names under which bindings are kept (RFC 3261 §6, §10.3 step 5).
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -62,6 +63,13 @@ impl AddressOfRecord {
     #[must_use]
     pub fn domain(&self) -> &str {
         self.0.split_once('@').map_or("", |(_, domain)| domain)
+    }
+}
+
+/// Hashes and compares as its text does, so that a table is asked by either.
+impl Borrow<str> for AddressOfRecord {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

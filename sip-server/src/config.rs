@@ -6,6 +6,7 @@ use sip_auth::Algorithm;
 use sip_message::Uri;
 use sip_transaction::Timing;
 use sip_transport::Locals;
+use sip_transport::proxy_protocol::Network;
 
 use crate::calls::CallLimits;
 use crate::protection::ProtectionConfig;
@@ -29,6 +30,9 @@ pub struct Config {
     pub domains: Vec<String>,
     /// Who may register and call. `None`: nobody is asked for credentials, anybody may register any address.
     pub users: Option<Users>,
+    /// Whether users are in a [`UserStore`](crate::users::UserStore) outside, beside those of `users`: questions then come out of
+    /// [`ServerCore::poll_user`](crate::ServerCore::poll_user).
+    pub external_users: bool,
     /// The realm of challenges; the first domain if there is none.
     pub realm: Option<String>,
     /// Digest algorithms offered, most wanted first.
@@ -59,6 +63,8 @@ pub struct Config {
     pub external_location: bool,
     /// Follow calls until they end and write records of them, within these limits. `None`: an answered call costs no memory.
     pub call_records: Option<CallLimits>,
+    /// Servers that are trusted to say who calls, and who trust us (RFC 3325), beside the gateways of trunks.
+    pub trusted_peers: Vec<Network>,
     /// Watch sources, and do not hear those that guess passwords, look for users, scan or flood. `None`: all are heard.
     pub protection: Option<ProtectionConfig>,
     /// Where requests go.
@@ -81,6 +87,7 @@ impl Config {
             locals,
             domains: Vec::new(),
             users: None,
+            external_users: false,
             realm: None,
             algorithms: vec![Algorithm::SHA_256, Algorithm::MD5],
             challenge_calls: true,
@@ -94,6 +101,7 @@ impl Config {
             limits: Limits::default(),
             external_location: false,
             call_records: None,
+            trusted_peers: Vec::new(),
             protection: None,
             rules: Rules::default(),
             external_router: false,
@@ -117,6 +125,8 @@ pub struct Limits {
     pub questions: usize,
     /// How long the answer of an external store is awaited.
     pub question_timeout: Duration,
+    /// How long a durable store may take for a change.
+    pub durable_timeout: Duration,
 }
 
 impl Limits {
@@ -124,12 +134,14 @@ impl Limits {
     pub const CONTEXTS: usize = 500_000;
     /// One request must not become a flood (RFC 5393 §1).
     pub const BRANCHES: usize = 16;
-    /// About half a kilobyte each.
+    /// About 300 octets each.
     pub const BINDINGS: usize = 1_000_000;
     /// Each holds its request; a store that stands still must not take all memory.
     pub const QUESTIONS: usize = 10_000;
     /// Well under the 32 s after which a client has given up.
     pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(8);
+    /// A hundred times what a disk takes; a disk that needs longer stands still, and the phone had better try again later.
+    pub const DURABLE_TIMEOUT: Duration = Duration::from_secs(2);
 }
 
 impl Default for Limits {
@@ -141,6 +153,7 @@ impl Default for Limits {
             bindings: Self::BINDINGS,
             questions: Self::QUESTIONS,
             question_timeout: Self::QUESTION_TIMEOUT,
+            durable_timeout: Self::DURABLE_TIMEOUT,
         }
     }
 }

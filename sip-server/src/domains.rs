@@ -20,6 +20,12 @@ impl Domains {
         Self { names, locals }
     }
 
+    /// The first domain.
+    #[must_use]
+    pub fn first(&self) -> Option<&str> {
+        self.names.first().map(String::as_str)
+    }
+
     /// The domain that a URI belongs to; `None` for a foreign one. With a port it must be a port of ours: another one is
     /// another server on the same host, or a phone.
     #[must_use]

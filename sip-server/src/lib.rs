@@ -81,6 +81,8 @@ mod date;
 mod domains;
 mod flow;
 mod gruu;
+mod identity;
+mod keeper;
 pub mod location;
 pub mod operation;
 pub mod protection;
@@ -94,7 +96,7 @@ pub mod users;
 
 pub use crate::aor::AddressOfRecord;
 pub use crate::config::{Config, ConfigError, Counters, Limits};
-pub use crate::core::{ServerCore, TrunkStatus};
+pub use crate::core::{Batch, ServerCore, TrunkStatus};
 pub use crate::domains::Domains;
 pub use crate::server::{BuildError, Counts, Server, ServerBuilder, ServerHandle, Snapshot};
 pub use crate::traffic::Traffic;

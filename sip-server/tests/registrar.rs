@@ -280,7 +280,7 @@ mod outside {
 
     #[test]
     fn two_registrations_that_cross_are_both_kept() {
-        let (mut world, mut store) = (world(), MemoryLocation::new(10));
+        let (mut world, mut store) = (world(), MemoryLocation::new(10, Instant::now(), Duration::ZERO));
         let now = Instant::now();
         send(&mut world, "sip:b@h1");
         send(&mut world, "sip:b@h2");

@@ -125,7 +125,7 @@ async fn bindings_in_a_store_outside() {
     let server = Server::builder()
         .listen("udp:127.0.0.1:0")
         .domain("example.com")
-        .location(Slow(Mutex::new(MemoryLocation::new(10))))
+        .location(Slow(Mutex::new(MemoryLocation::new(10, Instant::now(), Duration::ZERO))))
         .build()
         .await
         .unwrap();

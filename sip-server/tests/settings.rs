@@ -311,3 +311,21 @@ fn the_watch_over_sources_and_what_the_program_does_beside() {
          7:16: call_records is empty: name a file, or leave it out"
     );
 }
+
+/// Names may be those of users in the database, which is not searched for them.
+#[test]
+fn users_of_a_database_may_be_named_in_rules() {
+    let settings = Settings::parse(
+        r#"
+        domains = ["example.com"]
+        users_database = "users.db"
+        [[hunt_group]]
+        name = "sales"
+        members = ["alice", "bob"]
+        "#,
+    )
+    .unwrap();
+    let mut config = Config::new([0; 32], sip_transport::Locals::default());
+    settings.configure(&mut config);
+    assert!(config.external_users && config.protection.is_some());
+}

@@ -104,6 +104,9 @@ pub enum Unrespondable {
     /// A request other than INVITE gets no provisional response but 100 (RFC 4320 §4.1).
     #[error("a request other than INVITE must not be answered with this provisional response (RFC 4320)")]
     Provisional,
+    /// The response cannot be written.
+    #[error("the response cannot be written")]
+    Unwritable,
 }
 
 /// Why a transaction cannot be cancelled.

@@ -87,6 +87,12 @@ impl Running {
         assert!(killed.success());
     }
 
+    /// Ends it as nothing can be prepared for (SIGKILL), and waits for that.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Waits for the end; the exit code.
     pub(crate) fn end(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()

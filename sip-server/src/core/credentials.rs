@@ -3,20 +3,35 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use sip_auth::{Begun, ChallengeReason, Verdict, Verifier};
+use sip_auth::{Begun, ChallengeReason, Secret, Verdict, Verifier};
 use sip_message::headers::ProxyAuthorization;
 use sip_message::{HeaderName, Request, ResponseBuilder, StatusCode};
 
 use crate::config::count;
 use crate::protection::Guard;
+use crate::users::UserCache;
 use crate::{Counters, Users};
 
 /// What the credentials of a request are judged with.
 pub(super) struct Judge<'a> {
     pub(super) verifier: &'a mut Verifier,
-    pub(super) users: Option<&'a Users>,
+    pub(super) users: Known<'a>,
     pub(super) guard: Option<&'a mut Guard>,
     pub(super) counters: &'a mut Counters,
+}
+
+/// The users that are known at the moment.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Known<'a> {
+    pub(super) list: Option<&'a Users>,
+    pub(super) book: Option<&'a UserCache>,
+}
+
+impl<'a> Known<'a> {
+    fn secret(self, name: &str) -> Option<&'a Secret> {
+        let listed = self.list.and_then(|users| users.secret(name));
+        listed.or_else(|| self.book.and_then(|book| book.secret(name)))
+    }
 }
 
 /// The sender is this user, or gets this answer.
@@ -37,7 +52,7 @@ impl Judge<'_> {
             let reply = request.reply(StatusCode::FORBIDDEN).reason("Too Many Wrong Passwords");
             return Judged::Refused(Box::new(reply));
         }
-        let secret = self.users.and_then(|users| users.secret(&user));
+        let secret = self.users.secret(&user);
         let verdict = self.verifier.finish(pending, secret);
         let guard = self.guard.as_mut();
         match &verdict {

@@ -55,14 +55,21 @@ impl ServerCore {
         while let Some(key) = self.timers.pop(now) {
             count(&mut self.layer.counters.questions_unanswered);
             self.questions.retain(|(asked, _)| *asked != key);
+            self.not_stored_in_time(now, key);
             if let Some((waiting, _)) = self.waiting.remove(&key) {
                 self.resume(now, waiting, Answer::Failed(StoreError::Unavailable));
             }
         }
     }
 
-    /// Asks, and goes on at once if the store is our own.
+    /// Asks, and goes on at once if the store is our own and nothing has to be written.
     pub(super) fn ask(&mut self, now: Instant, question: Question, waiting: Waiting) {
+        let question = match (question, &self.unsaved) {
+            (Question::Update { aor, expected, bindings }, Some(_)) => {
+                return self.store_durably(now, (aor, expected, bindings), waiting);
+            }
+            (question, _) => question,
+        };
         if let Some(store) = &mut self.store {
             let answer = store.answer(now, question);
             return self.resume(now, waiting, answer);
@@ -71,20 +78,14 @@ impl ServerCore {
         if self.waiting.len().max(self.questions.len()) >= self.limits.questions {
             return self.resume(now, waiting, Answer::Failed(StoreError::Unavailable));
         }
-        self.asked = self.asked.wrapping_add(1);
-        let key = QuestionKey(self.asked);
-        let timer = self.timers.arm(now, self.limits.question_timeout, key);
-        if let Waiting::Registration(tx, _) | Waiting::Request(tx, ..) = &waiting {
-            self.waiting_for.insert(*tx, key);
-        }
-        self.waiting.insert(key, (waiting, timer));
+        let key = self.expect_answer(now, self.limits.question_timeout, waiting);
         self.questions.push_back((key, question));
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
 
-    fn resume(&mut self, now: Instant, waiting: Waiting, answer: Answer) {
+    pub(super) fn resume(&mut self, now: Instant, waiting: Waiting, answer: Answer) {
         match waiting {
             Waiting::Registration(tx, registration) => {
                 self.waiting_for.remove(&tx);
@@ -237,7 +238,9 @@ impl ServerCore {
         }
         if groups.is_empty() {
             // Known, but nowhere: 480. Without a list of users nobody is known, and a stranger is not told who is.
-            let known = template.known && self.users.as_ref().is_some_and(|users| users.knows(aor));
+            let listed = || self.users.as_ref().is_some_and(|users| users.knows(aor));
+            // Of users outside nobody knows here: they are taken to be away.
+            let known = template.known && (self.book.is_some() || listed());
             if !template.known {
                 self.probed(now, &template.path);
             }

@@ -1,6 +1,8 @@
 //! Registrar, proxy and location service as one core (RFC 3261 §10, §16).
 
+mod book;
 mod credentials;
+mod durable;
 mod location;
 mod reload;
 mod requests;
@@ -24,12 +26,14 @@ use sip_transport::{
     Answer, Close, Core, FlowEvent, FlowId, Locals, Path, Query, Queues, Received, Transmit,
 };
 
+use self::book::Book;
 pub use self::trunks::TrunkStatus;
 use self::trunks::{Ended, Trunks};
 use crate::calls::{CallLog, CallRecord, CallStatistics};
 use crate::config::{Config, ConfigError, Counters, Limits, count};
 use crate::domains::Domains;
 use crate::gruu::Gruus;
+use crate::identity::TrustDomain;
 use crate::location::{MemoryLocation, Question, QuestionKey};
 use crate::protection::{Guard, ProtectionConfig, ProtectionCounters};
 use crate::proxy::{Layer, Proxy, RecordRoute, Template};
@@ -37,6 +41,9 @@ use crate::registrar::{self, Registration};
 use crate::routing::Rules;
 use crate::traffic::Traffic;
 use crate::{AddressOfRecord, Users};
+
+pub use durable::Batch;
+use durable::Unsaved;
 
 /// Three minutes: what Timer C has to be longer than (RFC 3261 §16.6 step 11).
 const TIMER_C_ABOVE: Duration = Duration::from_secs(180);
@@ -55,12 +62,16 @@ pub struct ServerCore {
     gruus: Gruus,
     domains: Domains,
     users: Option<Users>,
+    /// Users outside, if that is where they are.
+    book: Option<Book>,
     /// Challenges REGISTER with 401.
     registrations: Option<Verifier>,
     /// Challenges other requests with 407.
     calls: Option<Verifier>,
     policy: Policy,
     store: Option<MemoryLocation>,
+    /// With a durable store behind the table.
+    unsaved: Option<Unsaved>,
     questions: VecDeque<(QuestionKey, Question)>,
     waiting: Sharded<QuestionKey, (Waiting, TimerId)>,
     /// The question for which a request waits, to find it when it is cancelled.
@@ -82,6 +93,7 @@ pub struct ServerCore {
     limits: Limits,
     /// Watches sources, if they are watched.
     guard: Option<Guard>,
+    trust: TrustDomain,
     /// What the owner said of the machine's load.
     least_tier: Tier,
     draining: bool,
@@ -133,9 +145,10 @@ impl ServerCore {
         let realm = realm_of(realm, &domains, &locals);
         let secret = secret(&mut transactions);
         let verifier = |role: Role| verifier(&realm, &algorithms, secret, role, now, unix_time);
-        let registrations = users.as_ref().map(|_| verifier(Role::UserAgent)).transpose()?;
-        let calls = users.as_ref().filter(|_| config.challenge_calls);
-        let calls = calls.map(|_| verifier(Role::Proxy)).transpose()?;
+        let book = config.external_users.then(|| Book::new(config.limits.question_timeout));
+        let asked = users.is_some() || book.is_some();
+        let registrations = asked.then(|| verifier(Role::UserAgent)).transpose()?;
+        let calls = (asked && config.challenge_calls).then(|| verifier(Role::Proxy)).transpose()?;
         let next_hop = config.next_hop.map(|uri| next_hop(uri, &locals)).transpose()?;
         let (own_routes, gruus) = match config.dialog_key {
             // The generator of a layer with this seed gives the same keys in every run.
@@ -146,6 +159,7 @@ impl ServerCore {
             None => keyed(&mut transactions, &locals),
         };
         let recorded = config.record_route.then(|| own_routes.clone());
+        let trust = TrustDomain::new(&config.trusted_peers, &rules);
         let guard = config.protection.map(|protection| Guard::new(trusting(protection, &rules), now));
         let mut core = Self {
             layer: Layer {
@@ -166,14 +180,17 @@ impl ServerCore {
             },
             domains: Domains::new(domains, locals),
             users,
+            book,
             registrations,
             calls,
-            store: (!config.external_location).then(|| MemoryLocation::new(config.limits.bindings)),
+            store: (!config.external_location)
+                .then(|| MemoryLocation::new(config.limits.bindings, now, unix_time)),
+            unsaved: None,
             questions: VecDeque::new(),
             waiting: Sharded::new(),
             waiting_for: Sharded::new(),
             bound: BTreeMap::new(),
-            timers: Timers::new([config.limits.question_timeout]),
+            timers: Timers::new([config.limits.question_timeout, config.limits.durable_timeout]),
             rules,
             trunks: Trunks::new(),
             desk: routing::Desk::new(config.external_router, config.limits.question_timeout),
@@ -186,10 +203,30 @@ impl ServerCore {
             started_unix: unix_time,
             limits: config.limits,
             guard,
+            trust,
             least_tier: Tier::default(),
             draining: false,
         };
         core.attend_trunks(now);
+        Ok(core)
+    }
+
+    /// A server with a durable store: `table` has what was loaded from it. Look-ups are answered from the table at once; changes
+    /// come out of [`poll_unsaved`](ServerCore::poll_unsaved), and the table takes them and the 200 goes when
+    /// [`stored`](ServerCore::stored) says so.
+    ///
+    /// # Errors
+    /// When the configuration cannot work.
+    pub fn with_durable_location(
+        config: Config,
+        now: Instant,
+        unix_time: Duration,
+        mut table: MemoryLocation,
+    ) -> Result<Self, ConfigError> {
+        table.set_locals(config.locals.clone());
+        let mut core = Self::new(config, now, unix_time)?;
+        (core.store, core.unsaved) = (Some(table), Some(Unsaved::default()));
+        core.started_with.has_own_table();
         Ok(core)
     }
 
@@ -351,7 +388,7 @@ impl ServerCore {
                 }
                 if self.proxy.cancelled(now, tx, &request, layer) {
                     // Its branches' 487, or ours.
-                } else if self.desk.forget(tx) {
+                } else if self.desk.forget(tx) || self.book.as_mut().is_some_and(|book| book.forget(tx)) {
                     self.layer.reply_status(now, tx, sip_message::StatusCode::REQUEST_TERMINATED);
                 } else if let Some(key) = self.waiting_for.remove(&tx) {
                     // Not forwarded yet: nobody else will answer.
@@ -359,7 +396,11 @@ impl ServerCore {
                     self.layer.reply_status(now, tx, sip_message::StatusCode::REQUEST_TERMINATED);
                 }
             }
-            Event::Response { tx, response, path } => {
+            Event::Response { tx, mut response, path } => {
+                // RFC 3325 §5 holds for responses too.
+                if self.calls.is_some() && !self.trust.has(path.remote.ip()) {
+                    response.headers.remove(HeaderName::P_ASSERTED_IDENTITY);
+                }
                 let _span = span(response.status().code(), &response.headers);
                 tracing::debug!(%path, "response");
                 match self.trunks.ended(tx, Some(response.status())) {
@@ -442,6 +483,7 @@ impl Core for ServerCore {
         }
         self.expire_questions(now);
         self.expire_decisions(now);
+        self.expire_users(now);
         self.trunk_timeouts(now);
         self.settle(now);
     }
@@ -454,6 +496,7 @@ impl Core for ServerCore {
             self.proxy.poll_timeout(),
             self.timers.next(),
             self.desk.timers.next(),
+            self.book.as_ref().and_then(|book| book.timers.next()),
             self.trunks.timers.next(),
             store,
             calls,

@@ -7,6 +7,7 @@ use sip_auth::Role;
 use super::{Policy, ServerCore, TIMER_C_ABOVE, next_hop, realm_of, secret, trusting, verifier};
 use crate::config::{Config, ConfigError, Limits};
 use crate::domains::Domains;
+use crate::identity::TrustDomain;
 use crate::protection::Guard;
 use crate::routing::Rules;
 
@@ -20,6 +21,11 @@ pub(super) struct Fixed {
 }
 
 impl Fixed {
+    /// The table is not outside after all: a durable one is in memory.
+    pub(super) fn has_own_table(&mut self) {
+        self.external_location = false;
+    }
+
     pub(super) fn of(config: &Config) -> Self {
         Self {
             limits: config.limits,
@@ -54,7 +60,8 @@ impl ServerCore {
         let secret = secret(&mut self.layer.transactions);
         let verifier = |role: Role| verifier(&realm, &config.algorithms, secret, role, now, unix);
         // Nonces that are out stay good if they can.
-        let asked = (config.users.is_some(), config.users.is_some() && config.challenge_calls);
+        let users = config.users.is_some() || self.book.is_some();
+        let asked = (users, users && config.challenge_calls);
         let fresh =
             |asked: bool, there: bool, role| (asked && !(same && there)).then(|| verifier(role)).transpose();
         let registrations = fresh(asked.0, self.registrations.is_some(), Role::UserAgent)?;
@@ -73,6 +80,7 @@ impl ServerCore {
         self.domains = Domains::new(config.domains, locals);
         self.rules = self.rules.turned_to(config.rules);
         (self.realm, self.algorithms) = (realm, config.algorithms);
+        self.trust = TrustDomain::new(&config.trusted_peers, &self.rules);
         let protection = config.protection.map(|protection| trusting(protection, &self.rules));
         self.guard = match (self.guard.take(), protection) {
             (Some(guard), Some(protection)) => Some(guard.reconfigured(protection)),

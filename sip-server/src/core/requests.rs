@@ -9,12 +9,13 @@ use sip_message::{HeaderName, Method, Request, ResponseBuilder, StatusCode, Uri}
 use sip_transaction::{ServerTx, Target};
 use sip_transport::Path;
 
-use super::credentials::{Judge, Judged, offers, strip_credentials};
+use super::credentials::{Judge, Judged, Known, offers, strip_credentials};
 use super::routing::Sender;
 use super::{ServerCore, Waiting};
 use crate::AddressOfRecord;
 use crate::config::count;
 use crate::flow::is_direct;
+use crate::identity::assert_sender;
 use crate::location::Question;
 use crate::proxy::{Group, Hop, RouteError, Routed, Template, preprocess, validate};
 use crate::registrar::{self, Registration};
@@ -36,7 +37,14 @@ pub(super) enum Destination {
 }
 
 impl ServerCore {
-    pub(super) fn request(&mut self, now: Instant, tx: ServerTx, mut request: Request, path: Path) {
+    pub(super) fn request(&mut self, now: Instant, tx: ServerTx, request: Request, path: Path) {
+        if let Some((request, path)) = self.hold(now, tx, request, path) {
+            self.request_of_known(now, tx, request, path);
+        }
+    }
+
+    /// A request whose user, if it names one, is known or known not to be.
+    pub(super) fn request_of_known(&mut self, now: Instant, tx: ServerTx, mut request: Request, path: Path) {
         let port = self.port_of(&path);
         let routed = match preprocess(&mut request, &path, port, &self.domains, &self.own_routes) {
             Ok(routed) => routed,
@@ -129,13 +137,13 @@ impl ServerCore {
         if let Some(verifier) = &mut self.registrations {
             let judge = Judge {
                 verifier,
-                users: self.users.as_ref(),
+                users: Known { list: self.users.as_ref(), book: self.book.as_ref().map(|book| &book.cache) },
                 guard: self.guard.as_mut(),
                 counters: &mut self.layer.counters,
             };
             match judge.judge(now, request, path.remote.ip()) {
                 Judged::Accepted { user: name, .. } => user = Some(name),
-                Judged::Refused(reply) => return self.layer.reply(now, tx, *reply),
+                Judged::Refused(reply) => return self.layer.challenge(now, tx, *reply),
             }
         }
         match Registration::read(request, path, user.as_deref(), &self.domains, &config, now) {
@@ -178,10 +186,10 @@ impl ServerCore {
             Err(reply) => return self.layer.reply(now, tx, *reply),
         };
         // Where nobody is asked, nobody can prove anything.
-        template.known = user.is_some()
-            || proven
-            || self.calls.is_none()
-            || self.rules.gateway_addresses().any(|gateway| gateway == ip.to_canonical());
+        template.known = user.is_some() || proven || self.calls.is_none() || self.trust.has(ip);
+        if self.calls.is_some() && !self.trust.has(ip) {
+            assert_sender(&mut template.request, user.as_deref(), &self.domains);
+        }
         if *template.request.method() == Method::Register {
             self.hold_flow(&mut template);
         }
@@ -311,7 +319,7 @@ impl ServerCore {
         }
         let judge = Judge {
             verifier,
-            users: self.users.as_ref(),
+            users: Known { list: self.users.as_ref(), book: self.book.as_ref().map(|book| &book.cache) },
             guard: self.guard.as_mut(),
             counters: &mut self.layer.counters,
         };
@@ -335,7 +343,8 @@ impl ServerCore {
     /// The challenge for a request without credentials, if there are users who have some.
     pub(super) fn challenge(&mut self, now: Instant, request: &Request) -> Option<ResponseBuilder> {
         let verifier = self.calls.as_mut()?;
-        let judge = Judge { verifier, users: None, guard: None, counters: &mut self.layer.counters };
+        let judge =
+            Judge { verifier, users: Known::default(), guard: None, counters: &mut self.layer.counters };
         Some(judge.challenge(now, request))
     }
 

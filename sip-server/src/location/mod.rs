@@ -4,7 +4,10 @@
 //! be a table in memory or a database far away. A store needs to know nothing of SIP: it keeps a list under a name
 //! together with a version, and replaces it only if the version is still the one that the list was made from.
 
+pub mod disk;
+pub mod journal;
 mod memory;
+pub mod record;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,6 +18,7 @@ use sip_message::Uri;
 use sip_message::headers::{Contact, InstanceId, NameAddr};
 use sip_transport::Path;
 
+pub use journal::{Flush, Journal, JournalError};
 pub use memory::MemoryLocation;
 
 use crate::AddressOfRecord;
@@ -146,6 +150,9 @@ pub enum StoreError {
     /// It cannot be reached, or gave no answer in time.
     #[error("the location store is unavailable")]
     Unavailable,
+    /// What it holds cannot be read.
+    #[error("the location store holds something that cannot be read")]
+    Unreadable,
 }
 
 /// Names a question, for its answer.

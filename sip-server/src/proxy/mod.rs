@@ -93,6 +93,14 @@ impl Layer {
         let _ = self.respond(now, tx, response);
     }
 
+    /// Answers with a challenge, for which nothing is kept (RFC 3261 §8.2.7).
+    pub(crate) fn challenge(&mut self, now: Instant, tx: ServerTx, reply: ResponseBuilder) {
+        if let Err(error) = self.transactions.respond_and_forget(now, tx, reply, &mut self.out) {
+            return tracing::debug!(%error, "a challenge was not sent");
+        }
+        self.traffic.response(StatusCode::UNAUTHORIZED);
+    }
+
     /// Answers with nothing but a status.
     pub(crate) fn reply_status(&mut self, now: Instant, tx: ServerTx, status: StatusCode) {
         let tag = self.transactions.token();

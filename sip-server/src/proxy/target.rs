@@ -12,6 +12,7 @@ use sip_transaction::Target;
 use sip_transport::{Path, Transport};
 
 use super::route::next_hop;
+use crate::identity::withhold;
 use crate::location::Binding;
 use crate::routing::Diverted;
 use crate::routing::rules::TrunkIdentity;
@@ -36,6 +37,8 @@ pub(crate) struct Hop {
     pub(crate) gateway: Option<Arc<TrunkIdentity>>,
     /// What else is changed for this target.
     pub(crate) edits: Option<Arc<Edits>>,
+    /// It is a server that is told who calls whatever the caller wants hidden from others (RFC 3325 §7).
+    pub(crate) trusted: bool,
 }
 
 /// What a step of a decision changes in a request.
@@ -102,6 +105,7 @@ impl Hop {
             others: Vec::new(),
             gateway: None,
             edits: None,
+            trusted: false,
         }
     }
 
@@ -141,7 +145,7 @@ impl Hop {
 
     /// To a fixed next hop.
     pub(crate) fn fixed(target: Target) -> Self {
-        Self { target: Some(target), ..Self::as_addressed() }
+        Self { target: Some(target), trusted: true, ..Self::as_addressed() }
     }
 
     /// Over the flow that a Route of ours named; `preferred`: to where the request says if that is gone.
@@ -172,6 +176,8 @@ impl Hop {
             if let Some(uri) = &identity.asserted {
                 request.headers.push_back(&PAssertedIdentity::new(uri));
             }
+        } else if !self.trusted {
+            withhold(request);
         }
         if let Some(uri) = &self.uri {
             request.set_uri(uri);

@@ -17,7 +17,6 @@ mod decide;
 mod expand;
 mod pattern;
 pub mod rules;
-mod shell;
 mod trunk;
 
 use std::future::Future;
@@ -30,7 +29,6 @@ use sip_message::{Request, StatusCode, Uri};
 use crate::AddressOfRecord;
 
 pub use rules::Rules;
-pub(crate) use shell::ask_router;
 
 /// Steps of one request: more are cut off. Each may fork, and a caller waits for all of them.
 pub const MAX_STEPS: usize = 32;

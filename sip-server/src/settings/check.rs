@@ -62,8 +62,11 @@ pub(super) fn check(file: File, folder: &Path, open: bool, faults: &mut Faults) 
     });
     numbers(&file, faults);
     let trusted = networks(&file.protection.trusted, faults);
+    let trusted_peers = networks(&file.trusted_peers, faults);
     let operation = operation(&file, folder, faults);
-    let set = routes::compile(&file, users.as_ref(), open, faults);
+    // Names that may be in a database are let pass.
+    let all_known = open && file.users_database.is_none();
+    let set = routes::compile(&file, users.as_ref(), all_known, faults);
     Settings {
         folder: folder.to_owned(),
         listen,
@@ -73,6 +76,7 @@ pub(super) fn check(file: File, folder: &Path, open: bool, faults: &mut Faults) 
         algorithms,
         hep,
         trusted,
+        trusted_peers,
         operation,
         file,
     }
@@ -186,7 +190,7 @@ fn users(file: &File, folder: &Path, open: bool, faults: &mut Faults) -> Option<
     if !file.authentication {
         return None;
     }
-    let expected = file.users_file.is_some() || !file.user.is_empty();
+    let expected = file.users_file.is_some() || file.users_database.is_some() || !file.user.is_empty();
     if !expected {
         faults.add(
             0,

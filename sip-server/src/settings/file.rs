@@ -35,6 +35,10 @@ settings! {
         authentication: bool = true,
         /// A file with a line `name:password` for each user, beside those of `[[user]]`. Its place is relative to that of this file.
         users_file: Option<At<String>> = None,
+        /// A file of SQLite with more users: a table `users` with the columns `name`, `password`, `ha1`, `ha1_sha256`. It may be changed
+        /// while the server runs; what was read is remembered for a minute. Its place is relative to that of this file. A change needs a
+        /// new start.
+        users_database: Option<At<String>> = None,
         /// Digest algorithms to offer, the most wanted first: `MD5`, `SHA-256`, `SHA-512-256`. Many phones know MD5 alone and give up
         /// when they see another; name `SHA-256` where none of them call.
         digest: Vec<At<String>> = texts(&["MD5"]),
@@ -44,8 +48,12 @@ settings! {
         record_route: bool = true,
         /// Heed the reports of next hops that have too much to do (RFC 7339). A change needs a new start.
         heed_overload: bool = false,
-        /// Where bindings are kept, if not in memory. Its place is relative to that of this file. A change needs a new start.
+        /// A file in which bindings are kept beside memory: what was acknowledged is there after the next start. Beside it lies
+        /// `FILE.key`, with which calls go on over a restart. Its place is relative to that of this file. A change needs a new start.
         location: Option<At<String>> = None,
+        /// Milliseconds after a 200 to REGISTER within which the disk has it. 0: before the 200 goes, so that a power cut loses
+        /// nothing; the end of the program alone never does. A change needs a new start.
+        location_flush: u32 = 0,
         /// Certificates, for `tls:` and `wss:`.
         tls: Option<TlsSettings> = None,
         /// A capture server that gets every message.
@@ -54,6 +62,9 @@ settings! {
         registrar: RegistrarSettings = RegistrarSettings::default(),
         /// What peers may make the server hold.
         limits: LimitSettings = LimitSettings::default(),
+        /// Networks of servers that are trusted to say who calls, and who are told it whatever the caller wants hidden from others
+        /// (RFC 3325), beside the gateways of trunks that are named by their address.
+        trusted_peers: Vec<At<String>> = Vec::new(),
         /// Sources that are not heard for a while: those that guess passwords, look for users, scan or flood.
         protection: ProtectionSettings = ProtectionSettings::default(),
         /// What the program does beside the calls.

@@ -72,6 +72,7 @@ pub struct Settings {
     algorithms: Vec<sip_auth::Algorithm>,
     hep: Option<std::net::SocketAddr>,
     trusted: Vec<Network>,
+    trusted_peers: Vec<Network>,
     operation: Operation,
 }
 

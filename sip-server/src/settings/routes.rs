@@ -48,7 +48,7 @@ pub(super) fn compile(file: &File, users: Option<&Users>, open: bool, faults: &m
     }
     set.routes = file.route.iter().filter_map(|one| route(one, file, users, open, faults)).collect();
     set.blocks = file.block.iter().filter_map(|one| block(one, faults)).collect();
-    let more = file.users_file.is_some() && !open;
+    let more = (file.users_file.is_some() || file.users_database.is_some()) && !open;
     let names = Names { file, users, more, routes: set.routes.clone() };
     for user in &file.user {
         let rules = names.user(user, busy, faults);
@@ -291,7 +291,7 @@ fn route(
     for user in &route.users {
         let known = file.user.iter().any(|one| *one.name == **user)
             || users.is_some_and(|users| users.secret(user).is_some())
-            || (file.users_file.is_some() && !open);
+            || ((file.users_file.is_some() || file.users_database.is_some()) && !open);
         if !known {
             let hint = did_you_mean(user, file.user.iter().map(|one| one.name.as_str()));
             faults.add(user.offset, format!("there is no user \"{}\"{hint}", **user));

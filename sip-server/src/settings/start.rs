@@ -9,6 +9,7 @@ use sip_transport::tokio::tls::{ClientCertificates, CredentialsError, Identity, 
 use sip_transport::websocket::Origins;
 
 use super::{Settings, TlsSettings};
+use crate::location::Flush;
 use crate::protection::ProtectionConfig;
 use crate::server::{BuildError, ServerBuilder};
 use crate::{Config, Server, registrar};
@@ -36,6 +37,17 @@ pub(super) fn tls_options(tls: &TlsSettings, folder: &Path) -> Result<TlsOptions
     })
 }
 
+#[cfg(feature = "sqlite")]
+fn with_database(builder: ServerBuilder, path: &Path) -> Result<ServerBuilder, BuildError> {
+    Ok(builder.user_store(crate::users::SqliteUsers::open(path)?))
+}
+
+#[cfg(not(feature = "sqlite"))]
+fn with_database(_: ServerBuilder, path: &Path) -> Result<ServerBuilder, BuildError> {
+    let why = format!("{}: this program was built without the feature sqlite", path.display());
+    Err(crate::users::UserStoreError(why).into())
+}
+
 impl Settings {
     /// The certificates as their files are now; `None` without `[tls]`.
     ///
@@ -51,23 +63,26 @@ impl Settings {
         config.domains = file.domains.iter().map(|domain| domain.to_string()).collect();
         config.realm = file.realm.as_ref().map(|realm| realm.to_string());
         config.users = self.users.clone();
+        config.external_users = file.users_database.is_some();
         config.algorithms.clone_from(&self.algorithms);
         config.next_hop.clone_from(&self.next_hop);
         config.record_route = file.record_route;
         config.heed_overload = file.heed_overload;
         config.rules = self.rules.clone();
+        config.trusted_peers.clone_from(&self.trusted_peers);
         let watch = &file.protection;
-        config.protection = (watch.on && self.users.is_some()).then(|| {
-            let mut protection = ProtectionConfig::default();
-            protection.trusted.extend(&self.trusted);
-            protection.wrong_passwords = watch.wrong_passwords;
-            protection.probes = watch.probes;
-            protection.requests_per_second = watch.requests_per_second;
-            protection.scanners = watch.scanners.iter().map(|name| name.to_string()).collect();
-            protection.ban = Duration::from_secs(watch.ban.into());
-            protection.longest_ban = Duration::from_secs(watch.longest_ban.into());
-            protection
-        });
+        config.protection =
+            (watch.on && (self.users.is_some() || file.users_database.is_some())).then(|| {
+                let mut protection = ProtectionConfig::default();
+                protection.trusted.extend(&self.trusted);
+                protection.wrong_passwords = watch.wrong_passwords;
+                protection.probes = watch.probes;
+                protection.requests_per_second = watch.requests_per_second;
+                protection.scanners = watch.scanners.iter().map(|name| name.to_string()).collect();
+                protection.ban = Duration::from_secs(watch.ban.into());
+                protection.longest_ban = Duration::from_secs(watch.longest_ban.into());
+                protection
+            });
         config.registrar = registrar::Config {
             // What the file does not say gives way to what it says.
             default_expires: (*file.registrar.default_expires)
@@ -101,7 +116,9 @@ impl Settings {
             ("tls", old.tls.is_some() != new.tls.is_some()),
             ("hep", hep(self) != hep(other)),
             ("operation", self.operation != other.operation),
+            ("users_database", old.users_database.as_deref() != new.users_database.as_deref()),
             ("location", old.location.as_deref() != new.location.as_deref()),
+            ("location_flush", old.location_flush != new.location_flush),
         ]
         .into_iter()
         .filter_map(|(name, differs)| differs.then_some(name))
@@ -110,8 +127,7 @@ impl Settings {
 }
 
 impl Server {
-    /// A server by settings, to be built. `location` is left to the caller: give its store to
-    /// [`ServerBuilder::location`].
+    /// A server by settings, to be built.
     ///
     /// # Errors
     /// When certificates cannot be read, or no socket for the capture server can be had.
@@ -131,6 +147,16 @@ impl Server {
         }
         if let Some(origins) = &settings.file.websocket_origins {
             builder = builder.origins(Origins::Only(origins.iter().map(|one| one.to_string()).collect()));
+        }
+        if let Some(database) = &settings.file.users_database {
+            builder = with_database(builder, &settings.folder.join(&**database))?;
+        }
+        if let Some(location) = &settings.file.location {
+            let flush = match settings.file.location_flush {
+                0 => Flush::BeforeAnswer,
+                time => Flush::Within(Duration::from_millis(time.into())),
+            };
+            builder = builder.location_file(settings.folder.join(&**location), flush);
         }
         Ok(builder.configure(|config| settings.configure(config)).settings(settings.clone()))
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use sip_message::headers::{To, Via};
 use sip_message::{Limits, Message, Method, Request, Response, StatusCode};
+use sip_server::location::MemoryLocation;
 use sip_server::{Config, ServerCore};
 use sip_transport::{Core, FlowEvent, FlowId, Local, Locals, Path, SendError, Transmit, Transport, ingress};
 
@@ -79,6 +80,17 @@ impl World {
 
     pub fn new() -> World {
         World::with(|_| {})
+    }
+
+    /// Likewise, with a durable store behind its table.
+    pub fn durable(change: impl FnOnce(&mut Config)) -> World {
+        let mut config = Config::new([7; 32], locals());
+        config.domains = vec!["example.com".into()];
+        change(&mut config);
+        let (now, unix) = (Instant::now(), Duration::from_secs(1_289_690_940));
+        let table = MemoryLocation::new(config.limits.bindings, now, unix);
+        let core = ServerCore::with_durable_location(config, now, unix, table).unwrap();
+        World { core, now, trying: 0, branches: 0 }
     }
 
     /// Text of a request with a Via of `source` and everything a request needs, `extra` lines in front.

@@ -10,7 +10,7 @@ use crate::overload::Report;
 use crate::slab::Key;
 use bytes::Bytes;
 use sip_message::headers::Via;
-use sip_message::{HeaderName, Method, Request, Response, StatusCode};
+use sip_message::{HeaderName, Method, Request, Response, ResponseBuilder, StatusCode};
 use sip_transport::response::{Way, way};
 use sip_transport::{Outbox, Path, Transmit};
 use std::time::Instant;
@@ -238,6 +238,31 @@ impl Transactions {
         }
         let payload = if entry.wants_reports { self.reported(response) } else { response.to_bytes() };
         self.server_step(now, tx.0, Input::Status(status), About::Response(payload), out);
+        Ok(())
+    }
+
+    /// Answers a request other than INVITE and forgets it at once, as a server without transactions does (RFC 3261 §8.2.7): for
+    /// challenges, which anybody can call forth as fast as he can send. A repetition is a new request then; the To tag is the
+    /// same for all, as it has to be for one and the same request. An INVITE is answered as ever, since its ACK has to be
+    /// absorbed.
+    ///
+    /// # Errors
+    /// As [`respond_ref`](Self::respond_ref); if the answer cannot be written nothing is done.
+    pub fn respond_and_forget(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        reply: ResponseBuilder,
+        out: &mut impl Outbox<Event>,
+    ) -> Result<(), Unrespondable> {
+        let Ok(response) = reply.to_tag(&self.stateless_tag).build() else {
+            return Err(Unrespondable::Unwritable);
+        };
+        self.respond_ref(now, tx, &response, out)?;
+        let is_invite = |entry: &ServerEntry| matches!(entry.machine, Machine::Invite(_));
+        if response.status().is_final() && !self.servers.get(tx.0).is_some_and(is_invite) {
+            self.end_server(tx.0, out);
+        }
         Ok(())
     }
 

@@ -121,6 +121,31 @@ fn rfc_3261_17_2_2_over_tcp_the_final_response_ends_it_at_once() {
     party.empty();
 }
 
+/// A challenge costs no memory, and its To tag is the same for a request and its repetition.
+#[test]
+fn rfc_3261_8_2_7_what_is_answered_and_forgotten_is_asked_anew() {
+    let mut party = Party::new();
+    let text = from_them("OPTIONS", "z9hG4bK1", "");
+    let mut tags = Vec::new();
+    for _ in 0..2 {
+        let (tx, options) = party.incoming(&text);
+        let reply = options.reply(StatusCode::UNAUTHORIZED);
+        party.layer.respond_and_forget(party.now, tx, reply, &mut party.out).unwrap();
+        let response = party.sent_response();
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        tags.push(response.headers.tag(HeaderName::TO).unwrap().to_owned());
+        party.server_ends(tx);
+        party.empty();
+    }
+    assert_eq!(tags[0], tags[1]);
+    // The ACK to an INVITE's answer has to be waited for.
+    let (tx, invite) = party.incoming(&from_them("INVITE", "z9hG4bK2", ""));
+    let reply = invite.reply(StatusCode::UNAUTHORIZED);
+    party.layer.respond_and_forget(party.now, tx, reply, &mut party.out).unwrap();
+    party.sent();
+    assert_eq!(party.layer.live_server(), 1);
+}
+
 #[test]
 fn rfc_4320_4_1_a_slow_answer_to_another_request_is_preceded_by_100_after_3_5_s() {
     let mut party = Party::new();

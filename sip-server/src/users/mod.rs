@@ -1,5 +1,14 @@
 //! Who may register and call: names and passwords.
 
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod store;
+
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteUsers;
+pub(crate) use store::UserCache;
+pub use store::{Finding, UserStore, UserStoreError};
+
 use std::collections::HashMap;
 use std::path::Path;
 

@@ -1,0 +1,337 @@
+//! A server in the making.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use sip_message::Uri;
+use sip_transport::Locals;
+use sip_transport::tokio::tls::{CredentialsError, Tls};
+use sip_transport::tokio::{BindError, Driver, Listen, ListenError, Options, Resolve, Sockets, Tap};
+use sip_transport::websocket::Origins;
+
+use super::outside::{answer_questions, ask_router, ask_users, write_records};
+use super::{Running, Server};
+use crate::keeper::Keeper;
+use crate::location::disk::{Disk, RealDisk};
+use crate::location::{Flush, Journal, JournalError, LocationStore, MemoryLocation};
+use crate::operation::CallRecordFile;
+use crate::protection::ProtectionConfig;
+use crate::routing::Router;
+use crate::settings::Settings;
+use crate::users::UserStore;
+use crate::{Config, ConfigError, ServerCore, Users, registrar};
+
+/// A location file.
+struct LocationFile {
+    path: PathBuf,
+    flush: Flush,
+    disk: Box<dyn Disk>,
+}
+
+/// A server in the making.
+#[must_use = "a builder does nothing until build()"]
+pub struct ServerBuilder {
+    listen: Vec<Listen>,
+    config: Config,
+    options: Options,
+    store: Option<Arc<dyn LocationStore>>,
+    records: Option<CallRecordFile>,
+    users: Option<Arc<dyn UserStore>>,
+    router: Option<Arc<dyn Router>>,
+    settings: Option<Settings>,
+    file: Option<LocationFile>,
+    tls: Option<Tls>,
+    error: Option<ListenError>,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A listener's text is not understood.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A listener cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The configuration cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Certificates cannot be read.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// There is no socket for the capture server.
+    #[error("the capture server cannot be reached: {0}")]
+    Capture(#[from] std::io::Error),
+    /// The location file cannot be used.
+    #[error(transparent)]
+    Location(#[from] JournalError),
+    /// The store of users cannot be read.
+    #[error(transparent)]
+    Users(#[from] crate::users::UserStoreError),
+    /// The key beside the location file cannot be read or made.
+    #[error(
+        "the key in {path}, with which calls go on over a restart: {error}; remove the file to get a new one"
+    )]
+    Key {
+        /// The file.
+        path: String,
+        /// Why not.
+        #[source]
+        error: std::io::Error,
+    },
+    /// The operating system gives no thread.
+    #[error("no thread from the operating system: {0}")]
+    Thread(std::io::Error),
+    /// The operating system gives no randomness.
+    #[error("no randomness from the operating system: {0}")]
+    Random(getrandom::Error),
+}
+
+impl std::fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerBuilder").field("listen", &self.listen).finish_non_exhaustive()
+    }
+}
+
+impl ServerBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            listen: Vec::new(),
+            config: Config::new([0; 32], Locals::default()),
+            options: Options::default(),
+            store: None,
+            records: None,
+            users: None,
+            router: None,
+            settings: None,
+            file: None,
+            tls: None,
+            error: None,
+        }
+    }
+
+    /// Listens at `udp:ADDRESS:PORT`, and `tcp:`, `tls:`, `ws:` and `wss:` alike; port 0 is a free one. What is wrong with
+    /// it is told by [`build`](ServerBuilder::build).
+    pub fn listen(mut self, listen: &str) -> Self {
+        match listen.parse() {
+            Ok(listen) => self.listen.push(listen),
+            Err(error) => {
+                self.error.get_or_insert(error);
+            }
+        }
+        self
+    }
+
+    /// Listens there.
+    pub fn listen_at(mut self, listen: Listen) -> Self {
+        self.listen.push(listen);
+        self
+    }
+
+    /// The certificates for `tls:` and `wss:`, and the authorities to trust. A clone of it reloads them.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Which web pages may connect over WebSocket.
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.options.origins = origins;
+        self
+    }
+
+    /// Is responsible for a domain. The first one stands for the server's own addresses too, and is the realm.
+    pub fn domain(mut self, name: impl Into<String>) -> Self {
+        self.config.domains.push(name.into());
+        self
+    }
+
+    /// Who may register and call. Without, nobody is asked who he is.
+    pub fn users(mut self, users: Users) -> Self {
+        self.config.users = Some(users);
+        self
+    }
+
+    /// Users in a store, beside those of [`users`](ServerBuilder::users).
+    pub fn user_store(mut self, store: impl UserStore) -> Self {
+        self.users = Some(Arc::new(store));
+        self.config.external_users = true;
+        self
+    }
+
+    /// Keeps bindings in a store outside instead of in memory.
+    pub fn location(mut self, store: impl LocationStore) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// The key of what is written into Record-Route and Path. See [`Config::dialog_key`].
+    pub fn dialog_key(mut self, key: [u8; 32]) -> Self {
+        self.config.dialog_key = Some(key);
+        self
+    }
+
+    /// Appends a record of every call to this file.
+    pub fn call_records(mut self, file: CallRecordFile) -> Self {
+        self.config.call_records.get_or_insert_default();
+        self.records = Some(file);
+        self
+    }
+
+    /// Decides where requests go, before the rules of the configuration do.
+    pub fn router(mut self, router: impl Router) -> Self {
+        self.router = Some(Arc::new(router));
+        self
+    }
+
+    /// What the server was made of, for [`ServerHandle::reload`] to compare with.
+    pub(crate) fn settings(mut self, settings: Settings) -> Self {
+        self.settings = Some(settings);
+        self
+    }
+
+    /// Keeps bindings in memory and in this file: one that was acknowledged is there after the next start, whatever ends the
+    /// process, and after a power cut as far as `flush` says. The file is made if it is not there.
+    ///
+    /// What a request asks for is answered from memory. A change that the disk does not take within
+    /// [`Limits::durable_timeout`](crate::Limits::durable_timeout) is answered 503 with Retry-After; calls go on.
+    pub fn location_file(self, path: impl Into<PathBuf>, flush: Flush) -> Self {
+        self.location_file_on(RealDisk, path, flush)
+    }
+
+    /// Likewise, on a disk of one's own: for tests of what a full one does.
+    pub fn location_file_on(mut self, disk: impl Disk, path: impl Into<PathBuf>, flush: Flush) -> Self {
+        self.file = Some(LocationFile { path: path.into(), flush, disk: Box::new(disk) });
+        self
+    }
+
+    /// Forwards every initial request that is not for the server itself to this next hop.
+    pub fn next_hop(mut self, uri: Uri) -> Self {
+        self.config.next_hop = Some(uri);
+        self
+    }
+
+    /// Whether requests of our users are challenged with 407 (the default, if there are users).
+    pub fn challenge_calls(mut self, on: bool) -> Self {
+        self.config.challenge_calls = on;
+        self
+    }
+
+    /// Whether anybody's requests to foreign domains are forwarded. See [`Config::open_relay`].
+    pub fn open_relay(mut self, on: bool) -> Self {
+        self.config.open_relay = on;
+        self
+    }
+
+    /// Watches sources. See [`Config::protection`].
+    pub fn protection(mut self, config: ProtectionConfig) -> Self {
+        self.config.protection = Some(config);
+        self
+    }
+
+    /// How the registrar works.
+    pub fn registrar(mut self, config: registrar::Config) -> Self {
+        self.config.registrar = config;
+        self
+    }
+
+    /// Changes anything else of the configuration. Seed and listeners are set by [`build`](ServerBuilder::build).
+    pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// What peers may make the sockets hold.
+    pub fn transport_limits(mut self, limits: sip_transport::limits::Limits) -> Self {
+        self.options.limits = limits;
+        self
+    }
+
+    /// Sees every message.
+    pub fn tap(mut self, tap: impl Tap + 'static) -> Self {
+        self.options.tap = Some(Box::new(tap));
+        self
+    }
+
+    /// Answers questions about names, in place of the system's resolver.
+    pub fn resolver(mut self, resolver: Arc<dyn Resolve>) -> Self {
+        self.options.resolver = Some(resolver);
+        self
+    }
+
+    /// Binds the sockets and starts the server.
+    ///
+    /// # Errors
+    /// When a listener is not understood or cannot be bound, when the configuration cannot work, or the location file is in use,
+    /// damaged or none.
+    #[allow(clippy::unused_async)] // a later store or socket may have to be waited for
+    pub async fn build(self) -> Result<Server, BuildError> {
+        let Self { listen, mut config, options, store, file, records, users, router, settings, tls, error } =
+            self;
+        if let Some(error) = error {
+            return Err(error.into());
+        }
+        if listen.is_empty() {
+            return Err(ConfigError::NoListener.into());
+        }
+        let running = Arc::new(Running { settings: Mutex::new(settings), tls: tls.clone() });
+        let sockets = match tls {
+            Some(tls) => Sockets::bind_with_tls(&listen, tls)?,
+            None => Sockets::bind(&listen)?,
+        };
+        getrandom::fill(&mut config.rng_seed).map_err(BuildError::Random)?;
+        config.locals = sockets.locals().clone();
+        config.external_location = store.is_some();
+        config.external_router = router.is_some();
+        let timeout = config.limits.question_timeout;
+        // A clock before 1970 gives nonces that no other clock takes, and does no other harm.
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = tokio::time::Instant::now().into_std();
+        let (handle, keeper) = match file {
+            None => (Driver::spawn(ServerCore::new(config, now, unix)?, sockets, options), None),
+            Some(LocationFile { path, flush, disk }) => {
+                config.external_location = true; // no other table
+                if config.dialog_key.is_none() {
+                    config.dialog_key = Some(kept_key(&path)?);
+                }
+                let mut table = MemoryLocation::new(config.limits.bindings, now, unix);
+                let journal = Journal::open_on(disk, path, &mut table)?;
+                let core = ServerCore::with_durable_location(config, now, unix, table)?;
+                let handle = Driver::spawn(core, sockets, options);
+                let keeper = Keeper::start(handle.clone(), journal, flush).map_err(BuildError::Thread)?;
+                (handle, Some(keeper))
+            }
+        };
+        let questions = store.map(|store| tokio::spawn(answer_questions(handle.clone(), store, timeout)));
+        let records = records.map(|file| tokio::spawn(write_records(handle.clone(), file)));
+        let decisions = router.map(|router| tokio::spawn(ask_router(handle.clone(), router, timeout)));
+        let users = users.map(|store| tokio::spawn(ask_users(handle.clone(), store, timeout)));
+        Ok(Server { handle, questions, records, decisions, users, keeper, running })
+    }
+}
+
+/// The key in `FILE.key` beside a location file; a new one if there is none.
+fn kept_key(location: &Path) -> Result<[u8; 32], BuildError> {
+    let mut path = location.as_os_str().to_owned();
+    path.push(".key");
+    let path = PathBuf::from(path);
+    let fault = |error| BuildError::Key { path: path.display().to_string(), error };
+    match std::fs::read(&path) {
+        Ok(octets) => octets.try_into().map_err(|_| fault(std::io::ErrorKind::InvalidData.into())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let mut key = [0; 32];
+            getrandom::fill(&mut key).map_err(BuildError::Random)?;
+            let mut options = std::fs::OpenOptions::new();
+            options.write(true).create_new(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            let mut file = options.open(&path).map_err(fault)?;
+            file.write_all(&key).and_then(|()| file.sync_all()).map_err(fault)?;
+            Ok(key)
+        }
+        Err(error) => Err(fault(error)),
+    }
+}

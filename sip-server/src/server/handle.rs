@@ -1,0 +1,171 @@
+//! A look into a running server, and what it can be told.
+
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use sip_transport::Locals;
+use sip_transport::tokio::Handle;
+
+use super::{BuildError, Running};
+use crate::calls::CallStatistics;
+use crate::protection::ProtectionCounters;
+use crate::settings::Settings;
+use crate::{Config, Counters, ServerCore, Traffic};
+
+/// While a server drains.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// What a server has done and holds.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Registrar and proxy.
+    pub server: Counters,
+    /// Transactions.
+    pub transactions: sip_transaction::Counters,
+    /// Sockets and connections.
+    pub transport: sip_transport::limits::Counters,
+    /// Bindings in the table in memory.
+    pub bindings: usize,
+    /// Requests under way, or waiting for stragglers.
+    pub contexts: usize,
+    /// Client and server transactions that are not over.
+    pub live_transactions: usize,
+    /// Open connections.
+    pub connections: usize,
+}
+
+/// Everything that a server counts, for [`metrics`](crate::operation).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// What it has done and holds.
+    pub counts: Counts,
+    /// What passed, by kind.
+    pub traffic: Traffic,
+    /// Calls, if they are followed.
+    pub calls: Option<CallStatistics>,
+    /// The watch over sources, if there is one, and how many it does not hear now.
+    pub protection: Option<(ProtectionCounters, usize)>,
+}
+
+/// Looks into a running server. It does not keep the server running.
+#[derive(Clone, Debug)]
+pub struct ServerHandle {
+    pub(super) handle: Handle<ServerCore>,
+    pub(super) running: Arc<Running>,
+}
+
+impl ServerHandle {
+    /// What the server has done and holds now.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let transport = self.handle.counters();
+        let connections = self.handle.connections();
+        self.handle.with(|core, _| Counts {
+            server: core.counters(),
+            transactions: *core.transactions().counters(),
+            transport,
+            bindings: core.bindings(),
+            contexts: core.live_contexts(),
+            live_transactions: core
+                .transactions()
+                .live_client()
+                .saturating_add(core.transactions().live_server()),
+            connections,
+        })
+    }
+
+    /// Everything that the server counts.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let counts = self.counts();
+        self.handle.with(|core, now| Snapshot {
+            counts,
+            traffic: core.traffic(),
+            calls: core.call_statistics(),
+            protection: core.protection_counters().map(|counters| (counters, core.banned(now).len())),
+        })
+    }
+
+    /// Sources that are not heard, and for how long still.
+    #[must_use]
+    pub fn banned(&self) -> Vec<(IpAddr, Duration)> {
+        self.handle.with(|core, now| core.banned(now))
+    }
+
+    /// Hears a source again. `false` if it was heard anyway.
+    pub fn pardon(&self, ip: IpAddr) -> bool {
+        self.handle.with(|core, now| core.pardon(now, ip))
+    }
+
+    /// Takes no new calls, registrations or other requests outside of dialogs from now on, or takes them again. Refused ones
+    /// get 503 with Retry-After, so that phones go elsewhere; what is under way goes on.
+    pub fn set_draining(&self, on: bool) {
+        self.handle.with(|core, _| core.set_draining(on));
+    }
+
+    /// Takes nothing new, and waits until every request under way is answered and every answer acknowledged, no longer than
+    /// `limit`. Gives whether all was done. Calls that are up go on, and find the server again at the same address.
+    pub async fn drain(&self, limit: Duration) -> bool {
+        self.handle.with(|core, _| core.set_draining(true));
+        let quiet = async {
+            let live = |core: &mut ServerCore| {
+                core.transactions().live_server() > 0 || core.transactions().live_client() > 0
+            };
+            while self.handle.look(live) {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(limit, quiet).await.is_ok()
+    }
+
+    /// Whether it takes no new calls.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.handle.look(|core| core.is_draining())
+    }
+
+    /// Says how loaded this machine is by the owner's own measure (processors, memory, a drain before maintenance): at least this
+    /// tier of refusal holds until another is told.
+    pub fn set_least_tier(&self, tier: sip_transaction::Tier) {
+        self.handle.with(|core, _| core.set_least_tier(tier));
+    }
+
+    /// The listeners with their real ports.
+    #[must_use]
+    pub fn locals(&self) -> Locals {
+        self.handle.locals()
+    }
+
+    /// How the trunks stand whose gateways are asked, or that register.
+    #[must_use]
+    pub fn trunks(&self) -> Vec<crate::TrunkStatus> {
+        self.handle.look(|core| core.trunks())
+    }
+
+    /// Works by other settings from now on: users, domains, rules, limits, certificates. No transaction, call or connection is
+    /// dropped. Gives the names of those that have changed and hold only after a new start, such as `listen`.
+    ///
+    /// # Errors
+    /// When the settings cannot work; the old ones stay in force then.
+    pub fn reload(&self, settings: Settings) -> Result<Vec<&'static str>, BuildError> {
+        let options = settings.tls()?;
+        let mut config = Config::new([0; 32], Locals::default());
+        settings.configure(&mut config);
+        let mut known = self.running.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        // The store is told of by its setting.
+        config.external_location = self.handle.look(|core| core.has_external_location());
+        if let (Some(options), Some(tls)) = (options, &self.running.tls) {
+            tls.reload(options)?;
+        }
+        let mut later = self.handle.with(|core, now| core.reconfigure(config, now))?;
+        // What the sockets were made of stays to be compared with.
+        match &*known {
+            Some(old) => later.extend(old.other_sockets(&settings)),
+            None => *known = Some(settings),
+        }
+        Ok(later)
+    }
+}

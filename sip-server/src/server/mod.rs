@@ -1,0 +1,101 @@
+//! A server over real sockets.
+
+mod builder;
+mod handle;
+mod outside;
+
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+
+use sip_transport::Locals;
+use sip_transport::tokio::Handle;
+use sip_transport::tokio::tls::Tls;
+use tokio::task::JoinHandle;
+
+pub use builder::{BuildError, ServerBuilder};
+pub use handle::{Counts, ServerHandle, Snapshot};
+
+use crate::ServerCore;
+use crate::keeper::Keeper;
+use crate::settings::Settings;
+
+/// A SIP server: registrar, location service and stateful proxy on sockets.
+///
+/// It runs from [`build`](ServerBuilder::build) on, whether anybody waits for it or not. Dropping it closes its sockets:
+/// calls that were set up go on, since their media does not pass through here, but their BYE finds nobody.
+#[derive(Debug)]
+pub struct Server {
+    handle: Handle<ServerCore>,
+    questions: Option<JoinHandle<()>>,
+    records: Option<JoinHandle<()>>,
+    decisions: Option<JoinHandle<()>>,
+    users: Option<JoinHandle<()>>,
+    keeper: Option<Keeper>,
+    running: Arc<Running>,
+}
+
+/// What a reload compares with and reaches.
+#[derive(Debug, Default)]
+struct Running {
+    settings: Mutex<Option<Settings>>,
+    tls: Option<Tls>,
+}
+
+impl Server {
+    /// Starts with no listener, no domain and no users.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::new()
+    }
+
+    /// The listeners with their real ports.
+    #[must_use]
+    pub fn locals(&self) -> Locals {
+        self.handle.locals()
+    }
+
+    /// A handle for looking into it.
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle { handle: self.handle.clone(), running: self.running.clone() }
+    }
+
+    /// Runs until `until` is ready, then closes all sockets. Gives what `until` gave.
+    pub async fn run_until<F: Future>(self, until: F) -> F::Output {
+        let output = until.await;
+        self.close().await;
+        output
+    }
+
+    /// Closes all sockets and the location file, and waits until they are closed and the last call record is written.
+    pub async fn close(mut self) {
+        self.handle.with(|core, _| core.end_call_records());
+        self.handle.close();
+        self.handle.stopped().await;
+        if let Some(records) = self.records.take() {
+            // It has panicked, which is no reason to do so too.
+            let _ = records.await;
+        }
+        if let Some(keeper) = self.keeper.take() {
+            // It ends with the write that it has at hand; a failure means that it has ended already.
+            let _ = tokio::task::spawn_blocking(|| keeper.join()).await;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(questions) = self.questions.take() {
+            questions.abort();
+        }
+        if let Some(records) = self.records.take() {
+            records.abort();
+        }
+        if let Some(users) = self.users.take() {
+            users.abort();
+        }
+        if let Some(decisions) = self.decisions.take() {
+            decisions.abort();
+        }
+        self.handle.close();
+    }
+}

@@ -1,0 +1,156 @@
+//! What the core asks of the outside, carried there and back: it never waits itself.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use sip_transport::tokio::Handle;
+use tokio::task::JoinSet;
+
+use crate::ServerCore;
+use crate::calls::CallRecord;
+use crate::location::{Answer, LocationStore, StoreError};
+use crate::operation::CallRecordFile;
+use crate::routing::Router;
+use crate::users::UserStore;
+
+/// Call records written in one go.
+const AT_ONCE: usize = 1024;
+
+/// One kind of question: how it is taken out of the core, and how one hears of the next.
+struct Questions<Q> {
+    poll: fn(&mut ServerCore) -> Option<Q>,
+    wake: fn(&mut ServerCore, Waker),
+}
+
+impl<Q> Questions<Q> {
+    async fn next(&self, handle: &Handle<ServerCore>) -> (Q, Instant) {
+        poll_fn(|context| {
+            handle.with(|core, now| match (self.poll)(core) {
+                Some(question) => Poll::Ready((question, now)),
+                None => {
+                    (self.wake)(core, context.waker().clone());
+                    Poll::Pending
+                }
+            })
+        })
+        .await
+    }
+}
+
+/// Carries questions out and, by `answer`, answers back, many at a time: as many as the core lets wait.
+async fn carry<Q, F>(
+    handle: Handle<ServerCore>,
+    questions: Questions<Q>,
+    answer: impl Fn(Handle<ServerCore>, Q, Instant) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut running = JoinSet::new();
+    loop {
+        tokio::select! {
+            (question, now) = questions.next(&handle) => {
+                running.spawn(answer(handle.clone(), question, now));
+            }
+            Some(done) = running.join_next() => {
+                // Who panics leaves the request to the timeout of the core.
+                if let Err(error) = done {
+                    tracing::warn!(%error, "a question was not answered");
+                }
+            }
+        }
+    }
+}
+
+/// The bindings of a location store.
+pub(super) async fn answer_questions(
+    handle: Handle<ServerCore>,
+    store: Arc<dyn LocationStore>,
+    timeout: Duration,
+) {
+    let questions = Questions { poll: ServerCore::poll_question, wake: ServerCore::wake_on_question };
+    carry(handle, questions, move |handle, (key, question), asked| {
+        let store = store.clone();
+        async move {
+            let answer = tokio::time::timeout(timeout, store.answer(question, asked)).await;
+            let answer = answer.unwrap_or(Answer::Failed(StoreError::Unavailable));
+            handle.with(|core, now| core.answer(now, key, answer));
+        }
+    })
+    .await;
+}
+
+/// The decisions of a router.
+pub(super) async fn ask_router(handle: Handle<ServerCore>, router: Arc<dyn Router>, timeout: Duration) {
+    let questions = Questions { poll: ServerCore::poll_call, wake: ServerCore::wake_on_call };
+    carry(handle, questions, move |handle, (key, call), _| {
+        let router = router.clone();
+        async move {
+            let decision = tokio::time::timeout(timeout, router.decide(call)).await;
+            handle.with(|core, now| core.decided(now, key, decision.ok()));
+        }
+    })
+    .await;
+}
+
+/// The secrets of users.
+pub(super) async fn ask_users(handle: Handle<ServerCore>, store: Arc<dyn UserStore>, timeout: Duration) {
+    let questions = Questions { poll: ServerCore::poll_user, wake: ServerCore::wake_on_user };
+    carry(handle, questions, move |handle, (key, name), _| {
+        let store = store.clone();
+        async move {
+            let secret = match tokio::time::timeout(timeout, store.find(name)).await {
+                Ok(Ok(secret)) => Ok(secret),
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "a user was not looked up");
+                    Err(())
+                }
+                Err(_) => Err(()),
+            };
+            handle.with(|core, now| core.user_found(now, key, secret));
+        }
+    })
+    .await;
+}
+
+/// Writes call records until the server is closed and there is none left.
+pub(super) async fn write_records(handle: Handle<ServerCore>, mut file: CallRecordFile) {
+    let mut ended = pin!(handle.stopped());
+    let mut last = false;
+    while !last {
+        tokio::select! {
+            biased;
+            () = record_waits(&handle) => {}
+            () = &mut ended => last = true,
+        }
+        let records: Vec<CallRecord> =
+            handle.look(|core| std::iter::from_fn(|| core.poll_call_record()).take(AT_ONCE).collect());
+        last &= records.len() < AT_ONCE;
+        // A disk may stand still; the server must not.
+        let written = tokio::task::spawn_blocking(move || {
+            let result = file.append(&records);
+            (file, result)
+        });
+        let Ok((returned, result)) = written.await else { return };
+        file = returned;
+        if let Err((lost, error)) = result {
+            tracing::error!(%error, lost, "call records are lost");
+            handle.look(|core| core.count_lost_records(lost));
+        }
+    }
+}
+
+async fn record_waits(handle: &Handle<ServerCore>) {
+    poll_fn(|context| {
+        handle.look(|core| {
+            if core.has_call_record() {
+                return Poll::Ready(());
+            }
+            core.wake_on_call_record(context.waker().clone());
+            Poll::Pending
+        })
+    })
+    .await;
+}
