@@ -381,6 +381,7 @@ fn tuple() -> impl Strategy<Value = Tuple> {
             contact: contact.map(|(contact, _)| contact),
             notes,
             timestamp,
+            ..Tuple::default()
         },
     )
 }
@@ -423,7 +424,7 @@ proptest! {
     fn a_presence_document_reads_as_it_was_written(
         entity in any_text(), tuples in prop::collection::vec(tuple(), 0..4), notes in prop::collection::vec(note(), 0..3),
     ) {
-        let document = Presence { entity, tuples, notes };
+        let document = Presence { entity, tuples, notes, ..Presence::default() };
         prop_assert_eq!(Presence::parse(document.to_xml().as_bytes()), Ok(document));
     }
 

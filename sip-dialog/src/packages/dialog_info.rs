@@ -32,7 +32,7 @@ macro_rules! words {
         }
     };
 }
-pub(super) use words;
+pub(crate) use words;
 
 words! {
     /// Where a dialog stands (§3.7.1).

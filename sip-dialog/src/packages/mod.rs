@@ -6,7 +6,7 @@
 //! | [`message_summary`] | `application/simple-message-summary` | RFC 3842 |
 //! | [`dialog_info`] | `application/dialog-info+xml` | RFC 4235 |
 //! | [`reginfo`] | `application/reginfo+xml` | RFC 3680, RFC 5628 |
-//! | [`presence`] | `application/pidf+xml` | RFC 3863, RFC 3856 |
+//! | [`presence`] | `application/pidf+xml` | RFC 3863, RFC 3856, RFC 4479, RFC 4480 |
 //! | [`voice_quality`] | `application/vq-rtcpxr` | RFC 6035 |
 //!
 //! Whatever a peer sends has limits: octets, depth, elements, attributes. A document type is refused, and with it every
@@ -18,7 +18,9 @@ pub mod presence;
 pub mod refer;
 pub mod reginfo;
 pub mod voice_quality;
-mod xml;
+pub(crate) mod xml;
+
+pub use xml::{Attribute, Content, Element};
 
 /// Octets of a body; more is refused. A document of a thousand dialogs has less.
 pub const MAX_OCTETS: usize = 512 * 1024;
