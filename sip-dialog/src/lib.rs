@@ -19,6 +19,7 @@
 //! | go on from another address | [`Dialogs::relocate`] |
 //! | publish (RFC 3903) | [`Dialogs::publish`]; the server's table is [`compositor`] |
 //! | read and write the bodies of event packages | [`packages`] |
+//! | what messages carry: who writes, whether it was read, whether somebody types (RFC 3862, RFC 5438, RFC 3994) | [`messaging`] |
 //!
 //! A dialog has one owner: a call, and when that ends first the subscriptions that a REFER made in it. SUBSCRIBE, NOTIFY and
 //! REFER are taken where [`Config::allow`] names them, and else answered 405.
@@ -80,6 +81,7 @@ mod history;
 mod keys;
 mod layer;
 mod lingering;
+pub mod messaging;
 pub mod offer_answer;
 mod options;
 pub mod packages;

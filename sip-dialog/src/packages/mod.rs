@@ -7,6 +7,9 @@
 //! | [`dialog_info`] | `application/dialog-info+xml` | RFC 4235 |
 //! | [`reginfo`] | `application/reginfo+xml` | RFC 3680, RFC 5628 |
 //! | [`presence`] | `application/pidf+xml` | RFC 3863, RFC 3856, RFC 4479, RFC 4480 |
+//! | [`watcher_info`] | `application/watcherinfo+xml` | RFC 3857, RFC 3858 |
+//! | [`resource_list`] | `application/resource-lists+xml` | RFC 4826 §3, RFC 5364 |
+//! | [`rlmi`] | `application/rlmi+xml` in `multipart/related` | RFC 4662 |
 //! | [`voice_quality`] | `application/vq-rtcpxr` | RFC 6035 |
 //!
 //! Whatever a peer sends has limits: octets, depth, elements, attributes. A document type is refused, and with it every
@@ -17,7 +20,10 @@ pub mod message_summary;
 pub mod presence;
 pub mod refer;
 pub mod reginfo;
+pub mod resource_list;
+pub mod rlmi;
 pub mod voice_quality;
+pub mod watcher_info;
 pub(crate) mod xml;
 
 pub use xml::{Attribute, Content, Element};

@@ -92,7 +92,7 @@ pub struct Note {
 }
 
 impl Note {
-    fn parse(element: &Element) -> Self {
+    pub(crate) fn parse(element: &Element) -> Self {
         Self { text: element.text().into(), language: element.owned("xml:lang") }
     }
 
@@ -100,7 +100,7 @@ impl Note {
         self.named(namespace, "note")
     }
 
-    fn named(&self, namespace: &'static str, name: &str) -> Element {
+    pub(crate) fn named(&self, namespace: &'static str, name: &str) -> Element {
         Element::of(namespace, name).with_optional("xml:lang", self.language.as_deref()).with_text(&self.text)
     }
 }

@@ -137,6 +137,10 @@ impl Element {
         self.content.push(Content::Element(child));
     }
 
+    pub(crate) fn push_all(&mut self, children: impl Iterator<Item = Self>) {
+        self.content.extend(children.map(Content::Element));
+    }
+
     /// An element with a text in it.
     pub(crate) fn push_leaf(&mut self, namespace: &'static str, name: &str, text: &str) {
         self.push(Self::of(namespace, name).with_text(text));
