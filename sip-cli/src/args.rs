@@ -121,7 +121,7 @@ pub(crate) struct ServerArgs {
     /// (docs/server-settings.md, examples/server.toml).
     #[arg(long, value_name = "FILE", conflicts_with_all = ["listen", "domain", "users", "no_auth", "digest", "next_hop",
         "no_record_route", "heed_overload", "ws_origin", "proxy_protocol_from", "hep", "tls_cert", "tls_ca", "tls_clients",
-        "tls_insecure", "trust", "no_bans"])]
+        "tls_insecure", "trust", "no_bans", "no_events", "messages"])]
     pub(crate) config: Option<PathBuf>,
 
     /// Tell all that is wrong with the file of settings, with lines and columns, and start nothing. The exit code is 0 if nothing
@@ -154,6 +154,16 @@ pub(crate) struct ServerArgs {
     /// Ask nobody for a password: for tests, and behind something that does.
     #[arg(long)]
     pub(crate) no_auth: bool,
+
+    /// Keep messages for users who are away in this file (SQLite; made if it is not there), and deliver them when they come. Without,
+    /// their senders are told that nobody is there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) messages: Option<PathBuf>,
+
+    /// Leave SUBSCRIBE and PUBLISH to the phones. Without it the server itself tells who is there, of waiting messages and of
+    /// registrations.
+    #[arg(long)]
+    pub(crate) no_events: bool,
 
     /// A digest algorithm to offer, the most wanted first: MD5, SHA-256, SHA-512-256; several times if needed. Many
     /// phones know MD5 alone and give up when they see another (baresip, SIPp); name SHA-256 where none of them call.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use sip_message::Uri;
+use sip_server::events::EventConfig;
 use sip_server::location::Flush;
 use sip_server::settings::{Settings, SettingsError};
 use sip_server::{Server, ServerBuilder, ServerHandle, Users};
@@ -86,6 +87,14 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
     }
     if args.no_record_route {
         builder = builder.configure(|config| config.record_route = false);
+    }
+    if let Some(file) = &args.messages {
+        builder = builder.message_file(file).map_err(Failure::fault)?;
+    }
+    if !args.no_events {
+        builder = builder.configure(|config| {
+            config.events = (!config.domains.is_empty()).then(EventConfig::new);
+        });
     }
     if args.heed_overload {
         builder = builder.configure(|config| config.heed_overload = true);

@@ -111,6 +111,7 @@ pub use refer::{Refer, refer_to_replacing};
 pub use reliable::ReliableProvisionals;
 pub use session_timer::SessionTimer;
 pub use subscription::{
-    Acceptance, EventConfig, Notification, Subscribe, SubscriberChange, SubscriberEnd, SubscriptionChange,
-    SubscriptionEnd, SubscriptionKey, SubscriptionStage, TerminationReason,
+    Acceptance, EventConfig, Notification, Rates, Subscribe, SubscriberChange, SubscriberEnd,
+    SubscriptionChange, SubscriptionEnd, SubscriptionKey, SubscriptionStage, TerminationReason,
+    ends_subscription,
 };

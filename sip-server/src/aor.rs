@@ -47,6 +47,11 @@ impl AddressOfRecord {
         Some(Self(text.into()))
     }
 
+    /// One that has been written in its canonical form before.
+    pub(crate) fn from_canonical(text: &str) -> Self {
+        Self(text.into())
+    }
+
     /// `user@domain`.
     #[must_use]
     pub fn as_str(&self) -> &str {

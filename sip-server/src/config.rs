@@ -9,6 +9,8 @@ use sip_transport::Locals;
 use sip_transport::proxy_protocol::Network;
 
 use crate::calls::CallLimits;
+use crate::events::EventConfig;
+use crate::messages::MessageConfig;
 use crate::protection::ProtectionConfig;
 use crate::routing::Rules;
 use crate::{Users, registrar};
@@ -65,6 +67,14 @@ pub struct Config {
     pub call_records: Option<CallLimits>,
     /// Servers that are trusted to say who calls, and who trust us (RFC 3325), beside the gateways of trunks.
     pub trusted_peers: Vec<Network>,
+    /// Answer SUBSCRIBE and PUBLISH for the users: presence, messages that wait, registrations. `None`: they go to the phones as
+    /// all requests do.
+    pub events: Option<EventConfig>,
+    /// Keep messages for users who are away, and deliver them when they come. `None`: they are refused with 480.
+    pub messages: Option<MessageConfig>,
+    /// Whether the store of messages is outside: questions then come out of
+    /// [`ServerCore::poll_message_question`](crate::ServerCore::poll_message_question). Otherwise they are in memory.
+    pub external_messages: bool,
     /// Watch sources, and do not hear those that guess passwords, look for users, scan or flood. `None`: all are heard.
     pub protection: Option<ProtectionConfig>,
     /// Where requests go.
@@ -102,6 +112,9 @@ impl Config {
             external_location: false,
             call_records: None,
             trusted_peers: Vec::new(),
+            events: None,
+            messages: None,
+            external_messages: false,
             protection: None,
             rules: Rules::default(),
             external_router: false,
@@ -229,6 +242,18 @@ pub struct Counters {
     pub timer_c: u64,
     /// Requests answered 503 because of a limit.
     pub overloaded: u64,
+    /// Subscriptions accepted (RFC 6665).
+    pub subscriptions: u64,
+    /// Publications accepted: new, refreshed, changed, removed (RFC 3903).
+    pub publications: u64,
+    /// NOTIFYs sent.
+    pub notifications: u64,
+    /// Messages kept for users who were away.
+    pub messages_kept: u64,
+    /// Of those, delivered.
+    pub messages_delivered: u64,
+    /// Of those, refused by a phone for good, or too old.
+    pub messages_dropped: u64,
     /// Questions that an external location store did not answer in time.
     pub questions_unanswered: u64,
 }

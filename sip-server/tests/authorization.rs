@@ -185,3 +185,88 @@ fn bob_registers(world: &mut World) {
     world.udp(BOB, again.to_string());
     assert_eq!(world.core.bindings(), 1);
 }
+
+/// The same for what the server answers itself: who may watch whom, and publish whose state. What is not allowed leaves no
+/// subscription, no publication and no NOTIFY behind.
+#[test]
+fn r15_subscriptions_and_publications() {
+    const PACKAGES: [(&str, &str); 4] = [
+        ("presence", "application/pidf+xml"),
+        ("presence.winfo", "application/watcherinfo+xml"),
+        ("message-summary", "application/simple-message-summary"),
+        ("reg", "application/reginfo+xml"),
+    ];
+    let mut cases = 0;
+    for transport in [Transport::Udp, Transport::Tcp] {
+        for (package, content_type) in PACKAGES {
+            for (method, whom) in
+                [("SUBSCRIBE", "alice"), ("SUBSCRIBE", "bob"), ("PUBLISH", "alice"), ("PUBLISH", "bob")]
+            {
+                for sender in SENDERS {
+                    let may = match (sender, method, whom) {
+                        (Sender::Alice, "SUBSCRIBE", "bob") => package == "presence",
+                        (Sender::Alice, "SUBSCRIBE", _) => true,
+                        (Sender::Alice, _, "alice") => matches!(package, "presence" | "message-summary"),
+                        _ => false,
+                    };
+                    let got = event_outcome(transport, (method, whom), (package, content_type), sender);
+                    assert_eq!(got, may, "{transport:?} {method} {package} of {whom} by {sender:?}");
+                    cases += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(cases, 2 * 4 * 4 * 7);
+}
+
+fn event_outcome(
+    transport: Transport,
+    (method, whom): (&str, &str),
+    (package, content_type): (&str, &str),
+    sender: Sender,
+) -> bool {
+    let mut world = World::with(|config| {
+        config.users = Some(Users::parse("alice:wonderland\nbob:builder\n").unwrap());
+        config.events = Some(sip_server::events::EventConfig::new());
+    });
+    let body = match (method, package) {
+        ("PUBLISH", "presence") => {
+            "<presence xmlns=\"urn:ietf:params:xml:ns:pidf\" entity=\"sip:alice@example.com\"/>"
+        }
+        ("PUBLISH", "message-summary") => "Messages-Waiting: yes\r\n",
+        ("PUBLISH", _) => "<x/>",
+        _ => "",
+    };
+    let kind = if body.is_empty() { String::new() } else { format!("Content-Type: {content_type}\r\n") };
+    let tag = if sender == Sender::MadeUpDialog { ";tag=made-up" } else { "" };
+    let uri = format!("sip:{whom}@example.com");
+    let lines = format!(
+        "{}To: <{uri}>{tag}\r\nContact: <sip:alice@192.0.2.11>\r\nEvent: {package}\r\n{kind}Content-Length: {}\r\n",
+        sender.fields(),
+        body.len()
+    );
+    let text = world.request(ALICE, method, &uri, &lines) + body;
+    let mut sent = send(&mut world, transport, &text);
+    let challenged = sent.first().is_some_and(|one| matches!(one.name().as_str(), "401" | "407"));
+    if let (Some(password), true) = (sender.password(), challenged) {
+        let again = world.request(ALICE, method, &uri, &lines) + body;
+        let mut again = Request::parse(again.into(), &Limits::default()).unwrap();
+        let mut phone = Authenticator::default();
+        phone.add_account(None, "alice", Secret::password(password));
+        phone.answer(&mut again, sent[0].response(), &mut Attempts::default(), "c").unwrap();
+        sent = send(&mut world, transport, &again.to_string());
+    }
+    let done = sent.first().is_some_and(|one| one.name() == "200");
+    let notified = sent.iter().any(|one| one.message.as_request().is_some());
+    let (subscriptions, publications) = world.core.events().unwrap();
+    assert_eq!(
+        (subscriptions, publications),
+        match (done, method) {
+            (false, _) => (0, 0),
+            (true, "SUBSCRIBE") => (1, 0),
+            (true, _) => (0, 1),
+        }
+    );
+    assert_eq!(notified, done && method == "SUBSCRIBE", "{sent:?}");
+    done
+}

@@ -65,7 +65,7 @@ mod layer;
 pub mod overload;
 mod random;
 mod silence;
-mod slab;
+pub mod slab;
 pub mod tables;
 pub mod timers;
 mod timing;

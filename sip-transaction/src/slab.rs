@@ -4,7 +4,7 @@ use crate::tables::{PAGE, Pages};
 
 /// Index and generation of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Key {
+pub struct Key {
     pub(crate) index: u32,
     pub(crate) generation: u32,
 }
@@ -14,7 +14,7 @@ const GENERATIONS: u32 = (1 << 30) - 1;
 
 impl Key {
     /// A key that no entry ever has.
-    pub(crate) const NONE: Self = Self { index: u32::MAX, generation: GENERATIONS };
+    pub const NONE: Self = Self { index: u32::MAX, generation: GENERATIONS };
 
     /// The key in 62 bits.
     pub(crate) const fn pack(self) -> u64 {
@@ -32,7 +32,7 @@ impl Key {
 /// Entries lie in pages: growing moves none of them, and a page without any gives its memory back. The generations stay, or old
 /// keys would come alive again.
 #[derive(Debug)]
-pub(crate) struct Slab<T> {
+pub struct Slab<T> {
     generations: Pages<u32>,
     pages: Vec<Page<T>>,
     free: Vec<u32>,
@@ -50,12 +50,21 @@ const fn place(index: u32) -> (usize, usize) {
     (index as usize / PAGE, index as usize % PAGE)
 }
 
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> Slab<T> {
-    pub(crate) const fn new() -> Self {
+    /// A table without entries.
+    #[must_use]
+    pub const fn new() -> Self {
         Self { generations: Pages::new(), pages: Vec::new(), free: Vec::new() }
     }
 
-    pub(crate) fn insert(&mut self, value: T) -> Key {
+    /// Puts something in; its key is never that of another.
+    pub fn insert(&mut self, value: T) -> Key {
         let index = self.free.pop().unwrap_or_else(|| {
             // Limits on live transactions stay far below 2^32.
             let index = u32::try_from(self.generations.len()).unwrap_or(u32::MAX);
@@ -82,20 +91,23 @@ impl<T> Slab<T> {
         self.generations.get(key.index as usize) == Some(&key.generation)
     }
 
-    pub(crate) fn get(&self, key: Key) -> Option<&T> {
+    /// What has this key.
+    pub fn get(&self, key: Key) -> Option<&T> {
         let (page, slot) = place(key.index);
         let value = self.pages.get(page)?.slots.get(slot)?.as_ref();
         value.filter(|_| self.is_current(key))
     }
 
-    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+    /// What has this key, to be changed.
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let current = self.is_current(key);
         let (page, slot) = place(key.index);
         let value = self.pages.get_mut(page)?.slots.get_mut(slot)?.as_mut();
         value.filter(|_| current)
     }
 
-    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
+    /// Takes out what has this key.
+    pub fn remove(&mut self, key: Key) -> Option<T> {
         let (page, slot) = place(key.index);
         let generation = self.generations.get_mut(key.index as usize)?;
         if *generation != key.generation {
@@ -112,8 +124,16 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.generations.len().saturating_sub(self.free.len())
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 

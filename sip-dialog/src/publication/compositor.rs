@@ -160,6 +160,11 @@ impl Compositor {
         Self { limits, ..Self::default() }
     }
 
+    /// Other limits, for publications from now on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Does what a PUBLISH asks for (RFC 3903 §6): initial, refresh, modify or remove. `etag` is a fresh token that nobody
     /// can guess; what is stored gets it as its entity-tag.
     ///

@@ -30,9 +30,10 @@ use crate::publication::PublicationKey;
 
 pub use notification::Notification;
 pub use notifier::Acceptance;
+pub use rates::Rates;
 pub use state::{
     SubscriberChange, SubscriberEnd, SubscriptionChange, SubscriptionEnd, SubscriptionStage,
-    TerminationReason,
+    TerminationReason, ends_subscription,
 };
 pub use subscriber::Subscribe;
 

@@ -12,7 +12,7 @@ const LEAST_QUIET: Duration = Duration::from_secs(1);
 
 /// The rates of a subscription.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Rates {
+pub struct Rates {
     /// The least time between two notifications (§5).
     least: Option<Duration>,
     /// The most time between two notifications (§6).
@@ -44,7 +44,7 @@ fn rate(interval: Duration) -> String {
 impl Rates {
     /// What a SUBSCRIBE, or the 2xx to a NOTIFY, asks for: within our policy, and with at least one notification before the
     /// subscription ends (§5.3).
-    pub(crate) fn of(event: &headers::Event, policy: Option<Duration>, lasts: Duration) -> Self {
+    pub fn of(event: &headers::Event, policy: Option<Duration>, lasts: Duration) -> Self {
         let asked = |name| event.params.value(name).and_then(interval);
         let least = asked("max-rate").map(|least| least.min(lasts)).max(policy);
         let within = |asked: Duration| asked.max(LEAST_QUIET).max(least.unwrap_or_default());
@@ -55,7 +55,7 @@ impl Rates {
     }
 
     /// §5.2, §6.2: the NOTIFY says what holds.
-    pub(crate) fn reflect(&self, mut state: SubscriptionState) -> SubscriptionState {
+    pub fn reflect(&self, mut state: SubscriptionState) -> SubscriptionState {
         let average = self.adaptive.as_ref().map(|adaptive| adaptive.interval());
         let rates = [("max-rate", self.least), ("min-rate", self.most), ("adaptive-min-rate", average)];
         for (name, interval) in rates {
@@ -67,19 +67,19 @@ impl Rates {
     }
 
     /// When the next notification may go.
-    pub(crate) fn may_notify_at(&self, last: Option<Instant>) -> Option<Instant> {
+    pub fn may_notify_at(&self, last: Option<Instant>) -> Option<Instant> {
         last?.checked_add(self.least?)
     }
 
     /// When the next notification must go.
-    pub(crate) fn must_notify_after(&self) -> Option<Duration> {
+    pub fn must_notify_after(&self) -> Option<Duration> {
         let least = self.least.unwrap_or_default().max(LEAST_QUIET);
         let average = self.adaptive.as_ref().map(|adaptive| adaptive.timeout().max(least));
         [self.most, average].into_iter().flatten().min()
     }
 
     /// A notification goes out.
-    pub(crate) fn note(&mut self, now: Instant) {
+    pub fn note(&mut self, now: Instant) {
         if let Some(adaptive) = &mut self.adaptive {
             adaptive.note(now);
         }

@@ -132,7 +132,7 @@ pub(crate) fn again_after(
 }
 
 /// A response that ends a subscription whose request it answers (RFC 6665 §4.1.2.2, §4.2.2).
-pub(crate) fn ends_subscription(status: StatusCode) -> bool {
+pub fn ends_subscription(status: StatusCode) -> bool {
     matches!(status.code(), 404 | 405 | 410 | 416 | 480..=485 | 489 | 501 | 604)
 }
 

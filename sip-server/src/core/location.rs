@@ -96,7 +96,18 @@ impl ServerCore {
                 self.waiting_for.remove(&tx);
                 self.located(now, tx, *template, &aor, answer);
             }
-            Waiting::FlowGone(flow, aor) => self.unbind(now, flow, aor, answer),
+            Waiting::FlowGone(flow, aor) => {
+                if let (Answer::Updated, Some(events)) = (&answer, &mut self.events) {
+                    events.moved(&aor);
+                }
+                self.unbind(now, flow, aor, answer);
+            }
+            Waiting::Mail(aor) => self.send_message(now, &aor, answer),
+            Waiting::Watched(aor) => {
+                if let Some(events) = &mut self.events {
+                    events.located(now, &aor, answer, &mut self.layer);
+                }
+            }
             Waiting::Target(tx, aor) => self.target_found(now, tx, &aor, answer),
             Waiting::Ack(request) => {
                 if let Answer::Found(mut bindings) = answer
@@ -136,6 +147,12 @@ impl ServerCore {
                 };
                 let reply = registration.accepted(now, &date, &bindings, of_binding);
                 self.layer.reply(now, tx, reply);
+                if let Some(events) = &mut self.events {
+                    events.moved(registration.aor());
+                }
+                if !bindings.is_empty() {
+                    self.deliver(now, registration.aor());
+                }
             }
             Step::Refused(registration, refusal) => {
                 self.refuse_registration(now, tx, &registration, &refusal)
@@ -207,7 +224,7 @@ impl ServerCore {
         &mut self,
         now: Instant,
         tx: ServerTx,
-        template: Template,
+        mut template: Template,
         aor: &AddressOfRecord,
         answer: Answer,
     ) {
@@ -246,7 +263,13 @@ impl ServerCore {
             }
             let status = if known { StatusCode::TEMPORARILY_UNAVAILABLE } else { StatusCode::NOT_FOUND };
             count(&mut self.layer.counters.refused);
+            if let Some(kept_for) = template.keep {
+                return self.keep_message(now, tx, &template.request, &kept_for, status);
+            }
             return self.layer.reply_status(now, tx, status);
+        }
+        if self.keep_in_order(now, tx, &mut template) {
+            return;
         }
         if self.store.is_some() {
             self.trying(now, tx, &template.request);

@@ -3,7 +3,9 @@
 mod book;
 mod credentials;
 mod durable;
+mod events;
 mod location;
+mod messages;
 mod reload;
 mod requests;
 mod routing;
@@ -27,11 +29,13 @@ use sip_transport::{
 };
 
 use self::book::Book;
+use self::messages::Mailbox;
 pub use self::trunks::TrunkStatus;
 use self::trunks::{Ended, Trunks};
 use crate::calls::{CallLog, CallRecord, CallStatistics};
 use crate::config::{Config, ConfigError, Counters, Limits, count};
 use crate::domains::Domains;
+use crate::events::EventServer;
 use crate::gruu::Gruus;
 use crate::identity::TrustDomain;
 use crate::location::{MemoryLocation, Question, QuestionKey};
@@ -94,6 +98,10 @@ pub struct ServerCore {
     /// Watches sources, if they are watched.
     guard: Option<Guard>,
     trust: TrustDomain,
+    /// Answers SUBSCRIBE and PUBLISH for the users, if it is to.
+    events: Option<EventServer>,
+    /// Messages for users who are away, if they are kept.
+    mailbox: Option<Mailbox>,
     /// What the owner said of the machine's load.
     least_tier: Tier,
     draining: bool,
@@ -116,6 +124,10 @@ enum Waiting {
     Ack(Box<sip_message::Request>),
     /// One of the targets of a step.
     Target(ServerTx, AddressOfRecord),
+    /// A message for them is on its way.
+    Mail(AddressOfRecord),
+    /// Somebody watches them.
+    Watched(AddressOfRecord),
     /// A connection is gone, and what is bound to it.
     FlowGone(FlowId, AddressOfRecord),
 }
@@ -204,10 +216,15 @@ impl ServerCore {
             limits: config.limits,
             guard,
             trust,
+            events: config.events.map(|events| EventServer::new(events, now)),
+            mailbox: config.messages.map(|messages| {
+                Mailbox::new(messages, config.external_messages, config.limits.question_timeout)
+            }),
             least_tier: Tier::default(),
             draining: false,
         };
         core.attend_trunks(now);
+        core.attend_messages(now);
         Ok(core)
     }
 
@@ -344,6 +361,7 @@ impl ServerCore {
             .saturating_add(self.timers.len())
             .saturating_add(self.desk.timers.len())
             .saturating_add(self.trunks.timers.len())
+            .saturating_add(self.mailbox.as_ref().map_or(0, Mailbox::armed_timers))
     }
 
     /// Bindings in the table in memory; 0 with an external store.
@@ -358,12 +376,19 @@ impl ServerCore {
             while let Some(event) = self.layer.out.events.pop_front() {
                 self.event(now, event);
             }
+            self.serve_events(now);
+            self.collect_messages(now);
             let Some(tx) = self.proxy.poll_due() else { break };
             self.find_targets(now, tx);
         }
     }
 
     fn event(&mut self, now: Instant, event: Event) {
+        if let Event::Failed { tx, .. } = &event
+            && self.message_answered(now, *tx, None)
+        {
+            return;
+        }
         let layer = &mut self.layer;
         match event {
             Event::Request { tx, request, path } => {
@@ -403,11 +428,22 @@ impl ServerCore {
                 }
                 let _span = span(response.status().code(), &response.headers);
                 tracing::debug!(%path, "response");
+                if self.message_answered(now, tx, Some(&response)) {
+                    return;
+                }
+                let layer = &mut self.layer;
+                if let Some(events) = &mut self.events
+                    && events.answered(now, tx, &response, layer)
+                {
+                    return;
+                }
                 match self.trunks.ended(tx, Some(response.status())) {
                     Some(own) => self.trunk_answered(now, own, Ended::Answered(Box::new(response))),
                     None => self.proxy.response(now, tx, response, layer),
                 }
             }
+            Event::Failed { tx, failure }
+                if self.events.as_mut().is_some_and(|events| events.failed(now, tx, &failure, layer)) => {}
             Event::Failed { tx, failure } => match self.trunks.ended(tx, None) {
                 Some(own) => self.trunk_answered(now, own, Ended::Failed),
                 None => self.proxy.failed(now, tx, &failure, layer),
@@ -416,6 +452,7 @@ impl ServerCore {
             Event::Stray { .. } => count(&mut layer.counters.responses_dropped),
             Event::ClientTerminated { tx } => self.proxy.client_terminated(now, tx, layer),
             Event::ServerTerminated { tx } => {
+                self.message_over(tx);
                 self.desk.forget(tx);
                 if let Some(key) = self.waiting_for.remove(&tx) {
                     self.forget(key);
@@ -481,17 +518,24 @@ impl Core for ServerCore {
         if let Some(calls) = &mut self.layer.calls {
             calls.handle_timeout(now);
         }
+        if let Some(events) = &mut self.events {
+            events.handle_timeout(now, &mut self.layer);
+        }
         self.expire_questions(now);
         self.expire_decisions(now);
         self.expire_users(now);
         self.trunk_timeouts(now);
+        self.message_timeouts(now);
         self.settle(now);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
         let store = self.store.as_ref().and_then(MemoryLocation::poll_timeout);
         let calls = self.layer.calls.as_ref().and_then(CallLog::poll_timeout);
+        let events = self.events.as_ref().and_then(EventServer::poll_timeout);
         [
+            events,
+            self.mailbox.as_ref().and_then(Mailbox::poll_timeout),
             self.layer.transactions.poll_timeout(),
             self.proxy.poll_timeout(),
             self.timers.next(),

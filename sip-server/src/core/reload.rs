@@ -7,6 +7,7 @@ use sip_auth::Role;
 use super::{Policy, ServerCore, TIMER_C_ABOVE, next_hop, realm_of, secret, trusting, verifier};
 use crate::config::{Config, ConfigError, Limits};
 use crate::domains::Domains;
+use crate::events::EventServer;
 use crate::identity::TrustDomain;
 use crate::protection::Guard;
 use crate::routing::Rules;
@@ -87,6 +88,10 @@ impl ServerCore {
             (None, protection) => protection.map(|protection| Guard::new(protection, now)),
             (_, None) => None,
         };
+        match (&mut self.events, config.events) {
+            (Some(events), Some(config)) => events.reconfigure(now, config, &mut self.layer),
+            (events, config) => *events = config.map(|config| EventServer::new(config, now)),
+        }
         let limits = Limits {
             transactions: self.started_with.limits.transactions,
             bindings: self.started_with.limits.bindings,

@@ -59,11 +59,21 @@ impl ServerCore {
             }
         };
         let in_dialog = has_to_tag(&request);
-        match self.destination(&request, &routed, in_dialog) {
+        let destination = self.destination(&request, &routed, in_dialog);
+        if let Some(event) = self.event_of(&request, &destination) {
+            return self.event_request(now, tx, (request, path), event);
+        }
+        match destination {
             Destination::Server => self.for_us(now, tx, request, &path),
             destination => {
-                let template =
-                    Template { request, path, record_route: false, fingerprint: None, known: false };
+                let template = Template {
+                    request,
+                    path,
+                    record_route: false,
+                    fingerprint: None,
+                    known: false,
+                    keep: None,
+                };
                 self.proxy_request(now, tx, template, &routed, in_dialog, destination);
             }
         }
@@ -190,6 +200,13 @@ impl ServerCore {
         if self.calls.is_some() && !self.trust.has(ip) {
             assert_sender(&mut template.request, user.as_deref(), &self.domains);
         }
+        if let Destination::User(aor) = &destination
+            && !in_dialog
+            && template.known
+            && self.may_keep(&template.request, aor)
+        {
+            template.keep = Some(aor.clone());
+        }
         if *template.request.method() == Method::Register {
             self.hold_flow(&mut template);
         }
@@ -298,7 +315,7 @@ impl ServerCore {
     }
 
     /// §22.3: which user of ours the sender has proved to be. Only those who claim to be one are asked.
-    fn authenticate(
+    pub(super) fn authenticate(
         &mut self,
         now: Instant,
         tx: ServerTx,
@@ -398,7 +415,7 @@ fn allow(reply: ResponseBuilder, registrar: bool) -> ResponseBuilder {
     reply.raw(HeaderName::ALLOW, if registrar { "OPTIONS, REGISTER" } else { "OPTIONS" })
 }
 
-fn has_to_tag(request: &Request) -> bool {
+pub(super) fn has_to_tag(request: &Request) -> bool {
     matches!(request.headers.get::<To>(), Ok(Some(to)) if to.tag().is_some())
 }
 

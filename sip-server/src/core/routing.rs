@@ -216,6 +216,9 @@ impl ServerCore {
                 if let Err(reply) = self.mark(&mut template) {
                     return self.refuse(now, tx, *reply);
                 }
+                if self.keep_in_order(now, tx, &mut template) {
+                    return;
+                }
                 self.trying(now, tx, &template.request);
                 self.proxy.open_plan(now, tx, template, Plan::new(steps), &mut self.layer);
             }

@@ -29,6 +29,7 @@ impl Collector for Snapshot {
         let out = &mut encoder;
         self.messages(out)?;
         self.registrar(out)?;
+        self.events(out)?;
         self.proxy(out)?;
         self.transport(out)?;
         self.calls(out)?;
@@ -72,6 +73,19 @@ impl Snapshot {
         counter(out, "sip_challenges_sent", "Answers 401 and 407", server.challenges)?;
         let wrong = [("wrong-credentials", server.wrong_credentials)];
         labelled(out, "sip_auth_failures", "Requests with credentials that do not hold", "reason", wrong)
+    }
+
+    fn events(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let server = &self.counts.server;
+        gauge(out, "sip_subscriptions_active", "Subscriptions with the server", self.counts.subscriptions)?;
+        gauge(out, "sip_publications_active", "Publications held", self.counts.publications)?;
+        counter(out, "sip_subscriptions_accepted", "Subscriptions begun", server.subscriptions)?;
+        counter(out, "sip_publications_accepted", "PUBLISHes answered 200", server.publications)?;
+        counter(out, "sip_notifications_sent", "NOTIFYs sent", server.notifications)?;
+        gauge(out, "sip_message_users", "Users with messages that wait", self.counts.message_holders)?;
+        counter(out, "sip_messages_kept", "Messages kept for users who were away", server.messages_kept)?;
+        counter(out, "sip_messages_delivered", "Of those, delivered", server.messages_delivered)?;
+        counter(out, "sip_messages_dropped", "Of those, refused or too old", server.messages_dropped)
     }
 
     fn proxy(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {

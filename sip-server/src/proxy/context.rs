@@ -15,6 +15,7 @@ use super::prove::Proof;
 use super::route::next_hop;
 use super::target::{Group, Hop};
 use super::{Clock, Layer, Proxy, Side, later};
+use crate::AddressOfRecord;
 use crate::config::count;
 
 /// RFC 5393 §5.3.3: the breadth of a request that names none.
@@ -31,17 +32,23 @@ pub(crate) struct Template {
     pub(crate) fingerprint: Option<u64>,
     /// The sender has proven to be a user of ours, or to be in a dialog that was let through.
     pub(crate) known: bool,
+    /// A message that is kept for this user if nobody is there.
+    pub(crate) keep: Option<AddressOfRecord>,
 }
 
 /// The response context (§16): a request, its branches, and what they answered.
 #[derive(Debug)]
 pub(crate) struct Context {
     /// What is forwarded; gone once no branch can be added.
-    request: Option<Request>,
+    pub(super) request: Option<Request>,
     pub(super) path: Path,
     pub(super) invite: bool,
     record_route: bool,
     pub(super) fingerprint: Option<u64>,
+    /// A message that is kept for this user if nobody is there.
+    pub(super) keep: Option<AddressOfRecord>,
+    /// It is kept, because its phones were slow.
+    pub(super) taken: bool,
     pub(super) branches: Vec<Branch>,
     /// Targets not tried yet.
     pub(super) groups: VecDeque<Group>,
@@ -88,13 +95,15 @@ pub(super) enum Again {
 
 impl Context {
     pub(super) fn new(template: Template, groups: Vec<Group>) -> Self {
-        let Template { request, path, record_route, fingerprint, known: _ } = template;
+        let Template { request, path, record_route, fingerprint, known: _, keep } = template;
         Self {
             invite: *request.method() == Method::Invite,
             request: Some(request),
             path,
             record_route,
             fingerprint,
+            keep,
+            taken: false,
             branches: Vec::with_capacity(groups.first().map_or(0, Vec::len)),
             groups: groups.into(),
             plan: None,
@@ -180,6 +189,7 @@ impl Proxy {
             let last = hops.peek().is_none()
                 && context.groups.is_empty()
                 && context.plan.as_ref().is_none_or(|plan| plan.is_last());
+            let last = last && context.keep.is_none(); // what is kept, is needed again
             let request = if last { context.request.take() } else { context.request.clone() };
             let Some(mut request) = request else { return };
             if let Some(breadth) = breadth {

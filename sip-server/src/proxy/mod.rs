@@ -37,6 +37,7 @@ pub(crate) use route::{RouteError, Routed, preprocess};
 pub(crate) use target::{Edits, Group, Hop, groups_of};
 pub(crate) use validate::validate;
 
+use crate::AddressOfRecord;
 use crate::calls::CallLog;
 use crate::config::{Counters, count};
 use crate::flow::leads_back;
@@ -120,6 +121,9 @@ enum Clock {
     Step,
 }
 
+/// A message for a user who is not there, and what its sender would be told.
+pub(crate) type Undelivered = (ServerTx, AddressOfRecord, Box<Request>, StatusCode);
+
 /// All response contexts.
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -129,6 +133,10 @@ pub(crate) struct Proxy {
     timers: Timers<(ServerTx, Clock)>,
     /// Requests of which a step is due, whose targets have to be found.
     due: VecDeque<ServerTx>,
+    /// Messages for users who are not there, and what their sender would be told.
+    undelivered: VecDeque<Undelivered>,
+    /// Messages that were taken over, and that a phone has answered after all.
+    late: VecDeque<ServerTx>,
     /// Requests of live contexts that were looked up, for loop detection.
     seen: Sharded<u64, u32>,
     timer_c: Duration,
@@ -142,6 +150,8 @@ impl Proxy {
             branches: Sharded::new(),
             timers: Timers::new([timer_c]),
             due: VecDeque::new(),
+            undelivered: VecDeque::new(),
+            late: VecDeque::new(),
             seen: Sharded::new(),
             timer_c,
             record_route,
@@ -204,6 +214,26 @@ impl Proxy {
             let live = self.seen.get(&fingerprint).copied().unwrap_or(0);
             self.seen.insert(fingerprint, live.saturating_add(1));
         }
+    }
+
+    /// The next message for a user who is not there. Its answer is left to who takes it.
+    pub(crate) fn poll_undelivered(&mut self) -> Option<Undelivered> {
+        self.undelivered.pop_front()
+    }
+
+    /// The next message that was taken over and has arrived all the same.
+    pub(crate) fn poll_late(&mut self) -> Option<ServerTx> {
+        self.late.pop_front()
+    }
+
+    /// Takes a message from phones that are slow to answer. Nothing if it was answered meanwhile.
+    pub(crate) fn take_over(&mut self, tx: ServerTx) -> Option<(AddressOfRecord, Box<Request>)> {
+        let context = self.contexts.get_mut(&tx).filter(|context| !context.answered)?;
+        let aor = context.keep.take()?;
+        let request = Box::new(context.request.take()?);
+        (context.answered, context.taken) = (true, true);
+        context.close();
+        Some((aor, request))
     }
 
     /// Whether a live context had the same request (RFC 5393 §4.2).

@@ -11,6 +11,7 @@ use super::context::{Again, Why};
 use super::overload::forget_load;
 use super::{Layer, Proxy, later};
 use crate::config::count;
+use crate::messages::is_away;
 use crate::routing::Outcome;
 
 impl Proxy {
@@ -122,6 +123,9 @@ impl Proxy {
         }
         let first = !context.answered;
         if !first && !context.invite {
+            if context.taken {
+                self.late.push_back(tx);
+            }
             return count(&mut layer.counters.responses_dropped);
         }
         context.answered = true;
@@ -207,6 +211,7 @@ impl Proxy {
     pub(super) fn answer_with_best(&mut self, now: Instant, tx: ServerTx, layer: &mut Layer) {
         let Some(context) = self.contexts.get_mut(&tx) else { return };
         context.answered = true;
+        let kept = context.keep.take().and_then(|aor| Some((aor, context.request.take()?)));
         context.close();
         let best = match context.best.take() {
             // RFC 5626 §11.5: "Endpoints should never receive a 430": who looked the user up says that nobody is there.
@@ -215,6 +220,12 @@ impl Proxy {
             }
             best => best,
         };
+        // What a phone itself has to say is for the sender to hear.
+        if let Some((aor, request)) = kept
+            && is_away(best.status())
+        {
+            return self.undelivered.push_back((tx, aor, Box::new(request), best.status()));
+        }
         match best {
             Final::Received(response) => match layer.respond(now, tx, *response) {
                 Ok(()) => count(&mut layer.counters.responses_forwarded),

@@ -11,11 +11,13 @@ use sip_transport::tokio::tls::{CredentialsError, Tls};
 use sip_transport::tokio::{BindError, Driver, Listen, ListenError, Options, Resolve, Sockets, Tap};
 use sip_transport::websocket::Origins;
 
-use super::outside::{answer_questions, ask_router, ask_users, write_records};
+use super::outside::{answer_questions, ask_router, ask_users, keep_messages, write_records};
 use super::{Running, Server};
+use crate::events::EventConfig;
 use crate::keeper::Keeper;
 use crate::location::disk::{Disk, RealDisk};
 use crate::location::{Flush, Journal, JournalError, LocationStore, MemoryLocation};
+use crate::messages::{MessageFileError, MessageStore};
 use crate::operation::CallRecordFile;
 use crate::protection::ProtectionConfig;
 use crate::routing::Router;
@@ -39,6 +41,7 @@ pub struct ServerBuilder {
     store: Option<Arc<dyn LocationStore>>,
     records: Option<CallRecordFile>,
     users: Option<Arc<dyn UserStore>>,
+    messages: Option<Arc<dyn MessageStore>>,
     router: Option<Arc<dyn Router>>,
     settings: Option<Settings>,
     file: Option<LocationFile>,
@@ -71,6 +74,9 @@ pub enum BuildError {
     /// The store of users cannot be read.
     #[error(transparent)]
     Users(#[from] crate::users::UserStoreError),
+    /// The file of messages cannot be used.
+    #[error(transparent)]
+    Messages(#[from] MessageFileError),
     /// The key beside the location file cannot be read or made.
     #[error(
         "the key in {path}, with which calls go on over a restart: {error}; remove the file to get a new one"
@@ -105,6 +111,7 @@ impl ServerBuilder {
             store: None,
             records: None,
             users: None,
+            messages: None,
             router: None,
             settings: None,
             file: None,
@@ -160,6 +167,29 @@ impl ServerBuilder {
         self.users = Some(Arc::new(store));
         self.config.external_users = true;
         self
+    }
+
+    /// Keeps messages for users who are away in this store, and delivers them when they come. How is said by
+    /// [`Config::messages`].
+    pub fn message_store(mut self, store: impl MessageStore) -> Self {
+        self.messages = Some(Arc::new(store));
+        self.config.messages.get_or_insert_default();
+        self.config.external_messages = true;
+        self
+    }
+
+    /// Keeps messages for users who are away in this file of `SQLite`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be used, or this was built without the feature `sqlite`.
+    pub fn message_file(self, path: impl AsRef<Path>) -> Result<Self, BuildError> {
+        #[cfg(feature = "sqlite")]
+        return Ok(self.message_store(crate::messages::SqliteMessages::open(path)?));
+        #[cfg(not(feature = "sqlite"))]
+        Err(BuildError::Messages(MessageFileError {
+            path: path.as_ref().display().to_string(),
+            why: "this program was built without the feature sqlite".into(),
+        }))
     }
 
     /// Keeps bindings in a store outside instead of in memory.
@@ -232,6 +262,12 @@ impl ServerBuilder {
         self
     }
 
+    /// Answers SUBSCRIBE and PUBLISH for the users. See [`Config::events`].
+    pub fn events(mut self, config: EventConfig) -> Self {
+        self.config.events = Some(config);
+        self
+    }
+
     /// How the registrar works.
     pub fn registrar(mut self, config: registrar::Config) -> Self {
         self.config.registrar = config;
@@ -269,8 +305,20 @@ impl ServerBuilder {
     /// damaged or none.
     #[allow(clippy::unused_async)] // a later store or socket may have to be waited for
     pub async fn build(self) -> Result<Server, BuildError> {
-        let Self { listen, mut config, options, store, file, records, users, router, settings, tls, error } =
-            self;
+        let Self {
+            listen,
+            mut config,
+            options,
+            store,
+            file,
+            records,
+            users,
+            messages,
+            router,
+            settings,
+            tls,
+            error,
+        } = self;
         if let Some(error) = error {
             return Err(error.into());
         }
@@ -309,7 +357,8 @@ impl ServerBuilder {
         let records = records.map(|file| tokio::spawn(write_records(handle.clone(), file)));
         let decisions = router.map(|router| tokio::spawn(ask_router(handle.clone(), router, timeout)));
         let users = users.map(|store| tokio::spawn(ask_users(handle.clone(), store, timeout)));
-        Ok(Server { handle, questions, records, decisions, users, keeper, running })
+        let messages = messages.map(|store| tokio::spawn(keep_messages(handle.clone(), store, timeout)));
+        Ok(Server { handle, questions, records, decisions, users, messages, keeper, running })
     }
 }
 

@@ -8,7 +8,9 @@ use sip_transport::Locals;
 use sip_transport::tokio::Handle;
 
 use super::{BuildError, Running};
+use crate::AddressOfRecord;
 use crate::calls::CallStatistics;
+use crate::events::Permission;
 use crate::protection::ProtectionCounters;
 use crate::settings::Settings;
 use crate::{Config, Counters, ServerCore, Traffic};
@@ -28,6 +30,12 @@ pub struct Counts {
     pub transport: sip_transport::limits::Counters,
     /// Bindings in the table in memory.
     pub bindings: usize,
+    /// Users with messages that wait.
+    pub message_holders: usize,
+    /// Subscriptions with the event server.
+    pub subscriptions: usize,
+    /// Publications that it holds.
+    pub publications: usize,
     /// Requests under way, or waiting for stragglers.
     pub contexts: usize,
     /// Client and server transactions that are not over.
@@ -68,6 +76,9 @@ impl ServerHandle {
             transactions: *core.transactions().counters(),
             transport,
             bindings: core.bindings(),
+            message_holders: core.message_holders(),
+            subscriptions: core.events().map_or(0, |(subscriptions, _)| subscriptions),
+            publications: core.events().map_or(0, |(_, publications)| publications),
             contexts: core.live_contexts(),
             live_transactions: core
                 .transactions()
@@ -98,6 +109,12 @@ impl ServerHandle {
     /// Hears a source again. `false` if it was heard anyway.
     pub fn pardon(&self, ip: IpAddr) -> bool {
         self.handle.with(|core, now| core.pardon(now, ip))
+    }
+
+    /// Says what `watcher`, as `user@domain`, may see of the presence of `user`; `None` takes back what was said. It holds until
+    /// the settings are read again, and whoever waits for it is told at once.
+    pub fn permit(&self, user: &AddressOfRecord, watcher: &str, permission: Option<Permission>) {
+        self.handle.with(|core, now| core.permit(now, user, watcher, permission));
     }
 
     /// Takes no new calls, registrations or other requests outside of dialogs from now on, or takes them again. Refused ones

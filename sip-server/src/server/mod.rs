@@ -30,6 +30,7 @@ pub struct Server {
     records: Option<JoinHandle<()>>,
     decisions: Option<JoinHandle<()>>,
     users: Option<JoinHandle<()>>,
+    messages: Option<JoinHandle<()>>,
     keeper: Option<Keeper>,
     running: Arc<Running>,
 }
@@ -89,6 +90,9 @@ impl Drop for Server {
         }
         if let Some(records) = self.records.take() {
             records.abort();
+        }
+        if let Some(messages) = self.messages.take() {
+            messages.abort();
         }
         if let Some(users) = self.users.take() {
             users.abort();

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::ServerCore;
 use crate::calls::CallRecord;
 use crate::location::{Answer, LocationStore, StoreError};
+use crate::messages::{MessageAnswer, MessageStore};
 use crate::operation::CallRecordFile;
 use crate::routing::Router;
 use crate::users::UserStore;
@@ -110,6 +111,25 @@ pub(super) async fn ask_users(handle: Handle<ServerCore>, store: Arc<dyn UserSto
                 Err(_) => Err(()),
             };
             handle.with(|core, now| core.user_found(now, key, secret));
+        }
+    })
+    .await;
+}
+
+/// Messages for users who are away.
+pub(super) async fn keep_messages(
+    handle: Handle<ServerCore>,
+    store: Arc<dyn MessageStore>,
+    timeout: Duration,
+) {
+    let questions =
+        Questions { poll: ServerCore::poll_message_question, wake: ServerCore::wake_on_message_question };
+    carry(handle, questions, move |handle, (key, question), _| {
+        // Asked here and now, so that messages stay in their order.
+        let answer = store.answer(question);
+        async move {
+            let answer = tokio::time::timeout(timeout, answer).await.unwrap_or(MessageAnswer::Failed);
+            handle.with(|core, now| core.message_answer(now, key, answer));
         }
     })
     .await;

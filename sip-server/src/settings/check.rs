@@ -10,6 +10,7 @@ use sip_transport::Transport;
 use sip_transport::proxy_protocol::Network;
 use sip_transport::tokio::Listen;
 
+use super::events;
 use super::fault::{Faults, did_you_mean};
 use super::file::{File, UserSettings};
 use super::routes;
@@ -48,6 +49,9 @@ pub(super) fn check(file: File, folder: &Path, open: bool, faults: &mut Faults) 
             "location is empty: name a file, or leave it out to keep bindings in memory",
         );
     }
+    if let Some(empty) = file.messages.file.as_ref().filter(|path| path.is_empty()) {
+        faults.add(empty.offset, "messages.file is empty: name a file, or leave it out to keep no messages");
+    }
     tls(&file, folder, open, faults);
     let hep = file.hep.as_ref().and_then(|hep| match hep.collector.parse() {
         Ok(address) => Some(address),
@@ -64,6 +68,7 @@ pub(super) fn check(file: File, folder: &Path, open: bool, faults: &mut Faults) 
     let trusted = networks(&file.protection.trusted, faults);
     let trusted_peers = networks(&file.trusted_peers, faults);
     let operation = operation(&file, folder, faults);
+    let events = events::compile(&file, faults);
     // Names that may be in a database are let pass.
     let all_known = open && file.users_database.is_none();
     let set = routes::compile(&file, users.as_ref(), all_known, faults);
@@ -78,6 +83,7 @@ pub(super) fn check(file: File, folder: &Path, open: bool, faults: &mut Faults) 
         trusted,
         trusted_peers,
         operation,
+        events,
         file,
     }
 }

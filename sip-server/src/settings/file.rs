@@ -7,6 +7,7 @@ use toml::de::DeValue;
 
 use super::fault::Faults;
 use super::value::{At, Described, Private, Setting, known_table, settings};
+use crate::events::{EventLimits, Package};
 use crate::protection::ProtectionConfig;
 use crate::{Limits, registrar};
 
@@ -69,6 +70,10 @@ settings! {
         protection: ProtectionSettings = ProtectionSettings::default(),
         /// What the program does beside the calls.
         operation: OperationSettings = OperationSettings::default(),
+        /// Presence, waiting messages and registrations for those who subscribe to them.
+        events: EventSettings = EventSettings::default(),
+        /// Messages for users who are away.
+        messages: MessageSettings = MessageSettings::default(),
         /// What holds for all routing.
         routing: RoutingSettings = RoutingSettings::default(),
         /// A user.
@@ -170,6 +175,64 @@ settings! {
 }
 
 settings! {
+    /// `[events]`: SUBSCRIBE and PUBLISH are answered by the server, for all phones of a user, instead of going to one of them.
+    EventSettings {
+        /// Whether they are.
+        on: bool = true,
+        /// For these packages; others go to the phones.
+        packages: Vec<At<String>> = Package::ALL.iter().map(|it| At::nowhere(it.name().to_owned())).collect(),
+        /// What users may see of each other: `allow`, `confirm` (nothing until the other one agrees), `polite-block` (somebody who is
+        /// away), `block`. Users may be of another mind, in `[user.watchers]`.
+        users: At<String> = At::nowhere("allow".into()),
+        /// What those may see who prove nothing.
+        strangers: At<String> = At::nowhere("block".into()),
+        /// Whether who is registered and publishes nothing is shown as there.
+        from_registrations: bool = true,
+        /// Seconds of a SUBSCRIBE or PUBLISH that names none.
+        default_expires: At<u32> = At::nowhere(3600),
+        /// The shortest time that is granted, in seconds; shorter requests get 423.
+        min_expires: At<u32> = At::nowhere(60),
+        /// The longest time that is granted, in seconds.
+        max_expires: At<u32> = At::nowhere(7200),
+        /// Subscriptions at one time, some 400 octets each. Above, new ones get 503.
+        subscriptions: usize = EventLimits::SUBSCRIPTIONS,
+        /// Subscriptions from one address. Above, new ones get 480. Trusted peers are not counted.
+        per_source: usize = EventLimits::PER_SOURCE,
+        /// Watchers of one user. Above, new ones get 480.
+        per_user: usize = EventLimits::PER_RESOURCE,
+    }
+}
+
+settings! {
+    /// `[messages]`: kept with 202 for users who are away, and delivered in order when they register.
+    MessageSettings {
+        /// The file of SQLite in which they are, which is made if it is not there; without it none are kept. Its place is relative to
+        /// that of this file. A change needs a new start.
+        file: Option<At<String>> = None,
+        /// Messages for one user at a time. A change needs a new start.
+        per_user: usize = 100,
+        /// Days for which one is kept, unless its Expires says less. A change needs a new start.
+        days: u32 = 7,
+    }
+}
+
+settings! {
+    /// `[user.watchers]`: who may see whether this user is there. A watcher is a user's name, or `user@domain`.
+    WatcherSettings {
+        /// See it.
+        allow: Vec<At<String>> = Vec::new(),
+        /// See it when this user has agreed.
+        confirm: Vec<At<String>> = Vec::new(),
+        /// See somebody who is away.
+        polite_block: Vec<At<String>> = Vec::new(),
+        /// Are refused.
+        block: Vec<At<String>> = Vec::new(),
+        /// All others: `allow`, `confirm`, `polite-block`, `block`; without, what `[events]` says.
+        others: Option<At<String>> = None,
+    }
+}
+
+settings! {
     /// `[operation]`
     OperationSettings {
         /// A file to which a record of every call is appended, a line of JSON each. Its place is relative to that of this file. A
@@ -216,6 +279,8 @@ settings! {
         forward: ForwardSettings = ForwardSettings::default(),
         /// Calls are refused, or go where `forward.busy` says.
         do_not_disturb: bool = false,
+        /// Who may see whether the user is there.
+        watchers: WatcherSettings = WatcherSettings::default(),
     }
 }
 

@@ -28,6 +28,7 @@
 //! ```
 
 mod check;
+mod events;
 mod fault;
 mod file;
 mod names;
@@ -45,14 +46,16 @@ use toml::de::{DeTable, DeValue};
 
 pub use fault::{Fault, SettingsError};
 pub use file::{
-    BlockSettings, CheckSettings, File, ForwardSettings, GatewaySettings, HepSettings, HuntGroupSettings,
-    LimitSettings, RegistrarSettings, RegistrationSettings, RewriteSettings, RouteSettings, RoutingSettings,
-    TlsSettings, TrunkSettings, UserSettings,
+    BlockSettings, CheckSettings, EventSettings, File, ForwardSettings, GatewaySettings, HepSettings,
+    HuntGroupSettings, LimitSettings, MessageSettings, RegistrarSettings, RegistrationSettings,
+    RewriteSettings, RouteSettings, RoutingSettings, TlsSettings, TrunkSettings, UserSettings,
+    WatcherSettings,
 };
 pub use reference::reference;
 pub use value::{At, Private};
 
 use crate::Users;
+use crate::events::EventConfig;
 use crate::routing::Rules;
 use fault::Faults;
 use value::Setting;
@@ -74,6 +77,7 @@ pub struct Settings {
     trusted: Vec<Network>,
     trusted_peers: Vec<Network>,
     operation: Operation,
+    events: Option<EventConfig>,
 }
 
 /// What a program does beside the server: `[operation]`, read.

@@ -8,8 +8,9 @@ use sip_transport::tokio::HepTap;
 use sip_transport::tokio::tls::{ClientCertificates, CredentialsError, Identity, Roots, Tls, TlsOptions};
 use sip_transport::websocket::Origins;
 
-use super::{Settings, TlsSettings};
+use super::{File, MessageSettings, Settings, TlsSettings};
 use crate::location::Flush;
+use crate::messages::MessageConfig;
 use crate::protection::ProtectionConfig;
 use crate::server::{BuildError, ServerBuilder};
 use crate::{Config, Server, registrar};
@@ -70,6 +71,13 @@ impl Settings {
         config.heed_overload = file.heed_overload;
         config.rules = self.rules.clone();
         config.trusted_peers.clone_from(&self.trusted_peers);
+        config.events.clone_from(&self.events);
+        config.messages = file.messages.file.as_ref().map(|_| {
+            let mut messages = MessageConfig::new();
+            messages.per_user = file.messages.per_user;
+            messages.age = Duration::from_secs(u64::from(file.messages.days).saturating_mul(86_400));
+            messages
+        });
         let watch = &file.protection;
         config.protection =
             (watch.on && (self.users.is_some() || file.users_database.is_some())).then(|| {
@@ -108,6 +116,10 @@ impl Settings {
             let key = settings.file.hep.as_ref().map(|hep| (hep.id, hep.key.clone()));
             (settings.hep, key)
         };
+        let messages = |file: &File| {
+            let MessageSettings { file, per_user, days, .. } = &file.messages;
+            (file.as_ref().map(|file| file.to_string()), *per_user, *days)
+        };
         let (old, new) = (&self.file, &other.file);
         [
             ("listen", text(&old.listen) != text(&new.listen)),
@@ -117,6 +129,7 @@ impl Settings {
             ("hep", hep(self) != hep(other)),
             ("operation", self.operation != other.operation),
             ("users_database", old.users_database.as_deref() != new.users_database.as_deref()),
+            ("messages", messages(old) != messages(new)),
             ("location", old.location.as_deref() != new.location.as_deref()),
             ("location_flush", old.location_flush != new.location_flush),
         ]
@@ -150,6 +163,9 @@ impl Server {
         }
         if let Some(database) = &settings.file.users_database {
             builder = with_database(builder, &settings.folder.join(&**database))?;
+        }
+        if let Some(file) = &settings.file.messages.file {
+            builder = builder.message_file(settings.folder.join(&**file))?;
         }
         if let Some(location) = &settings.file.location {
             let flush = match settings.file.location_flush {

@@ -1,0 +1,150 @@
+//! SUBSCRIBE and PUBLISH for users of ours: taken by the event server, instead of the phones.
+
+use std::time::Instant;
+
+use sip_message::headers::{Event, From};
+use sip_message::{Method, Request, StatusCode};
+use sip_transaction::ServerTx;
+use sip_transport::Path;
+
+use super::requests::Destination;
+use super::{ServerCore, Waiting};
+use crate::AddressOfRecord;
+use crate::events::{EventServer, Package, Permission, Permissions, Subscribe, Watcher};
+use crate::location::Question;
+use crate::users::owns;
+
+impl ServerCore {
+    /// Subscriptions with the server, and publications that it holds; `None` without an event server.
+    #[must_use]
+    pub fn events(&self) -> Option<(usize, usize)> {
+        self.events.as_ref().map(|events| (events.subscriptions(), events.publications()))
+    }
+
+    /// Says anew who may watch whom. Subscriptions that are allowed or forbidden by it learn it at once.
+    pub fn set_event_permissions(&mut self, now: Instant, permissions: Permissions) {
+        if let Some(events) = &mut self.events {
+            events.set_permissions(now, permissions, &mut self.layer);
+        }
+        self.settle(now);
+    }
+
+    /// Says what `watcher`, as `user@domain`, may see of the presence of `user`; `None` takes back what was said. Whoever waits
+    /// for it is told at once (RFC 3857 §4.7: `approved`, `rejected`).
+    pub fn permit(
+        &mut self,
+        now: Instant,
+        user: &AddressOfRecord,
+        watcher: &str,
+        permission: Option<Permission>,
+    ) {
+        if let Some(events) = &mut self.events {
+            events.permit(now, user, watcher, permission, &mut self.layer);
+        }
+        self.settle(now);
+    }
+
+    /// The package of a request that is for the event server, and not for a phone.
+    pub(super) fn event_of(&self, request: &Request, destination: &Destination) -> Option<EventRequest> {
+        let events = self.events.as_ref()?;
+        let subscribes = match request.method() {
+            Method::Subscribe => true,
+            Method::Publish => false,
+            _ => return None,
+        };
+        let in_dialog = super::requests::has_to_tag(request);
+        match destination {
+            Destination::Server if subscribes && in_dialog => Some(EventRequest::Within),
+            // A GRUU means one phone.
+            Destination::User(aor) if !in_dialog && !request.uri().is_ok_and(|uri| uri.is_gruu()) => {
+                let event = request.headers.get::<Event>().ok().flatten()?;
+                let package = events.serves(&event.token)?;
+                let aor = aor.clone();
+                match subscribes {
+                    true => Some(EventRequest::Subscribe(package, aor)),
+                    false => package.is_published().then_some(EventRequest::Publish(package, aor)),
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// A request for the event server.
+    pub(super) fn event_request(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        (mut request, path): (Request, Path),
+        event: EventRequest,
+    ) {
+        let domains = self.domains.clone();
+        let is_ours = |uri: &sip_message::Uri| domains.of(uri).is_some();
+        if let EventRequest::Within = event {
+            let Some(events) = &mut self.events else { return };
+            return events.subscribe_within(now, tx, &request, &path, is_ours, &mut self.layer);
+        }
+        let ip = path.remote.ip();
+        let trusted = self.trust.has(ip);
+        let user = if trusted { Ok(None) } else { self.authenticate(now, tx, (&mut request, ip), false) };
+        let user = match user {
+            Ok(user) => user,
+            Err(reply) => return self.layer.reply(now, tx, *reply),
+        };
+        // Where nobody is asked, and from peers that are trusted, From is who it says.
+        let believed = user.is_some() || trusted || self.calls.is_none();
+        let from = request.headers.get::<From>().ok().flatten();
+        let name = from.as_ref().map(|from| match self.domains.aor(from.uri()) {
+            Some(aor) => aor.to_string(),
+            None => AddressOfRecord::new(from.uri(), from.uri().host())
+                .map_or_else(|| from.uri().to_string(), |aor| aor.to_string()),
+        });
+        let watcher = match &name {
+            Some(name) if believed => Watcher::Known(name),
+            _ => Watcher::Stranger,
+        };
+        match event {
+            EventRequest::Subscribe(package, aor) => {
+                let listed = self.users.as_ref().is_none_or(|users| users.knows(&aor));
+                let exists = listed || self.book.is_some();
+                let subscribe = Subscribe {
+                    request: &request,
+                    path: &path,
+                    package,
+                    aor: &aor,
+                    watcher,
+                    exists,
+                    trusted,
+                };
+                let Some(events) = &mut self.events else { return };
+                events.subscribe(now, tx, &subscribe, is_ours, &mut self.layer);
+            }
+            EventRequest::Publish(package, aor) => {
+                // Their own state, or what a server that is trusted says of them (a mailbox, for one).
+                let may =
+                    trusted || self.calls.is_none() || user.as_deref().is_some_and(|user| owns(user, &aor));
+                if !may {
+                    return self.refuse(now, tx, request.reply(StatusCode::FORBIDDEN));
+                }
+                let Some(events) = &mut self.events else { return };
+                events.publish(now, tx, &request, (package, &aor), &mut self.layer);
+            }
+            EventRequest::Within => {}
+        }
+    }
+
+    /// Looks up whose registrations the event server wants to know.
+    pub(super) fn serve_events(&mut self, now: Instant) {
+        while let Some(aor) = self.events.as_mut().and_then(EventServer::poll_wanted) {
+            self.ask(now, Question::Lookup { aor: aor.clone() }, Waiting::Watched(aor));
+        }
+    }
+}
+
+/// What the event server is asked.
+#[derive(Debug)]
+pub(super) enum EventRequest {
+    Subscribe(Package, AddressOfRecord),
+    Publish(Package, AddressOfRecord),
+    /// A SUBSCRIBE within a dialog.
+    Within,
+}

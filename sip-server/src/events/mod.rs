@@ -1,0 +1,504 @@
+//! The event server: who watches whom, and what they are told (RFC 6665, RFC 3903, RFC 3856).
+//!
+//! ```text
+//!   PUBLISH ──▶ Compositor ──┐                         ┌──▶ NOTIFY ──▶ watcher
+//!                            ├──▶ Resource (document) ─┤
+//!   REGISTER ─▶ location ────┘    of a user, a package └──▶ NOTIFY ──▶ watcher
+//!                                        ▲
+//!   SUBSCRIBE ──▶ may they? ─────────────┘
+//! ```
+//!
+//! A resource is one user's state of one package. Its document is written once and shared by all who watch it. A change makes
+//! its watchers due; they are notified one NOTIFY at a time each, and no more than
+//! [`EventLimits::notifying`](crate::events::EventLimits::notifying) at a time in all.
+
+mod config;
+mod dialog;
+mod documents;
+mod notify;
+mod publish;
+mod subscribe;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hashbrown::HashTable;
+use sip_dialog::Rates;
+use sip_dialog::compositor::Compositor;
+use sip_transaction::ClientTx;
+use sip_transaction::slab::{Key, Slab};
+use sip_transaction::tables::Sharded;
+
+pub use self::config::{EventConfig, EventLimits, Package, Permission, Permissions, Watcher};
+use self::dialog::NotifierDialog;
+use self::documents::Gone;
+pub(crate) use self::subscribe::Subscribe;
+use crate::AddressOfRecord;
+use crate::location::{Answer, Binding};
+use crate::proxy::Layer;
+
+/// All subscriptions and publications of a server.
+#[derive(Debug)]
+pub(crate) struct EventServer {
+    config: EventConfig,
+    started: Instant,
+    compositor: Compositor,
+    resources: Slab<Resource>,
+    names: HashMap<(Package, AddressOfRecord), Key>,
+    watchings: Slab<Watching>,
+    /// Subscriptions by our tag.
+    by_tag: HashTable<Key>,
+    hasher: RandomState,
+    notifying: Sharded<ClientTx, Key>,
+    due: VecDeque<Key>,
+    /// Subscriptions by the second in which they end. A refresh leaves its note where it is; it is moved when its time has come.
+    ends: BTreeMap<u32, Vec<Key>>,
+    /// Subscriptions that must not be notified before this moment.
+    held: BTreeSet<(Instant, Key)>,
+    /// Resources whose next contact ends at this moment.
+    checks: BTreeSet<(Instant, Key)>,
+    sources: HashMap<IpAddr, usize>,
+    /// Whose registrations have to be looked up.
+    wanted: VecDeque<AddressOfRecord>,
+}
+
+/// One user's state of one package.
+#[derive(Debug)]
+struct Resource {
+    package: Package,
+    aor: AddressOfRecord,
+    watchings: Vec<Key>,
+    registered: Registered,
+    /// The document, unless each watcher gets one with a number of its own.
+    document: Option<Document>,
+    /// Contacts that the last change removed, for documents that tell of them.
+    gone: Vec<Gone>,
+}
+
+/// What is known of the user's registration.
+#[derive(Debug)]
+enum Registered {
+    /// It does not matter.
+    Indifferent,
+    /// The location service has been asked.
+    Asked,
+    /// These contacts.
+    Known(Arc<[Binding]>),
+}
+
+/// A document that is the same for all who watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Document {
+    octets: Bytes,
+    /// Equal for equal documents: the entity-tag of RFC 5839.
+    etag: u64,
+}
+
+/// A subscription with the server.
+#[derive(Debug)]
+struct Watching {
+    resource: Key,
+    dialog: NotifierDialog,
+    /// `user@domain`; `None` for strangers.
+    who: Option<Box<str>>,
+    source: Option<IpAddr>,
+    /// The second in which it ends, since the start of the server.
+    ends: u32,
+    since: u32,
+    /// The number of its last document, in packages that have such.
+    version: u32,
+    stage: Stage,
+    end: Option<End>,
+    /// There is something to be told.
+    wanted: bool,
+    /// It is in the queue of those who are due.
+    queued: bool,
+    /// A NOTIFY is under way.
+    busy: bool,
+    /// The next NOTIFY answers a SUBSCRIBE or tells of another stage: no rate holds it up.
+    urgent: bool,
+    /// It was pending once, and then allowed.
+    approved: bool,
+    pace: Option<Box<Pace>>,
+    /// The condition of the last SUBSCRIBE (RFC 5839).
+    condition: Option<Box<str>>,
+}
+
+/// How often a subscriber wants to be told (RFC 6446).
+#[derive(Debug)]
+struct Pace {
+    rates: Rates,
+    last: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nobody has decided yet.
+    Pending,
+    /// Shown a state that says nothing.
+    Polite,
+    Active,
+}
+
+/// Why it ends (RFC 6665 §4.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Timeout,
+    Rejected,
+}
+
+impl End {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+impl EventServer {
+    pub(crate) fn new(config: EventConfig, now: Instant) -> Self {
+        Self {
+            compositor: Compositor::new(config.publications.clone()),
+            config,
+            started: now,
+            resources: Slab::new(),
+            names: HashMap::new(),
+            watchings: Slab::new(),
+            by_tag: HashTable::new(),
+            hasher: RandomState::new(),
+            notifying: Sharded::new(),
+            due: VecDeque::new(),
+            ends: BTreeMap::new(),
+            held: BTreeSet::new(),
+            checks: BTreeSet::new(),
+            sources: HashMap::new(),
+            wanted: VecDeque::new(),
+        }
+    }
+
+    /// Whether the server answers for this package.
+    pub(crate) fn serves(&self, name: &str) -> Option<Package> {
+        Package::of(name).filter(|package| self.config.packages.contains(package))
+    }
+
+    /// Subscriptions that live.
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.watchings.len()
+    }
+
+    /// Publications that live.
+    pub(crate) fn publications(&self) -> usize {
+        self.compositor.len()
+    }
+
+    /// Whose registrations have to be looked up: give the answer to [`located`](EventServer::located).
+    pub(crate) fn poll_wanted(&mut self) -> Option<AddressOfRecord> {
+        self.wanted.pop_front()
+    }
+
+    /// The second of a moment, since the start; rounded up.
+    fn second(&self, at: Instant) -> u32 {
+        let since = at.saturating_duration_since(self.started);
+        let up = u64::from(since.subsec_nanos() > 0);
+        u32::try_from(since.as_secs().saturating_add(up)).unwrap_or(u32::MAX)
+    }
+
+    // ---- resources -------------------------------------------------------------------------------------------
+
+    fn resource(&mut self, package: Package, aor: &AddressOfRecord) -> Key {
+        if let Some(key) = self.names.get(&(package, aor.clone())) {
+            return *key;
+        }
+        let located = match package {
+            Package::Presence => self.config.from_registrations,
+            Package::Registrations => true,
+            _ => false,
+        };
+        if located {
+            self.wanted.push_back(aor.clone());
+        }
+        let key = self.resources.insert(Resource {
+            package,
+            aor: aor.clone(),
+            watchings: Vec::new(),
+            registered: if located { Registered::Asked } else { Registered::Indifferent },
+            document: None,
+            gone: Vec::new(),
+        });
+        self.names.insert((package, aor.clone()), key);
+        if !located {
+            self.write(key);
+        }
+        key
+    }
+
+    /// Who is registered where has changed, or may have.
+    pub(crate) fn moved(&mut self, aor: &AddressOfRecord) {
+        let watched = |package| self.names.contains_key(&(package, aor.clone()));
+        if [Package::Presence, Package::Registrations].into_iter().any(watched) {
+            self.wanted.push_back(aor.clone());
+        }
+    }
+
+    /// What the location service says. After a failure what was known stays.
+    pub(crate) fn located(&mut self, now: Instant, aor: &AddressOfRecord, answer: Answer, layer: &mut Layer) {
+        for package in [Package::Presence, Package::Registrations] {
+            let Some(key) = self.names.get(&(package, aor.clone())).copied() else { continue };
+            let Some(resource) = self.resources.get_mut(key) else { continue };
+            let live = |bindings: &[Binding]| -> Arc<[Binding]> {
+                bindings.iter().filter(|binding| binding.expires_at > now).cloned().collect()
+            };
+            let bindings = match (&answer, &resource.registered) {
+                (_, Registered::Indifferent) => continue,
+                (Answer::Found(bindings) | Answer::Conflict(bindings), _) => live(&bindings.list),
+                (_, Registered::Known(known)) => live(known),
+                (_, Registered::Asked) => Arc::from([]),
+            };
+            if let Some(next) = bindings.iter().map(|binding| binding.expires_at).min() {
+                self.checks.insert((next, key));
+            }
+            if package == Package::Registrations
+                && let Registered::Known(before) = &resource.registered
+            {
+                let gone = Gone::between(now, before, &bindings);
+                // A refresh is nothing to tell of.
+                if gone.is_empty() && before.len() == bindings.len() {
+                    resource.registered = Registered::Known(bindings);
+                    continue;
+                }
+                resource.gone = gone;
+            }
+            let asked = matches!(resource.registered, Registered::Asked);
+            resource.registered = Registered::Known(bindings);
+            self.refresh(key, asked);
+        }
+        self.pump(now, layer);
+    }
+
+    /// Writes the document anew and makes the watchers due if it is another one now.
+    fn refresh(&mut self, key: Key, first: bool) {
+        let changed = self.write(key);
+        let Some(resource) = self.resources.get(key) else { return };
+        for watching in resource.watchings.clone() {
+            let Some(one) = self.watchings.get_mut(watching) else { continue };
+            // Those who may not see it have nothing new, and those who waited for it have.
+            if changed && one.stage == Stage::Active {
+                one.wanted = true;
+            }
+            if one.wanted && (changed || first) {
+                self.queue(watching);
+            }
+        }
+    }
+
+    fn queue(&mut self, key: Key) {
+        if let Some(one) = self.watchings.get_mut(key)
+            && !one.queued
+            && !one.busy
+        {
+            one.queued = true;
+            self.due.push_back(key);
+        }
+    }
+
+    /// A resource that nobody watches is not kept: what was published lies in the compositor.
+    fn tidy(&mut self, key: Key) {
+        if self.resources.get(key).is_some_and(|resource| resource.watchings.is_empty())
+            && let Some(resource) = self.resources.remove(key)
+        {
+            self.names.remove(&(resource.package, resource.aor));
+        }
+    }
+
+    // ---- subscriptions ---------------------------------------------------------------------------------------
+
+    fn hash(&self, tag: &str) -> u64 {
+        self.hasher.hash_one(tag)
+    }
+
+    fn find(&self, tag: &str, call_id: &str, remote_tag: &str) -> Option<Key> {
+        let is_it = |key: &Key| {
+            self.watchings
+                .get(*key)
+                .is_some_and(|one| one.dialog.local_tag() == tag && one.dialog.is_of(call_id, remote_tag))
+        };
+        self.by_tag.find(self.hash(tag), is_it).copied()
+    }
+
+    fn insert(&mut self, watching: Watching) -> Key {
+        let (hash, resource, source) =
+            (self.hash(watching.dialog.local_tag()), watching.resource, watching.source);
+        let ends = watching.ends;
+        let key = self.watchings.insert(watching);
+        let (watchings, hasher) = (&self.watchings, &self.hasher);
+        self.by_tag.insert_unique(hash, key, |key| {
+            watchings.get(*key).map_or(0, |one| hasher.hash_one(one.dialog.local_tag()))
+        });
+        if let Some(resource) = self.resources.get_mut(resource) {
+            resource.watchings.push(key);
+        }
+        if let Some(source) = source {
+            let count = self.sources.entry(source).or_default();
+            *count = count.saturating_add(1);
+        }
+        self.note_end(ends, key);
+        key
+    }
+
+    fn note_end(&mut self, second: u32, key: Key) {
+        self.ends.entry(second).or_default().push(key);
+    }
+
+    /// Forgets a subscription.
+    fn forget(&mut self, key: Key) {
+        let Some(tag) = self.watchings.get(key).map(|one| one.dialog.local_tag().to_owned()) else { return };
+        if let Ok(entry) = self.by_tag.find_entry(self.hash(&tag), |other| *other == key) {
+            entry.remove();
+        }
+        let Some(gone) = self.watchings.remove(key) else { return };
+        if let Some(source) = gone.source
+            && let Some(count) = self.sources.get_mut(&source)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.sources.remove(&source);
+            }
+        }
+        if let Some(resource) = self.resources.get_mut(gone.resource) {
+            resource.watchings.retain(|other| *other != key);
+            let (package, aor) = (resource.package, resource.aor.clone());
+            self.tell_of_watchers(package, &aor);
+        }
+        self.tidy(gone.resource);
+    }
+
+    /// Who watches the presence of this user is another list now.
+    fn tell_of_watchers(&mut self, package: Package, aor: &AddressOfRecord) {
+        if package == Package::Presence
+            && let Some(key) = self.names.get(&(Package::PresenceWatchers, aor.clone())).copied()
+        {
+            self.refresh(key, false);
+        }
+    }
+
+    /// Works by another configuration from now on. Subscriptions and publications stay, bounds hold for new ones.
+    pub(crate) fn reconfigure(&mut self, now: Instant, config: EventConfig, layer: &mut Layer) {
+        self.compositor.set_limits(config.publications.clone());
+        let permissions = config.permissions.clone();
+        self.config = config;
+        self.set_permissions(now, permissions, layer);
+    }
+
+    /// Says anew who may watch: subscriptions that this allows or forbids learn it at once.
+    pub(crate) fn set_permissions(&mut self, now: Instant, permissions: Permissions, layer: &mut Layer) {
+        self.config.permissions = permissions;
+        let all: Vec<Key> = self.names.values().copied().collect();
+        for resource in all {
+            self.judge_again(resource);
+        }
+        self.pump(now, layer);
+    }
+
+    /// Says what `watcher` may see of `user`.
+    pub(crate) fn permit(
+        &mut self,
+        now: Instant,
+        user: &AddressOfRecord,
+        watcher: &str,
+        permission: Option<Permission>,
+        layer: &mut Layer,
+    ) {
+        self.config.permissions.set(user, watcher, permission);
+        if let Some(key) = self.names.get(&(Package::Presence, user.clone())).copied() {
+            self.judge_again(key);
+        }
+        self.pump(now, layer);
+    }
+
+    fn judge_again(&mut self, key: Key) {
+        let Some(resource) = self.resources.get(key) else { return };
+        if resource.package != Package::Presence {
+            return;
+        }
+        let (aor, all) = (resource.aor.clone(), resource.watchings.clone());
+        for watching in all {
+            let Some(one) = self.watchings.get_mut(watching) else { continue };
+            let who = one.who.as_deref().map_or(Watcher::Stranger, Watcher::Known);
+            let stage = match self.config.permissions.of(&aor, &who) {
+                Permission::Block => {
+                    one.end = one.end.or(Some(End::Rejected));
+                    (one.wanted, one.urgent) = (true, true);
+                    self.queue(watching);
+                    continue;
+                }
+                Permission::Allow => Stage::Active,
+                Permission::PoliteBlock => Stage::Polite,
+                Permission::Confirm => Stage::Pending,
+            };
+            if one.stage != stage {
+                one.approved = one.stage == Stage::Pending;
+                (one.stage, one.wanted, one.urgent) = (stage, true, true);
+                self.queue(watching);
+            }
+        }
+        self.tell_of_watchers(Package::Presence, &aor);
+    }
+
+    // ---- time ------------------------------------------------------------------------------------------------
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let end = self.ends.first_key_value();
+        let end = end.and_then(|(second, _)| self.started.checked_add(Duration::from_secs((*second).into())));
+        let held = self.held.first().map(|(at, _)| *at);
+        let check = self.checks.first().map(|(at, _)| *at);
+        [end, held, check, self.compositor.poll_timeout()].into_iter().flatten().min()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant, layer: &mut Layer) {
+        let elapsed = now.saturating_duration_since(self.started).as_secs();
+        let second = u32::try_from(elapsed).unwrap_or(u32::MAX);
+        while let Some(due) = self.ends.first_entry().filter(|due| *due.key() <= second) {
+            for key in due.remove() {
+                let Some(one) = self.watchings.get_mut(key) else { continue };
+                if one.ends > second {
+                    let ends = one.ends;
+                    self.note_end(ends, key);
+                } else {
+                    one.end = one.end.or(Some(End::Timeout));
+                    (one.wanted, one.urgent) = (true, true);
+                    self.queue(key);
+                }
+            }
+        }
+        while let Some((at, key)) = self.held.first().copied().filter(|(at, _)| *at <= now) {
+            self.held.remove(&(at, key));
+            self.queue(key);
+        }
+        while let Some((at, key)) = self.checks.first().copied().filter(|(at, _)| *at <= now) {
+            self.checks.remove(&(at, key));
+            if let Some(resource) = self.resources.get(key) {
+                self.wanted.push_back(resource.aor.clone());
+            }
+        }
+        for (aor, package) in self.compositor.handle_timeout(now) {
+            self.published(&aor, &package);
+        }
+        self.pump(now, layer);
+    }
+
+    /// What is published about somebody is another state now.
+    fn published(&mut self, aor: &str, package: &str) {
+        let found = Package::of(package).and_then(|package| {
+            let aor = AddressOfRecord::from_canonical(aor);
+            self.names.get(&(package, aor)).copied()
+        });
+        if let Some(key) = found {
+            self.refresh(key, false);
+        }
+    }
+}
