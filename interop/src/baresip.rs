@@ -30,6 +30,15 @@ impl Baresip {
         Self::with(dir, account, hertz, commands, "", CALLS)
     }
 
+    /// The same, which watches who is in this line of its contacts, and asks for its waiting messages.
+    pub fn start_with_contact(dir: &Dir, account: &str, contact: &str) -> Self {
+        let modules = "module_app\tcontact.so\nmodule_app\tpresence.so\nmodule_app\tmwi.so\n";
+        std::fs::create_dir_all(dir.file("baresip")).expect("folders of baresip");
+        std::fs::write(dir.file("baresip").join("contacts"), format!("{contact}\n"))
+            .expect("baresip's contacts");
+        Self::with(dir, account, 440.0, &[], modules, CALLS)
+    }
+
     /// The same for so many calls at once; it records none of them.
     pub fn start_for_many(dir: &Dir, account: &str, calls: usize) -> Self {
         Self::with(dir, account, 440.0, &[], "", calls)
@@ -78,7 +87,9 @@ impl Baresip {
         }
         std::fs::write(home.join("config"), config).expect("baresip's configuration");
         std::fs::write(home.join("accounts"), format!("{account}\n")).expect("baresip's account");
-        std::fs::write(home.join("contacts"), "").expect("baresip's contacts");
+        if !home.join("contacts").exists() {
+            std::fs::write(home.join("contacts"), "").expect("baresip's contacts");
+        }
         let mut arguments =
             vec!["-4".to_string(), "-f".into(), home.display().to_string(), "-t".into(), "60".into()];
         for command in commands {

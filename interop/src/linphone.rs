@@ -29,6 +29,21 @@ impl Linphone {
         Self::with(dir, server, "udp", &config, user, hertz)
     }
 
+    /// The same, which publishes that it is there and watches a friend of its domain.
+    pub fn start_watching(dir: &Dir, server: SocketAddr, user: &str, friend: &str) -> Self {
+        let ports = format!("sip_port={}\nsip_tcp_port=0\nsip_tls_port=0", free_tcp_and_udp_port());
+        Self::set_up(dir, server, "udp", &ports, user, 440.0, |config| {
+            let friend = format!("[friend_0]\nurl=<sip:{friend}@example.test>\npol=accept\nsubscribe=1\n");
+            format!("{}\n{friend}", config.replace("publish=0", "publish=1"))
+        })
+    }
+
+    /// The same in another domain.
+    pub fn start_in_domain(dir: &Dir, server: SocketAddr, user: &str, domain: &str) -> Self {
+        let ports = format!("sip_port={}\nsip_tcp_port=0\nsip_tls_port=0", free_tcp_and_udp_port());
+        Self::set_up(dir, server, "udp", &ports, user, 440.0, |config| config.replace("example.test", domain))
+    }
+
     /// The same over TCP.
     pub fn start_over_tcp(dir: &Dir, server: SocketAddr, user: &str, hertz: f64) -> Self {
         let config = format!("sip_port=0\nsip_tcp_port={}\nsip_tls_port=0", free_tcp_and_udp_port());
@@ -52,6 +67,18 @@ impl Linphone {
     }
 
     fn with(dir: &Dir, server: SocketAddr, transport: &str, ports: &str, user: &str, hertz: f64) -> Self {
+        Self::set_up(dir, server, transport, ports, user, hertz, |config| config)
+    }
+
+    fn set_up(
+        dir: &Dir,
+        server: SocketAddr,
+        transport: &str,
+        ports: &str,
+        user: &str,
+        hertz: f64,
+        change: impl FnOnce(String) -> String,
+    ) -> Self {
         let home = dir.file("linphone");
         // Where it keeps its state: without the folder it does not start.
         std::fs::create_dir_all(home.join(".local/share/linphone")).expect("folders of linphonec");
@@ -61,7 +88,7 @@ impl Linphone {
             .replace("@MEDIA@", &free_port(2).to_string())
             .replace("@SERVER@", &server.to_string())
             .replace("@USER@", user);
-        let config = dir.write("linphonec.rc", config);
+        let config = dir.write("linphonec.rc", change(config));
         let (tone, recording) = (home.join("tone.wav"), home.join("heard.wav"));
         write_tone(&tone, hertz, 60.0);
         let arguments = [

@@ -146,6 +146,12 @@ impl Process {
         self.finish()
     }
 
+    /// Ends the program without a word to it (SIGKILL), and waits until it is gone.
+    pub fn kill(&mut self) {
+        self.signal("-KILL", &self.id().to_string());
+        self.finish();
+    }
+
     /// Asks the program to read its settings again (SIGHUP).
     pub fn hang_up(&self) {
         self.signal("-HUP", &self.id().to_string());
