@@ -50,6 +50,9 @@ pub struct Config {
     /// Tells next hops that we heed their reports of overload, and answers 503 ourselves to the share of new requests that they
     /// ask to be spared (RFC 7339).
     pub heed_overload: bool,
+    /// Whether 300, 301 and 302 are followed here instead of by the caller (§16.7 step 4): with the caller's rights, by the rules that
+    /// hold for calls of the caller's own. Never in dialogs, and not where an [external router](Config::external_router) decides.
+    pub recurse_redirects: bool,
     /// How the registrar works.
     pub registrar: registrar::Config,
     /// How long a branch of an INVITE may ring without a word: Timer C (§16.6 step 11), more than three minutes.
@@ -95,6 +98,7 @@ impl Config {
             next_hop: None,
             record_route: true,
             heed_overload: false,
+            recurse_redirects: false,
             registrar: registrar::Config::default(),
             timer_c: Self::TIMER_C,
             timing: Timing::default(),
@@ -205,6 +209,8 @@ pub struct Counters {
     pub trunk_registers: u64,
     /// Challenges of trunks that were answered.
     pub proved: u64,
+    /// Redirections that were followed (§16.7 step 4).
+    pub redirects_followed: u64,
     /// Steps that nobody answered in the time that they may ring.
     pub rang_out: u64,
     /// Requests that a rule or a router refused or sent elsewhere.

@@ -165,7 +165,9 @@ impl ServerCore {
         let aor = match waiting {
             Waiting::Registration(_, registration) => registration.aor(),
             Waiting::FlowGone(_, aor) => aor,
-            Waiting::Request(..) | Waiting::Ack(_) | Waiting::Target(..) => return Vec::new(),
+            Waiting::Request(..) | Waiting::Ack(_) | Waiting::Target(..) | Waiting::Redirected(_) => {
+                return Vec::new();
+            }
         };
         let waited = unsaved.busy.get_mut(aor).map(std::mem::take).unwrap_or_default();
         unsaved.total = unsaved.total.saturating_sub(waited.len());

@@ -4,7 +4,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use sip_message::headers::{InstanceId, RetryAfter, Warning};
-use sip_message::{Request, StatusCode};
+use sip_message::{Request, StatusCode, Uri};
 use sip_transaction::ServerTx;
 use sip_transport::FlowId;
 
@@ -98,9 +98,11 @@ impl ServerCore {
             }
             Waiting::FlowGone(flow, aor) => self.unbind(now, flow, aor, answer),
             Waiting::Target(tx, aor) => self.target_found(now, tx, &aor, answer),
+            Waiting::Redirected(place) => self.redirection_found(now, &place, answer),
             Waiting::Ack(request) => {
                 if let Answer::Found(mut bindings) = answer
-                    && self.keep_meant(&request, &mut bindings).is_ok()
+                    && let Ok(uri) = request.uri()
+                    && self.keep_meant(&uri, &mut bindings).is_ok()
                     && let Some(hop) =
                         groups_of(&bindings.list, now, 1, is_sips(&request)).into_iter().flatten().next()
                 {
@@ -214,7 +216,8 @@ impl ServerCore {
         let sips = is_sips(&template.request);
         let (groups, has_others) = match answer {
             Answer::Found(mut bindings) => {
-                if let Err(status) = self.keep_meant(&template.request, &mut bindings) {
+                let uri = template.request.uri().map_err(|_| StatusCode::BAD_REQUEST);
+                if let Err(status) = uri.and_then(|uri| self.keep_meant(&uri, &mut bindings)) {
                     count(&mut self.layer.counters.refused);
                     return self.layer.reply_status(now, tx, status);
                 }
@@ -258,9 +261,11 @@ impl ServerCore {
     ///
     /// # Errors
     /// The status for a temporary GRUU that is no more.
-    fn keep_meant(&self, request: &Request, bindings: &mut Bindings) -> Result<(), StatusCode> {
-        let Some(gruu) = request.uri().ok().filter(|uri| uri.is_gruu()) else { return Ok(()) };
-        let gruu = self.gruus.read(&gruu, &self.domains).ok_or(StatusCode::NOT_FOUND)?;
+    pub(super) fn keep_meant(&self, uri: &Uri, bindings: &mut Bindings) -> Result<(), StatusCode> {
+        if !uri.is_gruu() {
+            return Ok(());
+        }
+        let gruu = self.gruus.read(uri, &self.domains).ok_or(StatusCode::NOT_FOUND)?;
         bindings.list =
             bindings.list.iter().filter(|binding| gruu.is(binding, &self.gruus)).cloned().collect();
         if gruu.is_temporary() && bindings.list.is_empty() { Err(StatusCode::NOT_FOUND) } else { Ok(()) }

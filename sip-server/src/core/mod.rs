@@ -4,6 +4,7 @@ mod book;
 mod credentials;
 mod durable;
 mod location;
+mod redirect;
 mod reload;
 mod requests;
 mod routing;
@@ -80,6 +81,7 @@ pub struct ServerCore {
     /// Who decides where requests go.
     rules: Rules,
     desk: routing::Desk,
+    redirections: redirect::Redirections,
     trunks: Trunks,
     realm: String,
     algorithms: Vec<sip_auth::Algorithm>,
@@ -105,6 +107,7 @@ struct Policy {
     open_relay: bool,
     next_hop: Option<Target>,
     record_route: bool,
+    recurse: bool,
     registrar: Option<registrar::Config>,
 }
 
@@ -116,6 +119,8 @@ enum Waiting {
     Ack(Box<sip_message::Request>),
     /// One of the targets of a step.
     Target(ServerTx, AddressOfRecord),
+    /// One of the contacts of a redirection.
+    Redirected(redirect::Place),
     /// A connection is gone, and what is bound to it.
     FlowGone(FlowId, AddressOfRecord),
 }
@@ -176,6 +181,7 @@ impl ServerCore {
                 open_relay: config.open_relay,
                 next_hop,
                 record_route: config.record_route,
+                recurse: config.recurse_redirects,
                 registrar: (!domains.is_empty()).then_some(config.registrar),
             },
             domains: Domains::new(domains, locals),
@@ -193,6 +199,7 @@ impl ServerCore {
             timers: Timers::new([config.limits.question_timeout, config.limits.durable_timeout]),
             rules,
             trunks: Trunks::new(),
+            redirections: redirect::Redirections::default(),
             desk: routing::Desk::new(config.external_router, config.limits.question_timeout),
             realm,
             algorithms,
@@ -357,6 +364,10 @@ impl ServerCore {
         loop {
             while let Some(event) = self.layer.out.events.pop_front() {
                 self.event(now, event);
+            }
+            if let Some(redirect) = self.proxy.poll_redirect() {
+                self.redirected(now, redirect);
+                continue;
             }
             let Some(tx) = self.proxy.poll_due() else { break };
             self.find_targets(now, tx);

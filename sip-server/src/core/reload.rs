@@ -74,6 +74,7 @@ impl ServerCore {
             open_relay: config.open_relay,
             next_hop: hop,
             record_route: config.record_route,
+            recurse: config.recurse_redirects,
             registrar: (!config.domains.is_empty()).then_some(config.registrar),
         };
         self.proxy.reconfigure(config.timer_c, config.record_route.then(|| self.own_routes.clone()));

@@ -17,7 +17,7 @@ use crate::config::count;
 use crate::flow::is_direct;
 use crate::identity::assert_sender;
 use crate::location::Question;
-use crate::proxy::{Group, Hop, RouteError, Routed, Template, preprocess, validate};
+use crate::proxy::{Group, Hop, Recursion, RouteError, Routed, Template, preprocess, validate};
 use crate::registrar::{self, Registration};
 use crate::users::owns;
 
@@ -62,8 +62,14 @@ impl ServerCore {
         match self.destination(&request, &routed, in_dialog) {
             Destination::Server => self.for_us(now, tx, request, &path),
             destination => {
-                let template =
-                    Template { request, path, record_route: false, fingerprint: None, known: false };
+                let template = Template {
+                    request,
+                    path,
+                    record_route: false,
+                    fingerprint: None,
+                    known: false,
+                    recursion: None,
+                };
                 self.proxy_request(now, tx, template, &routed, in_dialog, destination);
             }
         }
@@ -93,7 +99,7 @@ impl ServerCore {
 
     /// The address-of-record that a URI of ours leads to. A temporary GRUU hides it; one that we never made leads to a user who
     /// does not exist.
-    fn addressed(&self, uri: &Uri) -> Option<AddressOfRecord> {
+    pub(super) fn addressed(&self, uri: &Uri) -> Option<AddressOfRecord> {
         let hidden = uri.is_gruu().then(|| self.gruus.read(uri, &self.domains)).flatten();
         hidden.map(|gruu| gruu.aor).or_else(|| self.domains.aor(uri))
     }
@@ -195,6 +201,11 @@ impl ServerCore {
         }
         template.record_route =
             self.policy.record_route && !in_dialog && creates_dialog(template.request.method());
+        // A router outside has the last word on where requests go, and is asked once.
+        let follows = self.policy.recurse && !in_dialog && !self.desk.is_external();
+        if follows && *template.request.method() != Method::Register {
+            template.recursion = Some(Box::new(Recursion::new(user.clone())));
+        }
         let sender = Sender { user, proven };
         // Whoever holds a flow's token has it from a registration or a dialog that went through here: it is the decision.
         let by_flow = matches!(destination, Destination::Flow(..));
@@ -293,7 +304,7 @@ impl ServerCore {
     }
 
     /// A proxy for everything that comes, by configuration.
-    fn may_relay(&self) -> bool {
+    pub(super) fn may_relay(&self) -> bool {
         self.policy.open_relay || self.policy.next_hop.is_some()
     }
 

@@ -78,6 +78,11 @@ impl Desk {
         self.waiting.len()
     }
 
+    /// Whether a router outside decides.
+    pub(super) fn is_external(&self) -> bool {
+        self.external
+    }
+
     /// Nobody waits for the decision any more. Whether somebody did.
     pub(super) fn forget(&mut self, tx: ServerTx) -> bool {
         self.found.remove(&tx);
@@ -293,7 +298,7 @@ impl ServerCore {
     }
 
     /// The hop, or who has to be looked up, or nothing.
-    fn target(&mut self, target: To) -> Result<Hop, Option<AddressOfRecord>> {
+    pub(super) fn target(&mut self, target: To) -> Result<Hop, Option<AddressOfRecord>> {
         match target {
             To::User(aor) => Err(Some(aor)),
             To::Uri(uri) => match self.domains.aor(&uri) {

@@ -1,6 +1,7 @@
 //! One request on its way through the proxy, and the forwarding of it: RFC 3261 §16.6.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use sip_message::{HeaderName, Headers, Method, Request, StatusCode};
@@ -12,8 +13,9 @@ use sip_transport::{Local, Locals, Path, Transport};
 use super::best::Best;
 use super::plan::Plan;
 use super::prove::Proof;
+use super::redirect::Recursion;
 use super::route::next_hop;
-use super::target::{Group, Hop};
+use super::target::{Edits, Group, Hop};
 use super::{Clock, Layer, Proxy, Side, later};
 use crate::config::count;
 
@@ -31,6 +33,8 @@ pub(crate) struct Template {
     pub(crate) fingerprint: Option<u64>,
     /// The sender has proven to be a user of ours, or to be in a dialog that was let through.
     pub(crate) known: bool,
+    /// A 3xx to it is followed.
+    pub(crate) recursion: Option<Box<Recursion>>,
 }
 
 /// The response context (§16): a request, its branches, and what they answered.
@@ -47,6 +51,7 @@ pub(crate) struct Context {
     pub(super) groups: VecDeque<Group>,
     /// Steps to try after these.
     pub(super) plan: Option<Box<Plan>>,
+    pub(super) recursion: Option<Box<Recursion>>,
     pub(super) best: Best,
     /// A final response was forwarded.
     pub(super) answered: bool,
@@ -71,6 +76,10 @@ pub(crate) struct Branch {
     pub(super) again: Option<Box<Again>>,
     /// Credentials for it, not used yet.
     pub(super) proof: Option<Box<Proof>>,
+    /// Its Max-Breadth, if one was written.
+    pub(super) breadth: Option<usize>,
+    /// Who has sent the request on to it, if it matters.
+    pub(super) edits: Option<Arc<Edits>>,
 }
 
 /// What a branch falls back on.
@@ -88,7 +97,7 @@ pub(super) enum Again {
 
 impl Context {
     pub(super) fn new(template: Template, groups: Vec<Group>) -> Self {
-        let Template { request, path, record_route, fingerprint, known: _ } = template;
+        let Template { request, path, record_route, fingerprint, known: _, recursion } = template;
         Self {
             invite: *request.method() == Method::Invite,
             request: Some(request),
@@ -98,6 +107,7 @@ impl Context {
             branches: Vec::with_capacity(groups.first().map_or(0, Vec::len)),
             groups: groups.into(),
             plan: None,
+            recursion,
             best: Best::default(),
             answered: false,
             cancelled: false,
@@ -123,7 +133,15 @@ impl Context {
         if let Some(plan) = &mut self.plan {
             plan.end();
         }
+        if let Some(recursion) = &mut self.recursion {
+            recursion.end();
+        }
         self.request = None;
+    }
+
+    /// Whether branches can be added.
+    pub(super) fn is_open(&self) -> bool {
+        self.request.is_some()
     }
 }
 
@@ -132,12 +150,13 @@ impl Proxy {
     pub(super) fn go_on(&mut self, now: Instant, tx: ServerTx, layer: &mut Layer) {
         loop {
             let Some(context) = self.contexts.get_mut(&tx) else { return };
-            let waits = context.plan.as_ref().is_some_and(|plan| plan.waits());
+            let waits = context.plan.as_ref().is_some_and(|plan| plan.waits())
+                || context.recursion.as_ref().is_some_and(|recursion| recursion.waits());
             if context.answered || waits || context.branches.iter().any(|branch| !branch.done) {
                 return;
             }
             match context.groups.pop_front() {
-                Some(group) => self.start(now, tx, group, layer),
+                Some(group) => self.start(now, tx, group, None, layer),
                 None if self.next_step(tx) => return,
                 None => break,
             }
@@ -145,11 +164,23 @@ impl Proxy {
         self.answer_with_best(now, tx, layer);
     }
 
-    fn start(&mut self, now: Instant, tx: ServerTx, group: Group, layer: &mut Layer) {
+    /// `share`: the Max-Breadth of the branch whose place the group takes while others are under way (RFC 5393 §5.3.3).
+    pub(super) fn start(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        mut group: Group,
+        share: Option<usize>,
+        layer: &mut Layer,
+    ) {
         let Some(context) = self.contexts.get_mut(&tx) else { return };
+        if let Some(share) = share.filter(|share| *share < group.len()) {
+            let rest = group.split_off(share);
+            context.groups.push_front(rest);
+        }
         let breadth = match (&context.request, group.len()) {
             (Some(request), width) if width > 1 || request.headers.contains(HeaderName::MAX_BREADTH) => {
-                let allowed = max_breadth(request);
+                let allowed = share.unwrap_or_else(|| max_breadth(request));
                 if allowed < width {
                     context.best.add(super::best::Final::Local(StatusCode::MAX_BREADTH_EXCEEDED));
                     return;
@@ -158,8 +189,9 @@ impl Proxy {
             }
             _ => None,
         };
-        if context.request.is_none() {
-            return;
+        let Some(request) = &context.request else { return };
+        if let Some(recursion) = &mut context.recursion {
+            recursion.note(&group, request);
         }
         // All branches stand before the first is sent: one that fails at once must not be taken for the last.
         let first = context.branches.len();
@@ -172,6 +204,8 @@ impl Proxy {
             expired: false,
             again: None,
             proof: None,
+            breadth,
+            edits: None,
         }));
         let mut hops = group.into_iter().zip(first..).peekable();
         while let Some((hop, index)) = hops.next() {
@@ -179,6 +213,7 @@ impl Proxy {
             // The last branch of all takes the request along: most requests have one and are never copied.
             let last = hops.peek().is_none()
                 && context.groups.is_empty()
+                && context.recursion.is_none()
                 && context.plan.as_ref().is_none_or(|plan| plan.is_last());
             let request = if last { context.request.take() } else { context.request.clone() };
             let Some(mut request) = request else { return };
@@ -227,6 +262,7 @@ impl Proxy {
         let proof = proof.map(|gateway| Box::new(Proof::new(request.clone(), target.clone(), gateway)));
         if let Some(branch) = self.contexts.get_mut(&tx).and_then(|context| context.branches.get_mut(index)) {
             branch.proof = proof;
+            branch.edits = hop.edits.take();
         }
         self.send(now, tx, index, request, target, layer);
         if let Some(branch) = self.contexts.get_mut(&tx).and_then(|context| context.branches.get_mut(index)) {

@@ -16,12 +16,14 @@ mod overload;
 mod plan;
 mod prove;
 mod record_route;
+mod redirect;
 mod response;
 mod route;
 mod target;
 mod validate;
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use sip_message::{Headers, Request, Response, ResponseBuilder, StatusCode};
@@ -33,6 +35,7 @@ use sip_transport::{Path, Queues};
 pub(crate) use context::{Context, Template};
 pub(crate) use plan::Plan;
 pub(crate) use record_route::{RecordRoute, Side};
+pub(crate) use redirect::{Recursion, Redirect};
 pub(crate) use route::{RouteError, Routed, preprocess};
 pub(crate) use target::{Edits, Group, Hop, groups_of};
 pub(crate) use validate::validate;
@@ -129,6 +132,8 @@ pub(crate) struct Proxy {
     timers: Timers<(ServerTx, Clock)>,
     /// Requests of which a step is due, whose targets have to be found.
     due: VecDeque<ServerTx>,
+    /// Redirections whose contacts are to be looked at.
+    redirects: VecDeque<Redirect>,
     /// Requests of live contexts that were looked up, for loop detection.
     seen: Sharded<u64, u32>,
     timer_c: Duration,
@@ -142,6 +147,7 @@ impl Proxy {
             branches: Sharded::new(),
             timers: Timers::new([timer_c]),
             due: VecDeque::new(),
+            redirects: VecDeque::new(),
             seen: Sharded::new(),
             timer_c,
             record_route,
@@ -152,6 +158,11 @@ impl Proxy {
     pub(crate) fn reconfigure(&mut self, timer_c: Duration, record_route: Option<RecordRoute>) {
         self.timer_c = timer_c;
         self.record_route = record_route;
+    }
+
+    /// Where a request under way came from.
+    pub(crate) fn source_of(&self, tx: ServerTx) -> Option<IpAddr> {
+        self.contexts.get(&tx).map(|context| context.path.remote.ip())
     }
 
     pub(crate) fn live(&self) -> usize {
@@ -227,6 +238,7 @@ impl Proxy {
             plan.end();
             waited
         });
+        let waited = context.recursion.as_deref_mut().is_some_and(Recursion::end) || waited;
         let mut extra = Headers::new();
         extra.copy_from(&cancel.headers, sip_message::HeaderName::REASON);
         context.cancel_branches(now, &extra, layer);

@@ -144,11 +144,15 @@ impl Proxy {
         }
         count(&mut layer.counters.rang_out);
         context.groups.clear();
+        let waited = context.recursion.as_deref_mut().is_some_and(super::Recursion::end);
         context.cancel_branches(now, &Headers::new(), layer);
         let Some(context) = self.contexts.get_mut(&tx) else { return };
         let ringing: Vec<usize> =
             context.branches.iter().enumerate().filter(|(_, b)| !b.done).map(|(index, _)| index).collect();
         if ringing.is_empty() {
+            if waited {
+                self.go_on(now, tx, layer); // where a redirection leads was looked up, and comes too late
+            }
             return;
         }
         for branch in context.branches.iter_mut().filter(|branch| !branch.done) {

@@ -170,17 +170,32 @@ impl Proxy {
     fn finished(&mut self, now: Instant, tx: ServerTx, index: usize, failure: Final, layer: &mut Layer) {
         self.disarm(tx, index);
         let Some(context) = self.contexts.get_mut(&tx) else { return };
-        let rang_out = match context.branches.get_mut(index) {
+        match context.branches.get_mut(index) {
             Some(branch) if !branch.done => {
                 branch.done = true;
                 branch.again = None;
-                branch.expired
             }
             _ => return,
-        };
+        }
         if context.answered {
             return count(&mut layer.counters.responses_dropped);
         }
+        if let Some(failure) = self.hold(tx, index, failure) {
+            self.conclude(now, tx, index, failure, layer);
+        }
+    }
+
+    /// What a branch came to joins what the others did.
+    pub(super) fn conclude(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        index: usize,
+        failure: Final,
+        layer: &mut Layer,
+    ) {
+        let Some(context) = self.contexts.get_mut(&tx) else { return };
+        let rang_out = context.branches.get(index).is_some_and(|branch| branch.expired);
         if let Some(plan) = &mut context.plan {
             plan.note(match &failure {
                 _ if rang_out => Outcome::NoAnswer,
@@ -195,6 +210,9 @@ impl Proxy {
             // named for this case is another matter.
             if context.plan.is_some() {
                 context.groups.clear();
+                if let Some(recursion) = &mut context.recursion {
+                    recursion.end();
+                }
             } else {
                 context.close();
             }

@@ -194,6 +194,9 @@ settings! {
         emergency: Vec<At<String>> = texts(&["112", "911"]),
         /// The status for users who do not want to be disturbed: 480, 486, 600 or 603.
         do_not_disturb: At<u16> = At::nowhere(480),
+        /// Whether 300, 301 and 302 of a callee are followed here instead of by the caller: with the caller's rights, and to nowhere that
+        /// the caller may not call by the rules of this file.
+        recurse_redirects: bool = false,
         /// Whether History-Info (RFC 7044) tells of calls that were forwarded.
         history: bool = true,
         /// Whether Diversion (RFC 5806) does.

@@ -68,6 +68,7 @@ impl Settings {
         config.next_hop.clone_from(&self.next_hop);
         config.record_route = file.record_route;
         config.heed_overload = file.heed_overload;
+        config.recurse_redirects = file.routing.recurse_redirects;
         config.rules = self.rules.clone();
         config.trusted_peers.clone_from(&self.trusted_peers);
         let watch = &file.protection;
