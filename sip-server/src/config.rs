@@ -53,6 +53,12 @@ pub struct Config {
     /// Whether 300, 301 and 302 are followed here instead of by the caller (§16.7 step 4): with the caller's rights, by the rules that
     /// hold for calls of the caller's own. Never in dialogs, and not where an [external router](Config::external_router) decides.
     pub recurse_redirects: bool,
+    /// Whether callers who support it (`Supported: 199`) are told of early dialogs that are over while the call is tried elsewhere
+    /// (RFC 6228).
+    pub early_ends: bool,
+    /// The session timer to ask for in every call (RFC 4028 §8). `None`: that is left to the phones. Without
+    /// [`record_route`](Self::record_route) only the first request of a call is seen.
+    pub session_timer: Option<SessionTimer>,
     /// How the registrar works.
     pub registrar: registrar::Config,
     /// How long a branch of an INVITE may ring without a word: Timer C (§16.6 step 11), more than three minutes.
@@ -99,6 +105,8 @@ impl Config {
             record_route: true,
             heed_overload: false,
             recurse_redirects: false,
+            early_ends: true,
+            session_timer: None,
             registrar: registrar::Config::default(),
             timer_c: Self::TIMER_C,
             timing: Timing::default(),
@@ -111,6 +119,15 @@ impl Config {
             external_router: false,
         }
     }
+}
+
+/// A session timer that the proxy asks for (RFC 4028 §8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionTimer {
+    /// The longest session interval, in seconds: put into requests without one, and in the stead of longer ones.
+    pub expires: u32,
+    /// The shortest one, in seconds, at least 90: shorter ones get 422, or are raised for who does not know timers.
+    pub min: u32,
 }
 
 /// Bounds on what can be live at once.
@@ -209,6 +226,8 @@ pub struct Counters {
     pub trunk_registers: u64,
     /// Challenges of trunks that were answered.
     pub proved: u64,
+    /// 199s sent of early dialogs that were over (RFC 6228).
+    pub early_ends: u64,
     /// Redirections that were followed (§16.7 step 4).
     pub redirects_followed: u64,
     /// Steps that nobody answered in the time that they may ring.

@@ -95,7 +95,7 @@ mod traffic;
 pub mod users;
 
 pub use crate::aor::AddressOfRecord;
-pub use crate::config::{Config, ConfigError, Counters, Limits};
+pub use crate::config::{Config, ConfigError, Counters, Limits, SessionTimer};
 pub use crate::core::{Batch, ServerCore, TrunkStatus};
 pub use crate::domains::Domains;
 pub use crate::server::{BuildError, Counts, Server, ServerBuilder, ServerHandle, Snapshot};

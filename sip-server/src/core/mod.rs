@@ -31,13 +31,13 @@ use self::book::Book;
 pub use self::trunks::TrunkStatus;
 use self::trunks::{Ended, Trunks};
 use crate::calls::{CallLog, CallRecord, CallStatistics};
-use crate::config::{Config, ConfigError, Counters, Limits, count};
+use crate::config::{Config, ConfigError, Counters, Limits, SessionTimer, count};
 use crate::domains::Domains;
 use crate::gruu::Gruus;
 use crate::identity::TrustDomain;
 use crate::location::{MemoryLocation, Question, QuestionKey};
 use crate::protection::{Guard, ProtectionConfig, ProtectionCounters};
-use crate::proxy::{Layer, Proxy, RecordRoute, Template};
+use crate::proxy::{Layer, Manner, Proxy, RecordRoute, Template};
 use crate::registrar::{self, Registration};
 use crate::routing::Rules;
 use crate::traffic::Traffic;
@@ -108,6 +108,7 @@ struct Policy {
     next_hop: Option<Target>,
     record_route: bool,
     recurse: bool,
+    session_timer: Option<SessionTimer>,
     registrar: Option<registrar::Config>,
 }
 
@@ -174,7 +175,11 @@ impl ServerCore {
                 calls: config.call_records.map(|limits| CallLog::new(limits, now, unix_time)),
                 traffic: Traffic::default(),
             },
-            proxy: Proxy::new(config.timer_c, recorded),
+            proxy: Proxy::new(Manner {
+                timer_c: config.timer_c,
+                record_route: recorded,
+                early_ends: config.early_ends,
+            }),
             own_routes,
             gruus,
             policy: Policy {
@@ -182,6 +187,7 @@ impl ServerCore {
                 next_hop,
                 record_route: config.record_route,
                 recurse: config.recurse_redirects,
+                session_timer: config.session_timer,
                 registrar: (!domains.is_empty()).then_some(config.registrar),
             },
             domains: Domains::new(domains, locals),

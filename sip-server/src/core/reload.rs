@@ -9,6 +9,7 @@ use crate::config::{Config, ConfigError, Limits};
 use crate::domains::Domains;
 use crate::identity::TrustDomain;
 use crate::protection::Guard;
+use crate::proxy::Manner;
 use crate::routing::Rules;
 
 /// What cannot be changed without a new start, as it was then.
@@ -75,9 +76,14 @@ impl ServerCore {
             next_hop: hop,
             record_route: config.record_route,
             recurse: config.recurse_redirects,
+            session_timer: config.session_timer,
             registrar: (!config.domains.is_empty()).then_some(config.registrar),
         };
-        self.proxy.reconfigure(config.timer_c, config.record_route.then(|| self.own_routes.clone()));
+        self.proxy.reconfigure(Manner {
+            timer_c: config.timer_c,
+            record_route: config.record_route.then(|| self.own_routes.clone()),
+            early_ends: config.early_ends,
+        });
         self.domains = Domains::new(config.domains, locals);
         self.rules = self.rules.turned_to(config.rules);
         (self.realm, self.algorithms) = (realm, config.algorithms);

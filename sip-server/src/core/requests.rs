@@ -17,7 +17,9 @@ use crate::config::count;
 use crate::flow::is_direct;
 use crate::identity::assert_sender;
 use crate::location::Question;
-use crate::proxy::{Group, Hop, Recursion, RouteError, Routed, Template, preprocess, validate};
+use crate::proxy::{
+    Group, Hop, Recursion, RouteError, Routed, Template, ask_for_timer, preprocess, validate,
+};
 use crate::registrar::{self, Registration};
 use crate::users::owns;
 
@@ -68,6 +70,7 @@ impl ServerCore {
                     record_route: false,
                     fingerprint: None,
                     known: false,
+                    timer: None,
                     recursion: None,
                 };
                 self.proxy_request(now, tx, template, &routed, in_dialog, destination);
@@ -195,6 +198,12 @@ impl ServerCore {
         template.known = user.is_some() || proven || self.calls.is_none() || self.trust.has(ip);
         if self.calls.is_some() && !self.trust.has(ip) {
             assert_sender(&mut template.request, user.as_deref(), &self.domains);
+        }
+        if let Some(timer) = &self.policy.session_timer {
+            match ask_for_timer(timer, &mut template.request) {
+                Ok(asked) => template.timer = asked,
+                Err(reply) => return self.refuse(now, tx, *reply),
+            }
         }
         if *template.request.method() == Method::Register {
             self.hold_flow(&mut template);

@@ -11,12 +11,13 @@ use sip_transport::locals::parse_ip;
 use sip_transport::{Local, Locals, Path, Transport};
 
 use super::best::Best;
+use super::early::{EarlyDialogs, wants_early_ends};
 use super::plan::Plan;
 use super::prove::Proof;
 use super::redirect::Recursion;
 use super::route::next_hop;
 use super::target::{Edits, Group, Hop};
-use super::{Clock, Layer, Proxy, Side, later};
+use super::{Asked, Clock, Layer, Proxy, Side, later};
 use crate::config::count;
 
 /// RFC 5393 §5.3.3: the breadth of a request that names none.
@@ -33,6 +34,8 @@ pub(crate) struct Template {
     pub(crate) fingerprint: Option<u64>,
     /// The sender has proven to be a user of ours, or to be in a dialog that was let through.
     pub(crate) known: bool,
+    /// The session timer that was asked for.
+    pub(crate) timer: Option<Asked>,
     /// A 3xx to it is followed.
     pub(crate) recursion: Option<Box<Recursion>>,
 }
@@ -52,6 +55,9 @@ pub(crate) struct Context {
     /// Steps to try after these.
     pub(super) plan: Option<Box<Plan>>,
     pub(super) recursion: Option<Box<Recursion>>,
+    /// The caller hears of early dialogs that are over.
+    pub(super) early_ends: bool,
+    pub(super) timer: Option<Asked>,
     pub(super) best: Best,
     /// A final response was forwarded.
     pub(super) answered: bool,
@@ -80,6 +86,8 @@ pub(crate) struct Branch {
     pub(super) breadth: Option<usize>,
     /// Who has sent the request on to it, if it matters.
     pub(super) edits: Option<Arc<Edits>>,
+    /// Kept if the caller is to hear of their ends.
+    pub(super) early: EarlyDialogs,
 }
 
 /// What a branch falls back on.
@@ -96,10 +104,12 @@ pub(super) enum Again {
 }
 
 impl Context {
-    pub(super) fn new(template: Template, groups: Vec<Group>) -> Self {
-        let Template { request, path, record_route, fingerprint, known: _, recursion } = template;
+    pub(super) fn new(template: Template, groups: Vec<Group>, early_ends: bool) -> Self {
+        let Template { request, path, record_route, fingerprint, known: _, recursion, timer } = template;
         Self {
             invite: *request.method() == Method::Invite,
+            early_ends: early_ends && wants_early_ends(&request),
+            timer,
             request: Some(request),
             path,
             record_route,
@@ -195,7 +205,7 @@ impl Proxy {
         }
         // All branches stand before the first is sent: one that fails at once must not be taken for the last.
         let first = context.branches.len();
-        let rings_until = later(now, self.timer_c);
+        let rings_until = later(now, self.manner.timer_c);
         context.branches.extend(group.iter().map(|_| Branch {
             client: None,
             done: false,
@@ -206,6 +216,7 @@ impl Proxy {
             proof: None,
             breadth,
             edits: None,
+            early: EarlyDialogs::default(),
         }));
         let mut hops = group.into_iter().zip(first..).peekable();
         while let Some((hop, index)) = hops.next() {
@@ -293,7 +304,8 @@ impl Proxy {
                 let Some(branch) = context.branches.get_mut(index) else { return };
                 branch.client = Some(client);
                 if invite && branch.timer_c.is_none() {
-                    branch.timer_c = Some(self.timers.arm(now, self.timer_c, (tx, Clock::Branch(index))));
+                    branch.timer_c =
+                        Some(self.timers.arm(now, self.manner.timer_c, (tx, Clock::Branch(index))));
                 }
             }
             Err(error) => {

@@ -12,6 +12,7 @@
 
 mod best;
 mod context;
+mod early;
 mod overload;
 mod plan;
 mod prove;
@@ -19,6 +20,7 @@ mod record_route;
 mod redirect;
 mod response;
 mod route;
+mod session_timer;
 mod target;
 mod validate;
 
@@ -37,6 +39,7 @@ pub(crate) use plan::Plan;
 pub(crate) use record_route::{RecordRoute, Side};
 pub(crate) use redirect::{Recursion, Redirect};
 pub(crate) use route::{RouteError, Routed, preprocess};
+pub(crate) use session_timer::{Asked, ask as ask_for_timer};
 pub(crate) use target::{Edits, Group, Hop, groups_of};
 pub(crate) use validate::validate;
 
@@ -136,28 +139,34 @@ pub(crate) struct Proxy {
     redirects: VecDeque<Redirect>,
     /// Requests of live contexts that were looked up, for loop detection.
     seen: Sharded<u64, u32>,
-    timer_c: Duration,
-    record_route: Option<RecordRoute>,
+    manner: Manner,
+}
+
+/// How the proxy works, which may change while it does.
+#[derive(Debug)]
+pub(crate) struct Manner {
+    pub(crate) timer_c: Duration,
+    pub(crate) record_route: Option<RecordRoute>,
+    /// Callers who want it hear of early dialogs that are over (RFC 6228).
+    pub(crate) early_ends: bool,
 }
 
 impl Proxy {
-    pub(crate) fn new(timer_c: Duration, record_route: Option<RecordRoute>) -> Self {
+    pub(crate) fn new(manner: Manner) -> Self {
         Self {
             contexts: Sharded::new(),
             branches: Sharded::new(),
-            timers: Timers::new([timer_c]),
+            timers: Timers::new([manner.timer_c]),
             due: VecDeque::new(),
             redirects: VecDeque::new(),
             seen: Sharded::new(),
-            timer_c,
-            record_route,
+            manner,
         }
     }
 
-    /// Another Timer C and Record-Route, for requests from now on.
-    pub(crate) fn reconfigure(&mut self, timer_c: Duration, record_route: Option<RecordRoute>) {
-        self.timer_c = timer_c;
-        self.record_route = record_route;
+    /// Another manner, for requests from now on.
+    pub(crate) fn reconfigure(&mut self, manner: Manner) {
+        self.manner = manner;
     }
 
     /// Where a request under way came from.
@@ -188,7 +197,7 @@ impl Proxy {
     ) {
         overload::forget_load(&mut template.request.headers);
         self.admit(&template, layer);
-        self.contexts.insert(tx, Box::new(Context::new(template, groups)));
+        self.contexts.insert(tx, Box::new(Context::new(template, groups, self.manner.early_ends)));
         self.go_on(now, tx, layer);
     }
 
@@ -203,7 +212,7 @@ impl Proxy {
     ) {
         overload::forget_load(&mut template.request.headers);
         self.admit(&template, layer);
-        let mut context = Box::new(Context::new(template, Vec::new()));
+        let mut context = Box::new(Context::new(template, Vec::new(), self.manner.early_ends));
         context.plan = Some(Box::new(plan));
         self.contexts.insert(tx, context);
         self.go_on(now, tx, layer);
@@ -323,7 +332,7 @@ impl Proxy {
     /// Adds our Record-Route to a request that came on `path` and goes to `leaves`. Phones that can be reached over their own
     /// flow alone stay on it for the whole dialog (RFC 5626 §5.3).
     fn record(&self, request: &mut Request, path: &Path, leaves: Side<'_>, layer: &Layer) {
-        let Some(own) = &self.record_route else { return };
+        let Some(own) = &self.manner.record_route else { return };
         let call_id = request.headers.text(sip_message::HeaderName::CALL_ID).unwrap_or_default().to_owned();
         let contact = request.headers.get::<sip_message::headers::Contact>().ok().flatten();
         // Our own Via is not on it yet: what stands there is how it came.

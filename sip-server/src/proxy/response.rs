@@ -9,6 +9,7 @@ use sip_transaction::{ClientTx, Failure, ServerTx};
 use super::best::Final;
 use super::context::{Again, Why};
 use super::overload::forget_load;
+use super::session_timer;
 use super::{Layer, Proxy, later};
 use crate::config::count;
 use crate::routing::Outcome;
@@ -41,7 +42,16 @@ impl Proxy {
             self.branch_failed(now, tx, index, StatusCode::BAD_GATEWAY, layer);
         } else if status.is_success() {
             self.success(now, tx, index, response, layer);
-        } else if let StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED = status
+        } else {
+            self.failure(now, tx, index, response, layer);
+            self.tell_early_ends(now, tx, index, status, layer);
+        }
+    }
+
+    /// A final response that is no 2xx, and can be forwarded.
+    fn failure(&mut self, now: Instant, tx: ServerTx, index: usize, response: Response, layer: &mut Layer) {
+        let status = response.status();
+        if let StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED = status
             && self.prove(now, tx, index, &response, layer)
         {
             // Once more, with credentials.
@@ -98,13 +108,18 @@ impl Proxy {
         let Some(context) = self.contexts.get_mut(&tx) else { return };
         // Step 2: 101 to 199 reset Timer C. Only the time is moved: a flood of 180s must not fill the queue of timers.
         if let Some(branch) = context.branches.get_mut(index) {
-            branch.rings_until = later(now, self.timer_c);
+            branch.rings_until = later(now, self.manner.timer_c);
         }
         let left_behind = context.branches.get(index).is_some_and(|branch| branch.done);
         if context.answered || left_behind || !forwardable {
             return count(&mut layer.counters.responses_dropped);
         }
         // RFC 4320 §4.1: other requests than INVITE have no such response; the layer refuses it.
+        if context.early_ends
+            && let Some(branch) = context.branches.get_mut(index)
+        {
+            branch.early.note(&response);
+        }
         match layer.respond(now, tx, response) {
             Ok(()) => count(&mut layer.counters.responses_forwarded),
             Err(_) => count(&mut layer.counters.responses_dropped),
@@ -112,7 +127,14 @@ impl Proxy {
     }
 
     /// A 2xx is forwarded at once, to INVITE every one of them, however late (step 5).
-    fn success(&mut self, now: Instant, tx: ServerTx, index: usize, response: Response, layer: &mut Layer) {
+    fn success(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        index: usize,
+        mut response: Response,
+        layer: &mut Layer,
+    ) {
         self.disarm(tx, index);
         self.stop_ringing(tx);
         let Some(context) = self.contexts.get_mut(&tx) else { return };
@@ -123,6 +145,9 @@ impl Proxy {
         let first = !context.answered;
         if !first && !context.invite {
             return count(&mut layer.counters.responses_dropped);
+        }
+        if let Some(asked) = context.timer {
+            session_timer::answer(asked, &mut response);
         }
         context.answered = true;
         context.close();

@@ -275,6 +275,10 @@ fn numbers(file: &File, faults: &mut Faults) {
     if registrar.default_expires.offset > 0 && least <= most {
         within(&registrar.default_expires, "default_expires", least, most);
     }
+    if let Some(expires) = &file.session_expires {
+        within(&file.min_session_expires, "min_session_expires", 90, 86_400);
+        within(expires, "session_expires", (*file.min_session_expires).clamp(90, 86_400), 86_400);
+    }
     within(&file.limits.question_timeout, "question_timeout", 1, 30);
     for group in &file.hunt_group {
         within(&group.ring, "ring", 1, 180);

@@ -48,6 +48,11 @@ settings! {
         record_route: bool = true,
         /// Heed the reports of next hops that have too much to do (RFC 7339). A change needs a new start.
         heed_overload: bool = false,
+        /// Seconds of the session interval that every call gets at most, whether or not its phones ask for one (RFC 4028): a phone that is
+        /// gone is noticed. From 90 on, 1800 is usual; without a word about it the phones decide.
+        session_expires: Option<At<u32>> = None,
+        /// Seconds of the shortest session interval that is let pass, at least 90, if `session_expires` is given.
+        min_session_expires: At<u32> = At::nowhere(90),
         /// A file in which bindings are kept beside memory: what was acknowledged is there after the next start. Beside it lies
         /// `FILE.key`, with which calls go on over a restart. Its place is relative to that of this file. A change needs a new start.
         location: Option<At<String>> = None,
@@ -197,6 +202,8 @@ settings! {
         /// Whether 300, 301 and 302 of a callee are followed here instead of by the caller: with the caller's rights, and to nowhere that
         /// the caller may not call by the rules of this file.
         recurse_redirects: bool = false,
+        /// Whether callers who want it are told of phones that have given up while others ring still (199, RFC 6228).
+        early_ends: bool = true,
         /// Whether History-Info (RFC 7044) tells of calls that were forwarded.
         history: bool = true,
         /// Whether Diversion (RFC 5806) does.

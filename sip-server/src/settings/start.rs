@@ -9,6 +9,7 @@ use sip_transport::tokio::tls::{ClientCertificates, CredentialsError, Identity, 
 use sip_transport::websocket::Origins;
 
 use super::{Settings, TlsSettings};
+use crate::config::SessionTimer;
 use crate::location::Flush;
 use crate::protection::ProtectionConfig;
 use crate::server::{BuildError, ServerBuilder};
@@ -68,6 +69,11 @@ impl Settings {
         config.next_hop.clone_from(&self.next_hop);
         config.record_route = file.record_route;
         config.heed_overload = file.heed_overload;
+        config.early_ends = file.routing.early_ends;
+        config.session_timer = file
+            .session_expires
+            .as_ref()
+            .map(|expires| SessionTimer { expires: **expires, min: *file.min_session_expires });
         config.recurse_redirects = file.routing.recurse_redirects;
         config.rules = self.rules.clone();
         config.trusted_peers.clone_from(&self.trusted_peers);
