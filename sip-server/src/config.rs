@@ -61,6 +61,9 @@ pub struct Config {
     pub session_timer: Option<SessionTimer>,
     /// How the registrar works.
     pub registrar: registrar::Config,
+    /// The proxies that users of ours shall pass on their way out, `lr` in each, the first one first: Service-Route of every
+    /// registration (RFC 3608).
+    pub service_route: Vec<Uri>,
     /// How long a branch of an INVITE may ring without a word: Timer C (§16.6 step 11), more than three minutes.
     pub timer_c: Duration,
     /// Base values of the transaction timers.
@@ -108,6 +111,7 @@ impl Config {
             early_ends: true,
             session_timer: None,
             registrar: registrar::Config::default(),
+            service_route: Vec::new(),
             timer_c: Self::TIMER_C,
             timing: Timing::default(),
             limits: Limits::default(),

@@ -137,6 +137,7 @@ impl ServerCore {
                     ]
                 };
                 let reply = registration.accepted(now, &date, &bindings, of_binding);
+                let reply = reply.headers(&self.policy.service_route);
                 self.layer.reply(now, tx, reply);
             }
             Step::Refused(registration, refusal) => {

@@ -16,6 +16,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use sip_auth::{Role, Verifier, VerifierConfig};
+use sip_message::headers::ServiceRoute;
 use sip_message::{HeaderName, Headers};
 use sip_transaction::tables::Sharded;
 use sip_transaction::timers::{TimerId, Timers};
@@ -110,6 +111,7 @@ struct Policy {
     recurse: bool,
     session_timer: Option<SessionTimer>,
     registrar: Option<registrar::Config>,
+    service_route: Vec<ServiceRoute>,
 }
 
 /// What goes on when the location store has answered.
@@ -189,6 +191,7 @@ impl ServerCore {
                 recurse: config.recurse_redirects,
                 session_timer: config.session_timer,
                 registrar: (!domains.is_empty()).then_some(config.registrar),
+                service_route: config.service_route.iter().map(ServiceRoute::new).collect(),
             },
             domains: Domains::new(domains, locals),
             users,

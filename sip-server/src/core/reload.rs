@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use sip_auth::Role;
+use sip_message::headers::ServiceRoute;
 
 use super::{Policy, ServerCore, TIMER_C_ABOVE, next_hop, realm_of, secret, trusting, verifier};
 use crate::config::{Config, ConfigError, Limits};
@@ -78,6 +79,7 @@ impl ServerCore {
             recurse: config.recurse_redirects,
             session_timer: config.session_timer,
             registrar: (!config.domains.is_empty()).then_some(config.registrar),
+            service_route: config.service_route.iter().map(ServiceRoute::new).collect(),
         };
         self.proxy.reconfigure(Manner {
             timer_c: config.timer_c,

@@ -20,6 +20,9 @@ settings! {
         /// Where to listen: `udp:ADDRESS:PORT`, and `tcp:`, `tls:`, `ws:` (WebSocket), `wss:` alike, IPv6 addresses in brackets.
         /// Without a word about it on the loopback interface alone, where nobody else can reach the server. A change needs a new start.
         listen: Vec<At<String>> = texts(&["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]),
+        /// What others are told of a listener, for a server behind a NAT: `"udp:10.0.0.1:5060" = "203.0.113.7"`, with a port if it is
+        /// another one there. The listener as it stands in `listen`. A change needs a new start.
+        advertise: BTreeMap<At<String>, At<String>> = BTreeMap::new(),
         /// Networks whose balancers send the PROXY protocol's header (version 2), which is believed: for all listeners but those
         /// of UDP. A change needs a new start.
         proxy_protocol_from: Vec<At<String>> = Vec::new(),
@@ -129,6 +132,9 @@ settings! {
         min_expires: At<u32> = At::nowhere(registrar::Config::MIN_EXPIRES),
         /// The longest time that is granted, in seconds.
         max_expires: At<u32> = At::nowhere(registrar::Config::MAX_EXPIRES),
+        /// Proxies that users shall pass on their way out, the first one first, `sip:edge.example.com;lr`: phones are told it when they
+        /// register (Service-Route, RFC 3608).
+        service_route: Vec<At<String>> = Vec::new(),
         /// Bindings of one user; more get 403.
         max_bindings: usize = registrar::Config::MAX_BINDINGS,
     }

@@ -8,7 +8,7 @@ use sip_transport::tokio::HepTap;
 use sip_transport::tokio::tls::{ClientCertificates, CredentialsError, Identity, Roots, Tls, TlsOptions};
 use sip_transport::websocket::Origins;
 
-use super::{Settings, TlsSettings};
+use super::{File, Settings, TlsSettings};
 use crate::config::SessionTimer;
 use crate::location::Flush;
 use crate::protection::ProtectionConfig;
@@ -76,6 +76,7 @@ impl Settings {
             .map(|expires| SessionTimer { expires: **expires, min: *file.min_session_expires });
         config.recurse_redirects = file.routing.recurse_redirects;
         config.rules = self.rules.clone();
+        config.service_route.clone_from(&self.service_route);
         config.trusted_peers.clone_from(&self.trusted_peers);
         let watch = &file.protection;
         config.protection =
@@ -116,8 +117,13 @@ impl Settings {
             (settings.hep, key)
         };
         let (old, new) = (&self.file, &other.file);
+        let told = |file: &File| {
+            let all = file.advertise.iter().map(|(one, told)| (one.to_string(), told.to_string()));
+            all.collect::<Vec<_>>()
+        };
         [
             ("listen", text(&old.listen) != text(&new.listen)),
+            ("advertise", told(old) != told(new)),
             ("proxy_protocol_from", text(&old.proxy_protocol_from) != text(&new.proxy_protocol_from)),
             ("websocket_origins", origins(self) != origins(other)),
             ("tls", old.tls.is_some() != new.tls.is_some()),
