@@ -224,6 +224,8 @@ pub struct Counters {
     pub other_flows: u64,
     /// Branches that were sent to another gateway of their trunk.
     pub other_gateways: u64,
+    /// Calls that found a trunk with as many calls as it may have.
+    pub trunks_full: u64,
     /// Gateways asked whether they are there.
     pub gateway_checks: u64,
     /// REGISTERs sent to registrars of trunks.

@@ -174,7 +174,10 @@ impl ServerCore {
                 transactions,
                 out: Queues::new(),
                 counters: Counters::default(),
-                calls: config.call_records.map(|limits| CallLog::new(limits, now, unix_time)),
+                calls: match config.call_records {
+                    Some(limits) => Some(CallLog::new(limits, now, unix_time)),
+                    None => rules.limit_calls().then(|| CallLog::counting(now, unix_time)),
+                },
                 traffic: Traffic::default(),
             },
             proxy: Proxy::new(Manner {
@@ -261,7 +264,7 @@ impl ServerCore {
     /// Calls in numbers, if they are followed ([`Config::call_records`]).
     #[must_use]
     pub fn call_statistics(&self) -> Option<CallStatistics> {
-        self.layer.calls.as_ref().map(CallLog::statistics)
+        self.layer.calls.as_ref().filter(|calls| calls.is_recording()).map(CallLog::statistics)
     }
 
     /// The next call record. Records that nobody fetches are kept up to a limit.

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use sip_message::Uri;
 use sip_message::headers::From;
+use sip_message::{Method, Uri};
 
 use super::location::is_sips;
+use super::routing::Nobody;
 use super::{ServerCore, Waiting};
 use crate::AddressOfRecord;
 use crate::location::{Answer, Question};
@@ -101,8 +102,13 @@ impl ServerCore {
             // As in a hunt group: what rings first is rung, what its owner wants if nobody answers does not count.
             Decision::Proxy(steps) => {
                 let Some(step) = steps.into_iter().next() else { return nowhere };
+                let invite = self
+                    .layer
+                    .transactions
+                    .request(redirect.tx)
+                    .is_some_and(|request| *request.method() == Method::Invite);
                 let targets =
-                    step.targets.into_iter().filter_map(|target| self.permitted_target(target, uri));
+                    step.targets.into_iter().filter_map(|target| self.permitted_target(target, uri, invite));
                 (targets.collect(), step.diverted)
             }
             Decision::Redirect(_) | Decision::Reject(..) => nowhere,
@@ -110,13 +116,14 @@ impl ServerCore {
     }
 
     /// `uri`: what is called there, if the target does not say.
-    fn permitted_target(&mut self, target: To, uri: &Uri) -> Option<Permitted> {
-        match self.target(target) {
+    fn permitted_target(&mut self, target: To, uri: &Uri, invite: bool) -> Option<Permitted> {
+        match self.target(target, invite) {
             Ok(mut hop) => {
                 hop.uri.get_or_insert_with(|| uri.clone());
                 Some(Permitted::Hop(hop))
             }
-            Err(aor) => aor.map(|aor| Permitted::User(aor, None)),
+            Err(Nobody::Yet(aor)) => Some(Permitted::User(aor, None)),
+            Err(Nobody::There | Nobody::Free) => None,
         }
     }
 

@@ -6,6 +6,7 @@ use sip_auth::Role;
 use sip_message::headers::ServiceRoute;
 
 use super::{Policy, ServerCore, TIMER_C_ABOVE, next_hop, realm_of, secret, trusting, verifier};
+use crate::calls::CallLog;
 use crate::config::{Config, ConfigError, Limits};
 use crate::domains::Domains;
 use crate::identity::TrustDomain;
@@ -102,6 +103,10 @@ impl ServerCore {
             ..config.limits
         };
         self.limits = limits;
+        if self.layer.calls.is_none() && self.rules.limit_calls() {
+            // Calls that are up already hold no seat.
+            self.layer.calls = Some(CallLog::counting(now, unix));
+        }
         self.attend_trunks(now);
         Ok(later)
     }

@@ -337,6 +337,11 @@ impl ServerCore {
         if claimed.is_none() && !offers(request, &verifier.config().realm) {
             return Ok(None);
         }
+        // A carrier sends calls with the called or the forwarding number as From: who that is it cannot prove. It reaches what
+        // strangers reach; for more it is asked, where it is refused.
+        if self.rules.is_gateway(ip) && !offers(request, &verifier.config().realm) {
+            return Ok(None);
+        }
         let judge = Judge {
             verifier,
             users: Known { list: self.users.as_ref(), book: self.book.as_ref().map(|book| &book.cache) },

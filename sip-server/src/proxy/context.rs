@@ -18,6 +18,7 @@ use super::redirect::Recursion;
 use super::route::next_hop;
 use super::target::{Edits, Group, Hop};
 use super::{Asked, Clock, Layer, Proxy, Side, later};
+use crate::calls::Seat;
 use crate::config::count;
 
 /// RFC 5393 §5.3.3: the breadth of a request that names none.
@@ -86,6 +87,8 @@ pub(crate) struct Branch {
     pub(super) breadth: Option<usize>,
     /// Who has sent the request on to it, if it matters.
     pub(super) edits: Option<Arc<Edits>>,
+    /// Of the trunk that it goes to.
+    pub(super) seat: Option<Arc<Seat>>,
     /// Kept if the caller is to hear of their ends.
     pub(super) early: EarlyDialogs,
 }
@@ -216,6 +219,7 @@ impl Proxy {
             proof: None,
             breadth,
             edits: None,
+            seat: None,
             early: EarlyDialogs::default(),
         }));
         let mut hops = group.into_iter().zip(first..).peekable();
@@ -274,6 +278,7 @@ impl Proxy {
         if let Some(branch) = self.contexts.get_mut(&tx).and_then(|context| context.branches.get_mut(index)) {
             branch.proof = proof;
             branch.edits = hop.edits.take();
+            branch.seat = hop.seat.take();
         }
         self.send(now, tx, index, request, target, layer);
         if let Some(branch) = self.contexts.get_mut(&tx).and_then(|context| context.branches.get_mut(index)) {

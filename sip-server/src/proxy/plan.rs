@@ -121,7 +121,9 @@ impl Proxy {
         let invite = context.invite;
         let Some(step) = context.plan.as_mut().and_then(|plan| plan.due.take()) else { return };
         if groups.is_empty() {
-            context.best.add(Final::Local(status));
+            // A 503 of our own is about this server (§16.7 step 6).
+            let none = status == StatusCode::SERVICE_UNAVAILABLE;
+            context.best.add(if none { Final::Spared } else { Final::Local(status) });
         } else if let Some(ring) = step.ring.filter(|_| invite) {
             let timer = self.timers.arm(now, ring, (tx, Clock::Step));
             if let Some(plan) = &mut context.plan {

@@ -146,6 +146,10 @@ impl Proxy {
         if !first && !context.invite {
             return count(&mut layer.counters.responses_dropped);
         }
+        let seat = context.branches.get_mut(index).and_then(|branch| branch.seat.clone());
+        if let Some(calls) = &mut layer.calls {
+            calls.seated(tx, seat);
+        }
         if let Some(asked) = context.timer {
             session_timer::answer(asked, &mut response);
         }
@@ -199,6 +203,7 @@ impl Proxy {
             Some(branch) if !branch.done => {
                 branch.done = true;
                 branch.again = None;
+                branch.seat = None;
             }
             _ => return,
         }

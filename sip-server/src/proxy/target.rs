@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sip_message::headers::{
-    ContentLength, Diversion, HistoryInfo, InstanceId, MaxForwards, NameAddr, PAssertedIdentity, Route,
+    ContentLength, Diversion, HistoryInfo, InstanceId, MaxForwards, NameAddr, PAssertedIdentity,
+    PPreferredIdentity, Route,
 };
 use sip_message::{HeaderError, HeaderName, Request, Uri};
 use sip_transaction::Target;
 use sip_transport::{Path, Transport};
 
 use super::route::next_hop;
+use crate::calls::Seat;
 use crate::identity::withhold;
 use crate::location::Binding;
 use crate::routing::Diverted;
@@ -35,6 +37,8 @@ pub(crate) struct Hop {
     pub(crate) others: Vec<Hop>,
     /// A trunk's gateway, and the others are more of them. Who we are to it.
     pub(crate) gateway: Option<Arc<TrunkIdentity>>,
+    /// The call that it makes is counted there.
+    pub(crate) seat: Option<Arc<Seat>>,
     /// What else is changed for this target.
     pub(crate) edits: Option<Arc<Edits>>,
     /// It is a server that is told who calls whatever the caller wants hidden from others (RFC 3325 §7).
@@ -104,6 +108,7 @@ impl Hop {
             outbound: false,
             others: Vec::new(),
             gateway: None,
+            seat: None,
             edits: None,
             trusted: false,
         }
@@ -175,6 +180,9 @@ impl Hop {
             request.headers.remove(HeaderName::P_PREFERRED_IDENTITY);
             if let Some(uri) = &identity.asserted {
                 request.headers.push_back(&PAssertedIdentity::new(uri));
+            }
+            if let Some(uri) = &identity.preferred {
+                request.headers.push_back(&PPreferredIdentity::new(uri));
             }
         } else if !self.trusted {
             withhold(request);

@@ -234,6 +234,16 @@ impl Rules {
         gateways.filter_map(|one| sip_transport::locals::parse_ip(one.uri.host()))
     }
 
+    /// Whether some trunk takes so many calls and no more.
+    pub(crate) fn limit_calls(&self) -> bool {
+        self.set.trunks.values().any(|trunk| trunk.max_calls.is_some())
+    }
+
+    /// Whether this is the address of a trunk's gateway.
+    pub(crate) fn is_gateway(&self, ip: IpAddr) -> bool {
+        !self.set.trunks.is_empty() && self.gateway_addresses().any(|gateway| gateway == ip)
+    }
+
     /// The rules as they were given.
     #[must_use]
     pub fn set(&self) -> &RuleSet {

@@ -6,6 +6,7 @@ mod outside;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use sip_transport::Locals;
 use sip_transport::tokio::Handle;
@@ -14,6 +15,8 @@ use tokio::task::JoinHandle;
 
 pub use builder::{BuildError, ServerBuilder};
 pub use handle::{Counts, ServerHandle, Snapshot};
+
+use handle::LOOK_AGAIN;
 
 use crate::ServerCore;
 use crate::keeper::Keeper;
@@ -68,6 +71,7 @@ impl Server {
 
     /// Closes all sockets and the location file, and waits until they are closed and the last call record is written.
     pub async fn close(mut self) {
+        self.leave_trunks().await;
         self.handle.with(|core, _| core.end_call_records());
         self.handle.close();
         self.handle.stopped().await;
@@ -81,6 +85,23 @@ impl Server {
         }
     }
 }
+
+impl Server {
+    /// Registrars of trunks shall send no calls to who is gone.
+    async fn leave_trunks(&self) {
+        self.handle.with(|core, now| core.leave_trunks(now));
+        let left = async {
+            while self.handle.look(|core| core.are_trunks_leaving()) {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        // An error: a registrar is silent, and its binding ends by itself.
+        let _ = tokio::time::timeout(LEAVE_TIME, left).await;
+    }
+}
+
+/// How long the end of a program waits for registrars of trunks.
+const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 impl Drop for Server {
     fn drop(&mut self) {

@@ -345,6 +345,11 @@ settings! {
         /// Who we say is calling, in P-Asserted-Identity: `sip:+4930100@example.com`. What callers assert of themselves is taken out in
         /// any case.
         asserted_identity: Option<At<String>> = None,
+        /// The same in P-Preferred-Identity, for a carrier of which we are a customer and which picks the number itself. One of the two.
+        preferred_identity: Option<At<String>> = None,
+        /// How many calls may go out by it at a time. One more is answered 503, if the rules name nobody else. A call is counted until its
+        /// BYE, or until nothing was heard of it for a day: `session_expires` makes sure that something is.
+        max_calls: Option<At<usize>> = None,
         /// Ask the gateways whether they are there.
         check: Option<CheckSettings> = None,
         /// Register at the carrier's registrar.
