@@ -195,7 +195,7 @@ fn a_contact_of_ours_is_looked_up() {
         history,
         [
             "<sip:bob@example.com?Reason=SIP%3Bcause%3D302>;index=1",
-            "<sip:dave@example.com?Reason=SIP%3Bcause%3D302>;index=1.1;mp=1",
+            "<sip:dave@example.com?Reason=SIP%3Bcause%3D302>;index=1.1",
             "<sip:erin@example.com>;index=1.1.1;mp=1.1"
         ]
     );

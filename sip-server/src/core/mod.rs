@@ -184,6 +184,7 @@ impl ServerCore {
                 timer_c: config.timer_c,
                 record_route: recorded,
                 early_ends: config.early_ends,
+                domains: Domains::new(domains.clone(), locals.clone()),
             }),
             own_routes,
             gruus,

@@ -86,6 +86,7 @@ impl ServerCore {
             timer_c: config.timer_c,
             record_route: config.record_route.then(|| self.own_routes.clone()),
             early_ends: config.early_ends,
+            domains: Domains::new(config.domains.clone(), locals.clone()),
         });
         self.domains = Domains::new(config.domains, locals);
         self.rules = self.rules.turned_to(config.rules);

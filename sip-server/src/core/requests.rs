@@ -18,7 +18,7 @@ use crate::flow::is_direct;
 use crate::identity::assert_sender;
 use crate::location::Question;
 use crate::proxy::{
-    Group, Hop, Recursion, RouteError, Routed, Template, ask_for_timer, preprocess, validate,
+    Group, History, Hop, Recursion, RouteError, Routed, Template, ask_for_timer, preprocess, validate,
 };
 use crate::registrar::{self, Registration};
 use crate::users::owns;
@@ -71,6 +71,7 @@ impl ServerCore {
                     fingerprint: None,
                     known: false,
                     timer: None,
+                    history: None,
                     recursion: None,
                 };
                 self.proxy_request(now, tx, template, &routed, in_dialog, destination);
@@ -210,6 +211,9 @@ impl ServerCore {
         }
         template.record_route =
             self.policy.record_route && !in_dialog && creates_dialog(template.request.method());
+        if self.rules.set().history_contacts && !in_dialog && *template.request.method() != Method::Register {
+            template.history = History::of(&template.request).map(Box::new);
+        }
         // A router outside has the last word on where requests go, and is asked once.
         let follows = self.policy.recurse && !in_dialog && !self.desk.is_external();
         if follows && *template.request.method() != Method::Register {

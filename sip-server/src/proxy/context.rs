@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use sip_message::headers::HistoryInfo;
 use sip_message::{HeaderName, Headers, Method, Request, StatusCode};
 use sip_transaction::timers::TimerId;
 use sip_transaction::{ClientTx, ServerTx, Target};
@@ -12,6 +13,7 @@ use sip_transport::{Local, Locals, Path, Transport};
 
 use super::best::Best;
 use super::early::{EarlyDialogs, wants_early_ends};
+use super::history::{History, withhold_history};
 use super::plan::Plan;
 use super::prove::Proof;
 use super::redirect::Recursion;
@@ -37,6 +39,8 @@ pub(crate) struct Template {
     pub(crate) known: bool,
     /// The session timer that was asked for.
     pub(crate) timer: Option<Asked>,
+    /// Its targets are told in History-Info.
+    pub(crate) history: Option<Box<History>>,
     /// A 3xx to it is followed.
     pub(crate) recursion: Option<Box<Recursion>>,
 }
@@ -59,6 +63,7 @@ pub(crate) struct Context {
     /// The caller hears of early dialogs that are over.
     pub(super) early_ends: bool,
     pub(super) timer: Option<Asked>,
+    pub(super) history: Option<Box<History>>,
     pub(super) best: Best,
     /// A final response was forwarded.
     pub(super) answered: bool,
@@ -87,6 +92,8 @@ pub(crate) struct Branch {
     pub(super) breadth: Option<usize>,
     /// Who has sent the request on to it, if it matters.
     pub(super) edits: Option<Arc<Edits>>,
+    /// Entries of its history that are about itself.
+    pub(super) own_history: Vec<HistoryInfo>,
     /// Of the trunk that it goes to.
     pub(super) seat: Option<Arc<Seat>>,
     /// Kept if the caller is to hear of their ends.
@@ -108,11 +115,13 @@ pub(super) enum Again {
 
 impl Context {
     pub(super) fn new(template: Template, groups: Vec<Group>, early_ends: bool) -> Self {
-        let Template { request, path, record_route, fingerprint, known: _, recursion, timer } = template;
+        let Template { request, path, record_route, fingerprint, known: _, recursion, timer, history } =
+            template;
         Self {
             invite: *request.method() == Method::Invite,
             early_ends: early_ends && wants_early_ends(&request),
             timer,
+            history,
             request: Some(request),
             path,
             record_route,
@@ -219,6 +228,7 @@ impl Proxy {
             proof: None,
             breadth,
             edits: None,
+            own_history: Vec::new(),
             seat: None,
             early: EarlyDialogs::default(),
         }));
@@ -250,14 +260,24 @@ impl Proxy {
         mut hop: Hop,
         layer: &mut Layer,
     ) {
-        let Some(context) = self.contexts.get(&tx) else { return };
+        let Some(context) = self.contexts.get_mut(&tx) else { return };
         let (path, record) = (context.path, context.record_route);
         let flow = hop.flow();
         let others = std::mem::take(&mut hop.others);
         let reserve = (!others.is_empty()).then(|| (request.clone(), others));
+        let mut own_history = Vec::new();
+        if let Some(history) = &mut context.history {
+            let diverted = hop.edits.as_ref().map_or(&[][..], |edits| &edits.diverted);
+            let target = hop.uri.as_ref().map(|uri| (uri, hop.registered || hop.gateway.is_some()));
+            own_history = history.write(&mut request, diverted, target);
+            hop.told = true;
+        }
         let Ok(target) = hop.prepare(&mut request) else {
             return self.branch_failed(now, tx, index, StatusCode::BAD_REQUEST, layer);
         };
+        if !hop.registered && !hop.trusted {
+            withhold_history(&mut request, &self.manner.domains);
+        }
         // Step 4 comes last here: which listener the request leaves from decides what is written.
         if record {
             let local = leaving_from(layer.transactions.locals(), &target, &path).cloned();
@@ -279,6 +299,7 @@ impl Proxy {
             branch.proof = proof;
             branch.edits = hop.edits.take();
             branch.seat = hop.seat.take();
+            branch.own_history = own_history;
         }
         self.send(now, tx, index, request, target, layer);
         if let Some(branch) = self.contexts.get_mut(&tx).and_then(|context| context.branches.get_mut(index)) {

@@ -13,6 +13,7 @@
 mod best;
 mod context;
 mod early;
+mod history;
 mod overload;
 mod plan;
 mod prove;
@@ -35,6 +36,7 @@ use sip_transaction::{ClientTx, Event, RespondError, ServerTx, Transactions};
 use sip_transport::{Path, Queues};
 
 pub(crate) use context::{Context, Template};
+pub(crate) use history::History;
 pub(crate) use plan::Plan;
 pub(crate) use record_route::{RecordRoute, Side};
 pub(crate) use redirect::{Recursion, Redirect};
@@ -45,6 +47,7 @@ pub(crate) use validate::validate;
 
 use crate::calls::CallLog;
 use crate::config::{Counters, count};
+use crate::domains::Domains;
 use crate::flow::leads_back;
 use crate::traffic::Traffic;
 
@@ -149,6 +152,8 @@ pub(crate) struct Manner {
     pub(crate) record_route: Option<RecordRoute>,
     /// Callers who want it hear of early dialogs that are over (RFC 6228).
     pub(crate) early_ends: bool,
+    /// Whose history is kept private.
+    pub(crate) domains: Domains,
 }
 
 impl Proxy {

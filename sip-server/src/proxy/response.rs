@@ -210,6 +210,13 @@ impl Proxy {
         if context.answered {
             return count(&mut layer.counters.responses_dropped);
         }
+        if let Some(history) = &mut context.history
+            && let Some(branch) = context.branches.get_mut(index)
+        {
+            let rang_out = branch.expired;
+            let status = if rang_out { StatusCode::REQUEST_TIMEOUT } else { failure.status() };
+            history.note(std::mem::take(&mut branch.own_history), status);
+        }
         if let Some(failure) = self.hold(tx, index, failure) {
             self.conclude(now, tx, index, failure, layer);
         }

@@ -16,8 +16,8 @@ use super::route::next_hop;
 use crate::calls::Seat;
 use crate::identity::withhold;
 use crate::location::Binding;
-use crate::routing::Diverted;
 use crate::routing::rules::TrunkIdentity;
+use crate::routing::{DiversionReason, Diverted};
 
 /// Targets that are tried at the same time.
 pub(crate) type Group = Vec<Hop>;
@@ -43,6 +43,10 @@ pub(crate) struct Hop {
     pub(crate) edits: Option<Arc<Edits>>,
     /// It is a server that is told who calls whatever the caller wants hidden from others (RFC 3325 §7).
     pub(crate) trusted: bool,
+    /// It is a registered contact of a user of ours.
+    pub(crate) registered: bool,
+    /// Its history is written already.
+    pub(crate) told: bool,
 }
 
 /// What a step of a decision changes in a request.
@@ -58,13 +62,8 @@ pub(crate) struct Edits {
 
 impl Edits {
     /// RFC 5806 §6, RFC 7044 §6.3: what was tried before this target. A caller who wants no history gets none (RFC 7044 §10.1).
-    fn apply(&self, request: &mut Request) {
-        let private = request.headers.text(HeaderName::PRIVACY).is_some_and(|values| {
-            values.split(';').any(|value| {
-                ["history", "header", "session"].iter().any(|one| value.trim().eq_ignore_ascii_case(one))
-            })
-        });
-        if private {
+    fn apply(&self, request: &mut Request, told: bool) {
+        if is_private(request) {
             return;
         }
         for diverted in &self.diverted {
@@ -72,11 +71,20 @@ impl Edits {
                 let by = Diversion::new(&diverted.by).with_param("reason", Some(diverted.why.text()));
                 request.headers.push_front(&by);
             }
-            if self.history {
+            if self.history && !told {
                 add_history(request, diverted);
             }
         }
     }
+}
+
+/// Whether the caller wants no history to be told (RFC 7044 §10.1.1).
+pub(super) fn is_private(request: &Request) -> bool {
+    request.headers.text(HeaderName::PRIVACY).is_some_and(|values| {
+        values.split(';').any(|value| {
+            ["history", "header", "session"].iter().any(|one| value.trim().eq_ignore_ascii_case(one))
+        })
+    })
 }
 
 /// The last entry says why; the new target comes under it, made by mapping to another user (RFC 7044 §10.3 rule 1, §10.4 `mp`).
@@ -90,13 +98,15 @@ fn add_history(request: &mut Request, diverted: &Diverted) {
     let Some(next) = last.below(&diverted.to) else { return };
     let index: Vec<String> = last.index().into_iter().flatten().map(|number| number.to_string()).collect();
     entries.push(last.because(diverted.why.status()));
-    entries.push(next.with_param("mp", Some(&index.join("."))));
+    // How a 3xx came to its Contact only who has sent it knows.
+    let deflected = diverted.why == DiversionReason::Deflection;
+    entries.push(if deflected { next } else { next.with_param("mp", Some(&index.join("."))) });
     request.headers.remove(HeaderName::HISTORY_INFO);
     entries.iter().for_each(|entry| request.headers.push_back(entry));
 }
 
 /// Entries of a history that are kept: others' servers add as many as they like.
-const MAX_HISTORY: usize = 32;
+pub(super) const MAX_HISTORY: usize = 32;
 
 impl Hop {
     /// To where the request itself says.
@@ -111,6 +121,8 @@ impl Hop {
             seat: None,
             edits: None,
             trusted: false,
+            registered: false,
+            told: false,
         }
     }
 
@@ -172,7 +184,7 @@ impl Hop {
     /// When a Route or Max-Forwards that has to be read cannot be.
     pub(crate) fn prepare(&self, request: &mut Request) -> Result<Target, HeaderError> {
         if let Some(edits) = &self.edits {
-            edits.apply(request);
+            edits.apply(request, self.told);
         }
         if let Some(identity) = &self.gateway {
             // RFC 3325 §5: nobody's word but ours goes to a network that trusts us.
@@ -221,7 +233,14 @@ impl Hop {
             uri = plain.unwrap_or(uri);
         }
         let outbound = binding.outbound.is_some() && binding.flow.is_some();
-        Self { uri: Some(uri), routes: binding.path.clone(), target, outbound, ..Self::as_addressed() }
+        Self {
+            uri: Some(uri),
+            routes: binding.path.clone(),
+            target,
+            outbound,
+            registered: true,
+            ..Self::as_addressed()
+        }
     }
 }
 

@@ -49,6 +49,8 @@ pub struct RuleSet {
     pub foreign_domains: Option<bool>,
     /// Whether History-Info (RFC 7044) tells of requests that were sent on.
     pub history: bool,
+    /// Whether it tells of the registered contacts too that requests are sent to.
+    pub history_contacts: bool,
     /// Whether Diversion (RFC 5806) does.
     pub diversion: bool,
 }

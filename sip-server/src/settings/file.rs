@@ -212,6 +212,9 @@ settings! {
         early_ends: bool = true,
         /// Whether History-Info (RFC 7044) tells of calls that were forwarded.
         history: bool = true,
+        /// Whether it tells of each phone too that a request was sent to, with what came of it: the phones of a user are told each
+        /// other's addresses.
+        history_contacts: bool = false,
         /// Whether Diversion (RFC 5806) does.
         diversion: bool = true,
     }

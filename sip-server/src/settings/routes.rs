@@ -23,6 +23,7 @@ pub(super) fn compile(file: &File, users: Option<&Users>, open: bool, faults: &m
         domain: file.domains.first().map(|domain| domain.to_string()).unwrap_or_default(),
         foreign_domains: file.routing.foreign_domains,
         history: file.routing.history,
+        history_contacts: file.routing.history_contacts,
         diversion: file.routing.diversion,
         emergency: file.routing.emergency.iter().map(|number| number.to_string()).collect(),
         ..RuleSet::default()
