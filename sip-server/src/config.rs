@@ -10,6 +10,7 @@ use sip_transport::proxy_protocol::Network;
 
 use crate::calls::CallLimits;
 use crate::protection::ProtectionConfig;
+use crate::push::PushConfig;
 use crate::routing::Rules;
 use crate::{Users, registrar};
 
@@ -64,6 +65,9 @@ pub struct Config {
     /// The proxies that users of ours shall pass on their way out, `lr` in each, the first one first: Service-Route of every
     /// registration (RFC 3608).
     pub service_route: Vec<Uri>,
+    /// Phones that are woken by push notifications (RFC 8599): which services there are. Notifications to be sent then come out of
+    /// [`ServerCore::poll_push`](crate::ServerCore::poll_push).
+    pub push: Option<PushConfig>,
     /// How long a branch of an INVITE may ring without a word: Timer C (§16.6 step 11), more than three minutes.
     pub timer_c: Duration,
     /// Base values of the transaction timers.
@@ -112,6 +116,7 @@ impl Config {
             session_timer: None,
             registrar: registrar::Config::default(),
             service_route: Vec::new(),
+            push: None,
             timer_c: Self::TIMER_C,
             timing: Timing::default(),
             limits: Limits::default(),
@@ -234,6 +239,10 @@ pub struct Counters {
     pub proved: u64,
     /// 199s sent of early dialogs that were over (RFC 6228).
     pub early_ends: u64,
+    /// Notifications asked for, to wake phones (RFC 8599).
+    pub pushes: u64,
+    /// Notifications that could not be sent.
+    pub pushes_failed: u64,
     /// Redirections that were followed (§16.7 step 4).
     pub redirects_followed: u64,
     /// Steps that nobody answered in the time that they may ring.

@@ -87,6 +87,7 @@ pub mod location;
 pub mod operation;
 pub mod protection;
 mod proxy;
+pub mod push;
 pub mod registrar;
 pub mod routing;
 mod server;

@@ -165,7 +165,11 @@ impl ServerCore {
         let aor = match waiting {
             Waiting::Registration(_, registration) => registration.aor(),
             Waiting::FlowGone(_, aor) => aor,
-            Waiting::Request(..) | Waiting::Ack(_) | Waiting::Target(..) | Waiting::Redirected(_) => {
+            Waiting::Request(..)
+            | Waiting::Ack(_)
+            | Waiting::Target(..)
+            | Waiting::Redirected(_)
+            | Waiting::Refresh(_) => {
                 return Vec::new();
             }
         };

@@ -98,13 +98,16 @@ impl ServerCore {
             }
             Waiting::FlowGone(flow, aor) => self.unbind(now, flow, aor, answer),
             Waiting::Target(tx, aor) => self.target_found(now, tx, &aor, answer),
+            Waiting::Refresh(aor) => self.refresh_found(now, &aor, answer),
             Waiting::Redirected(place) => self.redirection_found(now, &place, answer),
             Waiting::Ack(request) => {
                 if let Answer::Found(mut bindings) = answer
                     && let Ok(uri) = request.uri()
                     && self.keep_meant(&uri, &mut bindings).is_ok()
-                    && let Some(hop) =
-                        groups_of(&bindings.list, now, 1, is_sips(&request)).into_iter().flatten().next()
+                    && let Some(hop) = groups_of(&bindings.list, now, 1, is_sips(&request), |_| None)
+                        .into_iter()
+                        .flatten()
+                        .next()
                 {
                     self.forward_ack(*request, hop);
                 } else {
@@ -138,7 +141,9 @@ impl ServerCore {
                 };
                 let reply = registration.accepted(now, &date, &bindings, of_binding);
                 let reply = reply.headers(&self.policy.service_route);
+                let reply = reply.headers(&self.feature_caps(registration.request()));
                 self.layer.reply(now, tx, reply);
+                self.registered_awake(now, &registration, &bindings);
             }
             Step::Refused(registration, refusal) => {
                 self.refuse_registration(now, tx, &registration, &refusal)
@@ -148,9 +153,13 @@ impl ServerCore {
 
     /// Remembers which connections an address-of-record is bound to.
     fn note_connections(&mut self, aor: &AddressOfRecord, bindings: &[Binding]) {
-        let outbound = bindings.iter().filter(|binding| binding.outbound.is_some());
-        for flow in
-            outbound.filter_map(|binding| binding.flow.as_ref()?.flow.filter(|_| is_connection(binding)))
+        let outbound: Vec<&Binding> = bindings
+            .iter()
+            .filter(|binding| binding.outbound.is_some() || self.push_of(binding).is_some())
+            .collect();
+        for flow in outbound
+            .into_iter()
+            .filter_map(|binding| binding.flow.as_ref()?.flow.filter(|_| is_connection(binding)))
         {
             let bound = self.bound.entry(flow).or_default();
             if bound.len() < BOUND_TO_ONE && !bound.contains(aor) {
@@ -173,14 +182,24 @@ impl ServerCore {
         // The store says what there is until the update was not too late. After a failure the bindings stay until they end or
         // a request finds the flow dead.
         let (Answer::Found(current) | Answer::Conflict(current)) = answer else { return };
-        let is_gone = |binding: &Binding| {
-            binding.outbound.is_some()
-                && binding.flow.is_some_and(|path| path.flow == Some(flow))
-                && is_connection(binding)
+        let is_on_it = |binding: &Binding| {
+            binding.flow.is_some_and(|path| path.flow == Some(flow)) && is_connection(binding)
         };
-        let left: Vec<Binding> = current.list.iter().filter(|binding| !is_gone(binding)).cloned().collect();
+        // A phone that can be woken has fallen asleep; of the others nothing is left but the flow.
+        let mut left: Vec<Binding> = Vec::with_capacity(current.list.len());
+        let mut changed = false;
+        for binding in current.list.iter() {
+            match is_on_it(binding) {
+                true if self.push_of(binding).is_some() => {
+                    changed = true;
+                    left.push(Binding { flow: None, ..binding.clone() });
+                }
+                true if binding.outbound.is_some() => changed = true,
+                _ => left.push(binding.clone()),
+            }
+        }
         let gone = current.list.len().saturating_sub(left.len());
-        if gone == 0 {
+        if !changed {
             return;
         }
         self.layer.counters.flows_closed =
@@ -223,7 +242,7 @@ impl ServerCore {
                     return self.layer.reply_status(now, tx, status);
                 }
                 let others = bindings.list.iter().any(|binding| binding.expires_at > now);
-                (groups_of(&bindings.list, now, self.limits.branches, sips), others)
+                (self.groups(now, aor, &bindings.list, sips), others)
             }
             _ => {
                 count(&mut self.layer.counters.overloaded);

@@ -4,12 +4,14 @@ mod book;
 mod credentials;
 mod durable;
 mod location;
+mod push;
 mod redirect;
 mod reload;
 mod requests;
 mod routing;
 mod trunks;
 
+pub(crate) use push::Asleep;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::task::Waker;
@@ -82,6 +84,8 @@ pub struct ServerCore {
     /// Who decides where requests go.
     rules: Rules,
     desk: routing::Desk,
+    /// Phones that sleep, if they can be woken.
+    pushes: Option<push::Pushes>,
     redirections: redirect::Redirections,
     trunks: Trunks,
     realm: String,
@@ -124,6 +128,8 @@ enum Waiting {
     Target(ServerTx, AddressOfRecord),
     /// One of the contacts of a redirection.
     Redirected(redirect::Place),
+    /// A phone may have to be woken before its binding ends.
+    Refresh(AddressOfRecord),
     /// A connection is gone, and what is bound to it.
     FlowGone(FlowId, AddressOfRecord),
 }
@@ -213,6 +219,7 @@ impl ServerCore {
             rules,
             trunks: Trunks::new(),
             redirections: redirect::Redirections::default(),
+            pushes: config.push.map(push::Pushes::new),
             desk: routing::Desk::new(config.external_router, config.limits.question_timeout),
             realm,
             algorithms,
@@ -363,6 +370,7 @@ impl ServerCore {
             .saturating_add(self.proxy.armed_timers())
             .saturating_add(self.timers.len())
             .saturating_add(self.desk.timers.len())
+            .saturating_add(self.pushes.as_ref().map_or(0, push::Pushes::armed))
             .saturating_add(self.trunks.timers.len())
     }
 
@@ -378,6 +386,7 @@ impl ServerCore {
             while let Some(event) = self.layer.out.events.pop_front() {
                 self.event(now, event);
             }
+            self.wake_phones(now);
             if let Some(redirect) = self.proxy.poll_redirect() {
                 self.redirected(now, redirect);
                 continue;
@@ -509,6 +518,7 @@ impl Core for ServerCore {
         self.expire_decisions(now);
         self.expire_users(now);
         self.trunk_timeouts(now);
+        self.push_timeouts(now);
         self.settle(now);
     }
 
@@ -522,6 +532,7 @@ impl Core for ServerCore {
             self.desk.timers.next(),
             self.book.as_ref().and_then(|book| book.timers.next()),
             self.trunks.timers.next(),
+            self.pushes.as_ref().and_then(push::Pushes::poll_timeout),
             store,
             calls,
         ]

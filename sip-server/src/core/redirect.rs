@@ -13,7 +13,7 @@ use super::routing::Nobody;
 use super::{ServerCore, Waiting};
 use crate::AddressOfRecord;
 use crate::location::{Answer, Question};
-use crate::proxy::{Edits, Group, Hop, Redirect, groups_of};
+use crate::proxy::{Edits, Group, Hop, Redirect};
 use crate::routing::rules::Facts;
 use crate::routing::{Decision, Destination as To, Diverted};
 
@@ -39,6 +39,7 @@ struct Following {
 pub(super) struct Place {
     following: u64,
     contact: usize,
+    aor: AddressOfRecord,
     uri: Option<Box<Uri>>,
 }
 
@@ -74,7 +75,7 @@ impl ServerCore {
         self.redirections.last = key;
         self.redirections.all.insert(key, following);
         for (contact, aor, uri) in lookups {
-            let place = Place { following: key, contact, uri: uri.map(Box::new) };
+            let place = Place { following: key, contact, aor: aor.clone(), uri: uri.map(Box::new) };
             self.ask(now, Question::Lookup { aor }, Waiting::Redirected(place));
         }
     }
@@ -148,14 +149,13 @@ impl ServerCore {
 
     /// One of the users that a contact leads to was looked up.
     pub(super) fn redirection_found(&mut self, now: Instant, place: &Place, answer: Answer) {
-        let limit = self.limits.branches;
         let Some(following) = self.redirections.all.get(&place.following) else { return };
         let sips = self.layer.transactions.request(following.redirect.tx).is_some_and(is_sips);
         let groups = match answer {
             Answer::Found(mut bindings) => {
                 let meant =
                     place.uri.as_deref().is_none_or(|uri| self.keep_meant(uri, &mut bindings).is_ok());
-                if meant { groups_of(&bindings.list, now, limit, sips) } else { Vec::new() }
+                if meant { self.groups(now, &place.aor, &bindings.list, sips) } else { Vec::new() }
             }
             _ => Vec::new(),
         };

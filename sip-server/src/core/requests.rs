@@ -156,6 +156,10 @@ impl ServerCore {
                 Judged::Refused(reply) => return self.layer.challenge(now, tx, *reply),
             }
         }
+        if let Some(reply) = self.refuse_push(request) {
+            count(&mut self.layer.counters.registrations_refused);
+            return self.layer.reply(now, tx, reply);
+        }
         match Registration::read(request, path, user.as_deref(), &self.domains, &config, now) {
             Ok(registration) => {
                 let step = Box::new(registration).begin();

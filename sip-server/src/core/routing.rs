@@ -17,7 +17,7 @@ use super::{ServerCore, Waiting};
 use crate::AddressOfRecord;
 use crate::config::count;
 use crate::location::{Answer, Question, QuestionKey};
-use crate::proxy::{Edits, Group, Hop, Plan, Template, groups_of};
+use crate::proxy::{Edits, Group, Hop, Plan, Template};
 use crate::routing::rules::{Facts, Gateway};
 use crate::routing::{Call, Decision, Destination as To, RELAYING_DENIED};
 
@@ -358,11 +358,14 @@ impl ServerCore {
     /// One of a step's users was looked up.
     pub(super) fn target_found(&mut self, now: Instant, tx: ServerTx, aor: &AddressOfRecord, answer: Answer) {
         let sips = self.layer.transactions.request(tx).is_some_and(is_sips);
+        let groups = match &answer {
+            Answer::Found(bindings) => self.groups(now, aor, &bindings.list, sips),
+            _ => Vec::new(),
+        };
         let Some(found) = self.desk.found.get_mut(&tx) else { return };
         found.missing = found.missing.saturating_sub(1);
         match answer {
-            Answer::Found(bindings) => {
-                let groups = groups_of(&bindings.list, now, self.limits.branches, sips);
+            Answer::Found(_) => {
                 if groups.is_empty() {
                     let known =
                         self.users.as_ref().is_some_and(|users| users.knows(aor)) || self.rules.knows(aor);

@@ -94,6 +94,8 @@ pub(crate) struct Branch {
     pub(super) edits: Option<Arc<Edits>>,
     /// Entries of its history that are about itself.
     pub(super) own_history: Vec<HistoryInfo>,
+    /// What is sent when its phone is awake.
+    pub(super) aside: Option<Box<(Request, Hop)>>,
     /// Of the trunk that it goes to.
     pub(super) seat: Option<Arc<Seat>>,
     /// Kept if the caller is to hear of their ends.
@@ -139,14 +141,21 @@ impl Context {
     }
 
     /// Cancels every branch that has no final response (§16.7 step 10). Requests other than INVITE cannot be cancelled.
-    pub(super) fn cancel_branches(&mut self, now: Instant, extra: &Headers, layer: &mut Layer) {
+    /// Whether somebody was waited for who sleeps.
+    pub(super) fn cancel_branches(&mut self, now: Instant, extra: &Headers, layer: &mut Layer) -> bool {
+        let mut aside = false;
+        for branch in self.branches.iter_mut().filter(|branch| branch.aside.is_some()) {
+            branch.aside = None;
+            (branch.done, aside) = (true, true);
+        }
         if !self.invite {
-            return;
+            return aside;
         }
         for client in self.branches.iter().filter(|branch| !branch.done).filter_map(|branch| branch.client) {
             // An error: it is over, and the event that says so is on its way.
             let _ = layer.transactions.cancel(now, client, extra, &mut layer.out);
         }
+        aside
     }
 
     /// No branch will be added any more.
@@ -230,6 +239,7 @@ impl Proxy {
             edits: None,
             own_history: Vec::new(),
             seat: None,
+            aside: None,
             early: EarlyDialogs::default(),
         }));
         let mut hops = group.into_iter().zip(first..).peekable();
@@ -251,7 +261,7 @@ impl Proxy {
     }
 
     /// §16.6 for one target.
-    fn forward(
+    pub(super) fn forward(
         &mut self,
         now: Instant,
         tx: ServerTx,
@@ -260,6 +270,9 @@ impl Proxy {
         mut hop: Hop,
         layer: &mut Layer,
     ) {
+        if let Some(asleep) = hop.asleep.take() {
+            return self.put_aside(tx, index, request, hop, asleep);
+        }
         let Some(context) = self.contexts.get_mut(&tx) else { return };
         let (path, record) = (context.path, context.record_route);
         let flow = hop.flow();

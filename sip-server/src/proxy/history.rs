@@ -130,9 +130,13 @@ fn index_of(entry: &HistoryInfo) -> Option<String> {
     entry.index().and(entry.0.params().value("index")).map(str::to_owned)
 }
 
+/// Without what belongs to the entry, and without the token that wakes a phone (RFC 8599 §13).
 fn bare(uri: &Uri) -> Uri {
     let mut uri = uri.clone();
     uri.remove_headers();
+    for secret in ["pn-provider", "pn-prid", "pn-param"] {
+        uri.remove_param(secret);
+    }
     uri
 }
 

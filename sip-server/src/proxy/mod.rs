@@ -10,6 +10,7 @@
 //! One [`Context`] holds what belongs to one request; its branches are client transactions of the layer below, which
 //! retransmits, resolves and fails over by itself. A context ends when all its transactions have ended.
 
+mod aside;
 mod best;
 mod context;
 mod early;
@@ -27,6 +28,7 @@ mod validate;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sip_message::{Headers, Request, Response, ResponseBuilder, StatusCode};
@@ -47,6 +49,7 @@ pub(crate) use validate::validate;
 
 use crate::calls::CallLog;
 use crate::config::{Counters, count};
+use crate::core::Asleep;
 use crate::domains::Domains;
 use crate::flow::leads_back;
 use crate::traffic::Traffic;
@@ -140,6 +143,8 @@ pub(crate) struct Proxy {
     due: VecDeque<ServerTx>,
     /// Redirections whose contacts are to be looked at.
     redirects: VecDeque<Redirect>,
+    /// Branches whose phones are to be woken.
+    asleep: VecDeque<(ServerTx, usize, Arc<Asleep>)>,
     /// Requests of live contexts that were looked up, for loop detection.
     seen: Sharded<u64, u32>,
     manner: Manner,
@@ -164,6 +169,7 @@ impl Proxy {
             timers: Timers::new([manner.timer_c]),
             due: VecDeque::new(),
             redirects: VecDeque::new(),
+            asleep: VecDeque::new(),
             seen: Sharded::new(),
             manner,
         }
@@ -255,7 +261,7 @@ impl Proxy {
         let waited = context.recursion.as_deref_mut().is_some_and(Recursion::end) || waited;
         let mut extra = Headers::new();
         extra.copy_from(&cancel.headers, sip_message::HeaderName::REASON);
-        context.cancel_branches(now, &extra, layer);
+        let waited = context.cancel_branches(now, &extra, layer) || waited;
         if waited {
             self.go_on(now, tx, layer); // nobody is rung who could give the 487
         }

@@ -147,7 +147,11 @@ impl Proxy {
         count(&mut layer.counters.rang_out);
         context.groups.clear();
         let waited = context.recursion.as_deref_mut().is_some_and(super::Recursion::end);
-        context.cancel_branches(now, &Headers::new(), layer);
+        let slept = context.cancel_branches(now, &Headers::new(), layer);
+        if let Some(plan) = context.plan.as_mut().filter(|_| slept) {
+            plan.note(Outcome::NoAnswer);
+        }
+        let waited = waited || slept;
         let Some(context) = self.contexts.get_mut(&tx) else { return };
         let ringing: Vec<usize> =
             context.branches.iter().enumerate().filter(|(_, b)| !b.done).map(|(index, _)| index).collect();

@@ -14,6 +14,7 @@ use sip_transport::{Path, Transport};
 
 use super::route::next_hop;
 use crate::calls::Seat;
+use crate::core::Asleep;
 use crate::identity::withhold;
 use crate::location::Binding;
 use crate::routing::rules::TrunkIdentity;
@@ -45,6 +46,8 @@ pub(crate) struct Hop {
     pub(crate) trusted: bool,
     /// It is a registered contact of a user of ours.
     pub(crate) registered: bool,
+    /// The phone has to be woken first.
+    pub(crate) asleep: Option<Arc<Asleep>>,
     /// Its history is written already.
     pub(crate) told: bool,
 }
@@ -122,6 +125,7 @@ impl Hop {
             edits: None,
             trusted: false,
             registered: false,
+            asleep: None,
             told: false,
         }
     }
@@ -247,9 +251,17 @@ impl Hop {
 /// The live bindings as targets: those of equal preference together, the most preferred first. At most `limit`. For a `sips`
 /// request those that were registered with `sips` alone (RFC 5630 §5.3).
 ///
+/// `asleep`: who has to be woken for it.
+///
 /// A user agent with several flows is one target: the flow that was registered last, with the others in reserve
 /// (RFC 5626 §7: "MUST NOT populate the target set with more than one contact with the same AOR and instance-id at a time").
-pub(crate) fn groups_of(bindings: &[Binding], now: Instant, limit: usize, sips: bool) -> Vec<Group> {
+pub(crate) fn groups_of(
+    bindings: &[Binding],
+    now: Instant,
+    limit: usize,
+    sips: bool,
+    asleep: impl Fn(&Binding) -> Option<Arc<Asleep>>,
+) -> Vec<Group> {
     let usable = |binding: &&Binding| {
         binding.expires_at > now
             && (!sips || binding.uri().is_sips())
@@ -259,7 +271,9 @@ pub(crate) fn groups_of(bindings: &[Binding], now: Instant, limit: usize, sips: 
     live.sort_by_key(|binding| (Reverse(binding.q), Reverse(binding.expires_at)));
     let mut agents: Vec<(Option<InstanceId>, u16, Hop)> = Vec::new();
     for binding in live.into_iter().take(limit) {
-        let (instance, hop) = (binding.instance(), Hop::to(binding, sips));
+        let mut hop = Hop::to(binding, sips);
+        hop.asleep = asleep(binding);
+        let instance = binding.instance();
         let known = agents.iter_mut().find(|(known, _, _)| known.is_some() && *known == instance);
         match known {
             Some((_, _, first)) => first.others.push(hop),

@@ -11,13 +11,14 @@ use sip_transport::tokio::tls::{CredentialsError, Tls};
 use sip_transport::tokio::{BindError, Driver, Listen, ListenError, Options, Resolve, Sockets, Tap};
 use sip_transport::websocket::Origins;
 
-use super::outside::{answer_questions, ask_router, ask_users, write_records};
+use super::outside::{answer_questions, ask_router, ask_users, wake_phones, write_records};
 use super::{Running, Server};
 use crate::keeper::Keeper;
 use crate::location::disk::{Disk, RealDisk};
 use crate::location::{Flush, Journal, JournalError, LocationStore, MemoryLocation};
 use crate::operation::CallRecordFile;
 use crate::protection::ProtectionConfig;
+use crate::push::{PushConfig, PushGateway};
 use crate::routing::Router;
 use crate::settings::Settings;
 use crate::users::UserStore;
@@ -40,6 +41,7 @@ pub struct ServerBuilder {
     records: Option<CallRecordFile>,
     users: Option<Arc<dyn UserStore>>,
     router: Option<Arc<dyn Router>>,
+    gateway: Option<Arc<dyn PushGateway>>,
     settings: Option<Settings>,
     file: Option<LocationFile>,
     tls: Option<Tls>,
@@ -106,6 +108,7 @@ impl ServerBuilder {
             records: None,
             users: None,
             router: None,
+            gateway: None,
             settings: None,
             file: None,
             tls: None,
@@ -184,6 +187,13 @@ impl ServerBuilder {
     /// Decides where requests go, before the rules of the configuration do.
     pub fn router(mut self, router: impl Router) -> Self {
         self.router = Some(Arc::new(router));
+        self
+    }
+
+    /// Wakes phones that sleep by push notifications of these services (RFC 8599).
+    pub fn push_gateway(mut self, gateway: impl PushGateway, config: PushConfig) -> Self {
+        self.gateway = Some(Arc::new(gateway));
+        self.config.push = Some(config);
         self
     }
 
@@ -269,8 +279,20 @@ impl ServerBuilder {
     /// damaged or none.
     #[allow(clippy::unused_async)] // a later store or socket may have to be waited for
     pub async fn build(self) -> Result<Server, BuildError> {
-        let Self { listen, mut config, options, store, file, records, users, router, settings, tls, error } =
-            self;
+        let Self {
+            listen,
+            mut config,
+            options,
+            store,
+            file,
+            records,
+            users,
+            router,
+            gateway,
+            settings,
+            tls,
+            error,
+        } = self;
         if let Some(error) = error {
             return Err(error.into());
         }
@@ -287,6 +309,7 @@ impl ServerBuilder {
         config.external_location = store.is_some();
         config.external_router = router.is_some();
         let timeout = config.limits.question_timeout;
+        let push_timeout = config.push.as_ref().map_or(timeout, |push| push.wait);
         // A clock before 1970 gives nonces that no other clock takes, and does no other harm.
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = tokio::time::Instant::now().into_std();
@@ -308,8 +331,9 @@ impl ServerBuilder {
         let questions = store.map(|store| tokio::spawn(answer_questions(handle.clone(), store, timeout)));
         let records = records.map(|file| tokio::spawn(write_records(handle.clone(), file)));
         let decisions = router.map(|router| tokio::spawn(ask_router(handle.clone(), router, timeout)));
+        let pushes = gateway.map(|gateway| tokio::spawn(wake_phones(handle.clone(), gateway, push_timeout)));
         let users = users.map(|store| tokio::spawn(ask_users(handle.clone(), store, timeout)));
-        Ok(Server { handle, questions, records, decisions, users, keeper, running })
+        Ok(Server { handle, questions, records, decisions, users, pushes, keeper, running })
     }
 }
 

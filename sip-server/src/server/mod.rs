@@ -33,6 +33,7 @@ pub struct Server {
     records: Option<JoinHandle<()>>,
     decisions: Option<JoinHandle<()>>,
     users: Option<JoinHandle<()>>,
+    pushes: Option<JoinHandle<()>>,
     keeper: Option<Keeper>,
     running: Arc<Running>,
 }
@@ -113,6 +114,9 @@ impl Drop for Server {
         }
         if let Some(users) = self.users.take() {
             users.abort();
+        }
+        if let Some(pushes) = self.pushes.take() {
+            pushes.abort();
         }
         if let Some(decisions) = self.decisions.take() {
             decisions.abort();
