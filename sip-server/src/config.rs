@@ -12,6 +12,7 @@ use crate::calls::CallLimits;
 use crate::events::EventConfig;
 use crate::messages::MessageConfig;
 use crate::protection::ProtectionConfig;
+use crate::push::PushConfig;
 use crate::routing::Rules;
 use crate::{Users, registrar};
 
@@ -52,8 +53,23 @@ pub struct Config {
     /// Tells next hops that we heed their reports of overload, and answers 503 ourselves to the share of new requests that they
     /// ask to be spared (RFC 7339).
     pub heed_overload: bool,
+    /// Whether 300, 301 and 302 are followed here instead of by the caller (§16.7 step 4): with the caller's rights, by the rules that
+    /// hold for calls of the caller's own. Never in dialogs, and not where an [external router](Config::external_router) decides.
+    pub recurse_redirects: bool,
+    /// Whether callers who support it (`Supported: 199`) are told of early dialogs that are over while the call is tried elsewhere
+    /// (RFC 6228).
+    pub early_ends: bool,
+    /// The session timer to ask for in every call (RFC 4028 §8). `None`: that is left to the phones. Without
+    /// [`record_route`](Self::record_route) only the first request of a call is seen.
+    pub session_timer: Option<SessionTimer>,
     /// How the registrar works.
     pub registrar: registrar::Config,
+    /// The proxies that users of ours shall pass on their way out, `lr` in each, the first one first: Service-Route of every
+    /// registration (RFC 3608).
+    pub service_route: Vec<Uri>,
+    /// Phones that are woken by push notifications (RFC 8599): which services there are. Notifications to be sent then come out of
+    /// [`ServerCore::poll_push`](crate::ServerCore::poll_push).
+    pub push: Option<PushConfig>,
     /// How long a branch of an INVITE may ring without a word: Timer C (§16.6 step 11), more than three minutes.
     pub timer_c: Duration,
     /// Base values of the transaction timers.
@@ -105,7 +121,12 @@ impl Config {
             next_hop: None,
             record_route: true,
             heed_overload: false,
+            recurse_redirects: false,
+            early_ends: true,
+            session_timer: None,
             registrar: registrar::Config::default(),
+            service_route: Vec::new(),
+            push: None,
             timer_c: Self::TIMER_C,
             timing: Timing::default(),
             limits: Limits::default(),
@@ -120,6 +141,15 @@ impl Config {
             external_router: false,
         }
     }
+}
+
+/// A session timer that the proxy asks for (RFC 4028 §8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionTimer {
+    /// The longest session interval, in seconds: put into requests without one, and in the stead of longer ones.
+    pub expires: u32,
+    /// The shortest one, in seconds, at least 90: shorter ones get 422, or are raised for who does not know timers.
+    pub min: u32,
 }
 
 /// Bounds on what can be live at once.
@@ -212,12 +242,22 @@ pub struct Counters {
     pub other_flows: u64,
     /// Branches that were sent to another gateway of their trunk.
     pub other_gateways: u64,
+    /// Calls that found a trunk with as many calls as it may have.
+    pub trunks_full: u64,
     /// Gateways asked whether they are there.
     pub gateway_checks: u64,
     /// REGISTERs sent to registrars of trunks.
     pub trunk_registers: u64,
     /// Challenges of trunks that were answered.
     pub proved: u64,
+    /// 199s sent of early dialogs that were over (RFC 6228).
+    pub early_ends: u64,
+    /// Notifications asked for, to wake phones (RFC 8599).
+    pub pushes: u64,
+    /// Notifications that could not be sent.
+    pub pushes_failed: u64,
+    /// Redirections that were followed (§16.7 step 4).
+    pub redirects_followed: u64,
     /// Steps that nobody answered in the time that they may ring.
     pub rang_out: u64,
     /// Requests that a rule or a router refused or sent elsewhere.

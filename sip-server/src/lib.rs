@@ -89,6 +89,7 @@ pub mod messages;
 pub mod operation;
 pub mod protection;
 mod proxy;
+pub mod push;
 pub mod registrar;
 pub mod routing;
 mod server;
@@ -97,7 +98,7 @@ mod traffic;
 pub mod users;
 
 pub use crate::aor::AddressOfRecord;
-pub use crate::config::{Config, ConfigError, Counters, Limits};
+pub use crate::config::{Config, ConfigError, Counters, Limits, SessionTimer};
 pub use crate::core::{Batch, ServerCore, TrunkStatus};
 pub use crate::domains::Domains;
 pub use crate::server::{BuildError, Counts, Server, ServerBuilder, ServerHandle, Snapshot};

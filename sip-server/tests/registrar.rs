@@ -6,7 +6,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 use sip_auth::{Attempts, Authenticator, Secret};
-use sip_message::headers::{Contact, MinExpires, Unsupported, WwwAuthenticate};
+use sip_message::headers::{Contact, MinExpires, ServiceRoute, Unsupported, WwwAuthenticate};
 use sip_message::{Limits, Request, Response};
 use sip_server::{Config, Users};
 use world::{ALICE, BOB, World};
@@ -191,6 +191,31 @@ fn malformed_fields_are_400() {
     // RFC 3261 §10.2.1.1: a malformed expires parameter counts as 3600.
     let response = register(&mut world, "c", 1, "Contact: <sip:a@h>;expires=soon\r\n");
     assert_eq!(contacts(&response), ["sip:a@h 3600"]);
+}
+
+/// RFC 3608 §6.3: with every registration, a mere question included, and in order; never with a refusal.
+#[test]
+fn a_service_route_goes_with_every_200() {
+    let routes = ["sip:edge.example.com;lr", "sip:192.0.2.1;lr"];
+    let mut world = World::with(|config| {
+        config.service_route = routes.iter().map(|route| route.parse().unwrap()).collect();
+    });
+    let told = |response: &Response| -> Vec<String> {
+        response.headers.all::<ServiceRoute>().map(|route| route.unwrap().0.uri().to_string()).collect()
+    };
+    let contacts = ["Contact: <sip:a@h1>\r\n", "", "Contact: *\r\nExpires: 0\r\n"];
+    for (cseq, contact) in (1..).zip(contacts) {
+        let response = register(&mut world, "c", cseq, contact);
+        assert_eq!(
+            (code(&response), told(&response)),
+            (200, routes.map(str::to_owned).to_vec()),
+            "{contact}"
+        );
+    }
+    let refused = register(&mut world, "c", 9, "Contact: <sip:a@h>;expires=1\r\n");
+    assert_eq!((code(&refused), told(&refused).len()), (423, 0));
+    let plain = register(&mut World::new(), "c", 1, "Contact: <sip:a@h1>\r\n");
+    assert!(told(&plain).is_empty());
 }
 
 /// RFC 3327 §5.3.

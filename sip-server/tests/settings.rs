@@ -329,3 +329,59 @@ fn users_of_a_database_may_be_named_in_rules() {
     settings.configure(&mut config);
     assert!(config.external_users && config.protection.is_some());
 }
+
+/// What the guides show is what a server takes, by the checks of `--check`; what a block leaves out (who there is to serve) is added.
+#[test]
+fn every_setting_in_the_guides_is_taken() {
+    let mut seen = 0;
+    for name in ["docs/operating.md", "docs/from-kamailio.md", "README.md"] {
+        let guide = std::fs::read_to_string(root().join(name)).unwrap();
+        for (at, block) in guide.split("```toml\n").skip(1).enumerate() {
+            let block = block.split("```").next().unwrap();
+            if block.contains("[dependencies]") || block.contains("[package]") {
+                continue; // Cargo's
+            }
+            seen += 1;
+            let has = |key: &str| block.lines().any(|line| line.trim_start().starts_with(key));
+            let domains = if has("domains") { "" } else { "domains = [\"example.com\"]\n" };
+            let served =
+                has("[[user]]") || has("users_file") || has("users_database") || has("authentication");
+            let users = if served { "" } else { "\n[[user]]\nname = \"alice\"\npassword = \"wonderland\"\n" };
+            if let Err(error) = Settings::parse(&format!("{domains}{block}{users}")) {
+                panic!("{name}, block {}: {error}\n{block}", at + 1);
+            }
+        }
+    }
+    assert!(seen >= 4, "{seen} blocks: the guides have lost theirs, or this test its eyes");
+}
+
+/// What is told of a listener is what goes into Via, Contact and Record-Route, and its own name is known.
+#[tokio::test]
+async fn a_listener_tells_its_outer_address() {
+    let settings = Settings::parse(&format!(
+        "{WELL}listen = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\", \"udp:[::1]:0\"]\n[advertise]\n\
+         \"udp:127.0.0.1:0\" = \"203.0.113.7:5070\"\n\"tcp:127.0.0.1:0\" = \"sip.example.com\"\n"
+    ))
+    .unwrap();
+    let server = Server::from_settings(&settings).unwrap().build().await.unwrap();
+    let told: Vec<(String, u16, u16)> =
+        server.locals().iter().map(|one| (one.host.clone(), one.port, one.bound.port())).collect();
+    assert_eq!((told[0].0.as_str(), told[0].1), ("203.0.113.7", 5070));
+    assert_eq!((told[1].0.as_str(), told[1].1), ("sip.example.com", told[1].2));
+    assert_eq!((told[2].0.as_str(), told[2].1), ("[::1]", told[2].2));
+}
+
+#[test]
+fn faults_of_outer_addresses_and_service_routes() {
+    assert_eq!(
+        faults_after(
+            "listen = [\"udp:10.0.0.1:5060\"]\n[advertise]\n\"udp:10.0.0.1:5061\" = \"203.0.113.7\"\n\
+             \"udp:10.0.0.1:5060\" = \"a b\"\n[registrar]\nservice_route = [\"sip:edge.example.com\", \"tel:1\"]\n"
+        ),
+        "5:1: there is no listener \"udp:10.0.0.1:5061\"; did you mean \"udp:10.0.0.1:5060\"?\n\
+         6:23: \"a b\" is no host: write it like 203.0.113.7 or sip.example.com:5060\n\
+         8:18: a route needs ;lr: write it like \"sip:edge.example.com;lr\"\n\
+         8:42: \"tel:1\" is no sip or sips URI"
+    );
+    assert!(faults_after("[advertise]\n\"udp:127.0.0.1:5060\" = \"0.0.0.0\"\n").contains("is no host"));
+}

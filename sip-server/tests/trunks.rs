@@ -5,10 +5,11 @@ mod world;
 
 use std::time::Duration;
 
-use sip_message::Method;
-use sip_message::headers::{CSeq, Expires};
-use sip_server::Config;
+use sip_message::headers::{CSeq, Expires, RecordRoute};
+use sip_message::{Method, Response};
+use sip_server::routing::{Decision, Destination, Step};
 use sip_server::settings::Settings;
+use sip_server::{Config, Server};
 use world::{ALICE, Sent, World, names, only};
 
 const ONE: &str = "192.0.2.91:5060";
@@ -214,4 +215,277 @@ fn a_check_that_cannot_be_sent_counts_as_silence() {
         }
     }
     assert_eq!(called(&mut world), TWO);
+}
+
+// ---- how many calls -----------------------------------------------------------------------------------------------
+
+fn invite(world: &mut World) -> (String, Vec<Sent>) {
+    let text =
+        world.request(ALICE, "INVITE", "sip:+49301@example.com", "Contact: <sip:carol@192.0.2.11>\r\n");
+    let sent = world.udp(ALICE, text.clone());
+    (text, sent)
+}
+
+fn out_by_it(world: &World) -> Option<usize> {
+    world.core.trunks().first().and_then(|trunk| trunk.calls)
+}
+
+/// A request in the dialog of an answered call, from the callee's side.
+fn from_callee(world: &mut World, method: &str, invite: &Sent, ok: &Response) -> Vec<Sent> {
+    let header = |name: &str| ok.headers.text(name).unwrap().to_owned();
+    let routes: String = invite
+        .request()
+        .headers
+        .all::<RecordRoute>()
+        .map(|route| format!("Route: {}\r\n", route.unwrap()))
+        .collect();
+    let lines = format!(
+        "{routes}From: {}\r\nTo: {}\r\nCall-ID: {}\r\n",
+        header("To"),
+        header("From"),
+        header("Call-ID")
+    );
+    let text = world.request(ONE, method, "sip:carol@192.0.2.11", &lines);
+    world.udp(ONE, text)
+}
+
+/// A call is counted from its INVITE until it is refused, cancelled or over; one more is 503. Other requests are no calls.
+#[test]
+fn a_trunk_has_so_many_calls_and_no_more() {
+    let (mut world, _) = by("max_calls = 1");
+    assert_eq!(out_by_it(&world), Some(0));
+    let (_, sent) = invite(&mut world);
+    let first = only(&sent, "INVITE");
+    assert_eq!(out_by_it(&world), Some(1));
+    let (_, full) = invite(&mut world);
+    assert_eq!((names(&full), world.core.counters().trunks_full), (vec!["503".to_owned()], 1));
+    let text = world.request(ALICE, "MESSAGE", "sip:+49301@example.com", "");
+    assert_eq!(only(&world.udp(ALICE, text), "MESSAGE").to(), ONE);
+    // Refused: free at once.
+    world.answer(first, 486, "");
+    assert_eq!(out_by_it(&world), Some(0));
+    // The next gateway of the trunk is the same call.
+    let (text, sent) = invite(&mut world);
+    let sent = world.answer(only(&sent, "INVITE"), 503, "");
+    let second = only(&sent, "INVITE");
+    assert_eq!((second.to().as_str(), out_by_it(&world)), (TWO, Some(1)));
+    // Cancelled: free with the 487.
+    world.answer(second, 180, "");
+    let cancel = text.replace("INVITE ", "CANCEL ").replace(" INVITE\r\n", " CANCEL\r\n");
+    let sent = world.udp(ALICE, cancel);
+    world.answer(only(&sent, "CANCEL"), 200, "");
+    world.answer(second, 487, "");
+    assert_eq!(out_by_it(&world), Some(0));
+    // Answered: free when its BYE has arrived, not when one was refused.
+    let (_, sent) = invite(&mut world);
+    let third = only(&sent, "INVITE");
+    let answered = world.answer(third, 200, "Contact: <sip:x@192.0.2.91>");
+    let ok = only(&answered, "200").response().clone();
+    world.seconds(3600);
+    assert_eq!(out_by_it(&world), Some(1), "transactions end, calls go on");
+    assert_eq!(names(&invite(&mut world).1), ["503"]);
+    let sent = from_callee(&mut world, "INFO", third, &ok);
+    world.answer(only(&sent, "INFO"), 200, "");
+    assert_eq!(out_by_it(&world), Some(1));
+    let sent = from_callee(&mut world, "BYE", third, &ok);
+    world.answer(only(&sent, "BYE"), 200, "");
+    assert_eq!(out_by_it(&world), Some(0));
+    assert_eq!(names(&invite(&mut world).1), ["INVITE"]);
+    assert!(world.core.call_statistics().is_none(), "nobody has asked for records");
+    assert!(!world.core.has_call_record());
+}
+
+/// A call that nobody ends holds its place for a day.
+#[test]
+fn a_call_that_nobody_ends_does_not_hold_its_place_for_ever() {
+    let (mut world, _) = by("max_calls = 1");
+    let (_, sent) = invite(&mut world);
+    world.answer(only(&sent, "INVITE"), 200, "Contact: <sip:x@192.0.2.91>");
+    world.seconds(23 * 3600);
+    assert_eq!(out_by_it(&world), Some(1));
+    world.seconds(2 * 3600);
+    assert_eq!(out_by_it(&world), Some(0));
+}
+
+/// Reloaded settings keep the count; a limit that is new counts from then on.
+#[test]
+fn calls_are_counted_over_a_reload() {
+    let (mut world, text) = by("max_calls = 2");
+    let (_, sent) = invite(&mut world);
+    let first = only(&sent, "INVITE");
+    let turn = |world: &mut World, text: &str| {
+        let mut config = Config::new([0; 32], world::locals());
+        Settings::parse(text).unwrap().configure(&mut config);
+        world.core.reconfigure(config, world.now).unwrap();
+    };
+    turn(&mut world, &text.replace("max_calls = 2", "max_calls = 1"));
+    assert_eq!(names(&invite(&mut world).1), ["503"]);
+    world.answer(first, 404, "");
+    assert_eq!(names(&invite(&mut world).1), ["INVITE"]);
+    let (mut world, text) = by("");
+    assert_eq!(out_by_it(&world), None);
+    turn(&mut world, &text.replace("name = \"carrier\"", "name = \"carrier\"\nmax_calls = 1"));
+    assert_eq!(names(&invite(&mut world).1), ["INVITE"]);
+    assert_eq!(names(&invite(&mut world).1), ["503"]);
+}
+
+/// A full trunk gives way to the next step of a decision.
+#[test]
+fn a_full_trunk_gives_way_to_another() {
+    let text = "authentication = false\ndomains = [\"example.com\"]\n[[trunk]]\nname = \"small\"\nmax_calls = 1\n\
+                gateways = [{ uri = \"sip:192.0.2.91\" }]\n[[trunk]]\nname = \"large\"\n\
+                gateways = [{ uri = \"sip:192.0.2.92\" }]\n";
+    let settings = Settings::parse(text).unwrap();
+    let mut world = World::with(|config| {
+        settings.configure(config);
+        config.external_router = true;
+    });
+    let by = |name: &str| Step::to(Destination::Trunk { name: name.into(), number: "1".into() });
+    for gateway in [ONE, TWO, TWO] {
+        assert!(invite(&mut world).1.is_empty());
+        let (key, _) = world.core.poll_call().unwrap();
+        world.core.decided(world.now, key, Some(Decision::Proxy(vec![by("small"), by("large")])));
+        assert_eq!(only(&world.sent(), "INVITE").to(), gateway);
+    }
+}
+
+// ---- who calls ------------------------------------------------------------------------------------------------------
+
+/// A carrier may send a call whose From is in our own domain (the number called, or one that forwards): it is not asked for a
+/// password that it cannot have, and reaches what a stranger reaches; the way out stays closed to it, whatever its From says.
+#[test]
+fn a_trunk_that_calls_in_by_a_number_of_ours_is_not_asked() {
+    let text = "domains = [\"example.com\"]\n[[user]]\nname = \"bob\"\npassword = \"builder\"\n[aliases]\nshop = \"bob\"\n\
+                [[route]]\nprefix = \"+\"\ntrunk = \"carrier\"\n[[trunk]]\nname = \"carrier\"\n\
+                gateways = [{ uri = \"sip:192.0.2.91\" }]\n";
+    let settings = Settings::parse(text).unwrap();
+    let mut world = World::with(|config| settings.configure(config));
+    let from = "From: <sip:bob@example.com>;tag=x\r\n";
+    let mut asked = |source: &str, uri: &str| {
+        let text = world.request(source, "INVITE", uri, from);
+        names(&world.udp(source, text))
+    };
+    assert_eq!(asked(ONE, "sip:shop@example.com"), ["480"], "let in; nobody is registered");
+    assert_eq!(asked(ALICE, "sip:shop@example.com"), ["407"], "anybody else proves that he is bob");
+    assert_eq!(
+        asked(ONE, "sip:+4930@example.com"),
+        ["407"],
+        "a phone behind that address may still prove it"
+    );
+    assert_eq!(asked(ONE, "sip:x@foreign.example"), ["407"]);
+    let anonymous = "From: <sip:+4930@carrier.example>;tag=x\r\n";
+    let text = world.request(ONE, "INVITE", "sip:+4930@example.com", anonymous);
+    assert_eq!(names(&world.udp(ONE, text)), ["403"]);
+}
+
+/// RFC 3325 §9.2: a customer says by which of its numbers it wants to be known. From stays as it was.
+#[test]
+fn a_trunk_is_told_the_number_that_we_prefer() {
+    let (mut world, _) = by("preferred_identity = \"sip:+4930100@example.com\"");
+    let text = world.request(
+        ALICE,
+        "INVITE",
+        "sip:+49301@example.com",
+        "P-Preferred-Identity: <sip:liar@example.com>\r\nP-Asserted-Identity: <sip:liar@example.com>\r\n",
+    );
+    let sent = world.udp(ALICE, text);
+    let headers = &only(&sent, "INVITE").request().headers;
+    assert_eq!(headers.text("P-Preferred-Identity"), Some("<sip:+4930100@example.com>"));
+    assert!(!headers.contains("P-Asserted-Identity"));
+    assert_eq!(headers.text("From"), Some("<sip:carol@chicago.example>;tag=carol"));
+    let both = "authentication = false\ndomains = [\"a.example\"]\n[[trunk]]\nname = \"t\"\nmax_calls = 0\n\
+                gateways = [{ uri = \"sip:gw\" }]\nasserted_identity = \"sip:1@a\"\npreferred_identity = \"sip:1@a\"\n";
+    let faults = Settings::parse(both).unwrap_err().to_string();
+    assert_eq!(
+        faults,
+        "5:13: max_calls: 0 would let no call out; leave it out for any number\n\
+         8:22: asserted_identity is there already: a carrier takes the one or the other"
+    );
+}
+
+// ---- the end --------------------------------------------------------------------------------------------------------
+
+/// RFC 3261 §10.2.2: the binding is removed, challenge or not, and never made again.
+#[test]
+fn a_trunk_is_left_when_the_server_ends() {
+    for challenged in [false, true] {
+        let (mut world, _) = by(REGISTRATION);
+        let mut nonces = 0;
+        let mut registrar = |sent: &Sent| {
+            let known = sent.request().headers.contains("Authorization");
+            let leaves = sent.request().headers.require::<Expires>().unwrap().0 == 0;
+            if !known || (challenged && leaves && nonces == 0) {
+                nonces += u32::from(leaves);
+                let fresh = format!("{}{nonces}\", stale=true", CHALLENGE.split("n1").next().unwrap());
+                return Some((401, if known { fresh } else { CHALLENGE.to_owned() }));
+            }
+            let contact = sent.request().headers.text("Contact").unwrap();
+            Some((200, if leaves { String::new() } else { format!("Contact: {contact};expires=300") }))
+        };
+        live(&mut world, 5, &mut registrar);
+        assert_eq!(world.core.trunks()[0].registered, Some(true));
+        world.core.leave_trunks(world.now);
+        assert!(world.core.are_trunks_leaving());
+        let mut sent = world.sent();
+        let mut expires = Vec::new();
+        while let Some(one) = sent.first() {
+            expires.push(one.request().headers.require::<Expires>().unwrap().0);
+            let (status, extra) = registrar(one).unwrap();
+            sent = world.answer(one, status, &extra);
+        }
+        assert_eq!(expires, if challenged { vec![0, 0] } else { vec![0] });
+        assert!(!world.core.are_trunks_leaving());
+        assert!(live(&mut world, 3600, &mut registrar).is_empty(), "never again");
+        world.assert_nothing_left();
+    }
+}
+
+/// A registrar that is silent holds nobody up for ever: the transaction ends, and with it the wish.
+#[test]
+fn a_silent_registrar_is_left_all_the_same() {
+    let (mut world, _) = by(REGISTRATION);
+    world.core.leave_trunks(world.now);
+    assert!(!world.core.are_trunks_leaving(), "there is nothing to leave yet");
+    let (mut world, _) = by(REGISTRATION);
+    assert!(!registers(&world.seconds(2)).is_empty());
+    world.core.leave_trunks(world.now);
+    assert!(world.core.are_trunks_leaving(), "the REGISTER may have arrived");
+    world.seconds(40);
+    assert!(!world.core.are_trunks_leaving());
+    world.assert_nothing_left();
+}
+
+/// The same over sockets: `close` waits for it.
+#[tokio::test]
+async fn close_takes_leave_of_the_registrar() {
+    let registrar = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let at = registrar.local_addr().unwrap();
+    let settings = Settings::parse(&format!(
+        "listen = [\"udp:127.0.0.1:0\"]\nauthentication = false\ndomains = [\"example.com\"]\n[[user]]\nname = \"bob\"\n\
+         [[trunk]]\nname = \"t\"\ngateways = [{{ uri = \"sip:{at}\" }}]\n\
+         registration = {{ registrar = \"sip:{at}\", address = \"sip:us@{at}\", contact = \"bob\" }}\n"
+    ))
+    .unwrap();
+    let server = Server::from_settings(&settings).unwrap().build().await.unwrap();
+    let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let answers = tokio::spawn(async move {
+        let mut buffer = vec![0; 65_536];
+        while let Ok((size, from)) = registrar.recv_from(&mut buffer).await {
+            let text = String::from_utf8_lossy(&buffer[..size]).into_owned();
+            let limits = sip_message::Limits::default();
+            let request = sip_message::Request::parse(text.into(), &limits).unwrap();
+            let expires = request.headers.require::<Expires>().unwrap().0;
+            let reply = world::response_text(
+                &request,
+                200,
+                &format!("Contact: {};expires={expires}", request.headers.text("Contact").unwrap()),
+            );
+            registrar.send_to(reply.as_bytes(), from).await.unwrap();
+            let _ = told.send(expires);
+        }
+    });
+    assert_eq!(hears.recv().await, Some(3600));
+    server.close().await;
+    assert_eq!(hears.recv().await, Some(0));
+    answers.abort();
 }

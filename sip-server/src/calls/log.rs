@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use sip_transaction::tables::Sharded;
 use sip_transaction::timers::{TimerId, Timers};
 use sip_transport::{Path, Transport};
 
-use super::{CallRecord, Ending, Histogram};
+use super::{CallRecord, Ending, Histogram, Seat};
 use crate::config::count;
 
 /// Bounds on what is kept for call records.
@@ -74,6 +75,8 @@ struct Attempt {
     /// An INVITE that was answered stays until its transaction is gone: other phones may answer too (RFC 3261 §13.1).
     answered: bool,
     cancelled: bool,
+    /// Of the trunk by which the next answer comes.
+    seat: Option<Arc<Seat>>,
 }
 
 /// A call that was answered.
@@ -83,6 +86,8 @@ struct Followed {
     /// When a request within it passed last.
     heard: Instant,
     timer: TimerId,
+    /// Free when the call is over.
+    _seat: Option<Arc<Seat>>,
 }
 
 /// A BYE that has no final response: only one that arrived ends a call, not one that was refused on the way.
@@ -110,6 +115,8 @@ pub(crate) struct CallLog {
     waker: Option<Waker>,
     statistics: CallStatistics,
     limits: CallLimits,
+    /// Somebody wants records; otherwise only calls that hold a seat are followed.
+    recording: bool,
     /// What the clock of the timers and that of people showed at the start.
     started: (Instant, Duration),
 }
@@ -126,8 +133,18 @@ impl CallLog {
             waker: None,
             statistics: CallStatistics::default(),
             limits,
+            recording: true,
             started: (now, unix_time),
         }
+    }
+
+    /// Follows those calls alone that hold a seat, and writes no records.
+    pub(crate) fn counting(now: Instant, unix_time: Duration) -> Self {
+        Self { recording: false, ..Self::new(CallLimits::default(), now, unix_time) }
+    }
+
+    pub(crate) fn is_recording(&self) -> bool {
+        self.recording
     }
 
     pub(crate) fn statistics(&self) -> CallStatistics {
@@ -182,6 +199,7 @@ impl CallLog {
                     ringing: None,
                     answered: false,
                     cancelled: false,
+                    seat: None,
                 };
                 self.attempts.insert(tx, attempt);
                 self.unanswered = self.unanswered.saturating_add(1);
@@ -194,6 +212,13 @@ impl CallLog {
     pub(crate) fn authenticated(&mut self, tx: ServerTx, user: &str) {
         if let Some(attempt) = self.attempts.get_mut(&tx) {
             attempt.user = Some(user.into());
+        }
+    }
+
+    /// The 2xx that is sent next comes by a trunk, where it holds a seat.
+    pub(crate) fn seated(&mut self, tx: ServerTx, seat: Option<Arc<Seat>>) {
+        if let Some(attempt) = self.attempts.get_mut(&tx) {
+            attempt.seat = seat;
         }
     }
 
@@ -285,18 +310,19 @@ impl CallLog {
         let to = response.headers.get::<To>().ok().flatten();
         let to_tag = to.as_ref().and_then(|to| to.tag()).unwrap_or_default();
         let key: DialogKey = (attempt.call_id.clone(), attempt.from_tag.clone(), to_tag.into());
-        self.follow(now, key, record);
+        let seat = attempt.seat.take();
+        self.follow(now, key, record, seat);
     }
 
-    fn follow(&mut self, now: Instant, key: DialogKey, record: CallRecord) {
-        if self.followed.contains_key(&key) {
-            return; // a 2xx that came again
+    fn follow(&mut self, now: Instant, key: DialogKey, record: CallRecord, seat: Option<Arc<Seat>>) {
+        if self.followed.contains_key(&key) || !(self.recording || seat.is_some()) {
+            return; // a 2xx that came again, or nothing to know
         }
         if self.followed.len() >= self.limits.followed {
             return self.write(CallRecord { ending: Ending::NotFollowed, ..record });
         }
         let timer = self.timers.arm(now, self.limits.patience, key.clone());
-        self.followed.insert(key, Followed { record: Box::new(record), heard: now, timer });
+        self.followed.insert(key, Followed { record: Box::new(record), heard: now, timer, _seat: seat });
     }
 
     /// The server transaction of an INVITE is no more.
@@ -341,6 +367,9 @@ impl CallLog {
     }
 
     fn write(&mut self, record: CallRecord) {
+        if !self.recording {
+            return;
+        }
         if self.records.len() >= self.limits.waiting {
             return count(&mut self.statistics.records_lost);
         }

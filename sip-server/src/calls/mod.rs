@@ -7,8 +7,10 @@
 mod histogram;
 mod log;
 mod record;
+mod seats;
 
 pub use histogram::{Histogram, WAITING_TIMES};
 pub(crate) use log::CallLog;
 pub use log::{CallLimits, CallStatistics};
 pub use record::{CallRecord, Ending};
+pub(crate) use seats::{Seat, Seats};

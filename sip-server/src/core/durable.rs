@@ -169,7 +169,9 @@ impl ServerCore {
             | Waiting::Ack(_)
             | Waiting::Target(..)
             | Waiting::Watched(_)
-            | Waiting::Mail(_) => {
+            | Waiting::Mail(_)
+            | Waiting::Redirected(_)
+            | Waiting::Refresh(_) => {
                 return Vec::new();
             }
         };

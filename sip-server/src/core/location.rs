@@ -4,7 +4,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use sip_message::headers::{InstanceId, RetryAfter, Warning};
-use sip_message::{Request, StatusCode};
+use sip_message::{Request, StatusCode, Uri};
 use sip_transaction::ServerTx;
 use sip_transport::FlowId;
 
@@ -109,11 +109,16 @@ impl ServerCore {
                 }
             }
             Waiting::Target(tx, aor) => self.target_found(now, tx, &aor, answer),
+            Waiting::Refresh(aor) => self.refresh_found(now, &aor, answer),
+            Waiting::Redirected(place) => self.redirection_found(now, &place, answer),
             Waiting::Ack(request) => {
                 if let Answer::Found(mut bindings) = answer
-                    && self.keep_meant(&request, &mut bindings).is_ok()
-                    && let Some(hop) =
-                        groups_of(&bindings.list, now, 1, is_sips(&request)).into_iter().flatten().next()
+                    && let Ok(uri) = request.uri()
+                    && self.keep_meant(&uri, &mut bindings).is_ok()
+                    && let Some(hop) = groups_of(&bindings.list, now, 1, is_sips(&request), |_| None)
+                        .into_iter()
+                        .flatten()
+                        .next()
                 {
                     self.forward_ack(*request, hop);
                 } else {
@@ -146,6 +151,8 @@ impl ServerCore {
                     ]
                 };
                 let reply = registration.accepted(now, &date, &bindings, of_binding);
+                let reply = reply.headers(&self.policy.service_route);
+                let reply = reply.headers(&self.feature_caps(registration.request()));
                 self.layer.reply(now, tx, reply);
                 if let Some(events) = &mut self.events {
                     events.moved(registration.aor());
@@ -153,6 +160,7 @@ impl ServerCore {
                 if !bindings.is_empty() {
                     self.deliver(now, registration.aor());
                 }
+                self.registered_awake(now, &registration, &bindings);
             }
             Step::Refused(registration, refusal) => {
                 self.refuse_registration(now, tx, &registration, &refusal)
@@ -162,9 +170,13 @@ impl ServerCore {
 
     /// Remembers which connections an address-of-record is bound to.
     fn note_connections(&mut self, aor: &AddressOfRecord, bindings: &[Binding]) {
-        let outbound = bindings.iter().filter(|binding| binding.outbound.is_some());
-        for flow in
-            outbound.filter_map(|binding| binding.flow.as_ref()?.flow.filter(|_| is_connection(binding)))
+        let outbound: Vec<&Binding> = bindings
+            .iter()
+            .filter(|binding| binding.outbound.is_some() || self.push_of(binding).is_some())
+            .collect();
+        for flow in outbound
+            .into_iter()
+            .filter_map(|binding| binding.flow.as_ref()?.flow.filter(|_| is_connection(binding)))
         {
             let bound = self.bound.entry(flow).or_default();
             if bound.len() < BOUND_TO_ONE && !bound.contains(aor) {
@@ -187,14 +199,24 @@ impl ServerCore {
         // The store says what there is until the update was not too late. After a failure the bindings stay until they end or
         // a request finds the flow dead.
         let (Answer::Found(current) | Answer::Conflict(current)) = answer else { return };
-        let is_gone = |binding: &Binding| {
-            binding.outbound.is_some()
-                && binding.flow.is_some_and(|path| path.flow == Some(flow))
-                && is_connection(binding)
+        let is_on_it = |binding: &Binding| {
+            binding.flow.is_some_and(|path| path.flow == Some(flow)) && is_connection(binding)
         };
-        let left: Vec<Binding> = current.list.iter().filter(|binding| !is_gone(binding)).cloned().collect();
+        // A phone that can be woken has fallen asleep; of the others nothing is left but the flow.
+        let mut left: Vec<Binding> = Vec::with_capacity(current.list.len());
+        let mut changed = false;
+        for binding in current.list.iter() {
+            match is_on_it(binding) {
+                true if self.push_of(binding).is_some() => {
+                    changed = true;
+                    left.push(Binding { flow: None, ..binding.clone() });
+                }
+                true if binding.outbound.is_some() => changed = true,
+                _ => left.push(binding.clone()),
+            }
+        }
         let gone = current.list.len().saturating_sub(left.len());
-        if gone == 0 {
+        if !changed {
             return;
         }
         self.layer.counters.flows_closed =
@@ -231,12 +253,13 @@ impl ServerCore {
         let sips = is_sips(&template.request);
         let (groups, has_others) = match answer {
             Answer::Found(mut bindings) => {
-                if let Err(status) = self.keep_meant(&template.request, &mut bindings) {
+                let uri = template.request.uri().map_err(|_| StatusCode::BAD_REQUEST);
+                if let Err(status) = uri.and_then(|uri| self.keep_meant(&uri, &mut bindings)) {
                     count(&mut self.layer.counters.refused);
                     return self.layer.reply_status(now, tx, status);
                 }
                 let others = bindings.list.iter().any(|binding| binding.expires_at > now);
-                (groups_of(&bindings.list, now, self.limits.branches, sips), others)
+                (self.groups(now, aor, &bindings.list, sips), others)
             }
             _ => {
                 count(&mut self.layer.counters.overloaded);
@@ -281,9 +304,11 @@ impl ServerCore {
     ///
     /// # Errors
     /// The status for a temporary GRUU that is no more.
-    fn keep_meant(&self, request: &Request, bindings: &mut Bindings) -> Result<(), StatusCode> {
-        let Some(gruu) = request.uri().ok().filter(|uri| uri.is_gruu()) else { return Ok(()) };
-        let gruu = self.gruus.read(&gruu, &self.domains).ok_or(StatusCode::NOT_FOUND)?;
+    pub(super) fn keep_meant(&self, uri: &Uri, bindings: &mut Bindings) -> Result<(), StatusCode> {
+        if !uri.is_gruu() {
+            return Ok(());
+        }
+        let gruu = self.gruus.read(uri, &self.domains).ok_or(StatusCode::NOT_FOUND)?;
         bindings.list =
             bindings.list.iter().filter(|binding| gruu.is(binding, &self.gruus)).cloned().collect();
         if gruu.is_temporary() && bindings.list.is_empty() { Err(StatusCode::NOT_FOUND) } else { Ok(()) }

@@ -369,7 +369,7 @@ impl ServerCore {
             Answer::Found(bindings) => bindings.list,
             _ => [].into(),
         };
-        let groups = groups_of(&bindings, now, self.limits.branches, false);
+        let groups = groups_of(&bindings, now, self.limits.branches, false, |_| None);
         let Some(mailbox) = &mut self.mailbox else { return };
         let Some(delivery) = mailbox.deliveries.get_mut(aor) else { return };
         let Some(message) = &delivery.message else { return };

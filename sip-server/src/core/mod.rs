@@ -6,17 +6,21 @@ mod durable;
 mod events;
 mod location;
 mod messages;
+mod push;
+mod redirect;
 mod reload;
 mod requests;
 mod routing;
 mod trunks;
 
+pub(crate) use push::Asleep;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use sip_auth::{Role, Verifier, VerifierConfig};
+use sip_message::headers::ServiceRoute;
 use sip_message::{HeaderName, Headers};
 use sip_transaction::tables::Sharded;
 use sip_transaction::timers::{TimerId, Timers};
@@ -33,14 +37,14 @@ use self::messages::Mailbox;
 pub use self::trunks::TrunkStatus;
 use self::trunks::{Ended, Trunks};
 use crate::calls::{CallLog, CallRecord, CallStatistics};
-use crate::config::{Config, ConfigError, Counters, Limits, count};
+use crate::config::{Config, ConfigError, Counters, Limits, SessionTimer, count};
 use crate::domains::Domains;
 use crate::events::EventServer;
 use crate::gruu::Gruus;
 use crate::identity::TrustDomain;
 use crate::location::{MemoryLocation, Question, QuestionKey};
 use crate::protection::{Guard, ProtectionConfig, ProtectionCounters};
-use crate::proxy::{Layer, Proxy, RecordRoute, Template};
+use crate::proxy::{Layer, Manner, Proxy, RecordRoute, Template};
 use crate::registrar::{self, Registration};
 use crate::routing::Rules;
 use crate::traffic::Traffic;
@@ -84,6 +88,9 @@ pub struct ServerCore {
     /// Who decides where requests go.
     rules: Rules,
     desk: routing::Desk,
+    /// Phones that sleep, if they can be woken.
+    pushes: Option<push::Pushes>,
+    redirections: redirect::Redirections,
     trunks: Trunks,
     realm: String,
     algorithms: Vec<sip_auth::Algorithm>,
@@ -113,7 +120,10 @@ struct Policy {
     open_relay: bool,
     next_hop: Option<Target>,
     record_route: bool,
+    recurse: bool,
+    session_timer: Option<SessionTimer>,
     registrar: Option<registrar::Config>,
+    service_route: Vec<ServiceRoute>,
 }
 
 /// What goes on when the location store has answered.
@@ -128,6 +138,10 @@ enum Waiting {
     Mail(AddressOfRecord),
     /// Somebody watches them.
     Watched(AddressOfRecord),
+    /// One of the contacts of a redirection.
+    Redirected(redirect::Place),
+    /// A phone may have to be woken before its binding ends.
+    Refresh(AddressOfRecord),
     /// A connection is gone, and what is bound to it.
     FlowGone(FlowId, AddressOfRecord),
 }
@@ -178,17 +192,28 @@ impl ServerCore {
                 transactions,
                 out: Queues::new(),
                 counters: Counters::default(),
-                calls: config.call_records.map(|limits| CallLog::new(limits, now, unix_time)),
+                calls: match config.call_records {
+                    Some(limits) => Some(CallLog::new(limits, now, unix_time)),
+                    None => rules.limit_calls().then(|| CallLog::counting(now, unix_time)),
+                },
                 traffic: Traffic::default(),
             },
-            proxy: Proxy::new(config.timer_c, recorded),
+            proxy: Proxy::new(Manner {
+                timer_c: config.timer_c,
+                record_route: recorded,
+                early_ends: config.early_ends,
+                domains: Domains::new(domains.clone(), locals.clone()),
+            }),
             own_routes,
             gruus,
             policy: Policy {
                 open_relay: config.open_relay,
                 next_hop,
                 record_route: config.record_route,
+                recurse: config.recurse_redirects,
+                session_timer: config.session_timer,
                 registrar: (!domains.is_empty()).then_some(config.registrar),
+                service_route: config.service_route.iter().map(ServiceRoute::new).collect(),
             },
             domains: Domains::new(domains, locals),
             users,
@@ -205,6 +230,8 @@ impl ServerCore {
             timers: Timers::new([config.limits.question_timeout, config.limits.durable_timeout]),
             rules,
             trunks: Trunks::new(),
+            redirections: redirect::Redirections::default(),
+            pushes: config.push.map(push::Pushes::new),
             desk: routing::Desk::new(config.external_router, config.limits.question_timeout),
             realm,
             algorithms,
@@ -262,7 +289,7 @@ impl ServerCore {
     /// Calls in numbers, if they are followed ([`Config::call_records`]).
     #[must_use]
     pub fn call_statistics(&self) -> Option<CallStatistics> {
-        self.layer.calls.as_ref().map(CallLog::statistics)
+        self.layer.calls.as_ref().filter(|calls| calls.is_recording()).map(CallLog::statistics)
     }
 
     /// The next call record. Records that nobody fetches are kept up to a limit.
@@ -360,6 +387,7 @@ impl ServerCore {
             .saturating_add(self.proxy.armed_timers())
             .saturating_add(self.timers.len())
             .saturating_add(self.desk.timers.len())
+            .saturating_add(self.pushes.as_ref().map_or(0, push::Pushes::armed))
             .saturating_add(self.trunks.timers.len())
             .saturating_add(self.mailbox.as_ref().map_or(0, Mailbox::armed_timers))
     }
@@ -378,6 +406,11 @@ impl ServerCore {
             }
             self.serve_events(now);
             self.collect_messages(now);
+            self.wake_phones(now);
+            if let Some(redirect) = self.proxy.poll_redirect() {
+                self.redirected(now, redirect);
+                continue;
+            }
             let Some(tx) = self.proxy.poll_due() else { break };
             self.find_targets(now, tx);
         }
@@ -526,6 +559,7 @@ impl Core for ServerCore {
         self.expire_users(now);
         self.trunk_timeouts(now);
         self.message_timeouts(now);
+        self.push_timeouts(now);
         self.settle(now);
     }
 
@@ -542,6 +576,7 @@ impl Core for ServerCore {
             self.desk.timers.next(),
             self.book.as_ref().and_then(|book| book.timers.next()),
             self.trunks.timers.next(),
+            self.pushes.as_ref().and_then(push::Pushes::poll_timeout),
             store,
             calls,
         ]

@@ -3,13 +3,16 @@
 use std::time::Instant;
 
 use sip_auth::Role;
+use sip_message::headers::ServiceRoute;
 
 use super::{Policy, ServerCore, TIMER_C_ABOVE, next_hop, realm_of, secret, trusting, verifier};
+use crate::calls::CallLog;
 use crate::config::{Config, ConfigError, Limits};
 use crate::domains::Domains;
 use crate::events::EventServer;
 use crate::identity::TrustDomain;
 use crate::protection::Guard;
+use crate::proxy::Manner;
 use crate::routing::Rules;
 
 /// What cannot be changed without a new start, as it was then.
@@ -75,9 +78,17 @@ impl ServerCore {
             open_relay: config.open_relay,
             next_hop: hop,
             record_route: config.record_route,
+            recurse: config.recurse_redirects,
+            session_timer: config.session_timer,
             registrar: (!config.domains.is_empty()).then_some(config.registrar),
+            service_route: config.service_route.iter().map(ServiceRoute::new).collect(),
         };
-        self.proxy.reconfigure(config.timer_c, config.record_route.then(|| self.own_routes.clone()));
+        self.proxy.reconfigure(Manner {
+            timer_c: config.timer_c,
+            record_route: config.record_route.then(|| self.own_routes.clone()),
+            early_ends: config.early_ends,
+            domains: Domains::new(config.domains.clone(), locals.clone()),
+        });
         self.domains = Domains::new(config.domains, locals);
         self.rules = self.rules.turned_to(config.rules);
         (self.realm, self.algorithms) = (realm, config.algorithms);
@@ -98,6 +109,10 @@ impl ServerCore {
             ..config.limits
         };
         self.limits = limits;
+        if self.layer.calls.is_none() && self.rules.limit_calls() {
+            // Calls that are up already hold no seat.
+            self.layer.calls = Some(CallLog::counting(now, unix));
+        }
         self.attend_trunks(now);
         Ok(later)
     }

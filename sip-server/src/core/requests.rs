@@ -17,7 +17,9 @@ use crate::config::count;
 use crate::flow::is_direct;
 use crate::identity::assert_sender;
 use crate::location::Question;
-use crate::proxy::{Group, Hop, RouteError, Routed, Template, preprocess, validate};
+use crate::proxy::{
+    Group, History, Hop, Recursion, RouteError, Routed, Template, ask_for_timer, preprocess, validate,
+};
 use crate::registrar::{self, Registration};
 use crate::users::owns;
 
@@ -73,6 +75,9 @@ impl ServerCore {
                     fingerprint: None,
                     known: false,
                     keep: None,
+                    timer: None,
+                    history: None,
+                    recursion: None,
                 };
                 self.proxy_request(now, tx, template, &routed, in_dialog, destination);
             }
@@ -103,7 +108,7 @@ impl ServerCore {
 
     /// The address-of-record that a URI of ours leads to. A temporary GRUU hides it; one that we never made leads to a user who
     /// does not exist.
-    fn addressed(&self, uri: &Uri) -> Option<AddressOfRecord> {
+    pub(super) fn addressed(&self, uri: &Uri) -> Option<AddressOfRecord> {
         let hidden = uri.is_gruu().then(|| self.gruus.read(uri, &self.domains)).flatten();
         hidden.map(|gruu| gruu.aor).or_else(|| self.domains.aor(uri))
     }
@@ -156,6 +161,10 @@ impl ServerCore {
                 Judged::Refused(reply) => return self.layer.challenge(now, tx, *reply),
             }
         }
+        if let Some(reply) = self.refuse_push(request) {
+            count(&mut self.layer.counters.registrations_refused);
+            return self.layer.reply(now, tx, reply);
+        }
         match Registration::read(request, path, user.as_deref(), &self.domains, &config, now) {
             Ok(registration) => {
                 let step = Box::new(registration).begin();
@@ -207,11 +216,25 @@ impl ServerCore {
         {
             template.keep = Some(aor.clone());
         }
+        if let Some(timer) = &self.policy.session_timer {
+            match ask_for_timer(timer, &mut template.request) {
+                Ok(asked) => template.timer = asked,
+                Err(reply) => return self.refuse(now, tx, *reply),
+            }
+        }
         if *template.request.method() == Method::Register {
             self.hold_flow(&mut template);
         }
         template.record_route =
             self.policy.record_route && !in_dialog && creates_dialog(template.request.method());
+        if self.rules.set().history_contacts && !in_dialog && *template.request.method() != Method::Register {
+            template.history = History::of(&template.request).map(Box::new);
+        }
+        // A router outside has the last word on where requests go, and is asked once.
+        let follows = self.policy.recurse && !in_dialog && !self.desk.is_external();
+        if follows && *template.request.method() != Method::Register {
+            template.recursion = Some(Box::new(Recursion::new(user.clone())));
+        }
         let sender = Sender { user, proven };
         // Whoever holds a flow's token has it from a registration or a dialog that went through here: it is the decision.
         let by_flow = matches!(destination, Destination::Flow(..));
@@ -310,7 +333,7 @@ impl ServerCore {
     }
 
     /// A proxy for everything that comes, by configuration.
-    fn may_relay(&self) -> bool {
+    pub(super) fn may_relay(&self) -> bool {
         self.policy.open_relay || self.policy.next_hop.is_some()
     }
 
@@ -332,6 +355,11 @@ impl ServerCore {
         }
         // Credentials for somebody else's realm, from somebody who does not claim to be ours.
         if claimed.is_none() && !offers(request, &verifier.config().realm) {
+            return Ok(None);
+        }
+        // A carrier sends calls with the called or the forwarding number as From: who that is it cannot prove. It reaches what
+        // strangers reach; for more it is asked, where it is refused.
+        if self.rules.is_gateway(ip) && !offers(request, &verifier.config().realm) {
             return Ok(None);
         }
         let judge = Judge {

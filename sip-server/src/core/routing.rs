@@ -6,7 +6,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use sip_message::headers::{Contact, From};
-use sip_message::{Request, ResponseBuilder, StatusCode, Uri};
+use sip_message::{Method, Request, ResponseBuilder, StatusCode, Uri};
 use sip_transaction::tables::Sharded;
 use sip_transaction::timers::{TimerId, Timers};
 use sip_transaction::{ServerTx, Target};
@@ -17,7 +17,7 @@ use super::{ServerCore, Waiting};
 use crate::AddressOfRecord;
 use crate::config::count;
 use crate::location::{Answer, Question, QuestionKey};
-use crate::proxy::{Edits, Group, Hop, Plan, Template, groups_of};
+use crate::proxy::{Edits, Group, Hop, Plan, Template};
 use crate::routing::rules::{Facts, Gateway};
 use crate::routing::{Call, Decision, Destination as To, RELAYING_DENIED};
 
@@ -52,6 +52,16 @@ struct Undecided {
     destination: Destination,
 }
 
+/// Why a target gives no hop.
+pub(super) enum Nobody {
+    /// This one has to be looked up.
+    Yet(AddressOfRecord),
+    /// There is none.
+    There,
+    /// The trunk has as many calls as it may.
+    Free,
+}
+
 #[derive(Debug, Default)]
 struct Found {
     groups: Vec<Group>,
@@ -76,6 +86,11 @@ impl Desk {
 
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Whether a router outside decides.
+    pub(super) fn is_external(&self) -> bool {
+        self.external
     }
 
     /// Nobody waits for the decision any more. Whether somebody did.
@@ -254,7 +269,9 @@ impl ServerCore {
     ) -> Option<ResponseBuilder> {
         let from = request.headers.get::<From>().ok().flatten()?;
         let hidden = from.uri().host().eq_ignore_ascii_case("anonymous.invalid");
-        if !hidden || sender.user.is_some() || reason != Some(RELAYING_DENIED) {
+        // A user's phone behind the address of a gateway was not asked before.
+        let unasked = self.domains.aor(from.uri()).is_some();
+        if !(hidden || unasked) || sender.user.is_some() || reason != Some(RELAYING_DENIED) {
             return None;
         }
         self.challenge(now, request)
@@ -273,13 +290,18 @@ impl ServerCore {
         let mut found = Found { edits, ..Found::default() };
         let mut lookups = Vec::new();
         let sips = self.layer.transactions.request(tx).is_some_and(is_sips);
+        let invite = self.layer.transactions.request(tx).is_some_and(|one| *one.method() == Method::Invite);
         let mut first = Group::new();
         for target in step.targets.into_iter().take(self.limits.branches) {
-            match self.target(target).map(|hop| hop.secure_enough(sips)) {
+            match self.target(target, invite).map(|hop| hop.secure_enough(sips)) {
                 Ok(None) => found.status = Some(StatusCode::TEMPORARILY_UNAVAILABLE),
                 Ok(Some(hop)) => first.push(hop),
-                Err(Some(aor)) => lookups.push(aor),
-                Err(None) => found.status = Some(StatusCode::NOT_FOUND),
+                Err(Nobody::Yet(aor)) => lookups.push(aor),
+                Err(Nobody::There) => found.status = Some(StatusCode::NOT_FOUND),
+                Err(Nobody::Free) => {
+                    count(&mut self.layer.counters.trunks_full);
+                    found.status = Some(StatusCode::SERVICE_UNAVAILABLE);
+                }
             }
         }
         if !first.is_empty() {
@@ -295,23 +317,30 @@ impl ServerCore {
         }
     }
 
-    /// The hop, or who has to be looked up, or nothing.
-    fn target(&mut self, target: To) -> Result<Hop, Option<AddressOfRecord>> {
+    /// The hop, or why there is none. `invite`: it is a call, which trunks may count.
+    pub(super) fn target(&mut self, target: To, invite: bool) -> Result<Hop, Nobody> {
         match target {
-            To::User(aor) => Err(Some(aor)),
+            To::User(aor) => Err(Nobody::Yet(aor)),
             To::Uri(uri) => match self.domains.aor(&uri) {
-                Some(aor) => Err(Some(aor)),
+                Some(aor) => Err(Nobody::Yet(aor)),
                 None => Ok(Hop::readdressed(uri)),
             },
             To::NextHop(uri) => Ok(Hop::fixed(Target::Uri(uri))),
-            To::Trunk { name, number } => self.trunk(&name, &number).ok_or(None),
+            To::Trunk { name, number } => self.trunk(&name, &number, invite),
         }
     }
 
     /// The gateways of a trunk in the order of this call: one target, the others in reserve.
-    fn trunk(&mut self, name: &str, number: &str) -> Option<Hop> {
+    fn trunk(&mut self, name: &str, number: &str, invite: bool) -> Result<Hop, Nobody> {
         let random = self.layer.transactions.random();
-        let trunk = self.rules.trunk(name)?;
+        let trunk = self.rules.trunk(name).ok_or(Nobody::There)?;
+        let seat = match trunk.max_calls.filter(|_| invite) {
+            Some(most) => {
+                let seats = self.trunks.seats.get(name).ok_or(Nobody::There)?;
+                Some(seats.take(most).ok_or(Nobody::Free)?)
+            }
+            None => None,
+        };
         let order = trunk.order(random);
         let up = |gateway: &&Gateway| self.trunks.is_up(name, &gateway.uri);
         let none = !order.iter().any(up);
@@ -319,20 +348,27 @@ impl ServerCore {
         let order = order.into_iter().filter(|gateway| none || up(gateway));
         let uris: Vec<Uri> = order.filter_map(|gateway| trunk.uri(gateway, number)).collect();
         let identity = Some(trunk.identity.clone());
-        let mut hops = uris.into_iter().map(|uri| Hop { gateway: identity.clone(), ..Hop::readdressed(uri) });
-        let mut first = hops.next()?;
+        let mut hops = uris.into_iter().map(|uri| Hop {
+            gateway: identity.clone(),
+            seat: seat.clone(),
+            ..Hop::readdressed(uri)
+        });
+        let mut first = hops.next().ok_or(Nobody::There)?;
         first.others = hops.collect();
-        Some(first)
+        Ok(first)
     }
 
     /// One of a step's users was looked up.
     pub(super) fn target_found(&mut self, now: Instant, tx: ServerTx, aor: &AddressOfRecord, answer: Answer) {
         let sips = self.layer.transactions.request(tx).is_some_and(is_sips);
+        let groups = match &answer {
+            Answer::Found(bindings) => self.groups(now, aor, &bindings.list, sips),
+            _ => Vec::new(),
+        };
         let Some(found) = self.desk.found.get_mut(&tx) else { return };
         found.missing = found.missing.saturating_sub(1);
         match answer {
-            Answer::Found(bindings) => {
-                let groups = groups_of(&bindings.list, now, self.limits.branches, sips);
+            Answer::Found(_) => {
                 if groups.is_empty() {
                     let known =
                         self.users.as_ref().is_some_and(|users| users.knows(aor)) || self.rules.knows(aor);

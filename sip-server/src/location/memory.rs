@@ -316,9 +316,45 @@ impl MemoryLocation {
         shards.get(Self::shard(hash)).is_some_and(|shard| shard.find(spread(upper(hash)), is_it).is_some())
     }
 
+    /// Puts in a record that a file has, if there is room for it: for twice the bindings that may be live, since a file is written while
+    /// users come and go. What has ended when a record was written makes room. Whether there was any.
+    pub(crate) fn load(&mut self, record: Record) -> bool {
+        let room = self.limit.saturating_mul(2);
+        let before = self.get(record.key()).map_or(0, Record::count);
+        let more = record.count().saturating_sub(before);
+        if self.bindings.saturating_add(more) > room {
+            let written = record.stamp().written.max(self.clock.unix);
+            self.expire(written);
+        }
+        let fits = more == 0 || self.bindings.saturating_add(more) <= room;
+        if fits {
+            self.apply(record);
+        }
+        fits
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// All is loaded.
+    ///
+    /// # Errors
+    /// How many bindings are live, and how many may be, if those are fewer.
+    pub(crate) fn loaded(&mut self) -> Result<(), (usize, usize)> {
+        if self.bindings > self.limit {
+            self.expire(self.clock.unix);
+        }
+        if self.bindings > self.limit { Err((self.bindings, self.limit)) } else { Ok(()) }
+    }
+
     /// Removes what has ended by `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         let unix = self.clock.unix(now);
+        self.expire(unix);
+    }
+
+    fn expire(&mut self, unix: u64) {
         while let Some(due) = self.ends.first_entry().filter(|due| u64::from(*due.key()) * 1000 <= unix) {
             let (second, hashes) = due.remove_entry();
             self.noted = self.noted.saturating_sub(hashes.len());

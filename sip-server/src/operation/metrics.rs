@@ -102,6 +102,7 @@ impl Snapshot {
         ];
         labelled(out, "sip_proxy_refusals", "Requests answered instead of forwarded", "reason", refused)?;
         counter(out, "sip_proxy_timer_c_fired", "Branches that rang too long", server.timer_c)?;
+        counter(out, "sip_proxy_redirects_followed", "Redirections followed", server.redirects_followed)?;
         counter(out, "sip_acks_forwarded", "ACKs forwarded", server.acks_forwarded)
     }
 

@@ -1,8 +1,10 @@
 //! One request on its way through the proxy, and the forwarding of it: RFC 3261 §16.6.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
+use sip_message::headers::HistoryInfo;
 use sip_message::{HeaderName, Headers, Method, Request, StatusCode};
 use sip_transaction::timers::TimerId;
 use sip_transaction::{ClientTx, ServerTx, Target};
@@ -10,12 +12,16 @@ use sip_transport::locals::parse_ip;
 use sip_transport::{Local, Locals, Path, Transport};
 
 use super::best::Best;
+use super::early::{EarlyDialogs, wants_early_ends};
+use super::history::{History, withhold_history};
 use super::plan::Plan;
 use super::prove::Proof;
+use super::redirect::Recursion;
 use super::route::next_hop;
-use super::target::{Group, Hop};
-use super::{Clock, Layer, Proxy, Side, later};
+use super::target::{Edits, Group, Hop};
+use super::{Asked, Clock, Layer, Proxy, Side, later};
 use crate::AddressOfRecord;
+use crate::calls::Seat;
 use crate::config::count;
 
 /// RFC 5393 §5.3.3: the breadth of a request that names none.
@@ -34,6 +40,12 @@ pub(crate) struct Template {
     pub(crate) known: bool,
     /// A message that is kept for this user if nobody is there.
     pub(crate) keep: Option<AddressOfRecord>,
+    /// The session timer that was asked for.
+    pub(crate) timer: Option<Asked>,
+    /// Its targets are told in History-Info.
+    pub(crate) history: Option<Box<History>>,
+    /// A 3xx to it is followed.
+    pub(crate) recursion: Option<Box<Recursion>>,
 }
 
 /// The response context (§16): a request, its branches, and what they answered.
@@ -54,6 +66,11 @@ pub(crate) struct Context {
     pub(super) groups: VecDeque<Group>,
     /// Steps to try after these.
     pub(super) plan: Option<Box<Plan>>,
+    pub(super) recursion: Option<Box<Recursion>>,
+    /// The caller hears of early dialogs that are over.
+    pub(super) early_ends: bool,
+    pub(super) timer: Option<Asked>,
+    pub(super) history: Option<Box<History>>,
     pub(super) best: Best,
     /// A final response was forwarded.
     pub(super) answered: bool,
@@ -78,6 +95,18 @@ pub(crate) struct Branch {
     pub(super) again: Option<Box<Again>>,
     /// Credentials for it, not used yet.
     pub(super) proof: Option<Box<Proof>>,
+    /// Its Max-Breadth, if one was written.
+    pub(super) breadth: Option<usize>,
+    /// Who has sent the request on to it, if it matters.
+    pub(super) edits: Option<Arc<Edits>>,
+    /// Entries of its history that are about itself.
+    pub(super) own_history: Vec<HistoryInfo>,
+    /// What is sent when its phone is awake.
+    pub(super) aside: Option<Box<(Request, Hop)>>,
+    /// Of the trunk that it goes to.
+    pub(super) seat: Option<Arc<Seat>>,
+    /// Kept if the caller is to hear of their ends.
+    pub(super) early: EarlyDialogs,
 }
 
 /// What a branch falls back on.
@@ -94,10 +123,14 @@ pub(super) enum Again {
 }
 
 impl Context {
-    pub(super) fn new(template: Template, groups: Vec<Group>) -> Self {
-        let Template { request, path, record_route, fingerprint, known: _, keep } = template;
+    pub(super) fn new(template: Template, groups: Vec<Group>, early_ends: bool) -> Self {
+        let Template { request, path, record_route, fingerprint, known: _, keep, recursion, timer, history } =
+            template;
         Self {
             invite: *request.method() == Method::Invite,
+            early_ends: early_ends && wants_early_ends(&request),
+            timer,
+            history,
             request: Some(request),
             path,
             record_route,
@@ -107,6 +140,7 @@ impl Context {
             branches: Vec::with_capacity(groups.first().map_or(0, Vec::len)),
             groups: groups.into(),
             plan: None,
+            recursion,
             best: Best::default(),
             answered: false,
             cancelled: false,
@@ -116,14 +150,21 @@ impl Context {
     }
 
     /// Cancels every branch that has no final response (§16.7 step 10). Requests other than INVITE cannot be cancelled.
-    pub(super) fn cancel_branches(&mut self, now: Instant, extra: &Headers, layer: &mut Layer) {
+    /// Whether somebody was waited for who sleeps.
+    pub(super) fn cancel_branches(&mut self, now: Instant, extra: &Headers, layer: &mut Layer) -> bool {
+        let mut aside = false;
+        for branch in self.branches.iter_mut().filter(|branch| branch.aside.is_some()) {
+            branch.aside = None;
+            (branch.done, aside) = (true, true);
+        }
         if !self.invite {
-            return;
+            return aside;
         }
         for client in self.branches.iter().filter(|branch| !branch.done).filter_map(|branch| branch.client) {
             // An error: it is over, and the event that says so is on its way.
             let _ = layer.transactions.cancel(now, client, extra, &mut layer.out);
         }
+        aside
     }
 
     /// No branch will be added any more.
@@ -132,7 +173,15 @@ impl Context {
         if let Some(plan) = &mut self.plan {
             plan.end();
         }
+        if let Some(recursion) = &mut self.recursion {
+            recursion.end();
+        }
         self.request = None;
+    }
+
+    /// Whether branches can be added.
+    pub(super) fn is_open(&self) -> bool {
+        self.request.is_some()
     }
 }
 
@@ -141,12 +190,13 @@ impl Proxy {
     pub(super) fn go_on(&mut self, now: Instant, tx: ServerTx, layer: &mut Layer) {
         loop {
             let Some(context) = self.contexts.get_mut(&tx) else { return };
-            let waits = context.plan.as_ref().is_some_and(|plan| plan.waits());
+            let waits = context.plan.as_ref().is_some_and(|plan| plan.waits())
+                || context.recursion.as_ref().is_some_and(|recursion| recursion.waits());
             if context.answered || waits || context.branches.iter().any(|branch| !branch.done) {
                 return;
             }
             match context.groups.pop_front() {
-                Some(group) => self.start(now, tx, group, layer),
+                Some(group) => self.start(now, tx, group, None, layer),
                 None if self.next_step(tx) => return,
                 None => break,
             }
@@ -154,11 +204,23 @@ impl Proxy {
         self.answer_with_best(now, tx, layer);
     }
 
-    fn start(&mut self, now: Instant, tx: ServerTx, group: Group, layer: &mut Layer) {
+    /// `share`: the Max-Breadth of the branch whose place the group takes while others are under way (RFC 5393 §5.3.3).
+    pub(super) fn start(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        mut group: Group,
+        share: Option<usize>,
+        layer: &mut Layer,
+    ) {
         let Some(context) = self.contexts.get_mut(&tx) else { return };
+        if let Some(share) = share.filter(|share| *share < group.len()) {
+            let rest = group.split_off(share);
+            context.groups.push_front(rest);
+        }
         let breadth = match (&context.request, group.len()) {
             (Some(request), width) if width > 1 || request.headers.contains(HeaderName::MAX_BREADTH) => {
-                let allowed = max_breadth(request);
+                let allowed = share.unwrap_or_else(|| max_breadth(request));
                 if allowed < width {
                     context.best.add(super::best::Final::Local(StatusCode::MAX_BREADTH_EXCEEDED));
                     return;
@@ -167,12 +229,13 @@ impl Proxy {
             }
             _ => None,
         };
-        if context.request.is_none() {
-            return;
+        let Some(request) = &context.request else { return };
+        if let Some(recursion) = &mut context.recursion {
+            recursion.note(&group, request);
         }
         // All branches stand before the first is sent: one that fails at once must not be taken for the last.
         let first = context.branches.len();
-        let rings_until = later(now, self.timer_c);
+        let rings_until = later(now, self.manner.timer_c);
         context.branches.extend(group.iter().map(|_| Branch {
             client: None,
             done: false,
@@ -181,6 +244,12 @@ impl Proxy {
             expired: false,
             again: None,
             proof: None,
+            breadth,
+            edits: None,
+            own_history: Vec::new(),
+            seat: None,
+            aside: None,
+            early: EarlyDialogs::default(),
         }));
         let mut hops = group.into_iter().zip(first..).peekable();
         while let Some((hop, index)) = hops.next() {
@@ -188,6 +257,7 @@ impl Proxy {
             // The last branch of all takes the request along: most requests have one and are never copied.
             let last = hops.peek().is_none()
                 && context.groups.is_empty()
+                && context.recursion.is_none()
                 && context.plan.as_ref().is_none_or(|plan| plan.is_last());
             let last = last && context.keep.is_none(); // what is kept, is needed again
             let request = if last { context.request.take() } else { context.request.clone() };
@@ -201,7 +271,7 @@ impl Proxy {
     }
 
     /// §16.6 for one target.
-    fn forward(
+    pub(super) fn forward(
         &mut self,
         now: Instant,
         tx: ServerTx,
@@ -210,14 +280,27 @@ impl Proxy {
         mut hop: Hop,
         layer: &mut Layer,
     ) {
-        let Some(context) = self.contexts.get(&tx) else { return };
+        if let Some(asleep) = hop.asleep.take() {
+            return self.put_aside(tx, index, request, hop, asleep);
+        }
+        let Some(context) = self.contexts.get_mut(&tx) else { return };
         let (path, record) = (context.path, context.record_route);
         let flow = hop.flow();
         let others = std::mem::take(&mut hop.others);
         let reserve = (!others.is_empty()).then(|| (request.clone(), others));
+        let mut own_history = Vec::new();
+        if let Some(history) = &mut context.history {
+            let diverted = hop.edits.as_ref().map_or(&[][..], |edits| &edits.diverted);
+            let target = hop.uri.as_ref().map(|uri| (uri, hop.registered || hop.gateway.is_some()));
+            own_history = history.write(&mut request, diverted, target);
+            hop.told = true;
+        }
         let Ok(target) = hop.prepare(&mut request) else {
             return self.branch_failed(now, tx, index, StatusCode::BAD_REQUEST, layer);
         };
+        if !hop.registered && !hop.trusted {
+            withhold_history(&mut request, &self.manner.domains);
+        }
         // Step 4 comes last here: which listener the request leaves from decides what is written.
         if record {
             let local = leaving_from(layer.transactions.locals(), &target, &path).cloned();
@@ -237,6 +320,9 @@ impl Proxy {
         let proof = proof.map(|gateway| Box::new(Proof::new(request.clone(), target.clone(), gateway)));
         if let Some(branch) = self.contexts.get_mut(&tx).and_then(|context| context.branches.get_mut(index)) {
             branch.proof = proof;
+            branch.edits = hop.edits.take();
+            branch.seat = hop.seat.take();
+            branch.own_history = own_history;
         }
         self.send(now, tx, index, request, target, layer);
         if let Some(branch) = self.contexts.get_mut(&tx).and_then(|context| context.branches.get_mut(index)) {
@@ -267,7 +353,8 @@ impl Proxy {
                 let Some(branch) = context.branches.get_mut(index) else { return };
                 branch.client = Some(client);
                 if invite && branch.timer_c.is_none() {
-                    branch.timer_c = Some(self.timers.arm(now, self.timer_c, (tx, Clock::Branch(index))));
+                    branch.timer_c =
+                        Some(self.timers.arm(now, self.manner.timer_c, (tx, Clock::Branch(index))));
                 }
             }
             Err(error) => {

@@ -10,18 +10,25 @@
 //! One [`Context`] holds what belongs to one request; its branches are client transactions of the layer below, which
 //! retransmits, resolves and fails over by itself. A context ends when all its transactions have ended.
 
+mod aside;
 mod best;
 mod context;
+mod early;
+mod history;
 mod overload;
 mod plan;
 mod prove;
 mod record_route;
+mod redirect;
 mod response;
 mod route;
+mod session_timer;
 mod target;
 mod validate;
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sip_message::{Headers, Request, Response, ResponseBuilder, StatusCode};
@@ -31,15 +38,20 @@ use sip_transaction::{ClientTx, Event, RespondError, ServerTx, Transactions};
 use sip_transport::{Path, Queues};
 
 pub(crate) use context::{Context, Template};
+pub(crate) use history::History;
 pub(crate) use plan::Plan;
 pub(crate) use record_route::{RecordRoute, Side};
+pub(crate) use redirect::{Recursion, Redirect};
 pub(crate) use route::{RouteError, Routed, preprocess};
+pub(crate) use session_timer::{Asked, ask as ask_for_timer};
 pub(crate) use target::{Edits, Group, Hop, groups_of};
 pub(crate) use validate::validate;
 
 use crate::AddressOfRecord;
 use crate::calls::CallLog;
 use crate::config::{Counters, count};
+use crate::core::Asleep;
+use crate::domains::Domains;
 use crate::flow::leads_back;
 use crate::traffic::Traffic;
 
@@ -137,31 +149,50 @@ pub(crate) struct Proxy {
     undelivered: VecDeque<Undelivered>,
     /// Messages that were taken over, and that a phone has answered after all.
     late: VecDeque<ServerTx>,
+    /// Redirections whose contacts are to be looked at.
+    redirects: VecDeque<Redirect>,
+    /// Branches whose phones are to be woken.
+    asleep: VecDeque<(ServerTx, usize, Arc<Asleep>)>,
     /// Requests of live contexts that were looked up, for loop detection.
     seen: Sharded<u64, u32>,
-    timer_c: Duration,
-    record_route: Option<RecordRoute>,
+    manner: Manner,
+}
+
+/// How the proxy works, which may change while it does.
+#[derive(Debug)]
+pub(crate) struct Manner {
+    pub(crate) timer_c: Duration,
+    pub(crate) record_route: Option<RecordRoute>,
+    /// Callers who want it hear of early dialogs that are over (RFC 6228).
+    pub(crate) early_ends: bool,
+    /// Whose history is kept private.
+    pub(crate) domains: Domains,
 }
 
 impl Proxy {
-    pub(crate) fn new(timer_c: Duration, record_route: Option<RecordRoute>) -> Self {
+    pub(crate) fn new(manner: Manner) -> Self {
         Self {
             contexts: Sharded::new(),
             branches: Sharded::new(),
-            timers: Timers::new([timer_c]),
+            timers: Timers::new([manner.timer_c]),
             due: VecDeque::new(),
             undelivered: VecDeque::new(),
             late: VecDeque::new(),
+            redirects: VecDeque::new(),
+            asleep: VecDeque::new(),
             seen: Sharded::new(),
-            timer_c,
-            record_route,
+            manner,
         }
     }
 
-    /// Another Timer C and Record-Route, for requests from now on.
-    pub(crate) fn reconfigure(&mut self, timer_c: Duration, record_route: Option<RecordRoute>) {
-        self.timer_c = timer_c;
-        self.record_route = record_route;
+    /// Another manner, for requests from now on.
+    pub(crate) fn reconfigure(&mut self, manner: Manner) {
+        self.manner = manner;
+    }
+
+    /// Where a request under way came from.
+    pub(crate) fn source_of(&self, tx: ServerTx) -> Option<IpAddr> {
+        self.contexts.get(&tx).map(|context| context.path.remote.ip())
     }
 
     pub(crate) fn live(&self) -> usize {
@@ -187,7 +218,7 @@ impl Proxy {
     ) {
         overload::forget_load(&mut template.request.headers);
         self.admit(&template, layer);
-        self.contexts.insert(tx, Box::new(Context::new(template, groups)));
+        self.contexts.insert(tx, Box::new(Context::new(template, groups, self.manner.early_ends)));
         self.go_on(now, tx, layer);
     }
 
@@ -202,7 +233,7 @@ impl Proxy {
     ) {
         overload::forget_load(&mut template.request.headers);
         self.admit(&template, layer);
-        let mut context = Box::new(Context::new(template, Vec::new()));
+        let mut context = Box::new(Context::new(template, Vec::new(), self.manner.early_ends));
         context.plan = Some(Box::new(plan));
         self.contexts.insert(tx, context);
         self.go_on(now, tx, layer);
@@ -257,9 +288,10 @@ impl Proxy {
             plan.end();
             waited
         });
+        let waited = context.recursion.as_deref_mut().is_some_and(Recursion::end) || waited;
         let mut extra = Headers::new();
         extra.copy_from(&cancel.headers, sip_message::HeaderName::REASON);
-        context.cancel_branches(now, &extra, layer);
+        let waited = context.cancel_branches(now, &extra, layer) || waited;
         if waited {
             self.go_on(now, tx, layer); // nobody is rung who could give the 487
         }
@@ -341,7 +373,7 @@ impl Proxy {
     /// Adds our Record-Route to a request that came on `path` and goes to `leaves`. Phones that can be reached over their own
     /// flow alone stay on it for the whole dialog (RFC 5626 §5.3).
     fn record(&self, request: &mut Request, path: &Path, leaves: Side<'_>, layer: &Layer) {
-        let Some(own) = &self.record_route else { return };
+        let Some(own) = &self.manner.record_route else { return };
         let call_id = request.headers.text(sip_message::HeaderName::CALL_ID).unwrap_or_default().to_owned();
         let contact = request.headers.get::<sip_message::headers::Contact>().ok().flatten();
         // Our own Via is not on it yet: what stands there is how it came.

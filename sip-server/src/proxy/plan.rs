@@ -121,7 +121,9 @@ impl Proxy {
         let invite = context.invite;
         let Some(step) = context.plan.as_mut().and_then(|plan| plan.due.take()) else { return };
         if groups.is_empty() {
-            context.best.add(Final::Local(status));
+            // A 503 of our own is about this server (§16.7 step 6).
+            let none = status == StatusCode::SERVICE_UNAVAILABLE;
+            context.best.add(if none { Final::Spared } else { Final::Local(status) });
         } else if let Some(ring) = step.ring.filter(|_| invite) {
             let timer = self.timers.arm(now, ring, (tx, Clock::Step));
             if let Some(plan) = &mut context.plan {
@@ -144,11 +146,19 @@ impl Proxy {
         }
         count(&mut layer.counters.rang_out);
         context.groups.clear();
-        context.cancel_branches(now, &Headers::new(), layer);
+        let waited = context.recursion.as_deref_mut().is_some_and(super::Recursion::end);
+        let slept = context.cancel_branches(now, &Headers::new(), layer);
+        if let Some(plan) = context.plan.as_mut().filter(|_| slept) {
+            plan.note(Outcome::NoAnswer);
+        }
+        let waited = waited || slept;
         let Some(context) = self.contexts.get_mut(&tx) else { return };
         let ringing: Vec<usize> =
             context.branches.iter().enumerate().filter(|(_, b)| !b.done).map(|(index, _)| index).collect();
         if ringing.is_empty() {
+            if waited {
+                self.go_on(now, tx, layer); // where a redirection leads was looked up, and comes too late
+            }
             return;
         }
         for branch in context.branches.iter_mut().filter(|branch| !branch.done) {

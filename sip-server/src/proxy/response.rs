@@ -9,6 +9,7 @@ use sip_transaction::{ClientTx, Failure, ServerTx};
 use super::best::Final;
 use super::context::{Again, Why};
 use super::overload::forget_load;
+use super::session_timer;
 use super::{Layer, Proxy, later};
 use crate::config::count;
 use crate::messages::is_away;
@@ -42,7 +43,16 @@ impl Proxy {
             self.branch_failed(now, tx, index, StatusCode::BAD_GATEWAY, layer);
         } else if status.is_success() {
             self.success(now, tx, index, response, layer);
-        } else if let StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED = status
+        } else {
+            self.failure(now, tx, index, response, layer);
+            self.tell_early_ends(now, tx, index, status, layer);
+        }
+    }
+
+    /// A final response that is no 2xx, and can be forwarded.
+    fn failure(&mut self, now: Instant, tx: ServerTx, index: usize, response: Response, layer: &mut Layer) {
+        let status = response.status();
+        if let StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED = status
             && self.prove(now, tx, index, &response, layer)
         {
             // Once more, with credentials.
@@ -99,13 +109,18 @@ impl Proxy {
         let Some(context) = self.contexts.get_mut(&tx) else { return };
         // Step 2: 101 to 199 reset Timer C. Only the time is moved: a flood of 180s must not fill the queue of timers.
         if let Some(branch) = context.branches.get_mut(index) {
-            branch.rings_until = later(now, self.timer_c);
+            branch.rings_until = later(now, self.manner.timer_c);
         }
         let left_behind = context.branches.get(index).is_some_and(|branch| branch.done);
         if context.answered || left_behind || !forwardable {
             return count(&mut layer.counters.responses_dropped);
         }
         // RFC 4320 §4.1: other requests than INVITE have no such response; the layer refuses it.
+        if context.early_ends
+            && let Some(branch) = context.branches.get_mut(index)
+        {
+            branch.early.note(&response);
+        }
         match layer.respond(now, tx, response) {
             Ok(()) => count(&mut layer.counters.responses_forwarded),
             Err(_) => count(&mut layer.counters.responses_dropped),
@@ -113,7 +128,14 @@ impl Proxy {
     }
 
     /// A 2xx is forwarded at once, to INVITE every one of them, however late (step 5).
-    fn success(&mut self, now: Instant, tx: ServerTx, index: usize, response: Response, layer: &mut Layer) {
+    fn success(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        index: usize,
+        mut response: Response,
+        layer: &mut Layer,
+    ) {
         self.disarm(tx, index);
         self.stop_ringing(tx);
         let Some(context) = self.contexts.get_mut(&tx) else { return };
@@ -127,6 +149,13 @@ impl Proxy {
                 self.late.push_back(tx);
             }
             return count(&mut layer.counters.responses_dropped);
+        }
+        let seat = context.branches.get_mut(index).and_then(|branch| branch.seat.clone());
+        if let Some(calls) = &mut layer.calls {
+            calls.seated(tx, seat);
+        }
+        if let Some(asked) = context.timer {
+            session_timer::answer(asked, &mut response);
         }
         context.answered = true;
         context.close();
@@ -174,17 +203,40 @@ impl Proxy {
     fn finished(&mut self, now: Instant, tx: ServerTx, index: usize, failure: Final, layer: &mut Layer) {
         self.disarm(tx, index);
         let Some(context) = self.contexts.get_mut(&tx) else { return };
-        let rang_out = match context.branches.get_mut(index) {
+        match context.branches.get_mut(index) {
             Some(branch) if !branch.done => {
                 branch.done = true;
                 branch.again = None;
-                branch.expired
+                branch.seat = None;
             }
             _ => return,
-        };
+        }
         if context.answered {
             return count(&mut layer.counters.responses_dropped);
         }
+        if let Some(history) = &mut context.history
+            && let Some(branch) = context.branches.get_mut(index)
+        {
+            let rang_out = branch.expired;
+            let status = if rang_out { StatusCode::REQUEST_TIMEOUT } else { failure.status() };
+            history.note(std::mem::take(&mut branch.own_history), status);
+        }
+        if let Some(failure) = self.hold(tx, index, failure) {
+            self.conclude(now, tx, index, failure, layer);
+        }
+    }
+
+    /// What a branch came to joins what the others did.
+    pub(super) fn conclude(
+        &mut self,
+        now: Instant,
+        tx: ServerTx,
+        index: usize,
+        failure: Final,
+        layer: &mut Layer,
+    ) {
+        let Some(context) = self.contexts.get_mut(&tx) else { return };
+        let rang_out = context.branches.get(index).is_some_and(|branch| branch.expired);
         if let Some(plan) = &mut context.plan {
             plan.note(match &failure {
                 _ if rang_out => Outcome::NoAnswer,
@@ -199,6 +251,9 @@ impl Proxy {
             // named for this case is another matter.
             if context.plan.is_some() {
                 context.groups.clear();
+                if let Some(recursion) = &mut context.recursion {
+                    recursion.end();
+                }
             } else {
                 context.close();
             }

@@ -5,17 +5,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sip_message::headers::{
-    ContentLength, Diversion, HistoryInfo, InstanceId, MaxForwards, NameAddr, PAssertedIdentity, Route,
+    ContentLength, Diversion, HistoryInfo, InstanceId, MaxForwards, NameAddr, PAssertedIdentity,
+    PPreferredIdentity, Route,
 };
 use sip_message::{HeaderError, HeaderName, Request, Uri};
 use sip_transaction::Target;
 use sip_transport::{Path, Transport};
 
 use super::route::next_hop;
+use crate::calls::Seat;
+use crate::core::Asleep;
 use crate::identity::withhold;
 use crate::location::Binding;
-use crate::routing::Diverted;
 use crate::routing::rules::TrunkIdentity;
+use crate::routing::{DiversionReason, Diverted};
 
 /// Targets that are tried at the same time.
 pub(crate) type Group = Vec<Hop>;
@@ -35,10 +38,18 @@ pub(crate) struct Hop {
     pub(crate) others: Vec<Hop>,
     /// A trunk's gateway, and the others are more of them. Who we are to it.
     pub(crate) gateway: Option<Arc<TrunkIdentity>>,
+    /// The call that it makes is counted there.
+    pub(crate) seat: Option<Arc<Seat>>,
     /// What else is changed for this target.
     pub(crate) edits: Option<Arc<Edits>>,
     /// It is a server that is told who calls whatever the caller wants hidden from others (RFC 3325 §7).
     pub(crate) trusted: bool,
+    /// It is a registered contact of a user of ours.
+    pub(crate) registered: bool,
+    /// The phone has to be woken first.
+    pub(crate) asleep: Option<Arc<Asleep>>,
+    /// Its history is written already.
+    pub(crate) told: bool,
 }
 
 /// What a step of a decision changes in a request.
@@ -54,13 +65,8 @@ pub(crate) struct Edits {
 
 impl Edits {
     /// RFC 5806 §6, RFC 7044 §6.3: what was tried before this target. A caller who wants no history gets none (RFC 7044 §10.1).
-    fn apply(&self, request: &mut Request) {
-        let private = request.headers.text(HeaderName::PRIVACY).is_some_and(|values| {
-            values.split(';').any(|value| {
-                ["history", "header", "session"].iter().any(|one| value.trim().eq_ignore_ascii_case(one))
-            })
-        });
-        if private {
+    fn apply(&self, request: &mut Request, told: bool) {
+        if is_private(request) {
             return;
         }
         for diverted in &self.diverted {
@@ -68,11 +74,20 @@ impl Edits {
                 let by = Diversion::new(&diverted.by).with_param("reason", Some(diverted.why.text()));
                 request.headers.push_front(&by);
             }
-            if self.history {
+            if self.history && !told {
                 add_history(request, diverted);
             }
         }
     }
+}
+
+/// Whether the caller wants no history to be told (RFC 7044 §10.1.1).
+pub(super) fn is_private(request: &Request) -> bool {
+    request.headers.text(HeaderName::PRIVACY).is_some_and(|values| {
+        values.split(';').any(|value| {
+            ["history", "header", "session"].iter().any(|one| value.trim().eq_ignore_ascii_case(one))
+        })
+    })
 }
 
 /// The last entry says why; the new target comes under it, made by mapping to another user (RFC 7044 §10.3 rule 1, §10.4 `mp`).
@@ -86,13 +101,15 @@ fn add_history(request: &mut Request, diverted: &Diverted) {
     let Some(next) = last.below(&diverted.to) else { return };
     let index: Vec<String> = last.index().into_iter().flatten().map(|number| number.to_string()).collect();
     entries.push(last.because(diverted.why.status()));
-    entries.push(next.with_param("mp", Some(&index.join("."))));
+    // How a 3xx came to its Contact only who has sent it knows.
+    let deflected = diverted.why == DiversionReason::Deflection;
+    entries.push(if deflected { next } else { next.with_param("mp", Some(&index.join("."))) });
     request.headers.remove(HeaderName::HISTORY_INFO);
     entries.iter().for_each(|entry| request.headers.push_back(entry));
 }
 
 /// Entries of a history that are kept: others' servers add as many as they like.
-const MAX_HISTORY: usize = 32;
+pub(super) const MAX_HISTORY: usize = 32;
 
 impl Hop {
     /// To where the request itself says.
@@ -104,8 +121,12 @@ impl Hop {
             outbound: false,
             others: Vec::new(),
             gateway: None,
+            seat: None,
             edits: None,
             trusted: false,
+            registered: false,
+            asleep: None,
+            told: false,
         }
     }
 
@@ -167,7 +188,7 @@ impl Hop {
     /// When a Route or Max-Forwards that has to be read cannot be.
     pub(crate) fn prepare(&self, request: &mut Request) -> Result<Target, HeaderError> {
         if let Some(edits) = &self.edits {
-            edits.apply(request);
+            edits.apply(request, self.told);
         }
         if let Some(identity) = &self.gateway {
             // RFC 3325 §5: nobody's word but ours goes to a network that trusts us.
@@ -175,6 +196,9 @@ impl Hop {
             request.headers.remove(HeaderName::P_PREFERRED_IDENTITY);
             if let Some(uri) = &identity.asserted {
                 request.headers.push_back(&PAssertedIdentity::new(uri));
+            }
+            if let Some(uri) = &identity.preferred {
+                request.headers.push_back(&PPreferredIdentity::new(uri));
             }
         } else if !self.trusted {
             withhold(request);
@@ -213,16 +237,31 @@ impl Hop {
             uri = plain.unwrap_or(uri);
         }
         let outbound = binding.outbound.is_some() && binding.flow.is_some();
-        Self { uri: Some(uri), routes: binding.path.clone(), target, outbound, ..Self::as_addressed() }
+        Self {
+            uri: Some(uri),
+            routes: binding.path.clone(),
+            target,
+            outbound,
+            registered: true,
+            ..Self::as_addressed()
+        }
     }
 }
 
 /// The live bindings as targets: those of equal preference together, the most preferred first. At most `limit`. For a `sips`
 /// request those that were registered with `sips` alone (RFC 5630 §5.3).
 ///
+/// `asleep`: who has to be woken for it.
+///
 /// A user agent with several flows is one target: the flow that was registered last, with the others in reserve
 /// (RFC 5626 §7: "MUST NOT populate the target set with more than one contact with the same AOR and instance-id at a time").
-pub(crate) fn groups_of(bindings: &[Binding], now: Instant, limit: usize, sips: bool) -> Vec<Group> {
+pub(crate) fn groups_of(
+    bindings: &[Binding],
+    now: Instant,
+    limit: usize,
+    sips: bool,
+    asleep: impl Fn(&Binding) -> Option<Arc<Asleep>>,
+) -> Vec<Group> {
     let usable = |binding: &&Binding| {
         binding.expires_at > now
             && (!sips || binding.uri().is_sips())
@@ -232,7 +271,9 @@ pub(crate) fn groups_of(bindings: &[Binding], now: Instant, limit: usize, sips: 
     live.sort_by_key(|binding| (Reverse(binding.q), Reverse(binding.expires_at)));
     let mut agents: Vec<(Option<InstanceId>, u16, Hop)> = Vec::new();
     for binding in live.into_iter().take(limit) {
-        let (instance, hop) = (binding.instance(), Hop::to(binding, sips));
+        let mut hop = Hop::to(binding, sips);
+        hop.asleep = asleep(binding);
+        let instance = binding.instance();
         let known = agents.iter_mut().find(|(known, _, _)| known.is_some() && *known == instance);
         match known {
             Some((_, _, first)) => first.others.push(hop),

@@ -187,7 +187,8 @@ impl Registration {
         binding
     }
 
-    fn is_mine(&self, binding: &Binding) -> bool {
+    /// Whether this very request has made or refreshed the binding.
+    pub(crate) fn is_mine(&self, binding: &Binding) -> bool {
         binding.call_id == self.template.call_id && binding.cseq == self.template.cseq
     }
 

@@ -221,6 +221,8 @@ pub enum DiversionReason {
     Unreachable,
     /// Does not want to be disturbed.
     DoNotDisturb,
+    /// The phone itself has sent the call on, by a 3xx.
+    Deflection,
 }
 
 impl DiversionReason {
@@ -233,6 +235,7 @@ impl DiversionReason {
             Self::NoAnswer => "no-answer",
             Self::Unreachable => "unavailable",
             Self::DoNotDisturb => "do-not-disturb",
+            Self::Deflection => "deflection",
         }
     }
 
@@ -240,7 +243,7 @@ impl DiversionReason {
     #[must_use]
     pub fn status(self) -> StatusCode {
         match self {
-            Self::Unconditional => StatusCode::MOVED_TEMPORARILY,
+            Self::Unconditional | Self::Deflection => StatusCode::MOVED_TEMPORARILY,
             Self::Busy => StatusCode::BUSY_HERE,
             Self::NoAnswer => StatusCode::REQUEST_TIMEOUT,
             Self::Unreachable => StatusCode::SERVICE_UNAVAILABLE,

@@ -49,6 +49,8 @@ pub struct RuleSet {
     pub foreign_domains: Option<bool>,
     /// Whether History-Info (RFC 7044) tells of requests that were sent on.
     pub history: bool,
+    /// Whether it tells of the registered contacts too that requests are sent to.
+    pub history_contacts: bool,
     /// Whether Diversion (RFC 5806) does.
     pub diversion: bool,
 }
@@ -232,6 +234,16 @@ impl Rules {
     pub(crate) fn gateway_addresses(&self) -> impl Iterator<Item = std::net::IpAddr> + '_ {
         let gateways = self.set.trunks.values().flat_map(|trunk| &trunk.gateways);
         gateways.filter_map(|one| sip_transport::locals::parse_ip(one.uri.host()))
+    }
+
+    /// Whether some trunk takes so many calls and no more.
+    pub(crate) fn limit_calls(&self) -> bool {
+        self.set.trunks.values().any(|trunk| trunk.max_calls.is_some())
+    }
+
+    /// Whether this is the address of a trunk's gateway.
+    pub(crate) fn is_gateway(&self, ip: IpAddr) -> bool {
+        !self.set.trunks.is_empty() && self.gateway_addresses().any(|gateway| gateway == ip)
     }
 
     /// The rules as they were given.

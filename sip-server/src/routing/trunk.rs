@@ -19,6 +19,8 @@ pub struct Trunk {
     pub identity: Arc<TrunkIdentity>,
     /// Whether its gateways are asked if they are there.
     pub check: Option<Check>,
+    /// How many calls may go out by it at a time; `None`: any number.
+    pub max_calls: Option<usize>,
     /// Where it registers.
     pub registration: Option<Arc<TrunkRegistration>>,
 }
@@ -74,6 +76,8 @@ pub struct TrunkIdentity {
     pub account: Option<TrunkAccount>,
     /// Goes into P-Asserted-Identity (RFC 3325 §9.1). What senders assert of themselves is taken out in any case.
     pub asserted: Option<Uri>,
+    /// Goes into P-Preferred-Identity (RFC 3325 §9.2), for a carrier of which we are a customer.
+    pub preferred: Option<Uri>,
 }
 
 /// One gateway of a trunk.

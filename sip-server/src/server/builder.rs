@@ -11,7 +11,7 @@ use sip_transport::tokio::tls::{CredentialsError, Tls};
 use sip_transport::tokio::{BindError, Driver, Listen, ListenError, Options, Resolve, Sockets, Tap};
 use sip_transport::websocket::Origins;
 
-use super::outside::{answer_questions, ask_router, ask_users, keep_messages, write_records};
+use super::outside::{answer_questions, ask_router, ask_users, keep_messages, wake_phones, write_records};
 use super::{Running, Server};
 use crate::events::EventConfig;
 use crate::keeper::Keeper;
@@ -20,6 +20,7 @@ use crate::location::{Flush, Journal, JournalError, LocationStore, MemoryLocatio
 use crate::messages::{MessageFileError, MessageStore};
 use crate::operation::CallRecordFile;
 use crate::protection::ProtectionConfig;
+use crate::push::{PushConfig, PushGateway};
 use crate::routing::Router;
 use crate::settings::Settings;
 use crate::users::UserStore;
@@ -43,6 +44,7 @@ pub struct ServerBuilder {
     users: Option<Arc<dyn UserStore>>,
     messages: Option<Arc<dyn MessageStore>>,
     router: Option<Arc<dyn Router>>,
+    gateway: Option<Arc<dyn PushGateway>>,
     settings: Option<Settings>,
     file: Option<LocationFile>,
     tls: Option<Tls>,
@@ -113,6 +115,7 @@ impl ServerBuilder {
             users: None,
             messages: None,
             router: None,
+            gateway: None,
             settings: None,
             file: None,
             tls: None,
@@ -217,6 +220,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Wakes phones that sleep by push notifications of these services (RFC 8599).
+    pub fn push_gateway(mut self, gateway: impl PushGateway, config: PushConfig) -> Self {
+        self.gateway = Some(Arc::new(gateway));
+        self.config.push = Some(config);
+        self
+    }
+
     /// What the server was made of, for [`ServerHandle::reload`] to compare with.
     pub(crate) fn settings(mut self, settings: Settings) -> Self {
         self.settings = Some(settings);
@@ -315,6 +325,7 @@ impl ServerBuilder {
             users,
             messages,
             router,
+            gateway,
             settings,
             tls,
             error,
@@ -335,6 +346,7 @@ impl ServerBuilder {
         config.external_location = store.is_some();
         config.external_router = router.is_some();
         let timeout = config.limits.question_timeout;
+        let push_timeout = config.push.as_ref().map_or(timeout, |push| push.wait);
         // A clock before 1970 gives nonces that no other clock takes, and does no other harm.
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = tokio::time::Instant::now().into_std();
@@ -356,9 +368,10 @@ impl ServerBuilder {
         let questions = store.map(|store| tokio::spawn(answer_questions(handle.clone(), store, timeout)));
         let records = records.map(|file| tokio::spawn(write_records(handle.clone(), file)));
         let decisions = router.map(|router| tokio::spawn(ask_router(handle.clone(), router, timeout)));
+        let pushes = gateway.map(|gateway| tokio::spawn(wake_phones(handle.clone(), gateway, push_timeout)));
         let users = users.map(|store| tokio::spawn(ask_users(handle.clone(), store, timeout)));
         let messages = messages.map(|store| tokio::spawn(keep_messages(handle.clone(), store, timeout)));
-        Ok(Server { handle, questions, records, decisions, users, messages, keeper, running })
+        Ok(Server { handle, questions, records, decisions, users, messages, pushes, keeper, running })
     }
 }
 

@@ -15,8 +15,8 @@ use crate::protection::ProtectionCounters;
 use crate::settings::Settings;
 use crate::{Config, Counters, ServerCore, Traffic};
 
-/// While a server drains.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// While a server drains, or takes leave of its trunks.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What a server has done and holds.
 #[derive(Clone, Copy, Debug)]

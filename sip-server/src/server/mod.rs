@@ -6,6 +6,7 @@ mod outside;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use sip_transport::Locals;
 use sip_transport::tokio::Handle;
@@ -14,6 +15,8 @@ use tokio::task::JoinHandle;
 
 pub use builder::{BuildError, ServerBuilder};
 pub use handle::{Counts, ServerHandle, Snapshot};
+
+use handle::LOOK_AGAIN;
 
 use crate::ServerCore;
 use crate::keeper::Keeper;
@@ -31,6 +34,7 @@ pub struct Server {
     decisions: Option<JoinHandle<()>>,
     users: Option<JoinHandle<()>>,
     messages: Option<JoinHandle<()>>,
+    pushes: Option<JoinHandle<()>>,
     keeper: Option<Keeper>,
     running: Arc<Running>,
 }
@@ -69,6 +73,7 @@ impl Server {
 
     /// Closes all sockets and the location file, and waits until they are closed and the last call record is written.
     pub async fn close(mut self) {
+        self.leave_trunks().await;
         self.handle.with(|core, _| core.end_call_records());
         self.handle.close();
         self.handle.stopped().await;
@@ -83,6 +88,23 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Registrars of trunks shall send no calls to who is gone.
+    async fn leave_trunks(&self) {
+        self.handle.with(|core, now| core.leave_trunks(now));
+        let left = async {
+            while self.handle.look(|core| core.are_trunks_leaving()) {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        // An error: a registrar is silent, and its binding ends by itself.
+        let _ = tokio::time::timeout(LEAVE_TIME, left).await;
+    }
+}
+
+/// How long the end of a program waits for registrars of trunks.
+const LEAVE_TIME: Duration = Duration::from_secs(2);
+
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(questions) = self.questions.take() {
@@ -96,6 +118,9 @@ impl Drop for Server {
         }
         if let Some(users) = self.users.take() {
             users.abort();
+        }
+        if let Some(pushes) = self.pushes.take() {
+            pushes.abort();
         }
         if let Some(decisions) = self.decisions.take() {
             decisions.abort();

@@ -14,6 +14,7 @@ use crate::calls::CallRecord;
 use crate::location::{Answer, LocationStore, StoreError};
 use crate::messages::{MessageAnswer, MessageStore};
 use crate::operation::CallRecordFile;
+use crate::push::{PushError, PushGateway};
 use crate::routing::Router;
 use crate::users::UserStore;
 
@@ -91,6 +92,24 @@ pub(super) async fn ask_router(handle: Handle<ServerCore>, router: Arc<dyn Route
         async move {
             let decision = tokio::time::timeout(timeout, router.decide(call)).await;
             handle.with(|core, now| core.decided(now, key, decision.ok()));
+        }
+    })
+    .await;
+}
+
+/// Push notifications for phones that sleep.
+pub(super) async fn wake_phones(
+    handle: Handle<ServerCore>,
+    gateway: Arc<dyn PushGateway>,
+    timeout: Duration,
+) {
+    let questions = Questions { poll: ServerCore::poll_push, wake: ServerCore::wake_on_push };
+    carry(handle, questions, move |handle, (key, push), _| {
+        let gateway = gateway.clone();
+        async move {
+            let sent = tokio::time::timeout(timeout, gateway.wake(push)).await;
+            let sent = sent.unwrap_or(Err(PushError::Unavailable));
+            handle.with(|core, now| core.push_sent(now, key, sent));
         }
     })
     .await;

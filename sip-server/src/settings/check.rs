@@ -65,6 +65,7 @@ pub(super) fn check(file: File, folder: &Path, open: bool, faults: &mut Faults) 
         }
     });
     numbers(&file, faults);
+    let service_route = service_route(&file, faults);
     let trusted = networks(&file.protection.trusted, faults);
     let trusted_peers = networks(&file.trusted_peers, faults);
     let operation = operation(&file, folder, faults);
@@ -80,12 +81,27 @@ pub(super) fn check(file: File, folder: &Path, open: bool, faults: &mut Faults) 
         next_hop,
         algorithms,
         hep,
+        service_route,
         trusted,
         trusted_peers,
         operation,
         events,
         file,
     }
+}
+
+/// RFC 3608 §6.3: "such route elements MUST include the loose-routing indicator parameter".
+fn service_route(file: &File, faults: &mut Faults) -> Vec<Uri> {
+    let mut all = Vec::new();
+    for text in &file.registrar.service_route {
+        match sip_uri(text, faults) {
+            Some(uri) if !uri.has_lr() => {
+                faults.add(text.offset, format!("a route needs ;lr: write it like \"{};lr\"", **text));
+            }
+            uri => all.extend(uri),
+        }
+    }
+    all
 }
 
 fn operation(file: &File, folder: &Path, faults: &mut Faults) -> Operation {
@@ -109,6 +125,11 @@ fn operation(file: &File, folder: &Path, faults: &mut Faults) -> Operation {
 
 fn listeners(file: &File, faults: &mut Faults) -> Vec<Listen> {
     let networks: Vec<Network> = networks(&file.proxy_protocol_from, faults);
+    let is_there = |name: &At<String>| file.listen.iter().any(|one| **one == **name);
+    for listener in file.advertise.keys().filter(|name| !is_there(name)) {
+        let hint = did_you_mean(listener, file.listen.iter().map(|one| one.as_str()));
+        faults.add(listener.offset, format!("there is no listener \"{}\"{hint}", **listener));
+    }
     let mut all = Vec::new();
     for text in &file.listen {
         match text.parse::<Listen>() {
@@ -119,6 +140,19 @@ fn listeners(file: &File, faults: &mut Faults) -> Vec<Listen> {
                         format!("{} needs a certificate: add [tls] with certificate = \"FILE\"", **text);
                     faults.add(text.offset, message);
                 }
+                let told = file.advertise.iter().find(|(name, _)| ***name == **text).map(|(_, told)| told);
+                let listen = match told.map(|told| (told, outer_address(told))) {
+                    Some((_, Some((host, port)))) => listen.advertise(host, port),
+                    Some((told, None)) => {
+                        let message = format!(
+                            "\"{}\" is no host: write it like 203.0.113.7 or sip.example.com:5060",
+                            **told
+                        );
+                        faults.add(told.offset, message);
+                        listen
+                    }
+                    None => listen,
+                };
                 all.push(networks.iter().fold(listen, |listen, network| listen.proxy(*network)));
             }
             Err(error) => faults.add(text.offset, error.to_string()),
@@ -131,6 +165,14 @@ fn listeners(file: &File, faults: &mut Faults) -> Vec<Listen> {
         );
     }
     all
+}
+
+/// A host, with a port or without.
+fn outer_address(text: &str) -> Option<(String, Option<u16>)> {
+    let uri: Uri = format!("sip:{text}").parse().ok()?;
+    let bare = uri.user().is_none() && uri.params().next().is_none() && uri.headers().next().is_none();
+    let ip = sip_transport::locals::parse_ip(uri.host());
+    (bare && ip.is_none_or(|ip| !ip.is_unspecified())).then(|| (uri.host().to_owned(), uri.port()))
 }
 
 pub(super) fn networks(texts: &[At<String>], faults: &mut Faults) -> Vec<Network> {
@@ -280,6 +322,10 @@ fn numbers(file: &File, faults: &mut Faults) {
     within(&registrar.max_expires, "max_expires", least, u32::MAX);
     if registrar.default_expires.offset > 0 && least <= most {
         within(&registrar.default_expires, "default_expires", least, most);
+    }
+    if let Some(expires) = &file.session_expires {
+        within(&file.min_session_expires, "min_session_expires", 90, 86_400);
+        within(expires, "session_expires", (*file.min_session_expires).clamp(90, 86_400), 86_400);
     }
     within(&file.limits.question_timeout, "question_timeout", 1, 30);
     for group in &file.hunt_group {

@@ -21,6 +21,9 @@ settings! {
         /// Where to listen: `udp:ADDRESS:PORT`, and `tcp:`, `tls:`, `ws:` (WebSocket), `wss:` alike, IPv6 addresses in brackets.
         /// Without a word about it on the loopback interface alone, where nobody else can reach the server. A change needs a new start.
         listen: Vec<At<String>> = texts(&["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]),
+        /// What others are told of a listener, for a server behind a NAT: `"udp:10.0.0.1:5060" = "203.0.113.7"`, with a port if it is
+        /// another one there. The listener as it stands in `listen`. A change needs a new start.
+        advertise: BTreeMap<At<String>, At<String>> = BTreeMap::new(),
         /// Networks whose balancers send the PROXY protocol's header (version 2), which is believed: for all listeners but those
         /// of UDP. A change needs a new start.
         proxy_protocol_from: Vec<At<String>> = Vec::new(),
@@ -49,6 +52,11 @@ settings! {
         record_route: bool = true,
         /// Heed the reports of next hops that have too much to do (RFC 7339). A change needs a new start.
         heed_overload: bool = false,
+        /// Seconds of the session interval that every call gets at most, whether or not its phones ask for one (RFC 4028): a phone that is
+        /// gone is noticed. From 90 on, 1800 is usual; without a word about it the phones decide.
+        session_expires: Option<At<u32>> = None,
+        /// Seconds of the shortest session interval that is let pass, at least 90, if `session_expires` is given.
+        min_session_expires: At<u32> = At::nowhere(90),
         /// A file in which bindings are kept beside memory: what was acknowledged is there after the next start. Beside it lies
         /// `FILE.key`, with which calls go on over a restart. Its place is relative to that of this file. A change needs a new start.
         location: Option<At<String>> = None,
@@ -129,6 +137,9 @@ settings! {
         min_expires: At<u32> = At::nowhere(registrar::Config::MIN_EXPIRES),
         /// The longest time that is granted, in seconds.
         max_expires: At<u32> = At::nowhere(registrar::Config::MAX_EXPIRES),
+        /// Proxies that users shall pass on their way out, the first one first, `sip:edge.example.com;lr`: phones are told it when they
+        /// register (Service-Route, RFC 3608).
+        service_route: Vec<At<String>> = Vec::new(),
         /// Bindings of one user; more get 403.
         max_bindings: usize = registrar::Config::MAX_BINDINGS,
     }
@@ -257,8 +268,16 @@ settings! {
         emergency: Vec<At<String>> = texts(&["112", "911"]),
         /// The status for users who do not want to be disturbed: 480, 486, 600 or 603.
         do_not_disturb: At<u16> = At::nowhere(480),
+        /// Whether 300, 301 and 302 of a callee are followed here instead of by the caller: with the caller's rights, and to nowhere that
+        /// the caller may not call by the rules of this file.
+        recurse_redirects: bool = false,
+        /// Whether callers who want it are told of phones that have given up while others ring still (199, RFC 6228).
+        early_ends: bool = true,
         /// Whether History-Info (RFC 7044) tells of calls that were forwarded.
         history: bool = true,
+        /// Whether it tells of each phone too that a request was sent to, with what came of it: the phones of a user are told each
+        /// other's addresses.
+        history_contacts: bool = false,
         /// Whether Diversion (RFC 5806) does.
         diversion: bool = true,
     }
@@ -394,6 +413,11 @@ settings! {
         /// Who we say is calling, in P-Asserted-Identity: `sip:+4930100@example.com`. What callers assert of themselves is taken out in
         /// any case.
         asserted_identity: Option<At<String>> = None,
+        /// The same in P-Preferred-Identity, for a carrier of which we are a customer and which picks the number itself. One of the two.
+        preferred_identity: Option<At<String>> = None,
+        /// How many calls may go out by it at a time. One more is answered 503, if the rules name nobody else. A call is counted until its
+        /// BYE, or until nothing was heard of it for a day: `session_expires` makes sure that something is.
+        max_calls: Option<At<usize>> = None,
         /// Ask the gateways whether they are there.
         check: Option<CheckSettings> = None,
         /// Register at the carrier's registrar.

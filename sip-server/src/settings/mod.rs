@@ -74,6 +74,7 @@ pub struct Settings {
     next_hop: Option<sip_message::Uri>,
     algorithms: Vec<sip_auth::Algorithm>,
     hep: Option<std::net::SocketAddr>,
+    service_route: Vec<sip_message::Uri>,
     trusted: Vec<Network>,
     trusted_peers: Vec<Network>,
     operation: Operation,

@@ -23,6 +23,7 @@ pub(super) fn compile(file: &File, users: Option<&Users>, open: bool, faults: &m
         domain: file.domains.first().map(|domain| domain.to_string()).unwrap_or_default(),
         foreign_domains: file.routing.foreign_domains,
         history: file.routing.history,
+        history_contacts: file.routing.history_contacts,
         diversion: file.routing.diversion,
         emergency: file.routing.emergency.iter().map(|number| number.to_string()).collect(),
         ..RuleSet::default()
@@ -40,6 +41,9 @@ pub(super) fn compile(file: &File, users: Option<&Users>, open: bool, faults: &m
     for trunk in &file.trunk {
         let name = required(&trunk.name, trunk.at, "a trunk without a name", faults);
         let compiled = self::trunk(trunk, faults);
+        if let Some(most) = trunk.max_calls.as_ref().filter(|_| !file.record_route) {
+            faults.add(most.offset, "max_calls: without record_route the end of a call is not seen");
+        }
         if let Some(name) = name
             && set.trunks.insert(name.to_string(), compiled).is_some()
         {
@@ -187,14 +191,22 @@ fn trunk(trunk: &TrunkSettings, faults: &mut Faults) -> Trunk {
             None
         }
     };
-    let asserted = trunk.asserted_identity.as_ref().and_then(|text| match text.parse::<Uri>() {
+    let mut identity_of = |text: &At<String>| match text.parse::<Uri>() {
         Ok(uri) => Some(uri),
         Err(error) => {
             faults.add(text.offset, format!("\"{}\" is no URI: {error}", **text));
             None
         }
-    });
-    let identity = Arc::new(TrunkIdentity { account, asserted });
+    };
+    let asserted = trunk.asserted_identity.as_ref().and_then(&mut identity_of);
+    let preferred = trunk.preferred_identity.as_ref().and_then(&mut identity_of);
+    if let (Some(_), Some(second)) = (&trunk.asserted_identity, &trunk.preferred_identity) {
+        faults.add(second.offset, "asserted_identity is there already: a carrier takes the one or the other");
+    }
+    if let Some(most) = trunk.max_calls.as_ref().filter(|most| ***most == 0) {
+        faults.add(most.offset, "max_calls: 0 would let no call out; leave it out for any number");
+    }
+    let identity = Arc::new(TrunkIdentity { account, asserted, preferred });
     let check = trunk.check.as_ref().map(|check| {
         for (value, name, most) in
             [(&check.interval, "interval", 3600), (&check.falls, "falls", 100), (&check.rises, "rises", 100)]
@@ -207,7 +219,8 @@ fn trunk(trunk: &TrunkSettings, faults: &mut Faults) -> Trunk {
         Check { interval, falls: *check.falls, rises: *check.rises }
     });
     let registration = trunk.registration.as_ref().and_then(|one| registration(one, faults)).map(Arc::new);
-    Trunk { gateways, strip: trunk.strip, add: trunk.add.clone(), identity, check, registration }
+    let max_calls = trunk.max_calls.as_deref().copied();
+    Trunk { gateways, strip: trunk.strip, add: trunk.add.clone(), identity, check, max_calls, registration }
 }
 
 fn registration(one: &RegistrationSettings, faults: &mut Faults) -> Option<TrunkRegistration> {

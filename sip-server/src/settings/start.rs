@@ -9,6 +9,7 @@ use sip_transport::tokio::tls::{ClientCertificates, CredentialsError, Identity, 
 use sip_transport::websocket::Origins;
 
 use super::{File, MessageSettings, Settings, TlsSettings};
+use crate::config::SessionTimer;
 use crate::location::Flush;
 use crate::messages::MessageConfig;
 use crate::protection::ProtectionConfig;
@@ -69,7 +70,14 @@ impl Settings {
         config.next_hop.clone_from(&self.next_hop);
         config.record_route = file.record_route;
         config.heed_overload = file.heed_overload;
+        config.early_ends = file.routing.early_ends;
+        config.session_timer = file
+            .session_expires
+            .as_ref()
+            .map(|expires| SessionTimer { expires: **expires, min: *file.min_session_expires });
+        config.recurse_redirects = file.routing.recurse_redirects;
         config.rules = self.rules.clone();
+        config.service_route.clone_from(&self.service_route);
         config.trusted_peers.clone_from(&self.trusted_peers);
         config.events.clone_from(&self.events);
         config.messages = file.messages.file.as_ref().map(|_| {
@@ -121,8 +129,13 @@ impl Settings {
             (file.as_ref().map(|file| file.to_string()), *per_user, *days)
         };
         let (old, new) = (&self.file, &other.file);
+        let told = |file: &File| {
+            let all = file.advertise.iter().map(|(one, told)| (one.to_string(), told.to_string()));
+            all.collect::<Vec<_>>()
+        };
         [
             ("listen", text(&old.listen) != text(&new.listen)),
+            ("advertise", told(old) != told(new)),
             ("proxy_protocol_from", text(&old.proxy_protocol_from) != text(&new.proxy_protocol_from)),
             ("websocket_origins", origins(self) != origins(other)),
             ("tls", old.tls.is_some() != new.tls.is_some()),

@@ -12,13 +12,13 @@ use sip_transport::Transport;
 
 use crate::phone::{Habit, Phone, add_phone, habit};
 
-const SERVER: &str = "192.0.2.1:5060";
+pub const SERVER: &str = "192.0.2.1:5060";
 
 fn add_server(sim: &mut Sim) -> NodeId<ServerCore> {
     add_server_with(sim, |_| {})
 }
 
-fn add_server_with(sim: &mut Sim, change: impl FnOnce(&mut Config)) -> NodeId<ServerCore> {
+pub fn add_server_with(sim: &mut Sim, change: impl FnOnce(&mut Config)) -> NodeId<ServerCore> {
     let locals = Sim::locals(SERVER.parse().unwrap(), &[Transport::Udp]);
     let mut config = Config::new(sim.core_seed(), locals.clone());
     config.domains = vec!["example.com".into()];

@@ -12,3 +12,4 @@ mod breadth;
 mod chain;
 mod forked;
 mod phone;
+mod redirected;

@@ -44,6 +44,8 @@ pub struct Phone {
     /// Where it sends its requests.
     pub server: Target,
     habit: Habit,
+    /// Where a refusal by 3xx sends the caller.
+    pub sends_on_to: Option<Uri>,
     pub ringing: Vec<Ringing>,
     unacknowledged: Vec<Unacknowledged>,
     // What happened, for the test.
@@ -66,6 +68,7 @@ impl Phone {
             contact,
             server: Target::Path(Path::to(Transport::Udp, server.parse().unwrap())),
             habit,
+            sends_on_to: None,
             ringing: Vec::new(),
             unacknowledged: Vec::new(),
             registered: false,
@@ -148,11 +151,12 @@ impl Phone {
 
     fn respond(&mut self, now: Instant, ringing: &Ringing, status: u16) -> Response {
         let tag = format!("{}-{}", self.contact.host(), ringing.tx);
+        let contact = self.sends_on_to.as_ref().filter(|_| status / 100 == 3).unwrap_or(&self.contact);
         let response = ringing
             .request
             .reply(StatusCode::new(status).unwrap())
             .to_tag(&tag.replace(' ', "-"))
-            .header(&Contact::new(&self.contact))
+            .header(&Contact::new(contact))
             .build()
             .unwrap();
         let _ = self.layer.respond(now, ringing.tx, response.clone(), &mut self.out);

@@ -6,6 +6,7 @@ mod flows;
 mod moves;
 mod nat;
 mod person;
+mod service_route;
 mod two_flows;
 mod world;
 

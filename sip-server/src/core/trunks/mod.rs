@@ -21,6 +21,7 @@ use sip_transaction::tables::Sharded;
 use sip_transaction::timers::{TimerId, Timers};
 
 use super::ServerCore;
+use crate::calls::Seats;
 use crate::routing::rules::{Check, TrunkRegistration};
 use register::Registrant;
 
@@ -39,6 +40,8 @@ pub(super) struct Trunks {
     gateways: BTreeMap<Job, Watched>,
     registrants: BTreeMap<Job, Registrant>,
     running: Sharded<ClientTx, Job>,
+    /// Calls that are out by trunks that are limited.
+    pub(in crate::core) seats: BTreeMap<Arc<str>, Seats>,
     pub(super) timers: Timers<Job>,
 }
 
@@ -63,6 +66,8 @@ pub struct TrunkStatus {
     pub gateways: Vec<(String, bool)>,
     /// Whether it is registered; `None`: it does not register.
     pub registered: Option<bool>,
+    /// Calls that are out by it, if their number is limited.
+    pub calls: Option<usize>,
 }
 
 /// How a request of ours ended.
@@ -77,6 +82,7 @@ impl Trunks {
             gateways: BTreeMap::new(),
             registrants: BTreeMap::new(),
             running: Sharded::new(),
+            seats: BTreeMap::new(),
             timers: Timers::new([]),
         }
     }
@@ -107,8 +113,12 @@ impl ServerCore {
     #[must_use]
     pub fn trunks(&self) -> Vec<TrunkStatus> {
         let mut all: BTreeMap<&str, TrunkStatus> = BTreeMap::new();
-        let entry =
-            |name: &Arc<str>| TrunkStatus { trunk: name.to_string(), gateways: Vec::new(), registered: None };
+        let entry = |name: &Arc<str>| TrunkStatus {
+            trunk: name.to_string(),
+            gateways: Vec::new(),
+            registered: None,
+            calls: None,
+        };
         for (job, watched) in &self.trunks.gateways {
             if let Job::Check(trunk, uri) = job {
                 all.entry(trunk).or_insert_with(|| entry(trunk)).gateways.push((uri.clone(), watched.up));
@@ -120,6 +130,9 @@ impl ServerCore {
                     Some(registrant.is_registered());
             }
         }
+        for (name, seats) in &self.trunks.seats {
+            all.entry(name).or_insert_with(|| entry(name)).calls = Some(seats.taken());
+        }
         all.into_values().collect()
     }
 
@@ -127,8 +140,13 @@ impl ServerCore {
     pub(super) fn attend_trunks(&mut self, now: Instant) {
         let set = self.rules.set().clone();
         let (mut gateways, mut registrants) = (BTreeMap::new(), BTreeMap::new());
+        let mut seats = BTreeMap::new();
         for (name, trunk) in &set.trunks {
             let name: Arc<str> = name.as_str().into();
+            if trunk.max_calls.is_some() {
+                // Those of before are counted still.
+                seats.insert(name.clone(), self.trunks.seats.remove(&name).unwrap_or_default());
+            }
             for gateway in trunk.gateways.iter().filter(|_| trunk.check.is_some()) {
                 let Some(check) = trunk.check else { continue };
                 let job = Job::Check(name.clone(), gateway.uri.to_string());
@@ -151,6 +169,7 @@ impl ServerCore {
                 registrants.insert(job, registrant);
             }
         }
+        self.trunks.seats = seats;
         let old = (
             std::mem::replace(&mut self.trunks.gateways, gateways),
             std::mem::replace(&mut self.trunks.registrants, registrants),
@@ -183,6 +202,22 @@ impl ServerCore {
                 Job::Register(_) => self.send_register(now, job),
             }
         }
+    }
+
+    /// The program is about to end: gives up the registrations at registrars of trunks, which are not refreshed any more. Drive the core
+    /// on until [`are_trunks_leaving`](Self::are_trunks_leaving) says no, or as long as there is time.
+    pub fn leave_trunks(&mut self, now: Instant) {
+        let jobs: Vec<Job> = self.trunks.registrants.keys().cloned().collect();
+        for job in jobs {
+            self.deregister(now, job);
+        }
+        self.settle(now);
+    }
+
+    /// Whether a registrar has not answered yet that a registration is given up.
+    #[must_use]
+    pub fn are_trunks_leaving(&self) -> bool {
+        self.trunks.registrants.values().any(Registrant::is_leaving)
     }
 
     /// A request of ours has ended.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use sip_auth::{Attempts, Authenticator};
 use sip_message::headers::{CSeq, CallId, Contact, Expires, From, MinExpires, RetryAfter, To};
 use sip_message::{Method, Request, Response, Uri};
-use sip_transaction::Target;
 use sip_transaction::timers::TimerId;
+use sip_transaction::{ClientTx, Target};
 use sip_transport::Transport;
 use sip_transport::outbound::Recovery;
 
@@ -38,9 +38,12 @@ pub(super) struct Registrant {
     expires: u32,
     until: Option<Instant>,
     registered: bool,
+    /// The registration is given up.
+    leaving: bool,
     failures: u32,
     /// The REGISTER under way, and the tries of its credentials.
     sent: Option<(Request, Attempts)>,
+    client: Option<ClientTx>,
     pub(super) timer: Option<TimerId>,
 }
 
@@ -63,14 +66,20 @@ impl Registrant {
             expires,
             until: None,
             registered: false,
+            leaving: false,
             failures: 0,
             sent: None,
+            client: None,
             timer: None,
         }
     }
 
     pub(super) fn is_registered(&self) -> bool {
         self.registered
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving
     }
 
     /// Whether it is what other rules want as well.
@@ -90,6 +99,27 @@ impl Registrant {
 }
 
 impl ServerCore {
+    /// RFC 3261 §10.2.2: removes our binding. One of which nothing is known may be there all the same if its REGISTER is under way.
+    pub(super) fn deregister(&mut self, now: Instant, job: Job) {
+        let Some(registrant) = self.trunks.registrants.get_mut(&job) else { return };
+        if registrant.leaving {
+            return;
+        }
+        if let Some(timer) = registrant.timer.take() {
+            self.trunks.timers.cancel(timer);
+        }
+        if !registrant.registered && registrant.sent.is_none() {
+            self.trunks.registrants.remove(&job);
+            return;
+        }
+        registrant.leaving = true;
+        // An answer that comes still is to the request before, and goes unheard: its job is another's now.
+        if let Some(client) = registrant.client.take() {
+            self.trunks.running.remove(&client);
+        }
+        self.send_register(now, job);
+    }
+
     pub(super) fn send_register(&mut self, now: Instant, job: Job) {
         let Some(registrant) = self.trunks.registrants.get_mut(&job) else { return };
         registrant.timer = None;
@@ -99,7 +129,7 @@ impl ServerCore {
         registrant.cseq = registrant.cseq.saturating_add(1);
         let wanted = registrant.wanted.clone();
         let (cseq, call_id, tag) = (registrant.cseq, registrant.call_id.clone(), registrant.tag.clone());
-        let expires = registrant.expires;
+        let expires = if registrant.leaving { 0 } else { registrant.expires };
         let Some(contact) = self.contact_for(&wanted) else {
             tracing::warn!(registrar = %wanted.registrar, "no listener reaches the registrar of a trunk");
             return self.register_failed(now, job, None);
@@ -135,6 +165,7 @@ impl ServerCore {
         match self.layer.transactions.send(now, request, target, &mut self.layer.out) {
             Ok(client) => {
                 count(&mut self.layer.counters.trunk_registers);
+                registrant.client = Some(client);
                 self.trunks.running.insert(client, job);
             }
             Err(_) => self.register_failed(now, job, None),
@@ -148,6 +179,10 @@ impl ServerCore {
             Ended::Answered(response) => *response,
             Ended::Failed => return self.register_failed(now, job, None),
         };
+        if registrant.leaving && !matches!(response.status().code(), 401 | 407) {
+            self.trunks.registrants.remove(&job);
+            return;
+        }
         match response.status().code() {
             200..300 => {
                 let contact = request.headers.get::<Contact>().ok().flatten();
@@ -193,6 +228,10 @@ impl ServerCore {
 
     /// The next try: when the registrar said, or after a time that doubles with each failure (RFC 5626 §4.5).
     fn register_failed(&mut self, now: Instant, job: Job, wait: Option<u32>) {
+        if self.trunks.registrants.get(&job).is_some_and(|registrant| registrant.leaving) {
+            self.trunks.registrants.remove(&job); // it ends by itself
+            return;
+        }
         let chance = self.layer.transactions.random();
         let Some(registrant) = self.trunks.registrants.get_mut(&job) else { return };
         if registrant.until.is_none_or(|until| until <= now) {

@@ -71,6 +71,16 @@ pub enum JournalError {
         /// Its format.
         version: u32,
     },
+    /// More bindings are live in it than the table may have: to forget some would be to break the word that was given for them.
+    #[error("{path} has {found} bindings that are live and only {limit} may be: raise limits.bindings, or remove the file to begin without", path = .path.display())]
+    TooMany {
+        /// The file.
+        path: PathBuf,
+        /// How many are live in it; of those beyond twice the limit, how many are named.
+        found: usize,
+        /// How many may be.
+        limit: usize,
+    },
     /// Something in it is not as it was written.
     #[error("{path} is damaged at octet {at}; `sip location repair {path}` saves what can be read", path = .path.display())]
     Damaged {
@@ -155,9 +165,32 @@ impl Journal {
             Err(error) => return Err(fault(error)),
         }
         let reader = File::open(&path).map_err(fault)?;
-        let loaded = format::load(reader, |record| table.apply(record));
+        let mut left_out = 0_usize;
+        let read = |file: File, table: &mut MemoryLocation, left_out: &mut usize| {
+            format::load(file, |record| {
+                let count = record.count();
+                if !table.load(record) {
+                    *left_out = left_out.saturating_add(count);
+                }
+            })
+        };
+        let loaded = read(reader, table, &mut left_out);
         let Contents { end, torn, stamp, .. } = loaded.map_err(|fault| JournalError::of(&path, fault))?;
         table.go_on(stamp);
+        if left_out > 0 {
+            // Now the time is known that the newest record was written at: what had ended by then makes room from the beginning.
+            left_out = 0;
+            let again = File::open(&path).map_err(fault)?;
+            read(again, table, &mut left_out).map_err(|fault| JournalError::of(&path, fault))?;
+        }
+        let (found, limit) = match (table.loaded(), left_out) {
+            (Ok(()), 0) => (0, 0),
+            (Ok(()), more) => (table.len().saturating_add(more), table.limit()),
+            (Err((found, limit)), more) => (found.saturating_add(more), limit),
+        };
+        if found > limit {
+            return Err(JournalError::TooMany { path, found, limit });
+        }
         let mut file = disk.open(&path, false).map_err(fault)?;
         if torn > 0 {
             tracing::warn!(path = %path.display(), octets = torn, "the last write was cut short and is removed");

@@ -482,3 +482,46 @@ fn the_update_of_the_table_is_what_the_question_asks() {
     assert_eq!(found(&table, "alice").list, list);
     assert!(matches!(table.answer(now, update), Answer::Conflict(_)));
 }
+
+/// The limit on bindings holds for what a file brings along: a table that may have fewer is no reason to forget some, and a file is no
+/// way to fill memory. What has ended, was removed or replaced does not count.
+#[test]
+fn a_file_with_more_bindings_than_may_be_is_not_taken() {
+    let (folder, now) = (Folder::new(), Instant::now());
+    let mut first = table(now, EPOCH);
+    let mut journal = Journal::open(folder.file(), &mut first).unwrap();
+    for number in 0..10 {
+        let user = format!("user{number}");
+        store(&mut journal, &mut first, now, &user, Some("sip:a@h")).unwrap();
+        store(&mut journal, &mut first, now, &user, Some("sip:b@h")).unwrap();
+    }
+    for gone in ["user8", "user9"] {
+        store(&mut journal, &mut first, now, gone, None).unwrap();
+    }
+    drop(journal);
+    let open = |limit: usize, unix: Duration| {
+        let mut table = MemoryLocation::new(limit, now, unix);
+        Journal::open(folder.file(), &mut table).map(|_| table.len())
+    };
+    assert_eq!(open(8, EPOCH).unwrap(), 8);
+    for limit in [7, 4, 3, 1] {
+        let error = open(limit, EPOCH).unwrap_err();
+        let JournalError::TooMany { found, limit: told, .. } = &error else { panic!("{error}") };
+        assert!(*found > limit && *told == limit, "{error}");
+        assert!(error.to_string().contains("raise limits.bindings"), "{error}");
+    }
+    // Two hours later all have ended, and others come in their place, however often.
+    let later = EPOCH + 2 * HOUR;
+    let mut second = MemoryLocation::new(1, now, later);
+    let mut journal = Journal::open(folder.file(), &mut second).unwrap();
+    assert_eq!(second.len(), 0);
+    for number in 0..10 {
+        let at = now + 2 * HOUR * number;
+        second.handle_timeout(at);
+        store(&mut journal, &mut second, at, &format!("other{number}"), Some("sip:c@h")).unwrap();
+    }
+    drop(journal);
+    assert_eq!(open(1, later + 2 * HOUR * 9).unwrap(), 1);
+    // A clock that was set back to before them takes their own times.
+    assert_eq!(open(1, EPOCH).unwrap(), 1);
+}
