@@ -24,8 +24,11 @@ pub(super) const PIDF: &str = "urn:ietf:params:xml:ns:pidf";
 const DATA_MODEL: &str = "urn:ietf:params:xml:ns:pidf:data-model";
 const RPID: &str = "urn:ietf:params:xml:ns:pidf:rpid";
 const LOCATION: &str = "urn:ietf:params:xml:ns:location-type";
-const VOCABULARY: Vocabulary =
-    Vocabulary { namespace: PIDF, prefixes: &[("dm", DATA_MODEL), ("rpid", RPID), ("lt", LOCATION)] };
+const VOCABULARY: Vocabulary = Vocabulary {
+    namespace: PIDF,
+    prefixes: &[("dm", DATA_MODEL), ("rpid", RPID), ("lt", LOCATION)],
+    declaring: None,
+};
 
 words! {
     /// Whether a communication will reach somebody (RFC 3863 §4.1.4).
@@ -133,7 +136,7 @@ impl Presence {
         Self::from_element(&xml::read_whole(octets, &VOCABULARY)?)
     }
 
-    fn from_element(root: &Element) -> Result<Self, DocumentError> {
+    pub(super) fn from_element(root: &Element) -> Result<Self, DocumentError> {
         let bad = |what| DocumentError::Malformed { element: "presence", what };
         if !root.is(PIDF, "presence") {
             return Err(bad("the root"));
@@ -159,7 +162,7 @@ impl Presence {
         Ok(presence)
     }
 
-    fn element(&self) -> Element {
+    pub(super) fn element(&self) -> Element {
         let mut root = Element::of(PIDF, "presence").with_attribute("entity", &self.entity);
         self.tuples.iter().for_each(|tuple| root.push(tuple.element()));
         self.notes.iter().for_each(|note| root.push(note.element(PIDF)));
