@@ -210,6 +210,7 @@ impl Tuple {
                 tuple.status_extensions.push(child.clone());
             }
         }
+        sort(&mut tuple.extensions, PIDF);
         tuple.contact = contact.map(|contact| contact.text().into());
         tuple.priority = contact.and_then(|contact| contact.owned("priority"));
         Ok(tuple)
@@ -225,7 +226,7 @@ impl Tuple {
         let mut element = Element::of(PIDF, "tuple").with_attribute("id", &self.id).with_child(status);
         self.device_ids.iter().for_each(|id| element.push_leaf(DATA_MODEL, "deviceID", id));
         self.rpid.elements().into_iter().for_each(|child| element.push(child));
-        self.extensions.iter().for_each(|extension| element.push(extension.clone()));
+        element.push_all(self.extensions.iter().filter(|it| it.namespace() != PIDF).cloned());
         if let Some(contact) = &self.contact {
             let contact = Element::of(PIDF, "contact")
                 .with_optional("priority", self.priority.as_deref())
@@ -236,6 +237,13 @@ impl Tuple {
         if let Some(timestamp) = &self.timestamp {
             element.push_leaf(PIDF, "timestamp", timestamp);
         }
+        element.push_all(self.extensions.iter().filter(|it| it.namespace() == PIDF).cloned());
         element
     }
+}
+
+/// Elements of the namespace of what they are in, such as a second contact, come behind all others: before the first one
+/// they would be taken for it.
+fn sort(extensions: &mut [Extension], own: &str) {
+    extensions.sort_by_key(|extension| extension.namespace() == own);
 }
