@@ -13,6 +13,9 @@ use sip_dialog::messaging::imdn::{
     DeliveryStatus, DisplayStatus, Disposition, Imdn, NotTold, Notification, ProcessingStatus, Teller,
 };
 use sip_dialog::packages::presence::{Extension, Note};
+use sip_message::Limits;
+use sip_message::body::Entity;
+use sip_message::headers::{ContentType, Headers};
 
 fn data(name: &str) -> Vec<u8> {
     std::fs::read(format!("{}/tests/data/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -54,6 +57,22 @@ fn rfc3862_5_1_a_message() {
     let range = octets.as_ptr_range();
     assert!(range.contains(&read.body.as_ptr()));
     assert_eq!(read.to_octets(), octets);
+}
+
+/// RFC 3862 §5.2: the same within a signature, whose protocol the RFC writes without the quotation marks that its slash
+/// needs.
+#[test]
+fn rfc3862_5_2_a_signed_message() {
+    let octets = message("rfc3862-2.multipart");
+    let end = octets.windows(4).position(|it| it == b"\r\n\r\n").unwrap();
+    let mut headers = Headers::new();
+    headers.push_back(&ContentType::new("multipart", "signed").with_param("boundary", Some("next")));
+    let entity = Entity::of(&headers, &octets.slice(end + 4..), &Limits::default()).unwrap();
+    let signed = entity.find("message", "cpim").unwrap();
+    let read = Cpim::parse_understanding(signed.octets(), |_, _| true).unwrap();
+    assert_eq!(read.to(), [address(Some("Dopey Donkey"), "im:eeyore@100akerwood.com")]);
+    assert!(read.body.ends_with(b"</body>"));
+    assert_eq!(read.to_octets(), *signed.octets());
 }
 
 /// RFC 3862 §3.5: what is required must be understood, by whatever prefix.

@@ -149,6 +149,29 @@ fn persons_and_devices_without_identifiers() {
     assert_eq!(again(&document), document);
 }
 
+/// What there is twice does not take the place of the first, whatever is printed when.
+#[test]
+fn what_is_there_twice() {
+    let text = r#"<presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:d="urn:ietf:params:xml:ns:pidf:data-model"
+        xmlns:r="urn:ietf:params:xml:ns:pidf:rpid" xmlns:x="urn:x" entity="a">
+        <tuple id="1"><status/><status/><contact>1</contact><contact>2</contact><timestamp>1</timestamp>
+          <timestamp>2</timestamp><x:y/></tuple>
+        <d:person id="p"><d:timestamp>1</d:timestamp><d:timestamp>2</d:timestamp><x:y/>
+          <r:sphere><r:other xml:lang="en">choir</r:other></r:sphere><r:sphere><r:other/></r:sphere>
+          <r:sphere><r:note>n</r:note><r:other>choir</r:other></r:sphere><r:sphere>work</r:sphere>
+          <r:place-is><x:audio><r:ok/></x:audio></r:place-is></d:person>
+        <d:device id="d"><d:deviceID>1</d:deviceID><d:deviceID>2</d:deviceID></d:device></presence>"#;
+    let document = Presence::parse(text.as_bytes()).unwrap();
+    let tuple = &document.tuples[0];
+    assert_eq!((tuple.contact.as_deref(), tuple.timestamp.as_deref()), (Some("1"), Some("1")));
+    let names: Vec<&str> = tuple.extensions.iter().map(Extension::name).collect();
+    assert_eq!(names, ["y", "status", "contact", "timestamp"]);
+    assert_eq!(document.devices[0].device_id, "1");
+    assert_eq!(document.persons[0].rpid.spheres.len(), 4);
+    assert_eq!(document.persons[0].rpid.place_is, []);
+    assert_eq!(again(&document), document);
+}
+
 fn one(id: &str, basic: Basic, contact: &str) -> Presence {
     let mut presence = Presence::new("sip:other@example.com", basic, Some(contact));
     presence.tuples[0].id = id.into();

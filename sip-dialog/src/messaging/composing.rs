@@ -12,7 +12,7 @@ use crate::packages::presence::Extension;
 use crate::packages::xml::{self, Element, Vocabulary};
 
 const NAMESPACE: &str = "urn:ietf:params:xml:ns:im-iscomposing";
-const VOCABULARY: Vocabulary = Vocabulary { namespace: NAMESPACE, prefixes: &[] };
+const VOCABULARY: Vocabulary = Vocabulary { namespace: NAMESPACE, prefixes: &[], declaring: None };
 
 /// The shortest time between two messages that say `active` (§3.2).
 pub const LEAST_REFRESH: Duration = Duration::from_secs(60);

@@ -23,7 +23,7 @@ const RECORD_ROUTE: &str = "IMDN-Record-Route";
 const ROUTE: &str = "IMDN-Route";
 
 const XML_NAMESPACE: &str = "urn:ietf:params:xml:ns:imdn";
-const VOCABULARY: Vocabulary = Vocabulary { namespace: XML_NAMESPACE, prefixes: &[] };
+const VOCABULARY: Vocabulary = Vocabulary { namespace: XML_NAMESPACE, prefixes: &[], declaring: None };
 
 words! {
     /// What a sender asks to be told (§6.2).

@@ -7,6 +7,7 @@
 //! | [`dialog_info`] | `application/dialog-info+xml` | RFC 4235 |
 //! | [`reginfo`] | `application/reginfo+xml` | RFC 3680, RFC 5628 |
 //! | [`presence`] | `application/pidf+xml` | RFC 3863, RFC 3856, RFC 4479, RFC 4480 |
+//! | [`partial_presence`] | `application/pidf-diff+xml` | RFC 5262, RFC 5263 |
 //! | [`watcher_info`] | `application/watcherinfo+xml` | RFC 3857, RFC 3858 |
 //! | [`resource_list`] | `application/resource-lists+xml` | RFC 4826 §3, RFC 5364 |
 //! | [`rlmi`] | `application/rlmi+xml` in `multipart/related` | RFC 4662 |
@@ -17,6 +18,7 @@
 
 pub mod dialog_info;
 pub mod message_summary;
+pub mod partial_presence;
 pub mod presence;
 pub mod refer;
 pub mod reginfo;

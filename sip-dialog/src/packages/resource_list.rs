@@ -14,7 +14,8 @@ use crate::event::Body;
 
 const NAMESPACE: &str = "urn:ietf:params:xml:ns:resource-lists";
 const COPY_CONTROL: &str = "urn:ietf:params:xml:ns:copycontrol";
-const VOCABULARY: Vocabulary = Vocabulary { namespace: NAMESPACE, prefixes: &[("cp", COPY_CONTROL)] };
+const VOCABULARY: Vocabulary =
+    Vocabulary { namespace: NAMESPACE, prefixes: &[("cp", COPY_CONTROL)], declaring: None };
 
 /// Who is in a list without being named (RFC 5364 §4).
 const ANONYMOUS: &str = "sip:anonymous@anonymous.invalid";

@@ -1,7 +1,7 @@
 //! The person, and the devices that services run on (RFC 4479).
 
 use super::rpid::Rpid;
-use super::{DATA_MODEL, Note};
+use super::{DATA_MODEL, Note, sort};
 use crate::packages::presence::Extension;
 use crate::packages::xml::Element;
 
@@ -50,6 +50,7 @@ impl Person {
                 person.extensions.push(child.clone());
             }
         }
+        sort(&mut person.extensions, DATA_MODEL);
         Some(person)
     }
 
@@ -57,11 +58,12 @@ impl Person {
     pub(super) fn element(&self) -> Element {
         let mut element = Element::of(DATA_MODEL, "person").with_attribute("id", &self.id);
         self.rpid.elements().into_iter().for_each(|child| element.push(child));
-        self.extensions.iter().for_each(|child| element.push(child.clone()));
+        element.push_all(self.extensions.iter().filter(|it| it.namespace() != DATA_MODEL).cloned());
         self.notes.iter().for_each(|note| element.push(note.element(DATA_MODEL)));
         if let Some(timestamp) = &self.timestamp {
             element.push_leaf(DATA_MODEL, "timestamp", timestamp);
         }
+        element.push_all(self.extensions.iter().filter(|it| it.namespace() == DATA_MODEL).cloned());
         element
     }
 }
@@ -83,18 +85,20 @@ impl Device {
                 device.extensions.push(child.clone());
             }
         }
+        sort(&mut device.extensions, DATA_MODEL);
         Some(device)
     }
 
     pub(super) fn element(&self) -> Element {
         let mut element = Element::of(DATA_MODEL, "device").with_attribute("id", &self.id);
         self.rpid.elements().into_iter().for_each(|child| element.push(child));
-        self.extensions.iter().for_each(|child| element.push(child.clone()));
+        element.push_all(self.extensions.iter().filter(|it| it.namespace() != DATA_MODEL).cloned());
         element.push_leaf(DATA_MODEL, "deviceID", &self.device_id);
         self.notes.iter().for_each(|note| element.push(note.element(DATA_MODEL)));
         if let Some(timestamp) = &self.timestamp {
             element.push_leaf(DATA_MODEL, "timestamp", timestamp);
         }
+        element.push_all(self.extensions.iter().filter(|it| it.namespace() == DATA_MODEL).cloned());
         element
     }
 }

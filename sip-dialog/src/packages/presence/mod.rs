@@ -24,8 +24,11 @@ pub(super) const PIDF: &str = "urn:ietf:params:xml:ns:pidf";
 const DATA_MODEL: &str = "urn:ietf:params:xml:ns:pidf:data-model";
 const RPID: &str = "urn:ietf:params:xml:ns:pidf:rpid";
 const LOCATION: &str = "urn:ietf:params:xml:ns:location-type";
-const VOCABULARY: Vocabulary =
-    Vocabulary { namespace: PIDF, prefixes: &[("dm", DATA_MODEL), ("rpid", RPID), ("lt", LOCATION)] };
+const VOCABULARY: Vocabulary = Vocabulary {
+    namespace: PIDF,
+    prefixes: &[("dm", DATA_MODEL), ("rpid", RPID), ("lt", LOCATION)],
+    declaring: None,
+};
 
 words! {
     /// Whether a communication will reach somebody (RFC 3863 §4.1.4).
@@ -133,7 +136,7 @@ impl Presence {
         Self::from_element(&xml::read_whole(octets, &VOCABULARY)?)
     }
 
-    fn from_element(root: &Element) -> Result<Self, DocumentError> {
+    pub(super) fn from_element(root: &Element) -> Result<Self, DocumentError> {
         let bad = |what| DocumentError::Malformed { element: "presence", what };
         if !root.is(PIDF, "presence") {
             return Err(bad("the root"));
@@ -159,7 +162,7 @@ impl Presence {
         Ok(presence)
     }
 
-    fn element(&self) -> Element {
+    pub(super) fn element(&self) -> Element {
         let mut root = Element::of(PIDF, "presence").with_attribute("entity", &self.entity);
         self.tuples.iter().for_each(|tuple| root.push(tuple.element()));
         self.notes.iter().for_each(|note| root.push(note.element(PIDF)));
@@ -207,6 +210,7 @@ impl Tuple {
                 tuple.status_extensions.push(child.clone());
             }
         }
+        sort(&mut tuple.extensions, PIDF);
         tuple.contact = contact.map(|contact| contact.text().into());
         tuple.priority = contact.and_then(|contact| contact.owned("priority"));
         Ok(tuple)
@@ -222,7 +226,7 @@ impl Tuple {
         let mut element = Element::of(PIDF, "tuple").with_attribute("id", &self.id).with_child(status);
         self.device_ids.iter().for_each(|id| element.push_leaf(DATA_MODEL, "deviceID", id));
         self.rpid.elements().into_iter().for_each(|child| element.push(child));
-        self.extensions.iter().for_each(|extension| element.push(extension.clone()));
+        element.push_all(self.extensions.iter().filter(|it| it.namespace() != PIDF).cloned());
         if let Some(contact) = &self.contact {
             let contact = Element::of(PIDF, "contact")
                 .with_optional("priority", self.priority.as_deref())
@@ -233,6 +237,13 @@ impl Tuple {
         if let Some(timestamp) = &self.timestamp {
             element.push_leaf(PIDF, "timestamp", timestamp);
         }
+        element.push_all(self.extensions.iter().filter(|it| it.namespace() == PIDF).cloned());
         element
     }
+}
+
+/// Elements of the namespace of what they are in, such as a second contact, come behind all others: before the first one
+/// they would be taken for it.
+fn sort(extensions: &mut [Extension], own: &str) {
+    extensions.sort_by_key(|extension| extension.namespace() == own);
 }

@@ -198,6 +198,7 @@ impl Qualified<PlaceIs> {
         let mut value = PlaceIs::default();
         for child in element.elements().filter(|child| !child.is(RPID, "note")) {
             match child.name() {
+                _ if child.namespace() != RPID => return None,
                 "audio" if value.audio.is_none() => value.audio = Some(only(child)?),
                 "video" if value.video.is_none() => value.video = Some(only(child)?),
                 "text" if value.text.is_none() => value.text = Some(only(child)?),
@@ -282,7 +283,10 @@ impl Rpid {
         out.extend(self.relationship.iter().map(|it| it.choices_element("relationship")));
         out.extend(self.service_class.iter().map(|it| it.choices_element("service-class")));
         out.extend(self.spheres.iter().map(|sphere| match &sphere.value[..] {
-            [Choice::Other(note)] => sphere.element("sphere").with_text(&note.text),
+            // A text of its own, as the RFC has it, where nothing else must be said.
+            [Choice::Other(Note { text, language: None })] if !text.is_empty() && sphere.notes.is_empty() => {
+                sphere.element("sphere").with_text(text)
+            }
             _ => sphere.choices_element("sphere"),
         }));
         out.extend(self.status_icons.iter().map(|icon| icon.element("status-icon").with_text(&icon.value)));

@@ -181,6 +181,11 @@ impl Element {
         found.map(|attribute| attribute.value.as_str())
     }
 
+    pub(crate) fn attribute_mut(&mut self, namespace: &str, name: &str) -> Option<&mut String> {
+        let found = self.attributes.iter_mut().find(|it| it.name == name && it.namespace() == namespace);
+        found.map(|attribute| &mut attribute.value)
+    }
+
     /// All attributes.
     pub fn attributes(&self) -> &[Attribute] {
         &self.attributes
@@ -204,12 +209,44 @@ impl Element {
         &self.content
     }
 
+    pub(crate) fn content_mut(&mut self) -> &mut Vec<Content> {
+        &mut self.content
+    }
+
+    /// Named otherwise, and without declarations.
+    pub(crate) fn renamed(mut self, namespace: &'static str, name: &str) -> Self {
+        self.attributes.retain(|attribute| attribute.namespace() != super::DECLARED);
+        Self { namespace: Namespace::Known(namespace), name: name.into(), ..self }
+    }
+
+    /// As it would be read: texts that touch are one, empty ones are none, and between the elements of a vocabulary there is
+    /// no white space, since it means nothing there.
+    pub(crate) fn tidy(&mut self) {
+        let ours = matches!(self.namespace, Namespace::Known(name) if !name.is_empty());
+        let spaced = ours && self.elements().next().is_some();
+        let blank = |text: &str| text.is_empty() || (spaced && text.trim().is_empty());
+        let mut content: Vec<Content> = Vec::new();
+        for one in std::mem::take(&mut self.content) {
+            match (one, content.last_mut()) {
+                (Content::Text(text), _) if blank(&text) => {}
+                (Content::Text(text), Some(Content::Text(known))) => known.push_str(&text),
+                (one, _) => content.push(one),
+            }
+        }
+        self.content = content;
+    }
+
     /// The elements in it.
     pub fn elements(&self) -> impl Iterator<Item = &Self> {
         self.content.iter().filter_map(|content| match content {
             Content::Element(element) => Some(element),
             Content::Text(_) => None,
         })
+    }
+
+    /// How many elements are within each other, itself among them.
+    pub(crate) fn depth(&self) -> usize {
+        self.elements().map(Self::depth).max().unwrap_or(0).saturating_add(1)
     }
 
     /// How many elements it is, itself among them.

@@ -5,14 +5,20 @@ mod read;
 mod write;
 
 pub use element::{Attribute, Content, Element};
-pub(crate) use read::{MAX_ELEMENTS, read, read_whole};
+pub(crate) use read::{MAX_DEPTH, MAX_ELEMENTS, MAX_NAMESPACE, is_name, read, read_whole};
 pub(crate) use write::{Writer, document, fragment};
+
+/// Of which the declarations of namespaces are that stand at elements where a vocabulary wants them: a name per prefix, empty
+/// for the default one. Nothing can be of it by itself, since a prefix of this name cannot be declared.
+pub(crate) const DECLARED: &str = "xmlns:";
 
 /// The namespaces of a kind of document: that of its root, and others with the prefixes to write.
 #[derive(Debug)]
 pub(crate) struct Vocabulary {
     pub(crate) namespace: &'static str,
     pub(crate) prefixes: &'static [(&'static str, &'static str)],
+    /// Elements of this namespace keep what they declare: their attributes have names with prefixes in their values.
+    pub(crate) declaring: Option<&'static str>,
 }
 
 impl Vocabulary {

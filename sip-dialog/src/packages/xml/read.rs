@@ -10,11 +10,11 @@ use quick_xml::name::{NamespaceResolver, PrefixDeclaration, ResolveResult};
 use quick_xml::reader::NsReader;
 
 use super::element::Namespace;
-use super::{Attribute, Content, Element, Vocabulary};
+use super::{Attribute, Content, DECLARED, Element, Vocabulary};
 use crate::packages::{DocumentError, MAX_OCTETS};
 
 /// Elements within each other: the vocabularies have five, but for lists within lists.
-const MAX_DEPTH: usize = 16;
+pub(crate) const MAX_DEPTH: usize = 16;
 /// Elements of a document.
 pub(crate) const MAX_ELEMENTS: usize = 20_000;
 /// Attributes of an element: each is compared with each.
@@ -22,7 +22,7 @@ const MAX_ATTRIBUTES: usize = 32;
 /// Namespaces that an element declares: what is written has at most one for each attribute, and its own.
 const MAX_DECLARATIONS: usize = 40;
 /// Octets in the name of a namespace: it is written wherever it begins, and two that take turns begin at each element.
-const MAX_NAMESPACE: usize = 256;
+pub(crate) const MAX_NAMESPACE: usize = 256;
 
 /// Reads a document. Elements of other namespaces than these are skipped with all that is in them; those of no namespace at
 /// all count as of the first one, since there are phones that forget to name it.
@@ -108,7 +108,7 @@ pub(super) fn is_character(c: char) -> bool {
 }
 
 /// A name without a prefix (Namespaces in XML §3), a little wider beyond ASCII.
-pub(super) fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let first = |c: char| c.is_ascii_alphabetic() || c == '_' || !c.is_ascii();
     name.chars().next().is_some_and(first)
         && name.chars().all(|c| first(c) || c.is_ascii_digit() || c == '-' || c == '.')
@@ -161,6 +161,9 @@ impl Tree {
         };
         let ResolveResult::Bound(name) = namespace else { return Ok(None) };
         let name = unescape(name.into_inner()).map_err(|_| DocumentError::DocumentType)?;
+        if *name == *DECLARED {
+            return Ok(None);
+        }
         if let Some(known) = vocabulary.known(&name) {
             return Ok(Some(Namespace::Known(known)));
         }
@@ -195,7 +198,11 @@ impl Tree {
         }
         let namespace = self.namespace(&resolver.resolve_element(start.name()).0)?;
         let namespace = namespace.filter(|_| self.skipped == 0);
-        let attributes = self.attributes(resolver, start)?;
+        let declares = match (&namespace, self.known) {
+            (Some(Namespace::Known(name)), Known::All(vocabulary)) => vocabulary.declaring == Some(*name),
+            _ => false,
+        };
+        let attributes = self.attributes(resolver, start, declares)?;
         match namespace {
             Some(namespace) => {
                 let name = start.local_name().into_inner().to_owned();
@@ -216,6 +223,7 @@ impl Tree {
         &mut self,
         resolver: &NamespaceResolver,
         start: &BytesStart<'_>,
+        keep_declarations: bool,
     ) -> Result<Vec<Attribute>, DocumentError> {
         let (mut attributes, mut kept, mut declarations) = (Vec::<Attribute>::new(), 0usize, 0usize);
         for attribute in start.attributes() {
@@ -233,6 +241,11 @@ impl Tree {
             let value = value.map_err(|_| DocumentError::DocumentType)?;
             characters(&value)?;
             if declares {
+                if keep_declarations {
+                    let name = attribute.key.into_inner().strip_prefix("xmlns:").unwrap_or_default().into();
+                    let namespace = Namespace::Known(DECLARED);
+                    attributes.push(Attribute { namespace, name, value: value.into_owned() });
+                }
                 continue;
             }
             let name = attribute.key.into_inner();
@@ -269,12 +282,7 @@ impl Tree {
         let Some(mut element) = self.open.pop() else {
             return Err(DocumentError::Syntax("it closes what is not open".into()));
         };
-        // Between the elements of a vocabulary white space means nothing.
-        let ours = matches!(element.namespace, Namespace::Known(name) if !name.is_empty());
-        if ours && element.elements().next().is_some() {
-            let blank = |content: &Content| matches!(content, Content::Text(text) if text.trim().is_empty());
-            element.content.retain(|content| !blank(content));
-        }
+        element.tidy();
         match self.open.last_mut() {
             Some(parent) => parent.content.push(Content::Element(element)),
             None => self.root = Some(element),

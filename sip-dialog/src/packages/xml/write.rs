@@ -1,7 +1,7 @@
 //! Writing documents.
 
 use super::read::is_character;
-use super::{Content, Element, Vocabulary};
+use super::{Content, DECLARED, Element, Vocabulary};
 
 const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
@@ -68,8 +68,8 @@ impl Writer {
     }
 }
 
-/// Writes a tree. The root's namespace is the default one, those of the vocabulary have its prefixes, and any other is
-/// declared where it begins. Only elements of the vocabulary are laid out: within others white space may mean something.
+/// Writes a tree. The vocabulary's namespace is the default one, its others have their prefixes, and any else is declared
+/// where it begins. Only elements of the vocabulary are laid out: within others white space may mean something.
 pub(crate) fn document(root: &Element, vocabulary: &Vocabulary) -> String {
     let used: Vec<(&str, &str)> =
         vocabulary.prefixes.iter().filter(|(_, namespace)| uses(root, namespace)).copied().collect();
@@ -106,16 +106,15 @@ impl Tree<'_> {
     /// `default` is the namespace of names without a prefix, `None` at the root; `depth` is `None` where nothing is laid out.
     fn element<'e>(&mut self, element: &'e Element, default: Option<&'e str>, depth: Option<usize>) {
         let namespace = element.namespace();
-        let prefix = if default == Some(namespace) { None } else { self.prefix(namespace) };
-        let prefix =
-            prefix.filter(|_| default.is_some()).map(|prefix| format!("{prefix}:")).unwrap_or_default();
+        let home = default.unwrap_or(self.vocabulary.namespace);
+        let prefix = if home == namespace { None } else { self.prefix(namespace) };
+        let prefix = prefix.map(|prefix| format!("{prefix}:")).unwrap_or_default();
         self.out.push('<');
         self.out.push_str(&prefix);
         self.out.push_str(&element.name);
-        let mut inner = default.unwrap_or_default();
-        if prefix.is_empty() && default != Some(namespace) {
-            write_attribute(&mut self.out, "xmlns", namespace);
-            inner = namespace;
+        let inner = if prefix.is_empty() { namespace } else { home };
+        if default != Some(inner) {
+            write_attribute(&mut self.out, "xmlns", inner);
         }
         if default.is_none() {
             for (prefix, namespace) in self.prefixes {
@@ -154,6 +153,10 @@ impl Tree<'_> {
             let namespace = attribute.namespace();
             if namespace.is_empty() {
                 write_attribute(&mut self.out, &attribute.name, &attribute.value);
+                continue;
+            }
+            if namespace == DECLARED {
+                write_attribute(&mut self.out, &format!("xmlns:{}", attribute.name), &attribute.value);
                 continue;
             }
             let prefix = self.prefix(namespace).map(String::from).unwrap_or_else(|| {

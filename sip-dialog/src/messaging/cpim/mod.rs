@@ -18,7 +18,14 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::imdn;
+mod read;
+mod text;
+
+pub use text::CpimAddress;
+
+use read::Namespaces;
+use text::{clean, escape, is_name_character, unescape};
+
 use crate::event::Body;
 
 /// The namespace of the headers of RFC 3862, which those without a prefix are of (§4).
@@ -88,63 +95,6 @@ impl CpimHeader {
     }
 }
 
-/// Somebody who writes or is written to (§4.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CpimAddress {
-    /// The name to show.
-    pub name: Option<String>,
-    /// The URI.
-    pub uri: String,
-}
-
-impl CpimAddress {
-    /// Somebody of this name.
-    pub fn new(name: Option<&str>, uri: &str) -> Self {
-        Self { name: name.map(Into::into), uri: uri.into() }
-    }
-
-    /// Reads `[Formal-name] "<" URI ">"`; the name may be in quotes, with escapes.
-    pub fn parse(raw: &str) -> Option<Self> {
-        let raw = raw.trim();
-        let (name, rest) = match raw.strip_prefix('"') {
-            Some(quoted) => {
-                let (inside, rest) = quoted.split_at_checked(closing_quote(quoted)?)?;
-                (inside, rest.strip_prefix('"')?.trim_start())
-            }
-            None => raw.split_at_checked(raw.find('<')?)?,
-        };
-        let uri = rest.strip_prefix('<')?.strip_suffix('>')?;
-        let name = unescape(name.trim()).into_owned();
-        let fine = !uri.is_empty() && !uri.contains(['<', '>', ' ']);
-        fine.then(|| Self {
-            name: Some(name).filter(|name| !name.is_empty()),
-            uri: unescape(uri).into_owned(),
-        })
-    }
-
-    /// As it is written. Characters that no URI has are left out.
-    fn raw(&self) -> String {
-        let uri: String = self.uri.chars().filter(|c| !c.is_control() && !"<> \\\"".contains(*c)).collect();
-        match &self.name {
-            Some(name) => format!("\"{}\" <{uri}>", escape(name, true)),
-            None => format!("<{uri}>"),
-        }
-    }
-}
-
-fn closing_quote(quoted: &str) -> Option<usize> {
-    let mut escaped = false;
-    for (at, c) in quoted.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '"' => return Some(at),
-            _ => {}
-        }
-    }
-    None
-}
-
 /// A message: headers, and a content with fields of its own (§2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cpim {
@@ -164,71 +114,6 @@ impl Cpim {
         let mut message = Self { headers: Vec::new(), fields: Vec::new(), body: body.into() };
         message.push_field(CONTENT_TYPE, content_type);
         message
-    }
-
-    /// Reads a message, and refuses one that requires more than RFC 3862 and RFC 5438 have.
-    ///
-    /// # Errors
-    /// If it is none, passes a limit, or requires what is not understood.
-    pub fn parse(octets: &Bytes) -> Result<Self, CpimError> {
-        Self::parse_understanding(octets, |_, _| false)
-    }
-
-    /// Reads a message; `understood` says which headers and features, by namespace and name, may be required beside ours.
-    ///
-    /// # Errors
-    /// As [`Cpim::parse`].
-    pub fn parse_understanding(
-        octets: &Bytes,
-        understood: impl Fn(&str, &str) -> bool,
-    ) -> Result<Self, CpimError> {
-        let mut message = Self { headers: Vec::new(), fields: Vec::new(), body: Bytes::new() };
-        let mut lines = Lines { octets, at: 0, line: 0 };
-        while let Some(line) = lines.next()? {
-            if message.headers.len() >= MAX_HEADERS {
-                return Err(CpimError::TooMany("headers"));
-            }
-            message.headers.push(header(line).ok_or(CpimError::Line(lines.line))?);
-        }
-        while let Some(line) = lines.next()? {
-            if message.fields.len() >= MAX_HEADERS {
-                return Err(CpimError::TooMany("fields"));
-            }
-            if line.starts_with([' ', '\t']) {
-                // A field goes on (RFC 5322 §2.2.3).
-                let (_, value) = message.fields.last_mut().ok_or(CpimError::Line(lines.line))?;
-                *value = clean(&format!("{value} {}", line.trim()));
-                continue;
-            }
-            let (name, value) = line.split_once(':').ok_or(CpimError::Line(lines.line))?;
-            let name = name.trim_end();
-            if name.is_empty() || !name.chars().all(|c| c.is_ascii_graphic()) {
-                return Err(CpimError::Line(lines.line));
-            }
-            message.fields.push((name.into(), clean(value)));
-        }
-        message.body = octets.slice(lines.at.min(octets.len())..);
-        message.check_required(understood)?;
-        Ok(message)
-    }
-
-    fn check_required(&self, understood: impl Fn(&str, &str) -> bool) -> Result<(), CpimError> {
-        let mut names = Namespaces::default();
-        for header in &self.headers {
-            let (namespace, name) = names.resolve(&header.name);
-            if (namespace, name) == (NAMESPACE, "Require") {
-                for required in header.value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-                    let (namespace, name) = names.resolve(required);
-                    let ours = (namespace == NAMESPACE && OURS.contains(&name))
-                        || (namespace == imdn::NAMESPACE && imdn::HEADERS.contains(&name));
-                    if !ours && !understood(namespace, name) {
-                        return Err(CpimError::Required(required.into()));
-                    }
-                }
-            }
-            names.declare(header);
-        }
-        Ok(())
     }
 
     /// All headers as they came, declarations of namespaces among them.
@@ -307,13 +192,25 @@ impl Cpim {
     }
 
     /// Adds an address in a header of another namespace.
-    pub(super) fn push_address_of(&mut self, namespace: &str, prefix: &str, name: &str, who: &CpimAddress) {
+    pub(in crate::messaging) fn push_address_of(
+        &mut self,
+        namespace: &str,
+        prefix: &str,
+        name: &str,
+        who: &CpimAddress,
+    ) {
         let name = self.name_of(namespace, prefix, name);
         self.push_raw(&name, String::new(), who.raw());
     }
 
     /// Adds an address in a header of another namespace, before those of the same name.
-    pub(super) fn insert_address_of(&mut self, namespace: &str, prefix: &str, name: &str, who: &CpimAddress) {
+    pub(in crate::messaging) fn insert_address_of(
+        &mut self,
+        namespace: &str,
+        prefix: &str,
+        name: &str,
+        who: &CpimAddress,
+    ) {
         self.push_address_of(namespace, prefix, name, who);
         if let (Some(first), Some(last)) = (self.position(namespace, name), self.headers.pop()) {
             self.headers.insert(first.min(self.headers.len()), last);
@@ -347,7 +244,7 @@ impl Cpim {
     }
 
     /// Takes the first header of a name in a namespace out.
-    pub(super) fn remove_first(&mut self, namespace: &str, name: &str) {
+    pub(in crate::messaging) fn remove_first(&mut self, namespace: &str, name: &str) {
         if let Some(at) = self.position(namespace, name) {
             self.headers.remove(at);
         }
@@ -399,139 +296,4 @@ impl Cpim {
     pub fn to_body(&self) -> Body {
         Body { content_type: Self::CONTENT_TYPE.into(), octets: self.to_octets() }
     }
-}
-
-/// The prefixes that are declared up to some header (§3.4); the last one counts.
-#[derive(Default)]
-struct Namespaces<'a>(Vec<(Option<&'a str>, &'a str)>);
-
-impl<'a> Namespaces<'a> {
-    fn resolve<'n>(&self, name: &'n str) -> (&'a str, &'n str) {
-        let (prefix, local) = match name.split_once('.') {
-            Some((prefix, local)) => (Some(prefix), local),
-            None => (None, name),
-        };
-        let declared =
-            self.0.iter().rev().find(|(known, _)| *known == prefix).map(|(_, namespace)| *namespace);
-        // A prefix that nobody has declared names nothing.
-        (declared.unwrap_or(if prefix.is_some() { "" } else { NAMESPACE }), local)
-    }
-
-    fn declare(&mut self, header: &'a CpimHeader) {
-        if self.resolve(&header.name) != (NAMESPACE, "NS") {
-            return;
-        }
-        if let Some((prefix, uri)) = header.value.trim().strip_suffix('>').and_then(|it| it.split_once('<')) {
-            let prefix = Some(prefix.trim()).filter(|prefix| !prefix.is_empty());
-            self.0.push((prefix, uri));
-        }
-    }
-}
-
-/// Lines up to an empty one, whose end is `at`.
-struct Lines<'a> {
-    octets: &'a [u8],
-    at: usize,
-    line: usize,
-}
-
-impl<'a> Lines<'a> {
-    fn next(&mut self) -> Result<Option<&'a str>, CpimError> {
-        let rest = self.octets.get(self.at..).unwrap_or_default();
-        let end = memchr(rest).ok_or(CpimError::Cut)?;
-        self.at = self.at.saturating_add(end).saturating_add(1);
-        self.line = self.line.saturating_add(1);
-        if self.at > MAX_HEADER_OCTETS {
-            return Err(CpimError::TooMany("octets before the content"));
-        }
-        let line = rest.get(..end).unwrap_or_default();
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let line = std::str::from_utf8(line).map_err(|_| CpimError::NotUtf8)?;
-        Ok(Some(line).filter(|line| !line.is_empty()))
-    }
-}
-
-fn memchr(octets: &[u8]) -> Option<usize> {
-    octets.iter().take(MAX_HEADER_OCTETS).position(|octet| *octet == b'\n')
-}
-
-/// `Name:;parameters value`. More or less than one space is taken.
-fn header(line: &str) -> Option<CpimHeader> {
-    let (name, rest) = line.split_once(':')?;
-    let (parameters, value) = if rest.starts_with(';') { rest.split_once(' ')? } else { ("", rest) };
-    let name_is_one = !name.is_empty() && name.chars().all(|c| is_name_character(c) || c == '.');
-    let plain = |text: &str| !text.chars().any(|c| c.is_ascii_control());
-    let fine = name_is_one && plain(parameters) && plain(value);
-    fine.then(|| CpimHeader {
-        name: name.into(),
-        parameters: parameters.into(),
-        value: value.trim_matches(' ').into(),
-    })
-}
-
-/// NAMECHAR of §3.6.
-fn is_name_character(c: char) -> bool {
-    c.is_ascii_graphic() && !"()<>@,;:\\\"/[]?={}.".contains(c)
-}
-
-/// A value of a field in one line.
-fn clean(value: &str) -> String {
-    let plain: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    plain.trim().into()
-}
-
-/// §2.3.1: what must be escaped, and nothing else.
-fn escape(text: &str, quoted: bool) -> String {
-    let mut out = String::new();
-    for c in text.trim_matches(' ').chars() {
-        match c {
-            '\\' => out.push_str("\\\\"),
-            '"' if quoted => out.push_str("\\\""),
-            '\u{8}' => out.push_str("\\b"),
-            '\t' => out.push_str("\\t"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            c if c.is_ascii_control() => {
-                let code = u32::from(c);
-                out.push_str(&format!("\\u{code:04x}"));
-            }
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-/// §2.3: all that is an escape; of one that is none, the character behind the backslash stays.
-fn unescape(text: &str) -> Cow<'_, str> {
-    if !text.contains('\\') {
-        return text.into();
-    }
-    let mut out = String::new();
-    let mut rest = text.chars();
-    while let Some(c) = rest.next() {
-        if c != '\\' {
-            out.push(c);
-            continue;
-        }
-        match rest.next() {
-            Some('b') => out.push('\u{8}'),
-            Some('t') => out.push('\t'),
-            Some('n') => out.push('\n'),
-            Some('r') => out.push('\r'),
-            Some('u') => {
-                let code = rest.as_str().get(..4).filter(|code| code.bytes().all(|c| c.is_ascii_hexdigit()));
-                // Halves of a pair of UTF-16 are no characters, and stand for nothing.
-                match code.and_then(|code| u32::from_str_radix(code, 16).ok()) {
-                    Some(code) => {
-                        rest.nth(3);
-                        out.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
-                    }
-                    None => out.push('u'),
-                }
-            }
-            Some(other) => out.push(other),
-            None => {}
-        }
-    }
-    out.into()
 }
