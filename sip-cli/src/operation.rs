@@ -106,6 +106,7 @@ impl Operation {
         if self.drain.is_zero() {
             return;
         }
+        server.set_draining(true); // whoever is told of it finds it so
         output.event(
             json!({ "event": "draining", "seconds": self.drain.as_secs() }),
             format_args!("draining for up to {} s; once more ends it at once", self.drain.as_secs()),

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use sip_message::headers::{CSeq, Via};
 use sip_message::{Limits, Message, Method};
 use sip_server::Users;
+use sip_server::push::PushConfig;
 use sip_server::settings::Settings;
 use sip_transport::{Core, FlowId, Path, Transport, ingress};
 use world::{ALICE, SERVER, World, address};
@@ -24,6 +25,8 @@ enum Told {
 const RULES: &str = r#"
 authentication = false
 domains = ["example.com"]
+session_expires = 1800
+routing = { recurse_redirects = true, history_contacts = true }
 user = [
     { name = "bob", forward = { busy = "team", no_answer = "alice", after = 5, unreachable = "+4930" } },
     { name = "alice", forward = { always = "sip:alice@192.0.2.14" } },
@@ -38,7 +41,7 @@ route = [
     { pattern = '7(.*)', to = "sip:$1@192.0.2.15", callers = "anyone" },
     { domain = "192.0.2.9", redirect = ["sip:x@y"] },
 ]
-trunk = [{ name = "t", gateways = [{ uri = "sip:192.0.2.91" }, { uri = "sip:192.0.2.92", priority = 1 }] }]
+trunk = [{ name = "t", max_calls = 2, gateways = [{ uri = "sip:192.0.2.91" }, { uri = "sip:192.0.2.92", priority = 1 }] }]
 "#;
 
 static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings::parse(RULES).unwrap());
@@ -53,7 +56,10 @@ fn busy_world(told: Told) -> World {
         match told {
             Told::Nothing => {}
             Told::Users => config.users = Some(Users::parse("alice:wonderland\nbob:builder").unwrap()),
-            Told::Rules => SETTINGS.configure(config),
+            Told::Rules => {
+                SETTINGS.configure(config);
+                config.push = Some(PushConfig::new(&["fcm"]));
+            }
         }
         config.registrar.max_bindings = 3;
     });
@@ -93,6 +99,17 @@ fn seeds(world: &mut World) -> Vec<String> {
         make("MESSAGE", "sip:0049900@example.com", ""),
         make("CANCEL", "sip:bob@example.com", ""),
         make("ACK", "sip:bob@example.com", "To: <sip:bob@example.com>;tag=x\r\n"),
+        make(
+            "REGISTER",
+            "sip:example.com",
+            "To: <sip:bob@example.com>\r\nContact: <sip:bob@192.0.2.12;pn-provider=fcm;pn-prid=x;pn-param=y>;+sip.pnsreg\r\n",
+        ),
+        make(
+            "INVITE",
+            "sip:bob@example.com",
+            "Supported: 199, timer\r\nSession-Expires: 3600\r\nMin-SE: 120\r\nHistory-Info: \
+             <sip:sales@example.com?Privacy=history>;index=1, <sip:bob@example.com>;index=1.1;mp=1\r\n",
+        ),
         make("DANCE", "sip:example.com", ""),
     ]
 }
