@@ -1,8 +1,9 @@
 //! MSRP: sessions of instant messages, and of files, that SIP sets up (RFC 4975; clients of relays by RFC 4976; RFC 6135, RFC 6714,
 //! RFC 5547, RFC 7701). The crate knows nothing of SIP: what offer and answer carry are texts, see [`sdp`].
 //!
-//! [`Connection`] is the state machine of a connection and its sessions, without socket, clock or randomness. Here are two of
-//! them, and octets carried between them by hand.
+//! [`Connection`] is the state machine of a connection and its sessions, without socket, clock or randomness. The module `tokio`
+//! (feature `tokio`, on by default) has an `Endpoint` for TCP, and for TLS with the feature `tls`; its documentation opens with a
+//! chat. Here are two of the cores, and octets carried between them by hand.
 //!
 //! ```
 //! use std::time::Instant;
@@ -43,6 +44,8 @@ pub mod ranges;
 pub mod sdp;
 pub mod session;
 mod status;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 pub mod uri;
 
 pub use connection::{Claim, Connection, Directory, MessageKey, NoDirectory, SendError, SessionKey, Tokens};

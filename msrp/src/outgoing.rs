@@ -129,6 +129,8 @@ pub(crate) struct Outgoing {
     pub(crate) finished: bool,
     /// Octets that have left.
     pub(crate) position: u64,
+    /// It counts among the long ones that have begun.
+    pub(crate) is_started: bool,
     /// Chunks without an answer.
     pub(crate) unanswered: usize,
     /// Its last octet and its end have left.
@@ -172,6 +174,7 @@ impl Outgoing {
             queue: body.into_iter().collect(),
             finished,
             position: 0,
+            is_started: false,
             unanswered: 0,
             is_sent: false,
             told: false,
@@ -190,6 +193,11 @@ impl Outgoing {
     /// Whether there is something to send now: content, or the end.
     pub(crate) fn is_ready(&self) -> bool {
         !self.is_sent && (self.finished || !self.queue.is_empty())
+    }
+
+    /// Whether all of it is at hand and goes into one chunk, which nobody has to wait for.
+    pub(crate) fn is_short(&self) -> bool {
+        self.finished && self.position == 0 && self.queued as u64 <= SMALL_CHUNK
     }
 
     /// Whether all that there is has left but the end.

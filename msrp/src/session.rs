@@ -18,7 +18,7 @@ pub const MAX_REMEMBERED: usize = 256;
 /// Octets of a message that is put together in memory, unless the configuration says otherwise.
 pub const MAX_MESSAGE: u64 = 10 << 20;
 /// Octets of all messages of one session that are there in part.
-pub const MAX_MEMORY: usize = 32 << 20;
+pub const MAX_MEMORY: usize = 64 << 20;
 /// Octets of fields kept of one message that is there in part.
 const MAX_FIELDS_KEPT: usize = 4_096;
 

@@ -590,6 +590,36 @@ fn files_are_handed_out_in_parts_and_can_be_refused_in_the_middle() {
 }
 
 #[test]
+fn few_long_messages_of_a_session_are_under_way_at_once_and_short_ones_pass_them() {
+    let (mut alice, key) = bound();
+    let (mut bob, _) = bob(|_| {});
+    for _ in 0..3 * MAX_PARTIAL {
+        alice.send(key, Message::new("text/plain", vec![b'x'; 100_000])).unwrap();
+    }
+    alice.send(key, Message::text("short")).unwrap();
+    let (mut came, mut refused) = (Vec::new(), 0);
+    while let Some(octets) = alice.poll_transmit() {
+        input(&mut bob, octets);
+        came.extend(bodies(&mut bob).into_iter().map(|body| body.len()));
+        refused += output(&mut bob).matches(" 413 ").count();
+    }
+    assert_eq!((came.len(), refused), (3 * MAX_PARTIAL + 1, 0));
+    assert!(came.iter().position(|length| *length == 5).unwrap() <= 4, "{came:?}");
+}
+
+#[test]
+fn the_sender_learns_at_once_that_the_session_is_over_for_the_receiver() {
+    let (mut bob, key) = bob(|_| {});
+    let text = chunk("m1xx", "1-*/8", "", "abcdEFGH", '$');
+    let (begin, rest) = text.split_at(text.find("EFGH").unwrap());
+    input(&mut bob, begin);
+    bob.remove(key);
+    assert_eq!(answer(&mut bob), "481");
+    input(&mut bob, rest);
+    assert_eq!(output(&mut bob), "");
+}
+
+#[test]
 fn rfc_7701_7_a_nickname_is_asked_for_and_the_answer_told() {
     let (mut alice, key) = bound();
     alice.nickname(key, "Alice the \"great\"").unwrap();

@@ -61,6 +61,19 @@ impl Inbound {
     }
 }
 
+impl Inbound {
+    /// The session of what is arriving is over: its sender learns it at once.
+    pub(super) fn session_ended(&mut self, key: SessionKey, control: &mut VecDeque<Bytes>) {
+        if let Some((session, id)) = self.send
+            && session == key
+        {
+            let id = id.unwrap_or_else(|| Ident::from_token(0));
+            self.send = Some((key, Some(id)));
+            self.refuse(key, id, StatusCode::NO_SESSION, control);
+        }
+    }
+}
+
 /// The first of the URIs in a path, as it is written.
 fn first(path: &Bytes) -> Bytes {
     let end = memchr::memchr(b' ', path).unwrap_or(path.len());

@@ -43,6 +43,10 @@ pub const MAX_CONTROL: usize = 1_024;
 /// Messages kept after they have left, for reports that come late.
 pub const MAX_SENT: usize = 1_024;
 
+/// Long messages of one session that are under way at once. The receiver holds each in part: more would meet its limits. What
+/// fits into one chunk passes them.
+pub const MAX_INTERLEAVED: usize = 4;
+
 /// Names a session of a connection; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionKey(pub(crate) u64);
@@ -119,6 +123,10 @@ pub(crate) struct Session {
     /// To-Path and From-Path of our requests, printed once.
     pub(crate) paths: Option<Bytes>,
     pub(crate) is_bound: bool,
+    /// Long messages that have begun.
+    started: usize,
+    /// Long messages that wait for one of those to end.
+    backlog: VecDeque<MessageKey>,
 }
 
 impl Session {
@@ -229,7 +237,13 @@ impl Connection {
         }
         let key = SessionKey(self.key());
         let (active, remote) = (config.active, config.remote.clone());
-        let mut session = Session { is_bound: false, paths: None, inbox: Inbox::new(config) };
+        let mut session = Session {
+            is_bound: false,
+            paths: None,
+            inbox: Inbox::new(config),
+            started: 0,
+            backlog: VecDeque::new(),
+        };
         if let Some(remote) = remote {
             session.set_remote(&remote);
         } else if active {
@@ -309,11 +323,12 @@ impl Connection {
         let id = message.id.unwrap_or_else(|| Ident::from_token(self.tokens.next()));
         let outgoing = Outgoing::new(key.0, id, message)?;
         let name = MessageKey(self.key());
-        if outgoing.is_ready() {
-            self.ready.push_back(name);
-        }
+        let is_ready = outgoing.is_ready();
         self.by_id.insert((key, id), name);
         self.outgoing.insert(name, outgoing);
+        if is_ready {
+            self.enqueue(name);
+        }
         Ok(name)
     }
 
@@ -333,7 +348,7 @@ impl Connection {
         message.feed(octets);
         let is_open = self.open.as_ref().is_some_and(|open| open.message == key);
         if !was_ready && message.is_ready() && !is_open {
-            self.ready.push_back(key);
+            self.enqueue(key);
         }
         Ok(())
     }
@@ -354,7 +369,7 @@ impl Connection {
         message.total = Some(length);
         let is_open = self.open.as_ref().is_some_and(|open| open.message == key);
         if !was_ready && !is_open {
-            self.ready.push_back(key);
+            self.enqueue(key);
         }
         Ok(())
     }
@@ -387,6 +402,24 @@ impl Connection {
     /// What happened, in order.
     pub fn poll_event(&mut self) -> Option<(SessionKey, Event)> {
         self.events.pop_front()
+    }
+
+    /// Whether anything is still to be told of a message.
+    #[must_use]
+    pub fn is_under_way(&self, key: MessageKey) -> bool {
+        self.outgoing.contains_key(&key)
+    }
+
+    /// The session of a URI of ours.
+    #[must_use]
+    pub fn session(&self, local: &Uri) -> Option<SessionKey> {
+        self.by_uri.get(local).copied()
+    }
+
+    /// Whether a message that has left still waits for the receiver's report.
+    #[must_use]
+    pub fn expects_report(&self, key: MessageKey) -> bool {
+        self.outgoing.get(&key).is_some_and(|message| message.success)
     }
 
     /// How many sessions there are.
@@ -458,6 +491,7 @@ impl Connection {
         let Some(mut session) = self.sessions.remove(&key) else { return };
         self.by_uri.remove(&session.inbox.config().local);
         self.last_to = None;
+        self.inbound.session_ended(key, &mut self.control);
         let mut events = VecDeque::new();
         session.inbox.closed(&mut events);
         self.events.extend(events.into_iter().map(|event| (key, event)));
@@ -481,6 +515,34 @@ impl Connection {
         }
     }
 
+    /// A message has something to send: its turn comes, unless too many long ones have begun.
+    fn enqueue(&mut self, key: MessageKey) {
+        let Some(message) = self.outgoing.get_mut(&key) else { return };
+        if !message.is_started && !message.is_short() {
+            let Some(session) = self.sessions.get_mut(&SessionKey(message.session)) else { return };
+            if session.started >= MAX_INTERLEAVED {
+                session.backlog.push_back(key);
+                return;
+            }
+            session.started = session.started.saturating_add(1);
+            message.is_started = true;
+        }
+        self.ready.push_back(key);
+    }
+
+    /// A message has left, or is given up: one that waits may begin.
+    fn release(&mut self, session: SessionKey, was_started: bool) {
+        let Some(session) = self.sessions.get_mut(&session).filter(|_| was_started) else { return };
+        session.started = session.started.saturating_sub(1);
+        while let Some(next) = session.backlog.pop_front() {
+            let Some(message) = self.outgoing.get_mut(&next) else { continue };
+            message.is_started = true;
+            session.started = session.started.saturating_add(1);
+            self.ready.push_back(next);
+            return;
+        }
+    }
+
     /// A message is over; told once, since it is not there any more.
     fn fail(&mut self, key: MessageKey, why: Failure) {
         if let Some(message) = self.outgoing.remove(&key) {
@@ -488,6 +550,7 @@ impl Connection {
             self.by_id.remove(&(session, message.id));
             self.sent.retain(|sent| *sent != key);
             self.events.push_back((session, Event::Failed(key, why)));
+            self.release(session, message.is_started && !message.is_sent);
         }
     }
 

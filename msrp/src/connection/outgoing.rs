@@ -132,6 +132,8 @@ impl Connection {
         let Some(message) = self.outgoing.get_mut(&open.message) else { return };
         if flag == Flag::Complete {
             message.is_sent = true;
+            let (session, was_started) = (SessionKey(message.session), message.is_started);
+            self.release(session, was_started);
             self.check_sent(open.message);
         } else if message.is_ready() {
             self.ready.push_back(open.message);
