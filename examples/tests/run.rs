@@ -312,3 +312,11 @@ async fn the_media_relay_brings_two_parties_together() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_chat_over_msrp() {
+    let chat = Example::start("msrp_chat", &[]);
+    chat.line("a=path:msrp://127.0.0.1:").await;
+    assert_eq!(chat.line("Bob hears").await, "Bob hears: Hey Bob, are you there?");
+    assert_eq!(chat.line("Alice hears").await, "Alice hears: Hi, Alice! I'm Bob!");
+}

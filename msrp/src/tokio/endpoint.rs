@@ -1,0 +1,457 @@
+//! Listening, connecting, and the table of sessions (RFC 4975 §5.4, RFC 6135).
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ::tokio::net::{TcpListener, TcpStream, lookup_host};
+use ::tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use ::tokio::task::JoinHandle;
+use ::tokio::time::timeout;
+
+use super::session::Session;
+use super::socket::Socket;
+use super::task::{COMMANDS, Command, EVENTS, Task, Waiter};
+use crate::connection::{Claim, SendError, SessionKey};
+use crate::event::{Event, Failure};
+use crate::session::SessionConfig;
+use crate::uri::{Path, Uri, UriError};
+
+/// How long a connection may take to come about, TLS included.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Connections that others opened: more are not accepted until one ends.
+const MAX_ACCEPTED: usize = 1_024;
+/// After an error of the listener, such as too many open files.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The port in URIs of who does not listen (RFC 6135 §4.2.1): nobody is to connect there.
+const DISCARD: u16 = 9;
+
+/// Why a session did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The path leads nowhere: it has no port, or is `msrps` and there is no TLS.
+    #[error("the path cannot be reached: no port, or msrps without TLS")]
+    Path,
+    /// Nobody answers there, or the handshake failed.
+    #[error("connecting: {0}")]
+    Connect(#[from] io::Error),
+    /// The connection could not be made in time.
+    #[error("connecting took too long")]
+    Timeout,
+    /// The certificate is not the one that was announced.
+    #[error("the peer's certificate is another than was announced")]
+    Fingerprint,
+    /// The connection takes no more sessions.
+    #[error(transparent)]
+    Session(#[from] SendError),
+    /// The peer does not know the session, or is gone.
+    #[error(transparent)]
+    Refused(#[from] Failure),
+    /// The endpoint is gone.
+    #[error("the endpoint is gone")]
+    Gone,
+}
+
+/// How an endpoint is set up.
+#[derive(Debug)]
+pub struct Options {
+    listen: Option<SocketAddr>,
+    host: Option<String>,
+    #[cfg(feature = "tls")]
+    tls: Option<super::tls::Tls>,
+}
+
+impl Options {
+    /// Listens at this address; port 0 takes a free one.
+    #[must_use]
+    pub fn new(listen: SocketAddr) -> Self {
+        Self { listen: Some(listen), ..Self::active_only() }
+    }
+
+    /// Does not listen: this side always connects.
+    #[must_use]
+    pub fn active_only() -> Self {
+        Self {
+            listen: None,
+            host: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// The host in our URIs, where it is not the address that we listen at.
+    #[must_use]
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.host = Some(host.into());
+        self
+    }
+
+    /// Speaks TLS: the listener takes nothing else, and our URIs are `msrps`.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: super::tls::Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    fn is_secure(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+}
+
+/// A session in the table.
+enum Entry {
+    Waiting(Waiter),
+    /// On this connection.
+    Bound(u64),
+}
+
+/// Whom a connection of ours leads to.
+type Target = (String, u16, bool);
+
+/// What connections and handles share.
+pub(super) struct Shared {
+    options: Options,
+    address: Option<SocketAddr>,
+    sessions: Mutex<HashMap<Uri, Entry>>,
+    connections: Mutex<HashMap<Target, (u64, mpsc::Sender<Command>)>>,
+    next: AtomicU64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// 64 random bits of the system.
+pub(super) fn random() -> u64 {
+    // Without them no identifier could be trusted; the systems that we run on always have some.
+    getrandom::u64().unwrap_or_default()
+}
+
+impl Shared {
+    /// A first request for a session of ours came.
+    pub(super) fn claim(&self, connection: u64, local: &Uri) -> Result<Waiter, Claim> {
+        let mut sessions = lock(&self.sessions);
+        match sessions.get_mut(local) {
+            None => Err(Claim::Unknown),
+            Some(entry) => match std::mem::replace(entry, Entry::Bound(connection)) {
+                Entry::Waiting(waiter) if !waiter.ready.is_closed() => Ok(waiter),
+                Entry::Waiting(_) => {
+                    sessions.remove(local);
+                    Err(Claim::Unknown)
+                }
+                Entry::Bound(other) => {
+                    *entry = Entry::Bound(other);
+                    Err(Claim::Elsewhere)
+                }
+            },
+        }
+    }
+
+    pub(super) fn forget(&self, local: &Uri) {
+        lock(&self.sessions).remove(local);
+    }
+
+    pub(super) fn closed(&self, connection: u64) {
+        lock(&self.connections).retain(|_, (id, _)| *id != connection);
+        lock(&self.sessions).retain(|_, entry| !matches!(entry, Entry::Bound(id) if *id == connection));
+    }
+
+    /// Starts the task of a connection.
+    fn spawn(
+        self: &Arc<Self>,
+        socket: Socket,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> (u64, mpsc::Sender<Command>) {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (handle, commands) = mpsc::channel(COMMANDS);
+        let task = Task::new(id, socket, self.clone(), handle.clone(), commands);
+        ::tokio::spawn(async move {
+            task.run().await;
+            drop(permit);
+        });
+        (id, handle)
+    }
+
+    async fn accepted(&self, stream: TcpStream) -> io::Result<Socket> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.options.tls {
+            return tls.accept(stream).await;
+        }
+        Ok(Socket::plain(stream))
+    }
+
+    async fn connected(&self, stream: TcpStream, uri: &Uri) -> Result<Socket, ConnectError> {
+        #[cfg(feature = "tls")]
+        if let (true, Some(tls)) = (uri.is_secure(), &self.options.tls) {
+            return Ok(tls.connect(stream, uri.host()).await?);
+        }
+        if uri.is_secure() { Err(ConnectError::Path) } else { Ok(Socket::plain(stream)) }
+    }
+}
+
+/// Listens for peers and connects to them. Dropping it stops the listening; sessions that stand go on.
+#[derive(Debug)]
+pub struct Endpoint {
+    shared: Arc<Shared>,
+    listener: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        if let Some(listener) = &self.listener {
+            listener.abort();
+        }
+    }
+}
+
+async fn listen(listener: TcpListener, shared: Arc<Shared>) {
+    let permits = Arc::new(Semaphore::new(MAX_ACCEPTED));
+    loop {
+        // Never closed.
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else {
+            ::tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        let shared = shared.clone();
+        ::tokio::spawn(async move {
+            if let Ok(Ok(socket)) = timeout(CONNECT, shared.accepted(stream)).await {
+                shared.spawn(socket, Some(permit));
+            }
+        });
+    }
+}
+
+impl Endpoint {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// If the address cannot be had.
+    pub async fn bind(options: Options) -> io::Result<Self> {
+        let listener = match options.listen {
+            Some(address) => Some(TcpListener::bind(address).await?),
+            None => None,
+        };
+        let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+        let shared = Arc::new(Shared {
+            options,
+            address,
+            sessions: Mutex::default(),
+            connections: Mutex::default(),
+            next: AtomicU64::new(1),
+        });
+        let listener = listener.map(|listener| ::tokio::spawn(listen(listener, shared.clone())));
+        Ok(Self { shared, listener })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.shared.address
+    }
+
+    /// A URI for a new session, with 128 random bits (RFC 4975 §14.1), and what belongs to it.
+    ///
+    /// # Errors
+    /// If the host of the options makes no URI.
+    pub fn open(&self) -> Result<Pending, UriError> {
+        let shared = &self.shared;
+        let host = match (&shared.options.host, shared.address) {
+            (Some(host), _) => host.clone(),
+            (None, Some(address)) => address.ip().to_string(),
+            (None, None) => "anonymous.invalid".into(),
+        };
+        let port = shared.address.map_or(DISCARD, |address| address.port());
+        let id = format!("{:016x}{:016x}", random(), random());
+        let uri = Uri::new(shared.options.is_secure(), &host, port, &id)?;
+        Ok(Pending { shared: shared.clone(), config: SessionConfig::new(uri), fingerprint: None })
+    }
+}
+
+/// A session that is being agreed upon: [`uri`](Pending::uri) goes into our `a=path`.
+#[derive(Debug)]
+pub struct Pending {
+    shared: Arc<Shared>,
+    config: SessionConfig,
+    fingerprint: Option<[u8; 32]>,
+}
+
+/// Takes a waiting session out of the table if nobody waits any more.
+struct Waits(Arc<Shared>, Uri);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        let mut sessions = lock(&self.0.sessions);
+        if matches!(sessions.get(&self.1), Some(Entry::Waiting(_))) {
+            sessions.remove(&self.1);
+        }
+    }
+}
+
+impl Pending {
+    /// Our URI.
+    #[must_use]
+    pub fn uri(&self) -> &Uri {
+        &self.config.local
+    }
+
+    /// What else was agreed upon: types, sizes, delivery in parts. `local` and `active` are set by this library.
+    pub fn config_mut(&mut self) -> &mut SessionConfig {
+        &mut self.config
+    }
+
+    /// The SHA-256 fingerprint of the peer's certificate, from its session description (RFC 4975 §14.4). Checked when connecting.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn fingerprint(mut self, sha256: [u8; 32]) -> Self {
+        self.fingerprint = Some(sha256);
+        self
+    }
+
+    /// Waits for the peer to connect (`a=setup:passive`) and send its first request. The session is known from the call on, so make
+    /// it before the peer can learn our URI; the future can wait any time, and dropping it withdraws the session.
+    ///
+    /// # Errors
+    /// The future's: if the endpoint is gone.
+    pub fn accept(self) -> impl Future<Output = Result<Session, ConnectError>> + Send {
+        let Self { shared, mut config, .. } = self;
+        config.active = false;
+        let local = config.local.clone();
+        let (events, receiver) = mpsc::channel(EVENTS);
+        let (ready, answer) = oneshot::channel();
+        let waiter = Waiter { config: Box::new(config), events, ready };
+        lock(&shared.sessions).insert(local.clone(), Entry::Waiting(waiter));
+        let waits = Waits(shared, local.clone());
+        async move {
+            let (commands, key) = answer.await.map_err(|_| ConnectError::Gone)?;
+            drop(waits);
+            Ok(Session { local, key, commands, events: receiver })
+        }
+    }
+
+    /// Connects to the peer (`a=setup:active`), or takes a connection that stands, and sends the first request. The path is the
+    /// peer's, behind our relays.
+    ///
+    /// # Errors
+    /// If nobody is there, or the session is not known there.
+    pub async fn connect(self, remote: Path) -> Result<Session, ConnectError> {
+        let first = remote.first().ok_or(ConnectError::Path)?.clone();
+        let port = first.port().ok_or(ConnectError::Path)?;
+        let host = first.host().to_owned();
+        self.connect_through(&host, port, &first, remote).await
+    }
+
+    /// The same, to the address of the peer's c and m lines (RFC 6714).
+    ///
+    /// # Errors
+    /// If nobody is there, or the session is not known there.
+    pub async fn connect_to(self, address: SocketAddr, remote: Path) -> Result<Session, ConnectError> {
+        let first = remote.first().ok_or(ConnectError::Path)?.clone();
+        self.connect_through(&address.ip().to_string(), address.port(), &first, remote).await
+    }
+
+    async fn connect_through(
+        mut self,
+        host: &str,
+        port: u16,
+        first: &Uri,
+        remote: Path,
+    ) -> Result<Session, ConnectError> {
+        self.config.active = true;
+        self.config.remote = Some(remote);
+        let local = self.config.local.clone();
+        // Nobody else may come for it.
+        lock(&self.shared.sessions).insert(local.clone(), Entry::Bound(0));
+        let target = (host.to_ascii_lowercase(), port, first.is_secure());
+        let result = self.begin(&target, first).await;
+        if result.is_err() {
+            self.shared.forget(&local);
+        }
+        result
+    }
+
+    async fn begin(&self, target: &Target, first: &Uri) -> Result<Session, ConnectError> {
+        let (events, mut receiver) = mpsc::channel(EVENTS);
+        // A certificate is checked for the connection that is made for it.
+        let standing = match self.fingerprint {
+            None => lock(&self.shared.connections).get(target).map(|(_, handle)| handle.clone()),
+            Some(_) => None,
+        };
+        let reused = match standing {
+            Some(commands) => self.add(commands, events.clone()).await.ok(),
+            None => None,
+        };
+        let (commands, key) = match reused {
+            Some(reused) => reused,
+            None => {
+                let dialled = timeout(CONNECT, self.dial(target, first)).await;
+                self.add(dialled.map_err(|_| ConnectError::Timeout)??, events).await?
+            }
+        };
+        match receiver.recv().await {
+            Some(Event::Bound) => {
+                Ok(Session { local: self.config.local.clone(), key, commands, events: receiver })
+            }
+            Some(Event::Closed(failure)) => Err(failure.into()),
+            _ => Err(Failure::Closed.into()),
+        }
+    }
+
+    async fn add(
+        &self,
+        commands: mpsc::Sender<Command>,
+        events: mpsc::Sender<Event>,
+    ) -> Result<(mpsc::Sender<Command>, SessionKey), ConnectError> {
+        let (reply, answer) = oneshot::channel();
+        let config = Box::new(self.config.clone());
+        commands.send(Command::Add { config, events, reply }).await.map_err(|_| ConnectError::Gone)?;
+        let key = answer.await.map_err(|_| ConnectError::Gone)??;
+        Ok((commands, key))
+    }
+
+    /// Opens a connection, to the addresses of the host in their order (RFC 4975 §6.2).
+    async fn dial(&self, target: &Target, uri: &Uri) -> Result<mpsc::Sender<Command>, ConnectError> {
+        #[cfg(feature = "tls")]
+        if uri.is_secure()
+            && self.fingerprint.is_none()
+            && self.shared.options.tls.as_ref().is_some_and(super::tls::Tls::needs_fingerprint)
+        {
+            return Err(ConnectError::Fingerprint);
+        }
+        let (host, port, _) = target;
+        let mut last = io::Error::from(io::ErrorKind::NotFound);
+        for address in lookup_host((host.as_str(), *port)).await? {
+            let stream = match TcpStream::connect(address).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    last = error;
+                    continue;
+                }
+            };
+            let socket = self.shared.connected(stream, uri).await?;
+            #[cfg(feature = "tls")]
+            if let Some(expected) = self.fingerprint
+                && socket.peer_certificate().map(super::tls::fingerprint) != Some(expected)
+            {
+                return Err(ConnectError::Fingerprint);
+            }
+            let (id, handle) = self.shared.spawn(socket, None);
+            lock(&self.shared.connections).insert(target.clone(), (id, handle.clone()));
+            return Ok(handle);
+        }
+        Err(last.into())
+    }
+}

@@ -1,0 +1,82 @@
+//! Endpoints over TLS on loopback (RFC 4975 §5.4, §14).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::time::Duration;
+
+use msrp::tokio::tls::{Identity, Tls, Trust, fingerprint};
+use msrp::tokio::{ConnectError, Endpoint, Options, Session};
+use msrp::{Event, Message, Path};
+
+async fn patient<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), future).await.expect("it takes too long")
+}
+
+/// A certificate that somebody made for himself, for this name.
+fn certificate(name: &str) -> (Vec<u8>, Identity) {
+    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    let certificate = made.cert.der().to_vec();
+    (certificate.clone(), Identity { chain: vec![certificate], key: made.signing_key.serialize_der() })
+}
+
+async fn listening(identity: Identity) -> Endpoint {
+    let tls = Tls::new(Some(identity), &Trust::System).unwrap();
+    Endpoint::bind(Options::new("127.0.0.1:0".parse().unwrap()).host("localhost").tls(tls)).await.unwrap()
+}
+
+async fn connecting(trust: &Trust) -> Endpoint {
+    Endpoint::bind(Options::active_only().tls(Tls::new(None, trust).unwrap())).await.unwrap()
+}
+
+async fn talk(alice: Session, mut bob: Session) {
+    let long = "x".repeat(300_000);
+    let receipt = alice.send(Message::text(long.clone()).with_success_report()).await.unwrap();
+    loop {
+        if let Event::Message(message) = patient(bob.next()).await.unwrap() {
+            assert!(message.text() == Some(&long));
+            break;
+        }
+    }
+    patient(receipt.delivered()).await.unwrap();
+}
+
+#[tokio::test]
+async fn rfc_4975_5_4_msrps_goes_over_tls_with_a_certificate_for_the_host_of_the_uri() {
+    let (authority, identity) = certificate("localhost");
+    let bob = listening(identity).await;
+    let bob = bob.open().unwrap();
+    assert!(bob.uri().is_secure());
+    let path: Path = bob.uri().clone().into();
+    let alice = connecting(&Trust::Authorities(vec![authority])).await.open().unwrap();
+    let (alice, bob) = patient(async { tokio::join!(alice.connect(path), bob.accept()) }).await;
+    talk(alice.unwrap(), bob.unwrap()).await;
+}
+
+#[tokio::test]
+async fn certificates_of_others_and_of_unknown_issuers_are_refused_and_so_is_msrps_without_tls() {
+    let (authority, identity) = certificate("other.example.com");
+    let bob = listening(identity).await;
+    let path: Path = bob.open().unwrap().uri().clone().into();
+    for trust in [Trust::Authorities(vec![authority]), Trust::Authorities(vec![certificate("localhost").0])] {
+        let error =
+            patient(connecting(&trust).await.open().unwrap().connect(path.clone())).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Connect(_)), "{error}");
+    }
+    let plain = Endpoint::bind(Options::active_only()).await.unwrap().open().unwrap();
+    assert!(matches!(patient(plain.connect(path)).await, Err(ConnectError::Path)));
+}
+
+#[tokio::test]
+async fn rfc_4975_14_4_a_self_made_certificate_is_believed_by_its_fingerprint_alone() {
+    let (certificate_of_bob, identity) = certificate("whoever");
+    let bob = listening(identity).await;
+    let alice = connecting(&Trust::Fingerprint).await;
+    let path = |pending: &msrp::tokio::Pending| Path::from(pending.uri().clone());
+    let waiting = bob.open().unwrap();
+    let to = path(&waiting);
+    for pending in [alice.open().unwrap(), alice.open().unwrap().fingerprint([7; 32])] {
+        assert!(matches!(patient(pending.connect(to.clone())).await, Err(ConnectError::Fingerprint)));
+    }
+    let pending = alice.open().unwrap().fingerprint(fingerprint(&certificate_of_bob));
+    let (alice, bob) = patient(async { tokio::join!(pending.connect(to), waiting.accept()) }).await;
+    talk(alice.unwrap(), bob.unwrap()).await;
+}
