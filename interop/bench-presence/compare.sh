@@ -27,8 +27,9 @@ for table in version presentity active_watchers watchers xcap; do
 done
 # Nobody is asked, and all that can be in memory is.
 sed -e 's/@PORT@/15160/g' -e "s#@TABLES@#$RUN/tables#" interop/configs/kamailio-presence.cfg |
-    sed -e 's/"publ_cache", 0/"publ_cache", 2/' -e '/pv_proxy_authenticate/d' -e '/consume_credentials/d' >"$RUN/kamailio.cfg"
-setsid taskset -c 1 kamailio -f "$RUN/kamailio.cfg" -DD -E -m 6000 -M 64 -P "$RUN/pid" -Y "$RUN" >"$RUN/kamailio.log" 2>&1 &
+    sed -e 's/"publ_cache", 0/"publ_cache", 2/' -e 's/if (!pv_proxy_authenticate.*/$var(asked) = 0;/' -e '/consume_credentials/d' \
+        -e 's/^modparam("presence", "notifier_processes", 0)/&\nmodparam("presence", "subs_htable_size", 16)\nmodparam("presence", "pres_htable_size", 16)/' >"$RUN/kamailio.cfg"
+setsid taskset -c 1 kamailio -f "$RUN/kamailio.cfg" -DD -E -m 12000 -M 64 -P "$RUN/pid" -Y "$RUN" >"$RUN/kamailio.log" 2>&1 &
 measure kamailio 15160 $!
 
 cat >"$RUN/server.toml" <<TOML

@@ -96,14 +96,14 @@ impl Load {
     }
 }
 
-fn subscribe(load: &Load, number: usize, text: &mut String, watchers: usize) {
+fn subscribe(load: &Load, number: usize, text: &mut String, watchers: usize, whom: &str) {
     let (presentity, watcher) = (number / watchers, number % watchers);
     let (domain, here) = (&load.domain, load.here);
     let _ = write!(
         text,
-        "SUBSCRIBE sip:p{presentity}@{domain} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK-{number}-s\r\n\
-         Max-Forwards: 70\r\nFrom: <sip:w{watcher}@{domain}>;tag=f{number}\r\nTo: <sip:p{presentity}@{domain}>\r\n\
-         Call-ID: subscription-{number}@{here}\r\nCSeq: 1 SUBSCRIBE\r\nContact: <sip:w{watcher}@{here}>\r\n\
+        "SUBSCRIBE sip:{whom}{presentity}@{domain} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK-{number}-{whom}\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:w{watcher}@{domain}>;tag=f{number}\r\nTo: <sip:{whom}{presentity}@{domain}>\r\n\
+         Call-ID: {whom}-{number}@{here}\r\nCSeq: 1 SUBSCRIBE\r\nContact: <sip:w{watcher}@{here}>\r\n\
          Event: presence\r\nAccept: application/pidf+xml\r\nExpires: 3600\r\nContent-Length: 0\r\n\r\n"
     );
 }
@@ -175,12 +175,12 @@ fn main() {
     assert!(!processes.is_empty(), "no process in the session {pid}");
 
     // What is there once, before anything is counted.
-    load.run(100, 0, &|load, number, text| subscribe(load, 1_000_000_000 + number, text, watchers));
+    load.run(100, 0, &|load, number, text| subscribe(load, number, text, watchers, "warm"));
     std::thread::sleep(Duration::from_secs(34));
     let (memory_before, processor_before) = (memory(&processes), processor(&processes));
     let count = presentities * watchers;
     let (subscribed, refused, took) =
-        load.run(count, count as u64, &|load, number, text| subscribe(load, number, text, watchers));
+        load.run(count, count as u64, &|load, number, text| subscribe(load, number, text, watchers, "p"));
     let subscribing = processor(&processes) - processor_before;
     std::thread::sleep(Duration::from_secs(34)); // transactions end
     let held = memory(&processes).saturating_sub(memory_before);

@@ -20,6 +20,10 @@ pub struct Bench {
     core: ServerCore,
     pub now: Instant,
     pub calls: u64,
+    /// How much time passes between two calls: transactions last 32 s of it.
+    pub between: Duration,
+    /// Whom the calls are for.
+    pub called: String,
     /// How long each step of the core took, where that is asked for.
     pub steps: Option<Vec<Duration>>,
 }
@@ -35,6 +39,8 @@ impl Bench {
             core: ServerCore::new(config, now, Duration::from_secs(1_700_000_000)).unwrap(),
             now,
             calls: 0,
+            between: Duration::from_millis(1),
+            called: "bob".into(),
             steps: None,
         }
     }
@@ -73,10 +79,11 @@ impl Bench {
     pub fn call(&mut self) {
         self.calls += 1;
         // Transactions last 32 s: at 1,000 calls a second 64,000 are live.
-        self.now += Duration::from_millis(1);
+        self.now += self.between;
         self.step(|core, now| core.handle_timeout(now));
-        let to = "To: <sip:bob@example.com>\r\n";
-        let invite = self.request("INVITE", "sip:bob@example.com", to, SDP);
+        let called = self.called.clone();
+        let to = format!("To: <sip:{called}@example.com>\r\n");
+        let invite = self.request("INVITE", &format!("sip:{called}@example.com"), &to, SDP);
         let forwarded = self.give(ALICE, invite);
         let forwarded = Request::parse(forwarded.payload, &Limits::default()).unwrap();
         let reply = |status| {
@@ -87,7 +94,7 @@ impl Bench {
         let ok = self.give(BOB, reply(StatusCode::OK));
         let ok = Response::parse(ok.payload, &Limits::default()).unwrap();
         let route: RecordRoute = ok.headers.require().unwrap();
-        let extra = format!("Route: {route}\r\nTo: <sip:bob@example.com>;tag=b\r\n");
+        let extra = format!("Route: {route}\r\nTo: <sip:{called}@example.com>;tag=b\r\n");
         let ack = self.request("ACK", "sip:bob@192.0.2.12:5060", &extra, "");
         self.give(ALICE, ack);
         let bye = self.request("BYE", "sip:bob@192.0.2.12:5060", &extra, "");
@@ -101,9 +108,22 @@ impl Bench {
         self.calls += 1;
         self.now += Duration::from_millis(1);
         self.step(|core, now| core.handle_timeout(now));
-        let user = self.calls % 10_000;
-        let extra = format!("To: <sip:user{user}@example.com>\r\nExpires: 600\r\n");
+        self.register_user(self.calls % 10_000, 600);
+    }
+
+    pub fn register_user(&mut self, user: u64, expires: u32) {
+        let extra = format!("To: <sip:user{user}@example.com>\r\nExpires: {expires}\r\n");
         let register = self.request("REGISTER", "sip:example.com", &extra, "");
         black_box(self.give(ALICE, register));
+    }
+
+    /// What is due by now.
+    pub fn tick(&mut self) {
+        self.step(|core, now| core.handle_timeout(now));
+    }
+
+    /// Transactions that are live.
+    pub fn live(&self) -> usize {
+        self.core.transactions().live_client() + self.core.transactions().live_server()
     }
 }

@@ -1,0 +1,90 @@
+//! R36: calls, registrations, subscriptions and publications over UDP, TCP and WebSocket for as long as `SOAK_SECONDS` says: memory
+//! and descriptors of the server do not grow, and nothing fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use interop::{Dir, Server, Sipp, turn, within};
+use sip_dialog::packages::presence::{Basic, Presence};
+use sip_ua::{NoMedia, Phone};
+
+/// Until transactions end as fast as they begin.
+const WARM_UP: Duration = Duration::from_secs(45);
+const CALLS_PER_SECOND: u32 = 25;
+
+/// A phone comes, is seen, sees another, and goes.
+async fn comes_and_goes(server: &Server, number: usize) {
+    let (ws, _) = server.ws.unwrap();
+    let (listen, proxy) = match number % 3 {
+        0 => ("udp:127.0.0.1:0", format!("sip:{};transport=udp", server.udp)),
+        1 => ("tcp:127.0.0.1:0", format!("sip:{};transport=tcp", server.tcp)),
+        _ => ("ws:client:127.0.0.1", format!("sip:{ws};transport=ws")),
+    };
+    let user = format!("sip:user{}@example.test", number % 100);
+    let phone = Phone::builder(&user).listen(listen).proxy(&proxy).media_engine(std::sync::Arc::new(NoMedia));
+    let phone = phone.bind().await.unwrap();
+    within("its registration", phone.register()).await.unwrap();
+    let mut watch = within("its subscription", phone.watch(&user)).await.unwrap();
+    let is_there = within("its own state", watch.next()).await.unwrap();
+    assert!(is_there.is_open());
+    let away = Presence::new(&user, Basic::Closed, None);
+    let published = within("its publication", phone.publish("presence", away.to_body())).await.unwrap();
+    while within("what it published", watch.next()).await.unwrap().is_open() {}
+    drop((published, watch));
+    within("its end", phone.unregister()).await;
+    within("its end", phone.close()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn r36_memory_and_descriptors_do_not_grow() {
+    let Some(_turn) = turn(&["sipp"]) else { return };
+    let seconds = std::env::var("SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(30);
+    let lasts = Duration::from_secs(seconds);
+    let dir = Dir::new("soak");
+    let mut server = Server::start(&dir, None, &["--listen", "ws:127.0.0.1:0"]);
+    let ws = server.process.wait_for("listening ws:");
+    let ws: SocketAddr = ws.rsplit("ws:").next().unwrap().trim().parse().unwrap();
+    server.ws = Some((ws, ws));
+
+    let all = u32::try_from((WARM_UP + lasts).as_secs()).unwrap() * CALLS_PER_SECOND;
+    let patience = WARM_UP + lasts + Duration::from_secs(60);
+    let callee = Sipp::scenario("uas-behind-proxy", None).calls(all, CALLS_PER_SECOND, patience.as_secs());
+    let contact = SocketAddr::from(([127, 0, 0, 1], callee.port)).to_string();
+    let callee = callee.start(&dir, "callee");
+    Sipp::scenario("register-for-another", Some(server.udp))
+        .with(["-key", "domain", "example.test", "-key", "contact", &contact])
+        .service("bob")
+        .run(&dir, "register");
+    let caller = Sipp::scenario("uac", Some(server.udp))
+        .with(["-key", "domain", "example.test", "-d", "1000"])
+        .service("bob")
+        .calls(all, CALLS_PER_SECOND, patience.as_secs())
+        .start(&dir, "caller");
+
+    let began = Instant::now();
+    let (mut number, mut before) = (0, None);
+    while began.elapsed() < WARM_UP + lasts {
+        comes_and_goes(&server, number).await;
+        number += 1;
+        if before.is_none() && began.elapsed() >= WARM_UP {
+            before = Some((server.process.memory(), server.process.descriptors(), Instant::now()));
+        }
+    }
+    let (memory, descriptors, since) = before.unwrap();
+    let grown = server.process.memory().saturating_sub(memory);
+    let slope = grown as f64 / since.elapsed().as_secs_f64() * 3600.0 / 1e6;
+    println!(
+        "{number} phones and {all} calls in {:?}: {:.1} MB, {grown} octets more than after the warm-up ({slope:.1} MB an hour), \
+         descriptors {descriptors} and {}",
+        began.elapsed(),
+        memory as f64 / 1e6,
+        server.process.descriptors(),
+    );
+    // An allocator takes whole pages: in a short run that is what grows, not what is held.
+    assert!(grown < 2_000_000, "{grown} octets more");
+    assert!(lasts < Duration::from_secs(1800) || slope < 1.0, "{slope} MB an hour");
+    assert!(server.process.descriptors().abs_diff(descriptors) <= 2);
+    Sipp::succeed(caller, &dir, "caller", patience);
+    Sipp::succeed(callee, &dir, "callee", patience);
+}
