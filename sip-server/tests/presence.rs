@@ -207,6 +207,14 @@ fn publications_that_are_refused() {
     assert_eq!(world.core.events(), Some((0, 0)));
 }
 
+/// RFC 3261 §11.2, RFC 6665 §8.2.2: OPTIONS tell what is served.
+#[test]
+fn options_tell_the_packages() {
+    let answer = world().ask(ALICE, "OPTIONS", "sip:example.com", "");
+    assert_eq!(answer.headers.text("Allow"), Some("OPTIONS, REGISTER, SUBSCRIBE, PUBLISH"));
+    assert!(answer.headers.text("Allow-Events").unwrap().starts_with("presence, presence.winfo, "));
+}
+
 /// RFC 6665 §4.2.1: the errors of a SUBSCRIBE.
 #[test]
 fn subscriptions_that_are_refused() {

@@ -14,6 +14,7 @@ use super::routing::Sender;
 use super::{ServerCore, Waiting};
 use crate::AddressOfRecord;
 use crate::config::count;
+use crate::events::EventServer;
 use crate::flow::is_direct;
 use crate::identity::assert_sender;
 use crate::location::Question;
@@ -128,7 +129,8 @@ impl ServerCore {
                     return self.refuse(now, tx, refusal.reply(&request));
                 }
                 // §11.2.
-                let reply = allow(request.reply(StatusCode::OK), self.policy.registrar.is_some())
+                let reply = self
+                    .allow(request.reply(StatusCode::OK))
                     .header(&Accept::new("*/*"))
                     .raw(HeaderName::SUPPORTED, &registrar::SUPPORTED.join(", "));
                 self.layer.reply(now, tx, reply);
@@ -136,9 +138,23 @@ impl ServerCore {
             // §8.2.1.
             _ => {
                 let reply = request.reply(StatusCode::METHOD_NOT_ALLOWED);
-                self.refuse(now, tx, allow(reply, self.policy.registrar.is_some()));
+                let reply = self.allow(reply);
+                self.refuse(now, tx, reply);
             }
         }
+    }
+
+    /// What the server itself does (RFC 3261 §20.5, RFC 6665 §8.2.2). On one line: an answer to strangers is to be short.
+    fn allow(&self, reply: ResponseBuilder) -> ResponseBuilder {
+        let mut methods = String::from("OPTIONS");
+        if self.policy.registrar.is_some() {
+            methods.push_str(", REGISTER");
+        }
+        let Some(packages) = self.events.as_ref().map(EventServer::packages) else {
+            return reply.raw(HeaderName::ALLOW, &methods);
+        };
+        methods.push_str(", SUBSCRIBE, PUBLISH");
+        reply.raw(HeaderName::ALLOW, &methods).raw(HeaderName::ALLOW_EVENTS, &packages)
     }
 
     /// §10.3.
@@ -436,11 +452,6 @@ impl ServerCore {
             Err(_) => count(&mut self.layer.counters.acks_dropped),
         }
     }
-}
-
-/// On one line: an answer to strangers is to be short.
-fn allow(reply: ResponseBuilder, registrar: bool) -> ResponseBuilder {
-    reply.raw(HeaderName::ALLOW, if registrar { "OPTIONS, REGISTER" } else { "OPTIONS" })
 }
 
 pub(super) fn has_to_tag(request: &Request) -> bool {

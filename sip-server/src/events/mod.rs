@@ -186,6 +186,12 @@ impl EventServer {
         Package::of(name).filter(|package| self.config.packages.contains(package))
     }
 
+    /// The packages that the server answers for, as Allow-Events has them.
+    pub(crate) fn packages(&self) -> String {
+        let names: Vec<&str> = self.config.packages.iter().map(|package| package.name()).collect();
+        names.join(", ")
+    }
+
     /// Subscriptions that live.
     pub(crate) fn subscriptions(&self) -> usize {
         self.watchings.len()
