@@ -128,7 +128,7 @@ impl Package {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EventLimits {
-    /// Subscriptions at one time, some 1.5 KB each. Above, a new one is answered 503.
+    /// Subscriptions at one time, some 900 octets each. Above, a new one is answered 503.
     pub subscriptions: usize,
     /// Subscriptions that come from one address: one phone gone mad must not take the places of all. Above, a new one is
     /// answered 480. Addresses of trusted peers are not counted.

@@ -205,7 +205,7 @@ settings! {
         min_expires: At<u32> = At::nowhere(60),
         /// The longest time that is granted, in seconds.
         max_expires: At<u32> = At::nowhere(7200),
-        /// Subscriptions at one time, some 1.5 KB each. Above, new ones get 503.
+        /// Subscriptions at one time, some 900 octets each. Above, new ones get 503.
         subscriptions: usize = EventLimits::SUBSCRIPTIONS,
         /// Subscriptions from one address. Above, new ones get 480. Trusted peers are not counted.
         per_source: usize = EventLimits::PER_SOURCE,
