@@ -82,7 +82,7 @@ fuzz_target!(|input: &[u8]| {
         let mut output = Vec::new();
         for piece in pieces() {
             connection.buffer_mut().extend_from_slice(piece);
-            let ok = connection.receive(&mut NoDirectory).is_ok();
+            let ok = connection.receive(std::time::Instant::now(), &mut NoDirectory).is_ok();
             output.extend(connection.poll_transmit().into_iter().flatten());
             while connection.poll_event().is_some() {}
             if !ok {

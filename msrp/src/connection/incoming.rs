@@ -8,7 +8,7 @@ use super::{Claim, Connection, Directory, SessionKey, Waiting};
 use crate::event::{Event, Failure};
 use crate::framing;
 use crate::message::{ByteRange, FailureReport, Flag, Head, HeadWriter, Ident, Method, Start, Status};
-use crate::session::{Done, may_answer};
+use crate::session::{Done, PARTIAL_TIME, may_answer};
 use crate::status::StatusCode;
 
 /// How a SEND is answered.
@@ -94,7 +94,7 @@ impl Connection {
                 let Some((key, _)) = self.inbound.send else { return };
                 let Some(session) = self.sessions.get_mut(&key) else { return };
                 let mut events = VecDeque::new();
-                let result = session.inbox.body(octets, &mut events);
+                let result = session.inbox.body(octets, self.now, &mut events);
                 self.tell(key, events);
                 if let Err(status) = result {
                     self.inbound.send = None;
@@ -168,7 +168,10 @@ impl Connection {
             Method::Send => {
                 let Some(session) = self.sessions.get_mut(&key) else { return };
                 let mut events = VecDeque::new();
-                let result = session.inbox.begin(head, &mut events);
+                let result = session.inbox.begin(head, self.now, &mut events);
+                if self.partial_check.is_none() && session.inbox.has_partial() {
+                    self.partial_check = self.now.and_then(|now| now.checked_add(PARTIAL_TIME));
+                }
                 if !session.is_bound {
                     session.is_bound = true;
                     if session.paths.is_none()

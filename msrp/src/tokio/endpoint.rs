@@ -15,7 +15,7 @@ use ::tokio::time::timeout;
 use super::session::Session;
 use super::socket::Socket;
 use super::task::{COMMANDS, Command, EVENTS, Task, Waiter};
-use crate::connection::{Claim, SendError, SessionKey};
+use crate::connection::{Claim, SendError};
 use crate::event::{Event, Failure};
 use crate::session::SessionConfig;
 use crate::uri::{Path, Uri, UriError};
@@ -384,23 +384,31 @@ impl Pending {
     }
 
     async fn begin(&self, target: &Target, first: &Uri) -> Result<Session, ConnectError> {
-        let (events, mut receiver) = mpsc::channel(EVENTS);
         // A certificate is checked for the connection that is made for it.
         let standing = match self.fingerprint {
             None => lock(&self.shared.connections).get(target).map(|(_, handle)| handle.clone()),
             Some(_) => None,
         };
-        let reused = match standing {
-            Some(commands) => self.add(commands, events.clone()).await.ok(),
-            None => None,
-        };
-        let (commands, key) = match reused {
-            Some(reused) => reused,
-            None => {
-                let dialled = timeout(CONNECT, self.dial(target, first)).await;
-                self.add(dialled.map_err(|_| ConnectError::Timeout)??, events).await?
+        if let Some(commands) = standing {
+            match self.add(commands).await {
+                // The peer closed it before it saw our request: that says nothing of the session.
+                Err(
+                    ConnectError::Gone | ConnectError::Refused(Failure::Closed) | ConnectError::Session(_),
+                ) => {}
+                result => return result,
             }
-        };
+        }
+        let dialled = timeout(CONNECT, self.dial(target, first)).await;
+        self.add(dialled.map_err(|_| ConnectError::Timeout)??).await
+    }
+
+    /// Adds the session to a connection, and waits for the answer to its first request.
+    async fn add(&self, commands: mpsc::Sender<Command>) -> Result<Session, ConnectError> {
+        let (events, mut receiver) = mpsc::channel(EVENTS);
+        let (reply, answer) = oneshot::channel();
+        let config = Box::new(self.config.clone());
+        commands.send(Command::Add { config, events, reply }).await.map_err(|_| ConnectError::Gone)?;
+        let key = answer.await.map_err(|_| ConnectError::Gone)??;
         match receiver.recv().await {
             Some(Event::Bound) => {
                 Ok(Session { local: self.config.local.clone(), key, commands, events: receiver })
@@ -408,18 +416,6 @@ impl Pending {
             Some(Event::Closed(failure)) => Err(failure.into()),
             _ => Err(Failure::Closed.into()),
         }
-    }
-
-    async fn add(
-        &self,
-        commands: mpsc::Sender<Command>,
-        events: mpsc::Sender<Event>,
-    ) -> Result<(mpsc::Sender<Command>, SessionKey), ConnectError> {
-        let (reply, answer) = oneshot::channel();
-        let config = Box::new(self.config.clone());
-        commands.send(Command::Add { config, events, reply }).await.map_err(|_| ConnectError::Gone)?;
-        let key = answer.await.map_err(|_| ConnectError::Gone)??;
-        Ok((commands, key))
     }
 
     /// Opens a connection, to the addresses of the host in their order (RFC 4975 §6.2).
