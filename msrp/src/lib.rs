@@ -34,6 +34,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "auth")]
+pub mod auth;
 pub mod connection;
 mod event;
 pub mod file;

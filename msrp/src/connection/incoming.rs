@@ -86,6 +86,8 @@ impl Connection {
             framing::Event::Start(head) => {
                 self.inbound = Inbound::default();
                 match head.start() {
+                    #[cfg(feature = "auth")]
+                    Start::Response(_) if self.is_of_auth(&head) => self.auth_answered(&head),
                     Start::Response(status) => self.response(head.transaction(), *status),
                     Start::Request(_) => self.request_arrived(&head, directory),
                 }
@@ -224,6 +226,8 @@ impl Connection {
     fn response(&mut self, transaction: Ident, status: StatusCode) {
         match self.waiting.remove(&transaction) {
             None => {}
+            #[cfg(feature = "auth")]
+            Some(Waiting::Auth(_)) => {} // told by its whole head
             Some(Waiting::Nickname(key)) => self.events.push_back((key, Event::Nickname(status))),
             Some(Waiting::First(key)) if status.is_success() => {
                 if let Some(session) = self.sessions.get_mut(&key)

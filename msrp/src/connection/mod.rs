@@ -10,6 +10,8 @@
 //! Answers and reports go before content; messages of all sessions take turns (RFC 4975 §5.1). A chunk that others wait for is
 //! cut short once it has 2,048 octets.
 
+#[cfg(feature = "auth")]
+mod auth;
 mod incoming;
 mod outgoing;
 
@@ -26,6 +28,8 @@ use crate::session::{Inbox, SessionConfig};
 use crate::status::StatusCode;
 use crate::uri::{Path, Uri};
 
+#[cfg(feature = "auth")]
+pub use auth::AuthKey;
 pub(crate) use incoming::Inbound;
 pub(crate) use outgoing::Open;
 
@@ -145,6 +149,8 @@ pub(crate) enum Waiting {
     /// The first SEND of the active side, without content.
     First(SessionKey),
     Nickname(SessionKey),
+    #[cfg(feature = "auth")]
+    Auth(AuthKey),
 }
 
 /// The state machine of a connection.
@@ -180,6 +186,8 @@ pub struct Connection {
     now: Option<Instant>,
     /// When messages that are there in part are looked through.
     partial_check: Option<Instant>,
+    #[cfg(feature = "auth")]
+    auths: auth::Auths,
     is_closed: bool,
 }
 
@@ -221,6 +229,8 @@ impl Connection {
             next_key: 0,
             now: None,
             partial_check: None,
+            #[cfg(feature = "auth")]
+            auths: auth::Auths::default(),
             is_closed: false,
         }
     }
@@ -479,6 +489,8 @@ impl Connection {
                     self.fail(message, Failure::Timeout);
                 }
                 Some(Waiting::Partial(_)) | None => {}
+                #[cfg(feature = "auth")]
+                Some(Waiting::Auth(key)) => self.auth_failed(key, Failure::Timeout),
                 Some(Waiting::First(session)) => self.end_session(session, Failure::Timeout, true),
                 Some(Waiting::Nickname(session)) => {
                     self.events.push_back((session, Event::Nickname(StatusCode::TIMEOUT)));
@@ -495,6 +507,8 @@ impl Connection {
         for key in keys {
             self.end_session(key, Failure::Closed, true);
         }
+        #[cfg(feature = "auth")]
+        self.auths_closed();
         self.control.clear();
         self.staged.clear();
         self.partial_check = None;

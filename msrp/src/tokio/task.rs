@@ -91,6 +91,12 @@ pub(super) enum Command {
     End {
         session: SessionKey,
     },
+    /// Asks a relay for a URI.
+    #[cfg(feature = "auth")]
+    Auth {
+        auth: Box<crate::auth::Auth>,
+        reply: oneshot::Sender<Result<crate::auth::Grant, crate::auth::AuthError>>,
+    },
 }
 
 /// A session that a first request claimed: whom to tell.
@@ -144,6 +150,11 @@ pub(super) struct Task {
     /// Events for which their applications have no room. Nothing is read while there are any, so they are what came of one read.
     waiting: VecDeque<(SessionKey, mpsc::Sender<Event>, Event)>,
     idle_since: Instant,
+    #[cfg(feature = "auth")]
+    auths: HashMap<
+        crate::connection::AuthKey,
+        oneshot::Sender<Result<crate::auth::Grant, crate::auth::AuthError>>,
+    >,
 }
 
 impl Task {
@@ -167,6 +178,8 @@ impl Task {
             out: VecDeque::new(),
             waiting: VecDeque::new(),
             idle_since: now(),
+            #[cfg(feature = "auth")]
+            auths: HashMap::new(),
         }
     }
 
@@ -298,7 +311,7 @@ impl Task {
     fn left(&mut self, key: SessionKey) {
         if let Some(route) = self.routes.remove(&key) {
             self.shared.forget(&route.local);
-            self.idle_since = now();
+            self.idle_since = self.idle_since.max(now());
         }
     }
 
@@ -306,6 +319,17 @@ impl Task {
     /// events meanwhile. Whether a session ended thereby, which leaves something to send.
     fn dispatch(&mut self) -> bool {
         let mut ended = false;
+        #[cfg(feature = "auth")]
+        while let Some((key, result)) = self.core.poll_auth() {
+            // A connection to our relay stays as long as the URI that it gave: that is good on this connection only.
+            let valid = result.as_ref().ok().and_then(crate::auth::Grant::expires).map(Duration::from_secs);
+            if let Some(until) = valid.and_then(|valid| now().checked_add(valid)) {
+                self.idle_since = self.idle_since.max(until);
+            }
+            if let Some(reply) = self.auths.remove(&key) {
+                let _ = reply.send(result);
+            }
+        }
         while let Some((key, event)) = self.core.poll_event() {
             match event {
                 Event::Drained(message, octets) => {
@@ -408,6 +432,14 @@ impl Task {
                 let _ = reply.send(self.core.nickname(session, &name));
             }
             Command::End { session } => self.end(session),
+            #[cfg(feature = "auth")]
+            Command::Auth { auth, reply } => match self.core.auth(*auth) {
+                Ok(key) => {
+                    self.auths.insert(key, reply);
+                }
+                // Dropping it tells that the connection takes no more.
+                Err(_) => drop(reply),
+            },
         }
     }
 }
