@@ -43,6 +43,8 @@ pub mod framing;
 pub mod message;
 pub mod outgoing;
 pub mod ranges;
+#[cfg(feature = "relay")]
+pub mod relay;
 pub mod sdp;
 pub mod session;
 mod status;

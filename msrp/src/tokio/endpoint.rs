@@ -21,11 +21,11 @@ use crate::session::SessionConfig;
 use crate::uri::{Path, Uri, UriError};
 
 /// How long a connection may take to come about, TLS included.
-const CONNECT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT: Duration = Duration::from_secs(10);
 /// Connections that others opened: more are not accepted until one ends.
 const MAX_ACCEPTED: usize = 1_024;
 /// After an error of the listener, such as too many open files.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 /// The port in URIs of who does not listen (RFC 6135 §4.2.1): nobody is to connect there.
 const DISCARD: u16 = 9;
 
@@ -128,7 +128,7 @@ pub(super) struct Shared {
     next: AtomicU64,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
