@@ -146,6 +146,10 @@ fn an_interval_out_of_bounds_is_asked_for_again_within_them_and_403_is_the_end()
     assert_eq!(answer(&mut auth, "423 Interval Out-of-Bounds", "Max-Expires: 30\r\n"), Ok(Next::Again));
     assert!(request(&mut auth).contains("Expires: 30\r\n"));
     assert!(matches!(answer(&mut auth, "423 X", "Max-Expires: 900\r\n"), Err(AuthError::Answer(_))));
+    // Without any bound it is left to the relay, once.
+    assert_eq!(answer(&mut auth, "423 X", ""), Ok(Next::Again));
+    assert!(!request(&mut auth).contains("Expires"));
+    assert!(matches!(answer(&mut auth, "423 X", ""), Err(AuthError::Answer(_))));
     assert_eq!(answer(&mut auth, "403 Forbidden", ""), Err(AuthError::Forbidden));
     let gone = answer(&mut auth, "501 What", "").unwrap_err();
     assert_eq!(gone, AuthError::Failed(msrp::Failure::Status(StatusCode::UNKNOWN_METHOD)));

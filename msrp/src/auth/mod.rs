@@ -287,6 +287,11 @@ impl Auth {
     fn out_of_bounds(&mut self, head: &Head) -> Result<(), AuthError> {
         let bound = |name: &str| head.get(name).and_then(number);
         let allowed = match (bound("Min-Expires"), bound("Max-Expires"), self.expires) {
+            // A relay that names no bound may still have a time of its own.
+            (None, None, Some(_)) => {
+                self.expires = None;
+                return Ok(());
+            }
             (Some(least), _, Some(wanted)) if wanted < least => least,
             (_, Some(most), Some(wanted)) if wanted > most => most,
             (least, most, None) => least.or(most).ok_or(AuthError::Answer("Min-Expires or Max-Expires"))?,
