@@ -41,7 +41,7 @@ async fn two_endpoints_talk_through_its_relay_and_send_a_file() {
         Endpoint::bind(Options::active_only()).await.unwrap(),
     );
     let (mut alice, mut bob) = (alice.open().unwrap(), bob.open().unwrap());
-    // No time is asked for: this Kamailio (5.6.3) answers any with 423, mostly without the bounds.
+    // No time is asked for: Kamailio 5.6.3 answers any with 423, with octets of value 0 where the bounds belong.
     let asked = [(relay(&kamailio), account("alice", "secret"))];
     let grant = within("Alice's URI", alice.authenticate(&asked)).await.unwrap();
     assert_eq!(grant.expires(), Some(600));

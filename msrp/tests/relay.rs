@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use msrp::auth::{Account, Auth, AuthError, Grant};
 use msrp::connection::ANSWER_TIME;
-use msrp::framing::Limits;
+use msrp::framing::{Decoder, Limits};
 use msrp::relay::{Action, MAX_FAILURES, MAX_QUEUED, PROBATION, Relay, RelayConfig, RelayError};
 use msrp::{
     Connection, Event, Failure, FailureReport, Message, NoDirectory, Path, SessionConfig, SessionKey,
@@ -520,4 +520,86 @@ fn rfc_4976_6_1_strangers_are_sent_away_after_30_seconds() {
     let end = |client| End::Client(client);
     net.pass(PROBATION);
     assert!(!net.links.contains_key(&end(stranger)) && net.links.contains_key(&end(alice)));
+}
+
+/// Reads all that a relay sends: it has to be MSRP.
+fn is_msrp(octets: &[u8]) -> bool {
+    let mut decoder = Decoder::default();
+    decoder.push(octets);
+    loop {
+        match decoder.next_event() {
+            Ok(Some(_)) => {}
+            Ok(None) => return decoder.is_between(),
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Pieces of requests, right and wrong, that name a URI which was handed out.
+fn part(token: &str, hop: &str, choice: u8) -> String {
+    let id = char::from(b'a' + choice % 5);
+    match choice % 14 {
+        0 => format!(
+            "MSRP tid{id} SEND\r\nTo-Path: {token} {hop}\r\nFrom-Path: msrps://x.invalid:9/{id};tcp\r\n"
+        ),
+        1 => format!(
+            "MSRP tid{id} SEND\r\nTo-Path: {token} msrps://y.example:9/{id};tcp\r\nFrom-Path: {hop}\r\n"
+        ),
+        2 => format!(
+            "MSRP tid{id} REPORT\r\nTo-Path: {token} {hop}\r\nFrom-Path: msrps://x.invalid:9/{id};tcp\r\n"
+        ),
+        3 => format!("MSRP tid{id} AUTH\r\nTo-Path: msrps://r0.example.com;tcp\r\nFrom-Path: {hop}\r\n"),
+        4 => format!(
+            "MSRP tid{id} NICKNAME\r\nTo-Path: {token} {hop}\r\nFrom-Path: msrps://x.invalid:9/{id};tcp\r\n"
+        ),
+        5 => "Message-ID: m123\r\nByte-Range: 1-*/*\r\n".into(),
+        6 => "Failure-Report: partial\r\nByte-Range: 18446744073709551615-*/18446744073709551615\r\n".into(),
+        7 => "Content-Type: text/plain\r\n\r\n".into(),
+        8 => "x".repeat(3_000),
+        9 | 10 => format!("\r\n-------tid{id}$\r\n"),
+        11 => format!("-------tid{id}+\r\n"),
+        12 => format!("MSRP tid{id} 413 No\r\nTo-Path: {token}\r\nFrom-Path: {hop}\r\n-------tid{id}$\r\n"),
+        _ => "Authorization: Digest username=\"alice\", nc=00000001, qop=auth\r\nExpires: 5\r\n".into(),
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn whatever_comes_a_relay_sends_msrp_and_forgets_all_in_the_end(
+        choices in proptest::collection::vec((0..2usize, proptest::prelude::any::<u8>()), 1..60)
+    ) {
+        let mut net = Net::new(1, |_| {});
+        let alice = net.client(0);
+        let grant = net.auth(alice, account("alice"), "msrps://r0.example.com:2855;tcp").unwrap();
+        let (token, hop) = (grant.use_path().to_string(), local(alice).to_string());
+        let Some(&End::Relay(_, client)) = net.links.get(&End::Client(alice)) else { panic!("no connection") };
+        let relay = &mut net.relays[0];
+        let mut known = vec![client, relay.accepted(net.now, true).unwrap()];
+        let mut sent: HashMap<u64, Vec<u8>> = HashMap::new();
+        for (from, choice) in choices {
+            let connection = known[from];
+            relay.push(connection, part(&token, &hop, choice).as_bytes());
+            if relay.receive(net.now, connection).is_err() {
+                relay.closed(connection);
+            }
+            while let Some(action) = relay.poll_action() {
+                if let Action::Connect { connection, .. } = action {
+                    relay.connected(connection);
+                    known.push(connection);
+                }
+            }
+            for &connection in &known {
+                let octets = std::iter::from_fn(|| relay.poll_transmit(connection)).flatten();
+                sent.entry(connection).or_default().extend(octets);
+                relay.transmitted(net.now, connection);
+            }
+        }
+        for octets in sent.values() {
+            proptest::prop_assert!(is_msrp(octets), "{}", String::from_utf8_lossy(octets));
+        }
+        relay.handle_timeout(net.now + Duration::from_secs(3_600));
+        proptest::prop_assert_eq!((relay.grants(), relay.poll_timeout()), (0, None));
+    }
 }

@@ -173,6 +173,21 @@ mod tests {
         assert_eq!(question.response(), "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_is_quoted_is_read_again(one in "[^\r\n]{0,40}", other in "[^\r\n]{0,40}") {
+            let text = format!("Digest realm={}, nonce={}, qop=auth", quoted(&one), quoted(&other));
+            let read = Parameters::of_digest(&text).unwrap();
+            proptest::prop_assert_eq!((read.get("realm"), read.get("nonce")), (Some(&*one), Some(&*other)));
+            proptest::prop_assert_eq!(read.get("qop"), Some("auth"));
+        }
+
+        #[test]
+        fn no_text_does_harm(text in ".{0,200}") {
+            let _ = Parameters::of_digest(&format!("Digest {text}"));
+        }
+    }
+
     #[test]
     fn parameters_are_read_with_quotes_and_escapes() {
         let read = Parameters::of_digest(r#"Digest realm="a, \"b\"", qop="auth", nonce=x"#).unwrap();
