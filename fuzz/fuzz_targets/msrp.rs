@@ -1,11 +1,12 @@
 //! MSRP: a stream gives the same events whole and in pieces; a session takes whatever comes within its limits and answers in
-//! MSRP; addresses and attributes that can be read are read again as they were printed.
+//! MSRP; a relay takes whatever comes and what it sends is MSRP; addresses and attributes that can be read are read again as they were printed.
 #![no_main]
 
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use msrp::file::{Disposition, FileRange, FileSelector, TransferId};
 use msrp::framing::{Decoder, Event, FramingError, Limits};
+use msrp::relay::{Action, Relay, RelayConfig};
 use msrp::sdp::{Chatroom, MaxSize, MediaTypes, Setup};
 use msrp::{Connection, Delivery, Flag, Message, NoDirectory, Path, SessionConfig, Uri};
 
@@ -82,7 +83,7 @@ fuzz_target!(|input: &[u8]| {
         let mut output = Vec::new();
         for piece in pieces() {
             connection.buffer_mut().extend_from_slice(piece);
-            let ok = connection.receive(&mut NoDirectory).is_ok();
+            let ok = connection.receive(std::time::Instant::now(), &mut NoDirectory).is_ok();
             output.extend(connection.poll_transmit().into_iter().flatten());
             while connection.poll_event().is_some() {}
             if !ok {
@@ -96,6 +97,38 @@ fuzz_target!(|input: &[u8]| {
         let (_, fault) = read(std::iter::once(&output[..]).filter(|output| !output.is_empty()));
         assert_eq!(fault, None, "{}", String::from_utf8_lossy(&output));
     }
+
+    // Two strangers at a relay; what they send may hold the first URI that it hands out, whose bits are known here.
+    let (mut token, now) = (0, std::time::Instant::now());
+    let config = RelayConfig { min_expires: 0, ..RelayConfig::new("r.example.com", 2855) };
+    let accounts = std::collections::HashMap::from([("a".to_owned(), "b".to_owned())]);
+    let tokens = move || {
+        token += 1;
+        token
+    };
+    let mut relay = Relay::new(config, Box::new(accounts), Box::new(tokens));
+    let mut known = [(); 2].map(|()| relay.accepted(now, true).unwrap()).to_vec();
+    for (number, piece) in pieces().enumerate() {
+        let connection = known[number % 2];
+        relay.push(connection, piece);
+        if relay.receive(now, connection).is_err() {
+            relay.closed(connection);
+        }
+        while let Some(action) = relay.poll_action() {
+            if let Action::Connect { connection, .. } = action {
+                relay.connected(connection);
+                known.push(connection);
+            }
+        }
+        for &connection in &known {
+            let output: Vec<u8> = std::iter::from_fn(|| relay.poll_transmit(connection)).flatten().collect();
+            relay.transmitted(now, connection);
+            let (_, fault) = read(std::iter::once(&output[..]).filter(|output| !output.is_empty()));
+            assert_eq!(fault, None, "{}", String::from_utf8_lossy(&output));
+        }
+    }
+    relay.handle_timeout(now + std::time::Duration::from_secs(100_000));
+    assert_eq!((relay.grants(), relay.poll_timeout()), (0, None));
 
     if let Ok(text) = std::str::from_utf8(stream) {
         again::<Uri>(text);

@@ -59,6 +59,11 @@ impl Kamailio {
         Self::with_config(dir, &config.replace("@TABLES@", &tables.display().to_string()))
     }
 
+    /// Starts it as a relay of MSRP.
+    pub fn start_msrp(dir: &Dir) -> Self {
+        Self::with_config(dir, include_str!("../configs/kamailio-msrp.cfg"))
+    }
+
     /// Starts it with TLS and WebSocket.
     pub fn start_secure(dir: &Dir, certificates: &Certificates) -> Self {
         let config = include_str!("../configs/kamailio-secure.cfg")

@@ -106,7 +106,7 @@ fn profile(pieces: usize) -> Result<(), Box<dyn Error>> {
         while let Some(octets) = alice.poll_transmit() {
             bob.buffer_mut().extend_from_slice(&octets);
         }
-        bob.receive(&mut NoDirectory)?;
+        bob.receive(std::time::Instant::now(), &mut NoDirectory)?;
         while bob.poll_event().is_some() {}
         while alice.poll_event().is_some() {}
     }

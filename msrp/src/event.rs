@@ -78,7 +78,8 @@ pub enum Event {
         /// Its length.
         total: u64,
     },
-    /// The rest of a message will not come: its sender gave it up, it was refused with this status, or the connection is gone (408).
+    /// The rest of a message will not come: its sender gave it up, it was refused with this status, or nothing more came for
+    /// ten minutes or the connection is gone (408).
     Abandoned {
         /// Its identifier.
         id: Ident,

@@ -25,7 +25,7 @@
 //!     bob.buffer_mut().extend_from_slice(&octets);
 //! }
 //! alice.transmitted(Instant::now()); // the 30 seconds for an answer begin
-//! bob.receive(&mut NoDirectory)?;
+//! bob.receive(Instant::now(), &mut NoDirectory)?;
 //! let text = std::iter::from_fn(|| bob.poll_event()).find_map(|(_, event)| match event {
 //!     Event::Message(message) => message.text().map(str::to_owned),
 //!     _ => None,
@@ -34,6 +34,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "auth")]
+pub mod auth;
 pub mod connection;
 mod event;
 pub mod file;
@@ -41,6 +43,8 @@ pub mod framing;
 pub mod message;
 pub mod outgoing;
 pub mod ranges;
+#[cfg(feature = "relay")]
+pub mod relay;
 pub mod sdp;
 pub mod session;
 mod status;

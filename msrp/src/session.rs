@@ -1,6 +1,7 @@
 //! What one session receives (RFC 4975 §7.3): chunks put together to messages, within limits, and what is to be answered.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -19,6 +20,9 @@ pub const MAX_REMEMBERED: usize = 256;
 pub const MAX_MESSAGE: u64 = 10 << 20;
 /// Octets of all messages of one session that are there in part.
 pub const MAX_MEMORY: usize = 64 << 20;
+/// How long a message that is there in part waits for more of itself: a peer that begins messages and never ends them would hold
+/// their memory, and their places among [`MAX_PARTIAL`], as long as the session lasts.
+pub const PARTIAL_TIME: Duration = Duration::from_secs(600);
 /// Octets of fields kept of one message that is there in part.
 const MAX_FIELDS_KEPT: usize = 4_096;
 
@@ -50,7 +54,17 @@ pub struct SessionConfig {
     pub max_memory: usize,
     /// How messages are handed out.
     pub delivery: Delivery,
+    /// What we take inside of other types, beside [`accept`](Self::accept): our `a=accept-wrapped-types`.
+    pub accept_wrapped: MediaTypes,
+    /// Says what a container such as message/cpim has inside, so that `accept_wrapped` can be enforced for whole messages.
+    pub wrapped_type: Option<WrappedType>,
 }
+
+/// The media type of what a container has inside, or nothing if the type of the message is none or it cannot be read.
+///
+/// MSRP itself opens no containers: whoever composes it with a reader of message/cpim (RFC 4975 §8.6, §13.1 wants endpoints to
+/// have one) gives its answer here. With `sip_dialog::messaging::Cpim` it is the Content-Type of the wrapped body.
+pub type WrappedType = fn(content_type: &str, body: &[u8]) -> Option<String>;
 
 impl SessionConfig {
     /// A session that takes anything, up to [`MAX_MESSAGE`], and waits for the peer.
@@ -64,6 +78,8 @@ impl SessionConfig {
             max_size: MAX_MESSAGE,
             max_memory: MAX_MEMORY,
             delivery: Delivery::Whole,
+            accept_wrapped: MediaTypes::any(),
+            wrapped_type: None,
         }
     }
 }
@@ -80,6 +96,8 @@ struct Partial {
     success: bool,
     ranges: Ranges,
     assembly: Assembly,
+    /// When some of it came last.
+    touched: Option<Instant>,
 }
 
 /// The chunk that is arriving.
@@ -133,7 +151,12 @@ impl Inbox {
     ///
     /// # Errors
     /// The status to answer; the message is given up.
-    pub(crate) fn begin(&mut self, head: &Head, events: &mut VecDeque<Event>) -> Result<(), StatusCode> {
+    pub(crate) fn begin(
+        &mut self,
+        head: &Head,
+        now: Option<Instant>,
+        events: &mut VecDeque<Event>,
+    ) -> Result<(), StatusCode> {
         let bad = |_| StatusCode::BAD_REQUEST;
         let (id, range) = (head.message_id().map_err(bad)?, head.byte_range().map_err(bad)?);
         let success = head.success_report().map_err(bad)?;
@@ -168,6 +191,7 @@ impl Inbox {
                 _ => {}
             }
             partial.success |= success;
+            partial.touched = now;
             return Ok(());
         }
         let content_type = head.content_type().ok_or(StatusCode::BAD_REQUEST)?;
@@ -198,6 +222,7 @@ impl Inbox {
             success,
             ranges: Ranges::default(),
             assembly: Assembly::default(),
+            touched: now,
         };
         self.partial.insert(id, partial);
         Ok(())
@@ -207,7 +232,12 @@ impl Inbox {
     ///
     /// # Errors
     /// The status to answer; the message is given up.
-    pub(crate) fn body(&mut self, octets: Bytes, events: &mut VecDeque<Event>) -> Result<(), StatusCode> {
+    pub(crate) fn body(
+        &mut self,
+        octets: Bytes,
+        now: Option<Instant>,
+        events: &mut VecDeque<Event>,
+    ) -> Result<(), StatusCode> {
         let Some(chunk) = &mut self.chunk else { return Ok(()) };
         let (id, from) = (chunk.id, chunk.position);
         chunk.position = from.saturating_add(octets.len() as u64);
@@ -218,6 +248,7 @@ impl Inbox {
         let others: usize =
             self.partial.values().fold(0, |sum, partial| sum.saturating_add(partial.assembly.octets()));
         let Some(partial) = self.partial.get_mut(&id) else { return Ok(()) };
+        partial.touched = now;
         let beyond = |total: Option<u64>| total.is_some_and(|total| to > total);
         let in_memory = self.config.delivery == Delivery::Whole;
         let too_much = to > self.config.max_size
@@ -275,6 +306,12 @@ impl Inbox {
             return Ok(Done::Chunk);
         };
         let Some(mut partial) = self.partial.remove(&id) else { return Ok(Done::Chunk) };
+        let body = partial.assembly.take(total).unwrap_or_default();
+        if self.config.delivery == Delivery::Whole && !self.takes_wrapped(&partial.content_type, &body) {
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            events.push_back(Event::Abandoned { id, status });
+            return Err(self.give_up(id, status, events));
+        }
         remember(&mut self.done, (id, total));
         events.push_back(match self.config.delivery {
             Delivery::Parts => Event::Ended { id, total },
@@ -282,10 +319,44 @@ impl Inbox {
                 id,
                 content_type: partial.content_type,
                 fields: partial.fields,
-                body: partial.assembly.take(total).unwrap_or_default(),
+                body,
             }),
         });
         Ok(if partial.success { Done::Report { id, total } } else { Done::Chunk })
+    }
+
+    /// Whether what a container has inside is taken (RFC 4975 §8.6): either list allows it.
+    fn takes_wrapped(&self, content_type: &str, body: &[u8]) -> bool {
+        let inside = self.config.wrapped_type.and_then(|wrapped| wrapped(content_type, body));
+        inside.is_none_or(|inside| {
+            self.config.accept_wrapped.takes(&inside) || self.config.accept.takes(&inside)
+        })
+    }
+
+    /// Whether a message is there in part.
+    pub(crate) fn has_partial(&self) -> bool {
+        !self.partial.is_empty()
+    }
+
+    /// Messages of which nothing came for [`PARTIAL_TIME`]; `next` becomes the time when others may have become so.
+    pub(crate) fn stale(&self, now: Instant, next: &mut Option<Instant>) -> Vec<Ident> {
+        let mut stale = Vec::new();
+        for (&id, partial) in &self.partial {
+            match partial.touched.and_then(|touched| touched.checked_add(PARTIAL_TIME)) {
+                Some(due) if due > now => *next = Some(next.map_or(due, |next| next.min(due))),
+                _ => stale.push(id),
+            }
+        }
+        stale.sort_unstable();
+        stale
+    }
+
+    /// Gives a stale message up: told as 408, and what still comes of it is not wanted.
+    pub(crate) fn expire(&mut self, id: Ident, events: &mut VecDeque<Event>) {
+        if self.partial.remove(&id).is_some() {
+            events.push_back(Event::Abandoned { id, status: StatusCode::TIMEOUT });
+        }
+        self.give_up(id, StatusCode::STOP_SENDING, events);
     }
 
     /// Takes no more of a message.

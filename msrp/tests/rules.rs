@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use msrp::connection::{ANSWER_TIME, MAX_CONTROL};
 use msrp::framing::Limits;
-use msrp::session::MAX_PARTIAL;
+use msrp::session::{MAX_PARTIAL, PARTIAL_TIME};
 use msrp::{
     Claim, Connection, Delivery, Directory, Event, Failure, FailureReport, Message, MessageKey, NoDirectory,
     SendError, SessionConfig, SessionKey, StatusCode, Uri,
@@ -46,7 +46,7 @@ fn alice() -> (Connection, SessionKey) {
 
 fn input(connection: &mut Connection, octets: impl AsRef<[u8]>) {
     connection.buffer_mut().extend_from_slice(octets.as_ref());
-    connection.receive(&mut NoDirectory).unwrap();
+    connection.receive(Instant::now(), &mut NoDirectory).unwrap();
 }
 
 fn output(connection: &mut Connection) -> String {
@@ -298,12 +298,12 @@ fn rfc_4975_5_4_the_first_request_binds_a_session_to_one_connection() {
     let mut second = Connection::new(2, Limits::default(), Box::new(|| 7));
     for (connection, expected) in [(&mut first, "200"), (&mut second, "506")] {
         connection.buffer_mut().extend_from_slice(chunk("m1xx", "1-2/2", "", "Hi", '$').as_bytes());
-        connection.receive(&mut registry).unwrap();
+        connection.receive(Instant::now(), &mut registry).unwrap();
         assert_eq!(answer(connection), expected);
     }
     let unknown = chunk("m2xx", "1-2/2", "", "Hi", '$').replace("/bob;", "/eve;");
     first.buffer_mut().extend_from_slice(unknown.as_bytes());
-    first.receive(&mut registry).unwrap();
+    first.receive(Instant::now(), &mut registry).unwrap();
     assert_eq!(answer(&mut first), "481");
     assert_eq!((first.sessions(), second.sessions()), (1, 0));
 }
@@ -660,7 +660,7 @@ fn what_is_no_msrp_ends_the_connection() {
     ] {
         let (mut bob, _) = bob(|_| {});
         bob.buffer_mut().extend_from_slice(octets.as_bytes());
-        assert_eq!(bob.receive(&mut NoDirectory).is_ok(), good, "{octets:?}");
+        assert_eq!(bob.receive(Instant::now(), &mut NoDirectory).is_ok(), good, "{octets:?}");
     }
     for endless in [
         [b"MSRP t123 ".as_slice(), &[b'A'; 2_000]].concat(),
@@ -668,7 +668,7 @@ fn what_is_no_msrp_ends_the_connection() {
     ] {
         let (mut bob, _) = bob(|_| {});
         bob.buffer_mut().extend_from_slice(&endless);
-        assert!(bob.receive(&mut NoDirectory).is_err());
+        assert!(bob.receive(Instant::now(), &mut NoDirectory).is_err());
     }
 }
 
@@ -681,4 +681,75 @@ fn two_sessions_of_one_uri_are_refused_and_keys_are_never_used_again() {
     assert_ne!(again, key);
     assert_eq!(bob.send(key, Message::text("x")), Err(SendError::Over));
     assert_eq!(bob.send(again, Message::text("x")), Err::<MessageKey, _>(SendError::NotBound));
+}
+
+#[test]
+fn a_message_whose_rest_never_comes_is_given_up_after_ten_minutes_of_silence() {
+    let (mut bob, _) = bob(|_| {});
+    let start = Instant::now();
+    let at = |bob: &mut Connection, seconds: u64, octets: String| {
+        bob.buffer_mut().extend_from_slice(octets.as_bytes());
+        bob.receive(start + Duration::from_secs(seconds), &mut NoDirectory).unwrap();
+    };
+    at(&mut bob, 0, chunk("m1xx", "1-*/8", "", "ab", '+'));
+    assert_eq!(bob.poll_timeout(), Some(start + PARTIAL_TIME));
+    // More of it counts, and another begins.
+    at(&mut bob, 300, chunk("m1xx", "3-*/8", "", "cd", '+'));
+    at(&mut bob, 400, chunk("m2xx", "1-*/8", "", "ab", '+'));
+    output(&mut bob);
+    events(&mut bob);
+    bob.handle_timeout(start + PARTIAL_TIME);
+    assert!(events(&mut bob).is_empty());
+    assert_eq!(bob.poll_timeout(), Some(start + Duration::from_secs(300) + PARTIAL_TIME));
+    bob.handle_timeout(start + Duration::from_secs(300) + PARTIAL_TIME);
+    assert_eq!(
+        events(&mut bob),
+        [Event::Abandoned { id: "m1xx".parse().unwrap(), status: StatusCode::TIMEOUT }]
+    );
+    // What comes late is not wanted; the other one still is.
+    at(&mut bob, 950, chunk("m1xx", "5-8/8", "", "efgh", '$'));
+    assert_eq!(answer(&mut bob), "413");
+    at(&mut bob, 951, chunk("m2xx", "3-8/8", "", "cdefgh", '$'));
+    assert_eq!(bodies(&mut bob), ["abcdefgh"]);
+    let due = bob.poll_timeout().unwrap();
+    bob.handle_timeout(due);
+    assert_eq!(bob.poll_timeout(), None);
+}
+
+#[test]
+fn the_sender_of_a_chunk_that_stands_still_is_told_so_that_it_can_stop() {
+    let (mut bob, _) = bob(|_| {});
+    let whole = chunk("m1xx", "1-*/8", "", "abcd", '+');
+    input(&mut bob, &whole[..whole.len() - 20]);
+    let due = bob.poll_timeout().unwrap() + PARTIAL_TIME;
+    bob.handle_timeout(due);
+    assert_eq!(answer(&mut bob), "413");
+    assert!(events(&mut bob).iter().any(|event| matches!(event, Event::Abandoned { .. })));
+}
+
+/// What a reader of message/cpim says is inside: the Content-Type behind the first empty line.
+fn inside(content_type: &str, body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok().filter(|_| content_type == "message/cpim")?;
+    let (_, mime) = text.split_once("\r\n\r\n")?;
+    mime.lines().find_map(|line| line.strip_prefix("Content-Type: ")).map(str::to_owned)
+}
+
+#[test]
+fn rfc_4975_8_6_what_is_wrapped_has_to_be_in_either_list() {
+    for (wrapped, accepted) in [("text/html", true), ("text/plain", true), ("image/png", false)] {
+        let (mut bob, _) = bob(|config| {
+            config.accept = "message/cpim text/plain".parse().unwrap();
+            config.accept_wrapped = "text/html".parse().unwrap();
+            config.wrapped_type = Some(inside);
+        });
+        let body = format!("From: <im:alice@a.example.com>\r\n\r\nContent-Type: {wrapped}\r\n\r\nx");
+        let text = chunk("m1xx", "1-*/*", "", &body, '$')
+            .replace("text/plain\r\n\r\nFrom", "message/cpim\r\n\r\nFrom");
+        input(&mut bob, text);
+        assert_eq!(answer(&mut bob), if accepted { "200" } else { "415" }, "{wrapped}");
+        assert_eq!(bodies(&mut bob).len(), usize::from(accepted));
+        // Alone, only the first list counts.
+        input(&mut bob, chunk("m2xx", "1-*/*", "", "x", '$').replace("text/plain", "text/html"));
+        assert_eq!(answer(&mut bob), "415");
+    }
 }

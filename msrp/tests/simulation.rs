@@ -226,7 +226,7 @@ fn run(seed: u64) -> (usize, usize) {
             let size = (1 + random.below(most)).min(side.wire.len());
             let octets: Vec<u8> = side.wire.drain(..size).collect();
             side.connection.buffer_mut().extend_from_slice(&octets);
-            side.connection.receive(&mut NoDirectory).unwrap();
+            side.connection.receive(now, &mut NoDirectory).unwrap();
         }
         side.events();
         idle = if busy || to_send > 0 { 0 } else { idle + 1 };

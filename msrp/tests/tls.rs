@@ -28,7 +28,9 @@ async fn connecting(trust: &Trust) -> Endpoint {
 }
 
 async fn talk(alice: Session, mut bob: Session) {
-    let long = "x".repeat(300_000);
+    // More than the kernel takes at once, so that encrypted octets wait, and none like its neighbour.
+    let long: String =
+        (0..8_000_000u32).map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 28) as u8)).collect();
     let receipt = alice.send(Message::text(long.clone()).with_success_report()).await.unwrap();
     loop {
         if let Event::Message(message) = patient(bob.next()).await.unwrap() {

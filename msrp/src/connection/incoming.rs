@@ -8,7 +8,7 @@ use super::{Claim, Connection, Directory, SessionKey, Waiting};
 use crate::event::{Event, Failure};
 use crate::framing;
 use crate::message::{ByteRange, FailureReport, Flag, Head, HeadWriter, Ident, Method, Start, Status};
-use crate::session::{Done, may_answer};
+use crate::session::{Done, PARTIAL_TIME, may_answer};
 use crate::status::StatusCode;
 
 /// How a SEND is answered.
@@ -86,6 +86,8 @@ impl Connection {
             framing::Event::Start(head) => {
                 self.inbound = Inbound::default();
                 match head.start() {
+                    #[cfg(feature = "auth")]
+                    Start::Response(_) if self.is_of_auth(&head) => self.auth_answered(&head),
                     Start::Response(status) => self.response(head.transaction(), *status),
                     Start::Request(_) => self.request_arrived(&head, directory),
                 }
@@ -94,7 +96,7 @@ impl Connection {
                 let Some((key, _)) = self.inbound.send else { return };
                 let Some(session) = self.sessions.get_mut(&key) else { return };
                 let mut events = VecDeque::new();
-                let result = session.inbox.body(octets, &mut events);
+                let result = session.inbox.body(octets, self.now, &mut events);
                 self.tell(key, events);
                 if let Err(status) = result {
                     self.inbound.send = None;
@@ -168,7 +170,10 @@ impl Connection {
             Method::Send => {
                 let Some(session) = self.sessions.get_mut(&key) else { return };
                 let mut events = VecDeque::new();
-                let result = session.inbox.begin(head, &mut events);
+                let result = session.inbox.begin(head, self.now, &mut events);
+                if self.partial_check.is_none() && session.inbox.has_partial() {
+                    self.partial_check = self.now.and_then(|now| now.checked_add(PARTIAL_TIME));
+                }
                 if !session.is_bound {
                     session.is_bound = true;
                     if session.paths.is_none()
@@ -221,6 +226,8 @@ impl Connection {
     fn response(&mut self, transaction: Ident, status: StatusCode) {
         match self.waiting.remove(&transaction) {
             None => {}
+            #[cfg(feature = "auth")]
+            Some(Waiting::Auth(_)) => {} // told by its whole head
             Some(Waiting::Nickname(key)) => self.events.push_back((key, Event::Nickname(status))),
             Some(Waiting::First(key)) if status.is_success() => {
                 if let Some(session) = self.sessions.get_mut(&key)

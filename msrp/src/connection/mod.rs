@@ -10,6 +10,8 @@
 //! Answers and reports go before content; messages of all sessions take turns (RFC 4975 §5.1). A chunk that others wait for is
 //! cut short once it has 2,048 octets.
 
+#[cfg(feature = "auth")]
+mod auth;
 mod incoming;
 mod outgoing;
 
@@ -26,6 +28,8 @@ use crate::session::{Inbox, SessionConfig};
 use crate::status::StatusCode;
 use crate::uri::{Path, Uri};
 
+#[cfg(feature = "auth")]
+pub use auth::AuthKey;
 pub(crate) use incoming::Inbound;
 pub(crate) use outgoing::Open;
 
@@ -145,6 +149,8 @@ pub(crate) enum Waiting {
     /// The first SEND of the active side, without content.
     First(SessionKey),
     Nickname(SessionKey),
+    #[cfg(feature = "auth")]
+    Auth(AuthKey),
 }
 
 /// The state machine of a connection.
@@ -176,6 +182,12 @@ pub struct Connection {
     sent: VecDeque<MessageKey>,
     events: VecDeque<(SessionKey, Event)>,
     next_key: u64,
+    /// When octets came last.
+    now: Option<Instant>,
+    /// When messages that are there in part are looked through.
+    partial_check: Option<Instant>,
+    #[cfg(feature = "auth")]
+    auths: auth::Auths,
     is_closed: bool,
 }
 
@@ -215,6 +227,10 @@ impl Connection {
             sent: VecDeque::new(),
             events: VecDeque::new(),
             next_key: 0,
+            now: None,
+            partial_check: None,
+            #[cfg(feature = "auth")]
+            auths: auth::Auths::default(),
             is_closed: false,
         }
     }
@@ -439,15 +455,32 @@ impl Connection {
     pub fn poll_timeout(&mut self) -> Option<Instant> {
         while let Some((due, id)) = self.timers.front() {
             if self.waiting.contains_key(id) {
-                return Some(*due);
+                return Some(self.partial_check.map_or(*due, |check| check.min(*due)));
             }
             self.timers.pop_front();
         }
-        None
+        self.partial_check
     }
 
-    /// Answers that did not come.
+    /// Messages that are there in part, and of which nothing came for [`PARTIAL_TIME`](crate::session::PARTIAL_TIME).
+    fn drop_stale(&mut self, now: Instant) {
+        let mut next: Option<Instant> = None;
+        for (&key, session) in &mut self.sessions {
+            let mut events = VecDeque::new();
+            for id in session.inbox.stale(now, &mut next) {
+                session.inbox.expire(id, &mut events);
+                self.inbound.refuse(key, id, StatusCode::STOP_SENDING, &mut self.control);
+            }
+            self.events.extend(events.into_iter().map(|event| (key, event)));
+        }
+        self.partial_check = next;
+    }
+
+    /// Answers that did not come, and the rest of messages that did not.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.partial_check.is_some_and(|check| check <= now) {
+            self.drop_stale(now);
+        }
         while self.timers.front().is_some_and(|(due, _)| *due <= now) {
             let Some((_, id)) = self.timers.pop_front() else { return };
             match self.waiting.remove(&id) {
@@ -456,6 +489,8 @@ impl Connection {
                     self.fail(message, Failure::Timeout);
                 }
                 Some(Waiting::Partial(_)) | None => {}
+                #[cfg(feature = "auth")]
+                Some(Waiting::Auth(key)) => self.auth_failed(key, Failure::Timeout),
                 Some(Waiting::First(session)) => self.end_session(session, Failure::Timeout, true),
                 Some(Waiting::Nickname(session)) => {
                     self.events.push_back((session, Event::Nickname(StatusCode::TIMEOUT)));
@@ -472,15 +507,19 @@ impl Connection {
         for key in keys {
             self.end_session(key, Failure::Closed, true);
         }
+        #[cfg(feature = "auth")]
+        self.auths_closed();
         self.control.clear();
         self.staged.clear();
+        self.partial_check = None;
     }
 
     /// Reads what was put into the buffer.
     ///
     /// # Errors
     /// If it is no MSRP: the connection has to be closed.
-    pub fn receive(&mut self, directory: &mut dyn Directory) -> Result<(), FramingError> {
+    pub fn receive(&mut self, now: Instant, directory: &mut dyn Directory) -> Result<(), FramingError> {
+        self.now = Some(now);
         while let Some(event) = self.decoder.next_event()? {
             self.take(event, directory);
         }

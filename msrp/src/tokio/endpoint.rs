@@ -15,17 +15,17 @@ use ::tokio::time::timeout;
 use super::session::Session;
 use super::socket::Socket;
 use super::task::{COMMANDS, Command, EVENTS, Task, Waiter};
-use crate::connection::{Claim, SendError, SessionKey};
+use crate::connection::{Claim, SendError};
 use crate::event::{Event, Failure};
 use crate::session::SessionConfig;
 use crate::uri::{Path, Uri, UriError};
 
 /// How long a connection may take to come about, TLS included.
-const CONNECT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT: Duration = Duration::from_secs(10);
 /// Connections that others opened: more are not accepted until one ends.
 const MAX_ACCEPTED: usize = 1_024;
 /// After an error of the listener, such as too many open files.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 /// The port in URIs of who does not listen (RFC 6135 §4.2.1): nobody is to connect there.
 const DISCARD: u16 = 9;
 
@@ -53,6 +53,10 @@ pub enum ConnectError {
     /// The endpoint is gone.
     #[error("the endpoint is gone")]
     Gone,
+    /// A relay gives no URI.
+    #[cfg(feature = "auth")]
+    #[error(transparent)]
+    Auth(#[from] crate::auth::AuthError),
 }
 
 /// How an endpoint is set up.
@@ -124,7 +128,7 @@ pub(super) struct Shared {
     next: AtomicU64,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -277,7 +281,13 @@ impl Endpoint {
         let port = shared.address.map_or(DISCARD, |address| address.port());
         let id = format!("{:016x}{:016x}", random(), random());
         let uri = Uri::new(shared.options.is_secure(), &host, port, &id)?;
-        Ok(Pending { shared: shared.clone(), config: SessionConfig::new(uri), fingerprint: None })
+        Ok(Pending {
+            shared: shared.clone(),
+            config: SessionConfig::new(uri),
+            fingerprint: None,
+            #[cfg(feature = "auth")]
+            relayed: None,
+        })
     }
 }
 
@@ -287,6 +297,9 @@ pub struct Pending {
     shared: Arc<Shared>,
     config: SessionConfig,
     fingerprint: Option<[u8; 32]>,
+    /// What our relays gave, and the connection to the first of them.
+    #[cfg(feature = "auth")]
+    relayed: Option<(crate::auth::Grant, mpsc::Sender<Command>)>,
 }
 
 /// Takes a waiting session out of the table if nobody waits any more.
@@ -348,6 +361,10 @@ impl Pending {
     /// # Errors
     /// If nobody is there, or the session is not known there.
     pub async fn connect(self, remote: Path) -> Result<Session, ConnectError> {
+        #[cfg(feature = "auth")]
+        if self.relayed.is_some() {
+            return self.connect_by_relay(&remote).await;
+        }
         let first = remote.first().ok_or(ConnectError::Path)?.clone();
         let port = first.port().ok_or(ConnectError::Path)?;
         let host = first.host().to_owned();
@@ -361,6 +378,63 @@ impl Pending {
     pub async fn connect_to(self, address: SocketAddr, remote: Path) -> Result<Session, ConnectError> {
         let first = remote.first().ok_or(ConnectError::Path)?.clone();
         self.connect_through(&address.ip().to_string(), address.port(), &first, remote).await
+    }
+
+    /// Asks relays for URIs, the one next to us first (RFC 4976 §5.1). Then [`path`](Self::path) goes into our `a=path`, and
+    /// [`connect`](Self::connect) and [`accept`](Self::accept) use the relays. A relay without a port is asked at 2855.
+    ///
+    /// A URI is good for one session, for the time that is returned, and while the connection to the relay stands.
+    ///
+    /// # Errors
+    /// If a relay cannot be reached or gives no URI.
+    #[cfg(feature = "auth")]
+    pub async fn authenticate(
+        &mut self,
+        relays: &[(Uri, crate::auth::Account)],
+    ) -> Result<crate::auth::Grant, ConnectError> {
+        use crate::auth::{Auth, AuthError, RELAY_PORT};
+        let mut known: Vec<Uri> = Vec::new();
+        let mut relayed: Option<(crate::auth::Grant, mpsc::Sender<Command>)> = None;
+        for (relay, account) in relays {
+            let uris = known.iter().chain([relay]).cloned().collect();
+            let to = Path::new(uris).map_err(AuthError::from)?;
+            let auth = Auth::new(account.clone(), to, self.config.local.clone())?;
+            let commands = match relayed.take() {
+                Some((_, commands)) => commands,
+                None => {
+                    let port = relay.port().unwrap_or(RELAY_PORT);
+                    let target = (relay.host().to_ascii_lowercase(), port, relay.is_secure());
+                    let standing = lock(&self.shared.connections).get(&target).map(|(_, to)| to.clone());
+                    match standing.filter(|commands| !commands.is_closed()) {
+                        Some(commands) => commands,
+                        None => timeout(CONNECT, self.dial(&target, relay))
+                            .await
+                            .map_err(|_| ConnectError::Timeout)??,
+                    }
+                }
+            };
+            let (reply, answer) = oneshot::channel();
+            let command = Command::Auth { auth: Box::new(auth), reply };
+            commands.send(command).await.map_err(|_| ConnectError::Gone)?;
+            let grant = answer.await.map_err(|_| ConnectError::Gone)??;
+            known = grant.use_path().uris().to_vec();
+            relayed = Some((grant, commands));
+        }
+        let grant = relayed.as_ref().map(|(grant, _)| grant.clone()).ok_or(ConnectError::Path)?;
+        self.relayed = relayed;
+        Ok(grant)
+    }
+
+    /// What goes into our `a=path`: our URI, behind our relays if we have any.
+    ///
+    /// # Errors
+    /// If the path becomes too long.
+    pub fn path(&self) -> Result<Path, UriError> {
+        #[cfg(feature = "auth")]
+        if let Some((grant, _)) = &self.relayed {
+            return grant.offered(&self.config.local);
+        }
+        Ok(self.config.local.clone().into())
     }
 
     async fn connect_through(
@@ -383,24 +457,47 @@ impl Pending {
         result
     }
 
+    /// Over the connection to our relay, where alone its URI is good.
+    #[cfg(feature = "auth")]
+    async fn connect_by_relay(mut self, remote: &Path) -> Result<Session, ConnectError> {
+        let (grant, commands) = self.relayed.take().ok_or(ConnectError::Path)?;
+        self.config.active = true;
+        self.config.remote = Some(grant.towards(remote).map_err(crate::auth::AuthError::from)?);
+        let local = self.config.local.clone();
+        lock(&self.shared.sessions).insert(local.clone(), Entry::Bound(0));
+        let result = self.add(commands).await;
+        if result.is_err() {
+            self.shared.forget(&local);
+        }
+        result
+    }
+
     async fn begin(&self, target: &Target, first: &Uri) -> Result<Session, ConnectError> {
-        let (events, mut receiver) = mpsc::channel(EVENTS);
         // A certificate is checked for the connection that is made for it.
         let standing = match self.fingerprint {
             None => lock(&self.shared.connections).get(target).map(|(_, handle)| handle.clone()),
             Some(_) => None,
         };
-        let reused = match standing {
-            Some(commands) => self.add(commands, events.clone()).await.ok(),
-            None => None,
-        };
-        let (commands, key) = match reused {
-            Some(reused) => reused,
-            None => {
-                let dialled = timeout(CONNECT, self.dial(target, first)).await;
-                self.add(dialled.map_err(|_| ConnectError::Timeout)??, events).await?
+        if let Some(commands) = standing {
+            match self.add(commands).await {
+                // The peer closed it before it saw our request: that says nothing of the session.
+                Err(
+                    ConnectError::Gone | ConnectError::Refused(Failure::Closed) | ConnectError::Session(_),
+                ) => {}
+                result => return result,
             }
-        };
+        }
+        let dialled = timeout(CONNECT, self.dial(target, first)).await;
+        self.add(dialled.map_err(|_| ConnectError::Timeout)??).await
+    }
+
+    /// Adds the session to a connection, and waits for the answer to its first request.
+    async fn add(&self, commands: mpsc::Sender<Command>) -> Result<Session, ConnectError> {
+        let (events, mut receiver) = mpsc::channel(EVENTS);
+        let (reply, answer) = oneshot::channel();
+        let config = Box::new(self.config.clone());
+        commands.send(Command::Add { config, events, reply }).await.map_err(|_| ConnectError::Gone)?;
+        let key = answer.await.map_err(|_| ConnectError::Gone)??;
         match receiver.recv().await {
             Some(Event::Bound) => {
                 Ok(Session { local: self.config.local.clone(), key, commands, events: receiver })
@@ -408,18 +505,6 @@ impl Pending {
             Some(Event::Closed(failure)) => Err(failure.into()),
             _ => Err(Failure::Closed.into()),
         }
-    }
-
-    async fn add(
-        &self,
-        commands: mpsc::Sender<Command>,
-        events: mpsc::Sender<Event>,
-    ) -> Result<(mpsc::Sender<Command>, SessionKey), ConnectError> {
-        let (reply, answer) = oneshot::channel();
-        let config = Box::new(self.config.clone());
-        commands.send(Command::Add { config, events, reply }).await.map_err(|_| ConnectError::Gone)?;
-        let key = answer.await.map_err(|_| ConnectError::Gone)??;
-        Ok((commands, key))
     }
 
     /// Opens a connection, to the addresses of the host in their order (RFC 4975 §6.2).

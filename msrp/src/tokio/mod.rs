@@ -29,6 +29,8 @@
 //! peer; other sessions of the same connection wait with it.
 
 mod endpoint;
+#[cfg(feature = "relay")]
+pub mod relay;
 mod session;
 mod socket;
 mod task;

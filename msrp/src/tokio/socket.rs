@@ -53,8 +53,9 @@ impl Socket {
             #[cfg(feature = "tls")]
             if let Some(tls) = &mut self.tls {
                 let taken = io::Write::write_vectored(&mut tls.writer(), &slices)?;
-                push(&self.stream, tls)?;
+                // Taken is taken, even if the kernel has no room for it now.
                 advance(pieces, taken);
+                push(&self.stream, tls)?;
                 continue;
             }
             let written = self.stream.try_write_vectored(&slices)?;

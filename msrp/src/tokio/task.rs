@@ -91,6 +91,12 @@ pub(super) enum Command {
     End {
         session: SessionKey,
     },
+    /// Asks a relay for a URI.
+    #[cfg(feature = "auth")]
+    Auth {
+        auth: Box<crate::auth::Auth>,
+        reply: oneshot::Sender<Result<crate::auth::Grant, crate::auth::AuthError>>,
+    },
 }
 
 /// A session that a first request claimed: whom to tell.
@@ -141,9 +147,14 @@ pub(super) struct Task {
     routes: HashMap<SessionKey, Route>,
     messages: HashMap<MessageKey, Track>,
     out: VecDeque<Bytes>,
-    /// An event for which there is no room.
-    blocked: Option<(mpsc::Sender<Event>, Event)>,
+    /// Events for which their applications have no room. Nothing is read while there are any, so they are what came of one read.
+    waiting: VecDeque<(SessionKey, mpsc::Sender<Event>, Event)>,
     idle_since: Instant,
+    #[cfg(feature = "auth")]
+    auths: HashMap<
+        crate::connection::AuthKey,
+        oneshot::Sender<Result<crate::auth::Grant, crate::auth::AuthError>>,
+    >,
 }
 
 impl Task {
@@ -165,23 +176,37 @@ impl Task {
             routes: HashMap::new(),
             messages: HashMap::new(),
             out: VecDeque::new(),
-            blocked: None,
+            waiting: VecDeque::new(),
             idle_since: now(),
+            #[cfg(feature = "auth")]
+            auths: HashMap::new(),
         }
     }
 
     /// Runs until the connection is over.
     pub(super) async fn run(mut self) {
         let _ = self.go().await;
+        // Who asks for something from now on is told so, instead of waiting for an answer that nobody gives.
+        self.commands.close();
+        while self.commands.try_recv().is_ok() {}
         self.core.closed();
         self.socket.shut_down();
-        // Applications learn of the end however slow they are; who is gone is passed over.
-        loop {
-            self.dispatch();
-            let Some((sender, event)) = self.blocked.take() else { break };
-            let _ = sender.send(event).await;
-        }
         self.shared.closed(self.id);
+        self.dispatch();
+        // Applications learn of the end however slow they are, and none of them waits for another.
+        let mut rest: HashMap<SessionKey, (mpsc::Sender<Event>, Vec<Event>)> = HashMap::new();
+        for (key, sender, event) in self.waiting.drain(..) {
+            rest.entry(key).or_insert_with(|| (sender, Vec::new())).1.push(event);
+        }
+        for (sender, events) in rest.into_values() {
+            ::tokio::spawn(async move {
+                for event in events {
+                    if sender.send(event).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
     }
 
     async fn go(&mut self) -> io::Result<()> {
@@ -197,9 +222,9 @@ impl Task {
             let due = self.core.poll_timeout();
             let idle = self.routes.is_empty().then(|| self.idle_since.checked_add(IDLE)).flatten();
             let due = due.into_iter().chain(idle).min();
-            let wants_input = self.blocked.is_none() && self.core.wants_input();
+            let wants_input = self.waiting.is_empty() && self.core.wants_input();
             let wants_output = !self.out.is_empty() || self.socket.is_pending();
-            let blocked = self.blocked.as_ref().map(|(sender, _)| sender.clone());
+            let blocked = self.waiting.front().map(|(_, sender, _)| sender.clone());
             ::tokio::select! {
                 () = self.socket.readable(), if wants_input => {}
                 () = self.socket.writable(), if wants_output => {}
@@ -246,8 +271,8 @@ impl Task {
                 Err(error) => return Err(error),
             }
         }
-        self.dispatch();
-        if self.blocked.is_none() && self.core.wants_input() {
+        progress |= self.dispatch();
+        if self.waiting.is_empty() && self.core.wants_input() {
             match self.socket.read(self.core.buffer_mut()) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(_) => {
@@ -258,13 +283,13 @@ impl Task {
                 Err(error) => return Err(error),
             }
         }
-        self.dispatch();
+        progress |= self.dispatch();
         Ok(progress)
     }
 
     fn received(&mut self) -> io::Result<()> {
         let mut claims = Claims { shared: &self.shared, claimed: Vec::new() };
-        let result = self.core.receive(&mut claims);
+        let result = self.core.receive(now(), &mut claims);
         for (local, waiter) in claims.claimed {
             let Some(key) = self.core.session(&local) else {
                 self.shared.forget(&local);
@@ -286,23 +311,26 @@ impl Task {
     fn left(&mut self, key: SessionKey) {
         if let Some(route) = self.routes.remove(&key) {
             self.shared.forget(&route.local);
-            self.idle_since = now();
+            self.idle_since = self.idle_since.max(now());
         }
     }
 
-    /// Hands events out until there is no room for one.
-    fn dispatch(&mut self) {
-        loop {
-            if let Some((sender, event)) = self.blocked.take() {
-                match sender.try_send(event) {
-                    Err(mpsc::error::TrySendError::Full(event)) => {
-                        self.blocked = Some((sender, event));
-                        return;
-                    }
-                    Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
-                }
+    /// Hands events out as far as there is room. Receipts are told in any case: an application may wait for one and take no
+    /// events meanwhile. Whether a session ended thereby, which leaves something to send.
+    fn dispatch(&mut self) -> bool {
+        let mut ended = false;
+        #[cfg(feature = "auth")]
+        while let Some((key, result)) = self.core.poll_auth() {
+            // A connection to our relay stays as long as the URI that it gave: that is good on this connection only.
+            let valid = result.as_ref().ok().and_then(crate::auth::Grant::expires).map(Duration::from_secs);
+            if let Some(until) = valid.and_then(|valid| now().checked_add(valid)) {
+                self.idle_since = self.idle_since.max(until);
             }
-            let Some((key, event)) = self.core.poll_event() else { return };
+            if let Some(reply) = self.auths.remove(&key) {
+                let _ = reply.send(result);
+            }
+        }
+        while let Some((key, event)) = self.core.poll_event() {
             match event {
                 Event::Drained(message, octets) => {
                     if let Some(credit) = self.messages.get(&message).and_then(|track| track.credit.as_ref())
@@ -324,9 +352,10 @@ impl Task {
                     if let Some(route) = self.routes.get(&key) {
                         if route.events.is_closed() {
                             self.end(key);
+                            ended = true;
                             continue;
                         }
-                        self.blocked = Some((route.events.clone(), other));
+                        self.waiting.push_back((key, route.events.clone(), other));
                     }
                     if is_over {
                         self.left(key);
@@ -334,6 +363,13 @@ impl Task {
                 }
             }
         }
+        while let Some((key, sender, event)) = self.waiting.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(event)) = sender.try_send(event) {
+                self.waiting.push_front((key, sender, event));
+                break;
+            }
+        }
+        ended
     }
 
     fn stage(&mut self, message: MessageKey, stage: Stage, is_last: bool) {
@@ -396,6 +432,14 @@ impl Task {
                 let _ = reply.send(self.core.nickname(session, &name));
             }
             Command::End { session } => self.end(session),
+            #[cfg(feature = "auth")]
+            Command::Auth { auth, reply } => match self.core.auth(*auth) {
+                Ok(key) => {
+                    self.auths.insert(key, reply);
+                }
+                // Dropping it tells that the connection takes no more.
+                Err(_) => drop(reply),
+            },
         }
     }
 }
