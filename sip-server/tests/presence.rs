@@ -6,9 +6,10 @@ mod world;
 use sip_dialog::packages::presence::Presence;
 use sip_dialog::packages::reginfo::{ContactEvent, ContactState, RegInfo, RegistrationState};
 use sip_dialog::packages::watcher_info::{WatcherInfo, WatcherStatus};
-use sip_message::{Response, StatusCode};
+use sip_message::StatusCode;
 use sip_server::events::{EventConfig, Permission};
 use sip_server::{AddressOfRecord, Config};
+use world::watcher::Watcher;
 use world::{ALICE, BOB, Sent, World, only, to_tag};
 
 fn world_with(change: impl FnOnce(&mut EventConfig)) -> World {
@@ -21,53 +22,6 @@ fn world_with(change: impl FnOnce(&mut EventConfig)) -> World {
 
 fn world() -> World {
     world_with(|_| {})
-}
-
-/// A watcher's side of one subscription.
-struct Watcher {
-    call_id: String,
-    tag: String,
-    package: &'static str,
-    whom: &'static str,
-    us: &'static str,
-    cseq: u32,
-    at: &'static str,
-}
-
-impl Watcher {
-    fn new(us: &'static str, whom: &'static str, package: &'static str) -> Self {
-        let call_id = format!("{us}-{whom}-{package}");
-        Self { call_id, tag: String::new(), package, whom, us, cseq: 0, at: ALICE }
-    }
-
-    fn subscribe(&mut self, world: &mut World, extra: &str) -> (Response, Vec<Sent>) {
-        self.cseq += 1;
-        let Self { call_id, tag, package, whom, us, cseq, at } = self;
-        let to = if tag.is_empty() { String::new() } else { format!(";tag={tag}") };
-        let uri =
-            if tag.is_empty() { format!("sip:{whom}@example.com") } else { "sip:192.0.2.1:5060".into() };
-        let lines = format!(
-            "From: <sip:{us}@example.com>;tag=w\r\nTo: <sip:{whom}@example.com>{to}\r\nCall-ID: {call_id}\r\n\
-             CSeq: {cseq} SUBSCRIBE\r\nContact: <sip:{us}@{at}>\r\nEvent: {package}\r\n{extra}"
-        );
-        let text = world.request(at, "SUBSCRIBE", &uri, &lines);
-        let mut sent = world.udp(at, text);
-        let answer = sent.remove(0).response().clone();
-        if answer.status().is_success() {
-            self.tag = to_tag(&answer).unwrap();
-        }
-        (answer, sent)
-    }
-
-    /// Subscribes, and answers the first NOTIFY.
-    fn watch(&mut self, world: &mut World) -> Sent {
-        let (answer, mut sent) = self.subscribe(world, "");
-        assert_eq!(answer.status(), StatusCode::OK, "{answer}");
-        assert_eq!(sent.len(), 1, "{sent:?}");
-        let notify = sent.remove(0);
-        assert!(world.answer(&notify, 200, "").is_empty());
-        notify
-    }
 }
 
 fn state(notify: &Sent) -> String {

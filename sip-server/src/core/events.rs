@@ -134,6 +134,9 @@ impl ServerCore {
 
     /// Looks up whose registrations the event server wants to know.
     pub(super) fn serve_events(&mut self, now: Instant) {
+        if let Some(events) = &mut self.events {
+            events.calls_changed(now, &mut self.layer);
+        }
         while let Some(aor) = self.events.as_mut().and_then(EventServer::poll_wanted) {
             self.ask(now, Question::Lookup { aor: aor.clone() }, Waiting::Watched(aor));
         }

@@ -6,10 +6,10 @@ use sip_auth::Role;
 use sip_message::headers::ServiceRoute;
 
 use super::{Policy, ServerCore, TIMER_C_ABOVE, next_hop, realm_of, secret, trusting, verifier};
-use crate::calls::CallLog;
+use crate::calls::{CallLimits, CallLog, UserCalls};
 use crate::config::{Config, ConfigError, Limits};
 use crate::domains::Domains;
-use crate::events::EventServer;
+use crate::events::{EventConfig, EventServer};
 use crate::identity::TrustDomain;
 use crate::protection::Guard;
 use crate::proxy::Manner;
@@ -98,6 +98,15 @@ impl ServerCore {
             (Some(guard), Some(protection)) => Some(guard.reconfigured(protection)),
             (None, protection) => protection.map(|protection| Guard::new(protection, now)),
             (_, None) => None,
+        };
+        // Calls that are up already when somebody may first ask for them are not shown.
+        let follows = config.events.as_ref().is_some_and(EventConfig::follows_calls);
+        self.layer.lines = match self.layer.lines.take().filter(|_| follows) {
+            Some(mut lines) => {
+                lines.set_stays(config.record_route);
+                Some(lines)
+            }
+            None => follows.then(|| UserCalls::new(CallLimits::PATIENCE, config.record_route)),
         };
         match (&mut self.events, config.events) {
             (Some(events), Some(config)) => events.reconfigure(now, config, &mut self.layer),

@@ -7,14 +7,16 @@ use std::time::Instant;
 use bytes::Bytes;
 use sip_dialog::Body;
 use sip_dialog::packages::Completeness;
+use sip_dialog::packages::dialog_info::{DialogEntry, DialogInfo};
 use sip_dialog::packages::message_summary::MessageSummary;
-use sip_dialog::packages::presence::{Basic, Presence};
+use sip_dialog::packages::presence::rpid::Qualified;
+use sip_dialog::packages::presence::{Activity, Basic, Person, Presence, Rpid};
 use sip_dialog::packages::reginfo::{
     ContactEvent, ContactState, RegInfo, RegisteredContact, Registration, RegistrationState,
 };
 use sip_transaction::slab::Key;
 
-use super::{Document, EventServer, Package, Registered, Stage, Watching};
+use super::{Calls, Document, EventServer, Package, Registered, Resource, Stage, Watching};
 use crate::AddressOfRecord;
 use crate::location::Binding;
 
@@ -67,7 +69,7 @@ pub(super) fn is_readable(package: Package, octets: &[u8]) -> bool {
     match package {
         Package::Presence => Presence::parse(octets).is_ok(),
         Package::MessageSummary => MessageSummary::parse(octets).is_ok(),
-        Package::PresenceWatchers | Package::Registrations => false,
+        Package::PresenceWatchers | Package::Registrations | Package::Dialogs => false,
     }
 }
 
@@ -78,9 +80,9 @@ impl EventServer {
         let document = match resource.package {
             // While nobody knows whether they are registered there is nothing to be told.
             _ if matches!(resource.registered, Registered::Asked) => None,
-            Package::Presence => Some(self.presence_of(&resource.aor, &resource.registered)),
+            Package::Presence => Some(self.presence_of(resource)),
             Package::MessageSummary => Some(self.summary_of(&resource.aor)),
-            Package::PresenceWatchers | Package::Registrations => return true,
+            Package::PresenceWatchers | Package::Registrations | Package::Dialogs => return true,
         };
         let Some(resource) = self.resources.get_mut(key) else { return false };
         let changed = document != resource.document;
@@ -89,7 +91,8 @@ impl EventServer {
     }
 
     /// RFC 3856 §6.5, RFC 4479 §3: all that is published; else what is known of the registration.
-    fn presence_of(&self, aor: &AddressOfRecord, registered: &Registered) -> Document {
+    fn presence_of(&self, resource: &Resource) -> Document {
+        let Resource { aor, registered, .. } = resource;
         let uri = uri_of(aor);
         let published: Vec<&Body> = self.compositor.states(aor.as_str(), Package::Presence.name()).collect();
         let parsed: Vec<Presence> =
@@ -99,7 +102,16 @@ impl EventServer {
                 let bound = matches!(registered, Registered::Known(bindings) if !bindings.is_empty());
                 let basic = if bound { Basic::Open } else { Basic::Closed };
                 let contact = bound.then_some(uri.as_str());
-                Document::new(Presence::new(&uri, basic, contact).to_xml().into())
+                let mut presence = Presence::new(&uri, basic, contact);
+                if resource.calls.talks {
+                    let activities = Qualified::words([Activity::OnThePhone]);
+                    presence.persons.push(Person {
+                        id: "p".into(),
+                        rpid: Rpid { activities: vec![activities], ..Rpid::default() },
+                        ..Person::default()
+                    });
+                }
+                Document::new(presence.to_xml().into())
             }
             // What one phone says goes on as it was written, with whatever is in it that we do not know.
             ([only], [body]) if only.entity == uri => Document::new(body.octets.clone()),
@@ -125,6 +137,9 @@ impl EventServer {
         match one.stage {
             // RFC 3856 §6.7: the presentity's state is not to leak while nobody has decided.
             Stage::Pending => return Some((None, None)),
+            Stage::Polite if resource.package == Package::Dialogs => {
+                return Some((Some(calls(&resource.aor, Vec::new(), one.version)), None));
+            }
             Stage::Polite => {
                 let nothing = Presence::new(&uri_of(&resource.aor), Basic::Closed, None);
                 return Some((Some(nothing.to_xml().into()), None));
@@ -139,6 +154,18 @@ impl EventServer {
                 let Registered::Known(bindings) = &resource.registered else { return None };
                 let document = registrations(now, &resource.aor, bindings, &resource.gone, one.version);
                 Some((Some(document.to_xml().into()), None))
+            }
+            Package::Dialogs => {
+                let Calls { at, live, over, .. } = &resource.calls;
+                let since = at.map_or(0, |at| now.saturating_duration_since(at).as_secs());
+                let older = |entry: &DialogEntry| DialogEntry {
+                    duration: entry.duration.map(|before| before.saturating_add(since)),
+                    ..entry.clone()
+                };
+                // Who has just come has not seen them begin.
+                let over = over.iter().filter(|_| one.version > 0).cloned();
+                let all = live.iter().map(older).chain(over);
+                Some((Some(calls(&resource.aor, all.collect(), one.version)), None))
             }
             Package::Presence | Package::MessageSummary => {
                 let document = resource.document.as_ref()?;
@@ -188,6 +215,12 @@ impl EventServer {
         };
         WatcherInfo { version, completeness: Completeness::Full, lists: vec![list] }.to_xml()
     }
+}
+
+/// RFC 4235 §4.1: the calls of somebody.
+fn calls(aor: &AddressOfRecord, dialogs: Vec<DialogEntry>, version: u32) -> Bytes {
+    let completeness = Completeness::Full;
+    DialogInfo { version, completeness, entity: uri_of(aor), dialogs }.to_xml().into()
 }
 
 /// RFC 3680 §5.1: where somebody is registered.

@@ -29,6 +29,7 @@ use bytes::Bytes;
 use hashbrown::HashTable;
 use sip_dialog::Rates;
 use sip_dialog::compositor::Compositor;
+use sip_dialog::packages::dialog_info::DialogEntry;
 use sip_transaction::ClientTx;
 use sip_transaction::slab::{Key, Slab};
 use sip_transaction::tables::Sharded;
@@ -38,8 +39,12 @@ use self::dialog::NotifierDialog;
 use self::documents::Gone;
 pub(crate) use self::subscribe::Subscribe;
 use crate::AddressOfRecord;
+use crate::calls::{Change, UserCalls};
 use crate::location::{Answer, Binding};
 use crate::proxy::Layer;
+
+/// Dialogs that have ended, in one document: those of one INVITE, and some more.
+const MAX_OVER: usize = 64;
 
 /// All subscriptions and publications of a server.
 #[derive(Debug)]
@@ -77,6 +82,21 @@ struct Resource {
     document: Option<Document>,
     /// Contacts that the last change removed, for documents that tell of them.
     gone: Vec<Gone>,
+    /// Their calls, and those that the last change ended.
+    calls: Calls,
+}
+
+/// What is known of the calls of a user.
+#[derive(Debug, Default)]
+struct Calls {
+    /// When this was so.
+    at: Option<Instant>,
+    live: Vec<DialogEntry>,
+    over: Vec<DialogEntry>,
+    /// What stands here has been sent to somebody, as it is.
+    told: bool,
+    /// They talk to somebody.
+    talks: bool,
 }
 
 /// What is known of the user's registration.
@@ -210,7 +230,7 @@ impl EventServer {
 
     // ---- resources -------------------------------------------------------------------------------------------
 
-    fn resource(&mut self, package: Package, aor: &AddressOfRecord) -> Key {
+    fn resource(&mut self, now: Instant, package: Package, aor: &AddressOfRecord, layer: &Layer) -> Key {
         if let Some(key) = self.names.get(&(package, aor.clone())) {
             return *key;
         }
@@ -229,12 +249,60 @@ impl EventServer {
             registered: if located { Registered::Asked } else { Registered::Indifferent },
             document: None,
             gone: Vec::new(),
+            calls: Calls::default(),
         });
+        self.note_calls(now, key, layer);
         self.names.insert((package, aor.clone()), key);
         if !located {
             self.write(key);
         }
         key
+    }
+
+    /// What the calls of the user are now.
+    fn note_calls(&mut self, now: Instant, key: Key, layer: &Layer) {
+        let (Some(resource), Some(lines)) = (self.resources.get_mut(key), &layer.lines) else { return };
+        match resource.package {
+            Package::Dialogs => resource.calls.live = lines.of(now, &resource.aor),
+            Package::Presence if self.config.from_calls => resource.calls.talks = lines.talks(&resource.aor),
+            _ => return,
+        }
+        resource.calls.at = Some(now);
+    }
+
+    /// The calls of users are others now.
+    pub(crate) fn calls_changed(&mut self, now: Instant, layer: &mut Layer) {
+        let mut any = false;
+        while let Some(Change { user, ended }) = layer.lines.as_mut().and_then(UserCalls::poll_change) {
+            for package in Package::WATCHED {
+                let Some(key) = self.names.get(&(package, user.clone())).copied() else { continue };
+                let talked = self.resources.get(key).is_some_and(|resource| resource.calls.talks);
+                self.note_calls(now, key, layer);
+                let Some(resource) = self.resources.get_mut(key) else { continue };
+                if package == Package::Presence {
+                    if talked != resource.calls.talks {
+                        self.refresh(key, false);
+                        any = true;
+                    }
+                    continue;
+                }
+                // Those that ended at the same time are told of together, and once.
+                if resource.calls.told {
+                    resource.calls.over.clear();
+                    resource.calls.told = false;
+                }
+                if let Some(ended) = &ended
+                    && resource.calls.over.len() < MAX_OVER
+                {
+                    resource.calls.over.push((**ended).clone());
+                }
+                self.refresh(key, false);
+                any = true;
+            }
+        }
+        if any {
+            self.pump(now, layer);
+        }
     }
 
     /// Who is registered where has changed, or may have.
@@ -414,17 +482,20 @@ impl EventServer {
         layer: &mut Layer,
     ) {
         self.config.permissions.set(user, watcher, permission);
-        if let Some(key) = self.names.get(&(Package::Presence, user.clone())).copied() {
-            self.judge_again(key);
+        for package in Package::WATCHED {
+            if let Some(key) = self.names.get(&(package, user.clone())).copied() {
+                self.judge_again(key);
+            }
         }
         self.pump(now, layer);
     }
 
     fn judge_again(&mut self, key: Key) {
         let Some(resource) = self.resources.get(key) else { return };
-        if resource.package != Package::Presence {
+        if !Package::WATCHED.contains(&resource.package) {
             return;
         }
+        let package = resource.package;
         let (aor, all) = (resource.aor.clone(), resource.watchings.clone());
         for watching in all {
             let Some(one) = self.watchings.get_mut(watching) else { continue };
@@ -446,7 +517,7 @@ impl EventServer {
                 self.queue(watching);
             }
         }
-        self.tell_of_watchers(Package::Presence, &aor);
+        self.tell_of_watchers(package, &aor);
     }
 
     // ---- time ------------------------------------------------------------------------------------------------

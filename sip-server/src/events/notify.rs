@@ -78,7 +78,11 @@ impl EventServer {
             // It goes when the location service has answered.
             return if one.end.is_some() && !one.urgent { Next::Forget } else { Next::Wait };
         };
-        let content_type = self.resources.get(one.resource).map(|resource| resource.package.content_type());
+        let resource = one.resource;
+        let content_type = self.resources.get_mut(resource).map(|resource| {
+            resource.calls.told = true;
+            resource.package.content_type()
+        });
         let suppressed = meets(one.condition.as_deref(), etag);
         let Some(one) = self.watchings.get_mut(key) else { return Next::Wait };
         one.wanted = false;

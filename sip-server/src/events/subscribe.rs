@@ -101,7 +101,7 @@ impl EventServer {
             .raw("Contact", dialog.contact())
             .header(&Expires(granted));
         let condition = condition_of(request);
-        let resource = self.resource(package, aor);
+        let resource = self.resource(now, package, aor, layer);
         let ends = self.second(now + Duration::from_secs(granted.into()));
         let key = self.insert(Watching {
             resource,

@@ -23,6 +23,7 @@ pub(super) fn compile(file: &File, faults: &mut Faults) -> Option<EventConfig> {
     config.publications.max_expires = config.max_expires;
     config.publications.default_expires = config.default_expires;
     config.from_registrations = said.from_registrations;
+    config.from_calls = said.from_calls;
     config.limits.subscriptions = said.subscriptions;
     config.limits.per_source = said.per_source;
     config.limits.per_resource = said.per_user;

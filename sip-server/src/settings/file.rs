@@ -199,6 +199,8 @@ settings! {
         strangers: At<String> = At::nowhere("block".into()),
         /// Whether who is registered and publishes nothing is shown as there.
         from_registrations: bool = true,
+        /// Whether who is in a call and publishes nothing is shown as on the phone.
+        from_calls: bool = true,
         /// Seconds of a SUBSCRIBE or PUBLISH that names none.
         default_expires: At<u32> = At::nowhere(3600),
         /// The shortest time that is granted, in seconds; shorter requests get 423.
