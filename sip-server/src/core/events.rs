@@ -1,5 +1,6 @@
 //! SUBSCRIBE and PUBLISH for users of ours: taken by the event server, instead of the phones.
 
+use std::task::Waker;
 use std::time::Instant;
 
 use sip_message::headers::{Event, From};
@@ -10,6 +11,7 @@ use sip_transport::Path;
 use super::requests::Destination;
 use super::{ServerCore, Waiting};
 use crate::AddressOfRecord;
+use crate::events::record::{EventChange, EventRecord};
 use crate::events::{EventServer, Package, Permission, Permissions, Subscribe, Watcher};
 use crate::location::Question;
 use crate::users::owns;
@@ -42,6 +44,43 @@ impl ServerCore {
             events.permit(now, user, watcher, permission, &mut self.layer);
         }
         self.settle(now);
+    }
+
+    /// Takes subscriptions and publications that a process before has kept, before the first message comes. Gives how many were of
+    /// use; the others are taken out of the store. With [`Config::keep_events`](crate::Config::keep_events) alone.
+    pub fn restore_events(&mut self, now: Instant, records: Vec<EventRecord>) -> usize {
+        let layer = &mut self.layer;
+        let restored = self.events.as_mut().map_or(0, |events| events.restore(now, records, layer));
+        self.settle(now);
+        restored
+    }
+
+    /// The next changes for an [`EventStore`](crate::events::EventStore), all of them together: some time after the first of them,
+    /// and not before those before are told to be [`kept`](ServerCore::events_kept).
+    pub fn poll_event_changes(&mut self) -> Option<Vec<EventChange>> {
+        self.events.as_mut()?.poll_changes()
+    }
+
+    /// Wakes `waker` when there are changes again, once.
+    pub fn wake_on_event_changes(&mut self, waker: Waker) {
+        if let Some(events) = &mut self.events {
+            events.wake_on_changes(waker);
+        }
+    }
+
+    /// The changes that were fetched are written.
+    pub fn events_kept(&mut self, now: Instant) {
+        if let Some(events) = &mut self.events {
+            events.kept(now);
+        }
+        self.settle(now);
+    }
+
+    /// The server is about to end: gives changes that are not kept out at once, if none are under way.
+    pub fn end_events(&mut self, now: Instant) {
+        if let Some(events) = &mut self.events {
+            events.keep(now, true);
+        }
     }
 
     /// The package of a request that is for the event server, and not for a phone.

@@ -245,7 +245,10 @@ impl ServerCore {
             limits: config.limits,
             guard,
             trust,
-            events: config.events.map(|events| EventServer::new(events, now)),
+            events: config.events.map(|events| {
+                let events = EventServer::new(events, now);
+                if config.keep_events { events.keeping(now, unix_time) } else { events }
+            }),
             mailbox: config.messages.map(|messages| {
                 Mailbox::new(messages, config.external_messages, config.limits.question_timeout)
             }),

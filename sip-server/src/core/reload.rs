@@ -22,6 +22,7 @@ pub(super) struct Fixed {
     timing: sip_transaction::Timing,
     heed_overload: bool,
     external_location: bool,
+    keep_events: bool,
 }
 
 impl Fixed {
@@ -36,6 +37,7 @@ impl Fixed {
             timing: config.timing,
             heed_overload: config.heed_overload,
             external_location: config.external_location,
+            keep_events: config.keep_events,
         }
     }
 }
@@ -63,6 +65,7 @@ impl ServerCore {
         let unix = self.unix_time(now);
         let secret = secret(&mut self.layer.transactions);
         let verifier = |role: Role| verifier(&realm, &config.algorithms, secret, role, now, unix);
+        let keeps = self.started_with.keep_events;
         // Nonces that are out stay good if they can.
         let users = config.users.is_some() || self.book.is_some();
         let asked = (users, users && config.challenge_calls);
@@ -110,7 +113,11 @@ impl ServerCore {
         };
         match (&mut self.events, config.events) {
             (Some(events), Some(config)) => events.reconfigure(now, config, &mut self.layer),
-            (events, config) => *events = config.map(|config| EventServer::new(config, now)),
+            (events, Some(config)) => {
+                let fresh = EventServer::new(config, now);
+                *events = Some(if keeps { fresh.keeping(now, unix) } else { fresh });
+            }
+            (events, None) => *events = None,
         }
         let limits = Limits {
             transactions: self.started_with.limits.transactions,

@@ -15,8 +15,13 @@
 mod config;
 mod dialog;
 mod documents;
+mod keep;
 mod notify;
 mod publish;
+pub mod record;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod store;
 mod subscribe;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -37,11 +42,18 @@ use sip_transaction::tables::Sharded;
 pub use self::config::{EventConfig, EventLimits, Package, Permission, Permissions, Watcher};
 use self::dialog::NotifierDialog;
 use self::documents::Gone;
+use self::keep::Unkept;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::SqliteEvents;
+pub use self::store::{EventStore, EventStoreError, Loading, MemoryEvents, WRITE_BEHIND, Writing};
 pub(crate) use self::subscribe::Subscribe;
 use crate::AddressOfRecord;
 use crate::calls::{Change, UserCalls};
 use crate::location::{Answer, Binding};
 use crate::proxy::Layer;
+
+/// After how long a registration is looked up again that nobody could tell of.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Dialogs that have ended, in one document: those of one INVITE, and some more.
 const MAX_OVER: usize = 64;
@@ -69,6 +81,8 @@ pub(crate) struct EventServer {
     sources: HashMap<IpAddr, usize>,
     /// Whose registrations have to be looked up.
     wanted: VecDeque<AddressOfRecord>,
+    /// What the store does not have yet, if there is one.
+    unkept: Option<Box<Unkept>>,
 }
 
 /// One user's state of one package.
@@ -146,12 +160,21 @@ struct Watching {
     pace: Option<Box<Pace>>,
     /// The condition of the last SUBSCRIBE (RFC 5839).
     condition: Option<Box<str>>,
+    /// The store does not have it as it is.
+    unkept: bool,
+    /// What the store has holds for NOTIFYs up to this CSeq.
+    cseq_limit: u32,
+    /// Its connection ended with a process before: the next SUBSCRIBE tells the way.
+    lost: bool,
 }
 
 /// How often a subscriber wants to be told (RFC 6446).
 #[derive(Debug)]
 struct Pace {
     rates: Rates,
+    /// What the SUBSCRIBE said, and the seconds granted then.
+    event: Box<str>,
+    granted: u32,
     last: Option<Instant>,
 }
 
@@ -198,7 +221,14 @@ impl EventServer {
             checks: BTreeSet::new(),
             sources: HashMap::new(),
             wanted: VecDeque::new(),
+            unkept: None,
         }
+    }
+
+    /// Hands out what has to be kept, from now on.
+    pub(crate) fn keeping(mut self, now: Instant, unix_time: Duration) -> Self {
+        self.unkept = Some(Box::new(Unkept::new(now, unix_time)));
+        self
     }
 
     /// Whether the server answers for this package.
@@ -325,7 +355,11 @@ impl EventServer {
                 (_, Registered::Indifferent) => continue,
                 (Answer::Found(bindings) | Answer::Conflict(bindings), _) => live(&bindings.list),
                 (_, Registered::Known(known)) => live(known),
-                (_, Registered::Asked) => Arc::from([]),
+                (_, Registered::Asked) => {
+                    // After a start everybody is looked up at once, which may be too much.
+                    self.checks.extend(now.checked_add(LOOK_AGAIN).map(|at| (at, key)));
+                    Arc::from([])
+                }
             };
             if let Some(next) = bindings.iter().map(|binding| binding.expires_at).min() {
                 self.checks.insert((next, key));
@@ -415,6 +449,7 @@ impl EventServer {
             *count = count.saturating_add(1);
         }
         self.note_end(ends, key);
+        self.unkept(key);
         key
     }
 
@@ -429,6 +464,7 @@ impl EventServer {
             entry.remove();
         }
         let Some(gone) = self.watchings.remove(key) else { return };
+        self.keep_no_more(&gone);
         if let Some(source) = gone.source
             && let Some(count) = self.sources.get_mut(&source)
         {
@@ -527,7 +563,8 @@ impl EventServer {
         let end = end.and_then(|(second, _)| self.started.checked_add(Duration::from_secs((*second).into())));
         let held = self.held.first().map(|(at, _)| *at);
         let check = self.checks.first().map(|(at, _)| *at);
-        [end, held, check, self.compositor.poll_timeout()].into_iter().flatten().min()
+        let keep = self.unkept.as_ref().and_then(|unkept| unkept.poll_timeout());
+        [end, held, check, keep, self.compositor.poll_timeout()].into_iter().flatten().min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant, layer: &mut Layer) {
@@ -559,6 +596,7 @@ impl EventServer {
         for (aor, package) in self.compositor.handle_timeout(now) {
             self.published(&aor, &package);
         }
+        self.keep(now, false);
         self.pump(now, layer);
     }
 

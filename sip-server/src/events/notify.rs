@@ -27,9 +27,10 @@ impl EventServer {
     /// Notifies those who are due, as many as may be under way at one time.
     pub(crate) fn pump(&mut self, now: Instant, layer: &mut Layer) {
         while self.notifying.len() < self.config.limits.notifying {
-            let Some(key) = self.due.pop_front() else { return };
+            let Some(key) = self.due.pop_front() else { break };
             self.notify(now, key, layer);
         }
+        self.plan_keeping(now);
     }
 
     fn notify(&mut self, now: Instant, key: Key, layer: &mut Layer) {
@@ -66,6 +67,14 @@ impl EventServer {
         if one.busy || !one.wanted {
             return Next::Wait;
         }
+        if one.lost {
+            return if one.end.is_some() { Next::Forget } else { Next::Wait };
+        }
+        if self.is_out_of_numbers(key) {
+            self.hold(key, now + Duration::from_secs(1));
+            return Next::Wait;
+        }
+        let Some(one) = self.watchings.get_mut(key) else { return Next::Wait };
         if !one.urgent
             && let Some(at) = one.pace.as_ref().and_then(|pace| pace.rates.may_notify_at(pace.last))
             && at > now

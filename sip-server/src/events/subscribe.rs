@@ -7,7 +7,7 @@ use sip_message::headers::{
     Accept, CallId, Event, Expires, From, MinExpires, Require, RetryAfter, SipETag, SuppressIfMatch, To,
     Unsupported,
 };
-use sip_message::{Request, ResponseBuilder, StatusCode, Uri};
+use sip_message::{Header, Request, ResponseBuilder, StatusCode, Uri};
 use sip_transaction::ServerTx;
 use sip_transport::Path;
 
@@ -123,6 +123,9 @@ impl EventServer {
             approved: false,
             pace: pace_of(&event, granted),
             condition,
+            unkept: false,
+            cseq_limit: u32::MAX,
+            lost: false,
         });
         count(&mut layer.counters.subscriptions);
         layer.reply(now, tx, reply);
@@ -226,11 +229,13 @@ impl EventServer {
         one.dialog.refresh(request, flow).map_err(Refused::Status)?;
         one.pace = pace_of(&event, granted);
         one.condition = condition_of(request);
+        one.lost = false;
         let sooner = ends < one.ends;
         one.ends = ends;
         if sooner && granted > 0 {
             self.note_end(ends, key);
         }
+        self.unkept(key);
         let Some(one) = self.watchings.get(key) else { return Err(unknown) };
         let etag = self.shown(now, one).and_then(|(_, etag)| etag);
         // RFC 5839 §6.3: they have the state already, so that no NOTIFY follows.
@@ -314,7 +319,11 @@ fn condition_of(request: &Request) -> Option<Box<str>> {
     request.headers.get::<SuppressIfMatch>().ok().flatten().map(|tag| tag.0.into())
 }
 
-fn pace_of(event: &Event, granted: u32) -> Option<Box<Pace>> {
+pub(super) fn pace_of(event: &Event, granted: u32) -> Option<Box<Pace>> {
     let rates = Rates::of(event, None, Duration::from_secs(granted.into()));
-    (rates != Rates::default()).then(|| Box::new(Pace { rates, last: None }))
+    (rates != Rates::default()).then(|| {
+        let mut text = String::new();
+        event.write(&mut text);
+        Box::new(Pace { rates, event: text.into(), granted, last: None })
+    })
 }

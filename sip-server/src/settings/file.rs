@@ -201,6 +201,10 @@ settings! {
         from_registrations: bool = true,
         /// Whether who is in a call and publishes nothing is shown as on the phone.
         from_calls: bool = true,
+        /// The file of SQLite in which subscriptions and publications outlive a restart, which is made if it is not there; it may be
+        /// that of the messages. Changes are written within a second: a crash may lose those of the last one, and the phones
+        /// concerned subscribe or publish anew. Its place is relative to that of this file. A change needs a new start.
+        file: Option<At<String>> = None,
         /// Seconds of a SUBSCRIBE or PUBLISH that names none.
         default_expires: At<u32> = At::nowhere(3600),
         /// The shortest time that is granted, in seconds; shorter requests get 423.
