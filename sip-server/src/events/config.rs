@@ -29,6 +29,8 @@ pub struct EventConfig {
     pub limits: EventLimits,
     /// Who may watch whom.
     pub permissions: Permissions,
+    /// Lists that can be subscribed to as one (RFC 4662): the URIs of their members. Those of other domains are not asked.
+    pub lists: HashMap<AddressOfRecord, Vec<Box<str>>>,
 }
 
 impl EventConfig {
@@ -45,6 +47,7 @@ impl EventConfig {
             publications: compositor::Limits::default(),
             limits: EventLimits::default(),
             permissions: Permissions::default(),
+            lists: HashMap::new(),
         }
     }
 
@@ -154,6 +157,8 @@ pub struct EventLimits {
     /// NOTIFYs without an answer at one time. What is due above that waits: one change that everybody watches must not take
     /// the memory of as many transactions at once.
     pub notifying: usize,
+    /// Members of a list: each subscription to one costs as many documents at once.
+    pub members: usize,
 }
 
 impl EventLimits {
@@ -165,6 +170,8 @@ impl EventLimits {
     pub const PER_RESOURCE: usize = 10_000;
     /// Each is a transaction of 1 to 2 KB.
     pub const NOTIFYING: usize = 10_000;
+    /// A panel with all keys that there are.
+    pub const MEMBERS: usize = 200;
 }
 
 impl Default for EventLimits {
@@ -174,6 +181,7 @@ impl Default for EventLimits {
             per_source: Self::PER_SOURCE,
             per_resource: Self::PER_RESOURCE,
             notifying: Self::NOTIFYING,
+            members: Self::MEMBERS,
         }
     }
 }

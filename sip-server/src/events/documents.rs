@@ -16,7 +16,7 @@ use sip_dialog::packages::reginfo::{
 };
 use sip_transaction::slab::Key;
 
-use super::{Calls, Document, EventServer, Package, Registered, Resource, Stage, Watching};
+use super::{Calls, Document, EventServer, Package, Registered, Resource, Shown, Stage, Watching, partial};
 use crate::AddressOfRecord;
 use crate::location::Binding;
 
@@ -60,7 +60,7 @@ impl Document {
 }
 
 /// The URI that documents name a user by.
-fn uri_of(aor: &AddressOfRecord) -> String {
+pub(super) fn uri_of(aor: &AddressOfRecord) -> String {
     format!("sip:{aor}")
 }
 
@@ -87,6 +87,9 @@ impl EventServer {
         let Some(resource) = self.resources.get_mut(key) else { return false };
         let changed = document != resource.document;
         resource.document = document;
+        if changed {
+            partial::note(resource);
+        }
         changed
     }
 
@@ -131,14 +134,38 @@ impl EventServer {
         }
     }
 
-    /// What the next NOTIFY of a subscription brings: a document and its entity-tag. `None` while it is not known yet.
-    pub(super) fn shown(&self, now: Instant, one: &Watching) -> Option<(Option<Bytes>, Option<u64>)> {
+    /// What the next NOTIFY of a subscription brings. `None` while it is not known yet.
+    pub(super) fn shown(&self, now: Instant, one: &Watching) -> Option<Shown> {
+        if let Some(list) = &one.list {
+            return self.list_shown(now, one, list);
+        }
         let resource = self.resources.get(one.resource)?;
-        match one.stage {
+        let (octets, etag) = self.state_of(now, resource, one.stage, one.version)?;
+        let mut shown = Shown {
+            body: octets.map(|octets| (resource.package.content_type().into(), octets)),
+            etag,
+            holds: None,
+            told: Vec::new(),
+        };
+        if one.partial.is_some() && resource.package == Package::Presence {
+            partial::show(resource, one, &mut shown);
+        }
+        Some(shown)
+    }
+
+    /// What somebody on this stage is shown of a resource: a document and its entity-tag. `None` while it is not known yet.
+    pub(super) fn state_of(
+        &self,
+        now: Instant,
+        resource: &Resource,
+        stage: Stage,
+        version: u32,
+    ) -> Option<(Option<Bytes>, Option<u64>)> {
+        match stage {
             // RFC 3856 §6.7: the presentity's state is not to leak while nobody has decided.
             Stage::Pending => return Some((None, None)),
             Stage::Polite if resource.package == Package::Dialogs => {
-                return Some((Some(calls(&resource.aor, Vec::new(), one.version)), None));
+                return Some((Some(calls(&resource.aor, Vec::new(), version)), None));
             }
             Stage::Polite => {
                 let nothing = Presence::new(&uri_of(&resource.aor), Basic::Closed, None);
@@ -148,11 +175,11 @@ impl EventServer {
         }
         match resource.package {
             Package::PresenceWatchers => {
-                Some((Some(self.watchers_of(now, &resource.aor, one.version).into()), None))
+                Some((Some(self.watchers_of(now, &resource.aor, version).into()), None))
             }
             Package::Registrations => {
                 let Registered::Known(bindings) = &resource.registered else { return None };
-                let document = registrations(now, &resource.aor, bindings, &resource.gone, one.version);
+                let document = registrations(now, &resource.aor, bindings, &resource.gone, version);
                 Some((Some(document.to_xml().into()), None))
             }
             Package::Dialogs => {
@@ -163,9 +190,9 @@ impl EventServer {
                     ..entry.clone()
                 };
                 // Who has just come has not seen them begin.
-                let over = over.iter().filter(|_| one.version > 0).cloned();
+                let over = over.iter().filter(|_| version > 0).cloned();
                 let all = live.iter().map(older).chain(over);
-                Some((Some(calls(&resource.aor, all.collect(), one.version)), None))
+                Some((Some(calls(&resource.aor, all.collect(), version)), None))
             }
             Package::Presence | Package::MessageSummary => {
                 let document = resource.document.as_ref()?;
@@ -179,15 +206,19 @@ impl EventServer {
         use sip_dialog::packages::watcher_info::{
             Watcher as Row, WatcherEvent, WatcherInfo, WatcherList, WatcherStatus,
         };
-        let resource = self.names.get(&(Package::Presence, aor.clone()));
-        let resource = resource.and_then(|key| self.resources.get(*key));
+        let key_of_resource = self.names.get(&(Package::Presence, aor.clone())).copied();
+        let resource = key_of_resource.and_then(|key| self.resources.get(key));
         let at = self.second(now);
         let row = |key: &Key| {
             let one = self.watchings.get(*key)?;
             let mut hasher = DefaultHasher::new();
             one.dialog.local_tag().hash(&mut hasher); // the tag itself would let others into the dialog
             let subscriber = one.dialog.subscriber()?;
-            let status = match one.stage {
+            let stage = match (&one.list, key_of_resource) {
+                (Some(list), Some(resource)) => list.stage_of(resource)?,
+                _ => one.stage,
+            };
+            let status = match stage {
                 Stage::Pending => WatcherStatus::Pending,
                 // RFC 5025 §3.2.1: who is blocked politely is not to learn it; the user may.
                 Stage::Polite | Stage::Active => WatcherStatus::Active,

@@ -9,10 +9,11 @@ use sip_message::headers::Event;
 use sip_transaction::slab::Key;
 
 use super::dialog::NotifierDialog;
-use super::record::{EventChange, EventKind, EventRecord, KeptPublication, KeptSubscription, Way};
+use super::list::{Listed, Members};
+use super::record::{EventChange, EventKind, EventRecord, KeptList, KeptPublication, KeptSubscription, Way};
 use super::store::WRITE_BEHIND;
 use super::subscribe::pace_of;
-use super::{End, EventServer, Package, Permission, Stage, Watcher, Watching};
+use super::{End, EventServer, Package, Permission, Stage, Watcher, Watching, partial};
 use crate::AddressOfRecord;
 use crate::proxy::Layer;
 
@@ -167,6 +168,11 @@ impl EventServer {
                 Some(path) if path.transport.is_reliable() => Way::Connection,
                 Some(path) => Way::Socket(*path),
             },
+            changes_alone: one.partial.is_some(),
+            list: one.list.as_ref().map(|list| KeptList {
+                uri: list.uri().into(),
+                members: list.member_uris().map(Into::into).collect(),
+            }),
             dialog: one.dialog.lines().into(),
         };
         let record = EventRecord {
@@ -230,7 +236,13 @@ impl EventServer {
     // ---- after a start ---------------------------------------------------------------------------------------
 
     /// Takes what was kept by a process before. Gives how many records were of use.
-    pub(crate) fn restore(&mut self, now: Instant, records: Vec<EventRecord>, layer: &mut Layer) -> usize {
+    pub(crate) fn restore(
+        &mut self,
+        now: Instant,
+        records: Vec<EventRecord>,
+        listed: &dyn Fn(&str) -> Listed,
+        layer: &mut Layer,
+    ) -> usize {
         let Some(unix) = self.unkept.as_ref().map(|unkept| unkept.unix_of(now)) else { return 0 };
         let mut restored = Vec::new();
         let mut publications: usize = 0;
@@ -245,7 +257,7 @@ impl EventServer {
                         restored
                     }
                     EventKind::Subscription => {
-                        let key = self.restore_subscription(now, (&record, left, unix), layer);
+                        let key = self.restore_subscription(now, (&record, left, unix), listed, layer);
                         restored.extend(key);
                         key.is_some()
                     }
@@ -285,6 +297,7 @@ impl EventServer {
         &mut self,
         now: Instant,
         (record, left, unix): (&EventRecord, u32, u64),
+        listed: &dyn Fn(&str) -> Listed,
         layer: &mut Layer,
     ) -> Option<Key> {
         let kept = KeptSubscription::parse(&record.octets)
@@ -296,7 +309,7 @@ impl EventServer {
         }
         let who = kept.who.as_deref().map_or(Watcher::Stranger, Watcher::Known);
         let (stage, end) = match self.config.permissions.of(&kept.aor, &who) {
-            _ if kept.package.is_private() => (Stage::Active, None),
+            _ if kept.package.is_private() || kept.list.is_some() => (Stage::Active, None),
             Permission::Block => (Stage::Pending, Some(End::Rejected)),
             Permission::Allow => (Stage::Active, None),
             Permission::PoliteBlock => (Stage::Polite, None),
@@ -313,7 +326,20 @@ impl EventServer {
         }
         let event =
             kept.rates.as_ref().and_then(|(granted, text)| Some((Event::parse(text).ok()?, *granted)));
-        let resource = self.resource(now, kept.package, &kept.aor, layer);
+        let list = kept
+            .list
+            .as_ref()
+            .map(|list| Members(list.members.iter().map(|uri| (uri.clone(), listed(uri))).collect()));
+        let (resource, list) = match list {
+            Some(members) => {
+                let list = self.list(now, kept.package, (&kept.aor, &who), &members, layer);
+                (self.list_resource(kept.package, &kept.aor), Some(Box::new(list)))
+            }
+            None => (self.resource(now, kept.package, &kept.aor, layer), None),
+        };
+        if let Some(resource) = self.resources.get_mut(resource).filter(|_| kept.changes_alone) {
+            partial::begin(resource);
+        }
         let since =
             self.second(now).saturating_sub(u32::try_from(unix.saturating_sub(kept.since)).unwrap_or(0));
         Some(self.insert(Watching {
@@ -337,6 +363,8 @@ impl EventServer {
             unkept: false,
             cseq_limit: kept.local_cseq,
             lost: kept.way == Way::Connection,
+            partial: kept.changes_alone.then_some(None),
+            list,
         }))
     }
 }

@@ -16,7 +16,9 @@ mod config;
 mod dialog;
 mod documents;
 mod keep;
+mod list;
 mod notify;
+mod partial;
 mod publish;
 pub mod record;
 #[cfg(feature = "sqlite")]
@@ -24,6 +26,7 @@ mod sqlite;
 mod store;
 mod subscribe;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -43,6 +46,9 @@ pub use self::config::{EventConfig, EventLimits, Package, Permission, Permission
 use self::dialog::NotifierDialog;
 use self::documents::Gone;
 use self::keep::Unkept;
+use self::list::List;
+pub(crate) use self::list::{Listed, Members, list_within};
+use self::partial::Partial;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteEvents;
 pub use self::store::{EventStore, EventStoreError, Loading, MemoryEvents, WRITE_BEHIND, Writing};
@@ -98,6 +104,20 @@ struct Resource {
     gone: Vec<Gone>,
     /// Their calls, and those that the last change ended.
     calls: Calls,
+    /// Kept if somebody wants changes alone.
+    partial: Option<Box<Partial>>,
+}
+
+/// What a NOTIFY brings.
+#[derive(Debug)]
+struct Shown {
+    /// The type and the document.
+    body: Option<(Cow<'static, str>, Bytes)>,
+    etag: Option<u64>,
+    /// The revision of the presence that the subscriber has after it.
+    holds: Option<u32>,
+    /// The places of the members of a list that it tells of.
+    told: Vec<usize>,
 }
 
 /// What is known of the calls of a user.
@@ -166,6 +186,10 @@ struct Watching {
     cseq_limit: u32,
     /// Its connection ended with a process before: the next SUBSCRIBE tells the way.
     lost: bool,
+    /// They want changes of presence alone, and have this revision of it.
+    partial: Option<Option<u32>>,
+    /// It is for many users at once.
+    list: Option<Box<List>>,
 }
 
 /// How often a subscriber wants to be told (RFC 6446).
@@ -280,6 +304,7 @@ impl EventServer {
             document: None,
             gone: Vec::new(),
             calls: Calls::default(),
+            partial: None,
         });
         self.note_calls(now, key, layer);
         self.names.insert((package, aor.clone()), key);
@@ -388,6 +413,13 @@ impl EventServer {
         let Some(resource) = self.resources.get(key) else { return };
         for watching in resource.watchings.clone() {
             let Some(one) = self.watchings.get_mut(watching) else { continue };
+            if let Some(list) = &mut one.list {
+                if (changed || first) && list.note(key) {
+                    one.wanted = true;
+                    self.queue(watching);
+                }
+                continue;
+            }
             // Those who may not see it have nothing new, and those who waited for it have.
             if changed && one.stage == Stage::Active {
                 one.wanted = true;
@@ -413,7 +445,11 @@ impl EventServer {
         if self.resources.get(key).is_some_and(|resource| resource.watchings.is_empty())
             && let Some(resource) = self.resources.remove(key)
         {
-            self.names.remove(&(resource.package, resource.aor));
+            let name = (resource.package, resource.aor);
+            // A list as a whole is found by no name.
+            if self.names.get(&name) == Some(&key) {
+                self.names.remove(&name);
+            }
         }
     }
 
@@ -450,6 +486,7 @@ impl EventServer {
         }
         self.note_end(ends, key);
         self.unkept(key);
+        self.join(key);
         key
     }
 
@@ -465,6 +502,7 @@ impl EventServer {
         }
         let Some(gone) = self.watchings.remove(key) else { return };
         self.keep_no_more(&gone);
+        self.part(key, &gone);
         if let Some(source) = gone.source
             && let Some(count) = self.sources.get_mut(&source)
         {
@@ -536,6 +574,13 @@ impl EventServer {
         for watching in all {
             let Some(one) = self.watchings.get_mut(watching) else { continue };
             let who = one.who.as_deref().map_or(Watcher::Stranger, Watcher::Known);
+            if let Some(list) = &mut one.list {
+                if list.judge(key, self.config.permissions.of(&aor, &who)) {
+                    one.wanted = true;
+                    self.queue(watching);
+                }
+                continue;
+            }
             let stage = match self.config.permissions.of(&aor, &who) {
                 Permission::Block => {
                     one.end = one.end.or(Some(End::Rejected));

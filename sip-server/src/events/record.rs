@@ -82,8 +82,21 @@ pub struct KeptSubscription {
     pub rates: Option<(u32, Box<str>)>,
     /// The way back.
     pub way: Way,
+    /// Whether changes of presence alone are wanted (RFC 5263).
+    pub changes_alone: bool,
+    /// The list that it is for.
+    pub list: Option<KeptList>,
     /// The head of its NOTIFYs, as [`super::dialog`] has it.
     pub dialog: Box<str>,
+}
+
+/// The list of a subscription that is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptList {
+    /// Its URI.
+    pub uri: Box<str>,
+    /// The URIs of its members.
+    pub members: Vec<Box<str>>,
 }
 
 /// The way back to who subscribes.
@@ -132,6 +145,10 @@ impl<'a> Lines<'a> {
         self.lines.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
+    fn all(&self, name: &str) -> Vec<Box<str>> {
+        self.lines.iter().filter(|(known, _)| *known == name).map(|(_, value)| (*value).into()).collect()
+    }
+
     fn parsed<T>(
         &self,
         name: &'static str,
@@ -175,6 +192,13 @@ impl KeptSubscription {
         if let Some((granted, event)) = &self.rates {
             line("rates", &format!("{granted} {event}"));
         }
+        if self.changes_alone {
+            line("changes", &"alone");
+        }
+        if let Some(list) = &self.list {
+            line("list", &list.uri);
+            list.members.iter().for_each(|member| line("member", member));
+        }
         match &self.way {
             Way::ByUri => {}
             Way::Socket(path) => line("socket", &format!("{} {}", path.local, path.remote)),
@@ -217,6 +241,8 @@ impl KeptSubscription {
             remote_cseq: lines.required("remote-cseq", number)?,
             rates: lines.parsed("rates", rates)?,
             way,
+            changes_alone: lines.text("changes").is_some(),
+            list: lines.text("list").map(|uri| KeptList { uri: uri.into(), members: lines.all("member") }),
             dialog: dialog.ok_or(RecordError::Missing("dialog"))?.into(),
         })
     }
@@ -266,6 +292,11 @@ mod tests {
             remote_cseq: 1,
             rates: Some((60, "presence;max-rate=1".into())),
             way,
+            changes_alone: cseq.is_multiple_of(2),
+            list: cseq.is_multiple_of(3).then(|| KeptList {
+                uri: "sip:sales@example.com".into(),
+                members: vec!["sip:a@b".into(); 2],
+            }),
             dialog: dialog.into(),
         }
     }

@@ -217,6 +217,18 @@ settings! {
         per_source: usize = EventLimits::PER_SOURCE,
         /// Watchers of one user. Above, new ones get 480.
         per_user: usize = EventLimits::PER_RESOURCE,
+        /// Users whose state phones can subscribe to at once (RFC 4662).
+        list: Vec<EventListSettings> = Vec::new(),
+    }
+}
+
+settings! {
+    /// `[[events.list]]`
+    EventListSettings {
+        /// The name that is subscribed to: no user's.
+        name: At<String> = At::nowhere(String::new()),
+        /// The users, by name or as `user@domain`; at most 200.
+        members: Vec<At<String>> = Vec::new(),
     }
 }
 
