@@ -259,6 +259,58 @@ fn a_subscription_ends_by_itself() {
     world.assert_nothing_left();
 }
 
+/// RFC 3857 §4.7.1: a pending watcher who gave up waits, and the user can decide still.
+#[test]
+fn a_watcher_waits_for_a_decision_after_its_subscription_has_ended() {
+    let mut world = world_with(|events| events.permissions.users = Permission::Confirm);
+    let mut own = Watcher::new("bob", "bob", "presence.winfo");
+    own.at = BOB;
+    own.watch(&mut world);
+    let rows = |sent: &[Sent]| {
+        let notify =
+            sent.iter().rfind(|one| one.is(&sip_message::Method::Notify) && one.to() == BOB).unwrap();
+        let info = WatcherInfo::parse(notify.request().body()).unwrap();
+        let row = |row: &sip_dialog::packages::watcher_info::Watcher| (row.uri.clone(), row.status);
+        info.lists[0].watchers.iter().map(row).collect::<Vec<_>>()
+    };
+    let answer = |world: &mut World, mut sent: Vec<Sent>| {
+        let mut all = Vec::new();
+        while !sent.is_empty() {
+            let next = sent.remove(0);
+            if next.is(&sip_message::Method::Notify) {
+                sent.extend(world.answer(&next, 200, ""));
+            }
+            all.push(next);
+        }
+        all
+    };
+    // A fetch ends at once.
+    let mut alice = Watcher::new("alice", "bob", "presence");
+    let (_, sent) = alice.subscribe(&mut world, "Expires: 0\r\n");
+    let sent = answer(&mut world, sent);
+    let name = || "sip:alice@example.com".to_owned();
+    assert_eq!(rows(&sent), [(name(), WatcherStatus::Waiting)]);
+    // They come again: pending, once; and end by themselves.
+    let mut again = Watcher::new("alice", "bob", "presence");
+    again.call_id = "again".into();
+    let (_, sent) = again.subscribe(&mut world, "Expires: 60\r\n");
+    assert_eq!(rows(&answer(&mut world, sent)), [(name(), WatcherStatus::Pending)]);
+    let sent = world.seconds(62);
+    assert_eq!(rows(&answer(&mut world, sent)), [(name(), WatcherStatus::Waiting)]);
+    // Bob decides; who comes now is shown the state.
+    world.core.permit(world.now, &aor("bob"), "alice@example.com", Some(Permission::Allow));
+    let sent = world.sent();
+    assert_eq!(rows(&answer(&mut world, sent)), []);
+    let mut third = Watcher::new("alice", "bob", "presence");
+    third.call_id = "third".into();
+    let (_, sent) = third.subscribe(&mut world, "Expires: 0\r\n");
+    let to_alice = sent.iter().find(|one| one.to() == ALICE).unwrap();
+    assert!(!presence(to_alice).is_open());
+    answer(&mut world, sent);
+    world.seconds(7200);
+    assert_eq!(world.core.events(), Some((0, 0)));
+}
+
 /// RFC 3856 §6.6, RFC 3857: nothing before the user has decided, who is told of the watcher.
 #[test]
 fn a_pending_watcher_is_approved_and_later_rejected() {

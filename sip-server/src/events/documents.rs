@@ -238,12 +238,9 @@ impl EventServer {
                 duration_subscribed: Some(at.saturating_sub(one.since).into()),
             })
         };
-        let watchers = resource.map(|resource| resource.watchings.iter().filter_map(row).collect());
-        let list = WatcherList {
-            resource: uri_of(aor),
-            package: Package::Presence.name().into(),
-            watchers: watchers.unwrap_or_default(),
-        };
+        let watching = resource.into_iter().flat_map(|resource| resource.watchings.iter().filter_map(row));
+        let watchers: Vec<Row> = watching.chain(self.waiting.rows(at, aor)).collect();
+        let list = WatcherList { resource: uri_of(aor), package: Package::Presence.name().into(), watchers };
         WatcherInfo { version, completeness: Completeness::Full, lists: vec![list] }.to_xml()
     }
 }

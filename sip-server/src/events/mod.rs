@@ -25,6 +25,7 @@ pub mod record;
 mod sqlite;
 mod store;
 mod subscribe;
+mod waiting;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -53,6 +54,7 @@ use self::partial::Partial;
 pub use self::sqlite::SqliteEvents;
 pub use self::store::{EventStore, EventStoreError, Loading, MemoryEvents, WRITE_BEHIND, Writing};
 pub(crate) use self::subscribe::Subscribe;
+use self::waiting::WaitingRoom;
 use crate::AddressOfRecord;
 use crate::calls::{Change, UserCalls};
 use crate::location::{Answer, Binding};
@@ -89,6 +91,8 @@ pub(crate) struct EventServer {
     wanted: VecDeque<AddressOfRecord>,
     /// What the store does not have yet, if there is one.
     unkept: Option<Box<Unkept>>,
+    /// Watchers of presence whose subscription ended before anybody had decided.
+    waiting: WaitingRoom,
 }
 
 /// One user's state of one package.
@@ -246,6 +250,7 @@ impl EventServer {
             sources: HashMap::new(),
             wanted: VecDeque::new(),
             unkept: None,
+            waiting: WaitingRoom::default(),
         }
     }
 
@@ -511,12 +516,43 @@ impl EventServer {
                 self.sources.remove(&source);
             }
         }
+        self.begin_to_wait(&gone);
         if let Some(resource) = self.resources.get_mut(gone.resource) {
             resource.watchings.retain(|other| *other != key);
             let (package, aor) = (resource.package, resource.aor.clone());
             self.tell_of_watchers(package, &aor);
         }
         self.tidy(gone.resource);
+    }
+
+    /// A subscription is over. If nobody has decided on it, it may still be decided.
+    fn begin_to_wait(&mut self, gone: &Watching) {
+        let (Some(who), Some(End::Timeout)) = (&gone.who, gone.end) else { return };
+        let pending = |stage: Option<Stage>| stage == Some(Stage::Pending);
+        let of: Vec<Key> = match &gone.list {
+            Some(list) => list.resources().filter(|key| pending(list.stage_of(*key))).collect(),
+            None if pending(Some(gone.stage)) => vec![gone.resource],
+            None => Vec::new(),
+        };
+        for key in of {
+            let Some(resource) = self.resources.get(key) else { continue };
+            if resource.package == Package::Presence {
+                let aor = resource.aor.clone();
+                self.waiting.enter(gone.ends, &aor, who, gone.since);
+                self.tell_of_watchers(Package::Presence, &aor);
+            }
+        }
+    }
+
+    /// Those on whom somebody has decided wait no longer.
+    fn end_of_waiting(&mut self) {
+        let permissions = &self.config.permissions;
+        let waits = |aor: &AddressOfRecord, who: &str| {
+            permissions.of(aor, &Watcher::Known(who)) == Permission::Confirm
+        };
+        for aor in self.waiting.decided(waits) {
+            self.tell_of_watchers(Package::Presence, &aor);
+        }
     }
 
     /// Who watches the presence of this user is another list now.
@@ -543,6 +579,7 @@ impl EventServer {
         for resource in all {
             self.judge_again(resource);
         }
+        self.end_of_waiting();
         self.pump(now, layer);
     }
 
@@ -556,6 +593,10 @@ impl EventServer {
         layer: &mut Layer,
     ) {
         self.config.permissions.set(user, watcher, permission);
+        let now_is = self.config.permissions.of(user, &Watcher::Known(watcher));
+        if now_is != Permission::Confirm && self.waiting.leave(user, watcher) {
+            self.tell_of_watchers(Package::Presence, user);
+        }
         for package in Package::WATCHED {
             if let Some(key) = self.names.get(&(package, user.clone())).copied() {
                 self.judge_again(key);
@@ -604,8 +645,9 @@ impl EventServer {
     // ---- time ------------------------------------------------------------------------------------------------
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let end = self.ends.first_key_value();
-        let end = end.and_then(|(second, _)| self.started.checked_add(Duration::from_secs((*second).into())));
+        let end = self.ends.first_key_value().map(|(second, _)| second);
+        let end = end.copied().into_iter().chain(self.waiting.next_end()).min();
+        let end = end.and_then(|second| self.started.checked_add(Duration::from_secs(second.into())));
         let held = self.held.first().map(|(at, _)| *at);
         let check = self.checks.first().map(|(at, _)| *at);
         let keep = self.unkept.as_ref().and_then(|unkept| unkept.poll_timeout());
@@ -627,6 +669,9 @@ impl EventServer {
                     self.queue(key);
                 }
             }
+        }
+        for aor in self.waiting.expire(second) {
+            self.tell_of_watchers(Package::Presence, &aor);
         }
         while let Some((at, key)) = self.held.first().copied().filter(|(at, _)| *at <= now) {
             self.held.remove(&(at, key));

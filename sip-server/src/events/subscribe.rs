@@ -160,6 +160,9 @@ impl EventServer {
         count(&mut layer.counters.subscriptions);
         layer.reply(now, tx, reply);
         self.queue(key);
+        if let Watcher::Known(name) = watcher {
+            self.waiting.leave(aor, name); // they are there again
+        }
         self.tell_of_watchers(package, aor);
         Ok(())
     }
