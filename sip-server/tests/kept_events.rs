@@ -248,3 +248,45 @@ fn numbered_documents_and_connections() {
     assert_eq!(only(&sent, "200").to(), "192.0.2.13:40001");
     assert!(sent.iter().any(|one| one.is(&Method::Notify)), "{sent:?}");
 }
+
+/// A list and a subscription to changes alone come back as what they were; both begin with everything.
+#[test]
+fn lists_and_changes_alone_go_on() {
+    let mut kept = Kept::new();
+    let sales = AddressOfRecord::new(&"sip:sales@example.com".parse().unwrap(), "example.com").unwrap();
+    let lists = |events: &mut EventConfig| {
+        events
+            .lists
+            .insert(sales.clone(), vec!["sip:bob@example.com".into(), "sip:x@elsewhere.example".into()]);
+    };
+    kept.crash(0, lists);
+    let mut alice = Watcher::new("alice", "sales", "presence");
+    let (_, sent) = alice.subscribe(&mut kept.world, "Supported: eventlist\r\n");
+    kept.world.answer(only(&sent, "NOTIFY"), 200, "");
+    let mut carol = Watcher::new("carol", "bob", "presence");
+    let (_, sent) = carol.subscribe(&mut kept.world, "Accept: application/pidf-diff+xml\r\n");
+    kept.world.answer(only(&sent, "NOTIFY"), 200, "");
+    kept.write();
+    // The list may be another one in the settings by now: who has subscribed keeps theirs until they subscribe anew.
+    assert_eq!(kept.crash(5, |_| {}), 2);
+    kept.write();
+    let sent = kept.world.seconds(3);
+    let of = |call_id: &str| {
+        let is_it = |one: &&Sent| {
+            one.is(&Method::Notify) && one.request().headers.text("Call-ID").unwrap().starts_with(call_id)
+        };
+        sent.iter().find(is_it).unwrap()
+    };
+    let list = of("alice").request();
+    assert_eq!(list.headers.text("Require"), Some("eventlist"));
+    let text = String::from_utf8_lossy(list.body()).into_owned();
+    assert!(text.contains("fullState=\"true\"") && text.contains("sip:bob@example.com"), "{text}");
+    let changes = of("carol").request();
+    assert_eq!(changes.headers.text("Content-Type"), Some("application/pidf-diff+xml"));
+    assert!(String::from_utf8_lossy(changes.body()).contains("pidf-full"));
+    let (list, changes) = (of("alice"), of("carol"));
+    kept.world.answer(list, 200, "");
+    kept.world.answer(changes, 200, "");
+    let sent = publish(&mut kept.world, "", &pidf("open"));
+    assert_eq!(sent.iter().filter(|one| one.is(&Method::Notify)).count(), 2);
+}

@@ -20,15 +20,20 @@ use sip_transport::{Answer, Core, FlowEvent, Locals, Path, Query, Queues, Receiv
 use crate::forked::SERVER;
 
 const USERS: usize = 50;
-/// What phones ask for, and after how long they ask again.
+/// What phones register and publish for, and after how long they do it again.
 const EXPIRES: u32 = 120;
 const REFRESH: Duration = Duration::from_secs(60);
+/// The same of subscriptions: no refresh brings the truth, before it is looked whether NOTIFYs have.
+const SUBSCRIBED: u32 = 1500;
+const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(700);
+/// When that is: all have done what they do, and publications that lost their answer are over.
+const QUIET: Duration = Duration::from_secs(560);
 const AGAIN: Duration = Duration::from_secs(5);
 const UNIX: Duration = Duration::from_secs(1_700_000_000);
 
 /// How many seeds: `SIM_WATCHERS=100000` for a soak.
 fn seeds() -> u64 {
-    std::env::var("SIM_WATCHERS").ok().and_then(|text| text.parse().ok()).unwrap_or(12)
+    std::env::var("SIM_WATCHERS").ok().and_then(|text| text.parse().ok()).unwrap_or(8)
 }
 
 /// A subscription of a user.
@@ -161,7 +166,7 @@ impl User {
             shown: None,
             next: now,
         });
-        watch.next = now + REFRESH;
+        watch.next = now + SUBSCRIBE_AGAIN;
         watch.cseq += 1;
         let (uri, to) = match &watch.remote {
             Some(tag) => (format!("sip:{SERVER}"), To::new(&name(whom).parse().unwrap()).with_tag(tag)),
@@ -190,7 +195,7 @@ impl User {
     fn act(&mut self, now: Instant, random: u64) {
         let whom = usize::try_from(random / 16).unwrap() % USERS;
         match random % 16 {
-            0..=6 if self.here && !self.watches.contains_key(&whom) => self.subscribe(now, whom, EXPIRES),
+            0..=6 if self.here && !self.watches.contains_key(&whom) => self.subscribe(now, whom, SUBSCRIBED),
             7 | 8 if self.here => self.unwatch(now, whom),
             9..=11 if self.here => {
                 self.note = Some(self.note.unwrap_or(0) + 1 + u32::try_from(random % 1000).unwrap());
@@ -314,7 +319,7 @@ impl User {
         let due: Vec<usize> =
             self.watches.iter().filter(|(_, watch)| watch.next <= now).map(|(whom, _)| *whom).collect();
         for whom in due {
-            self.subscribe(now, whom, EXPIRES);
+            self.subscribe(now, whom, SUBSCRIBED);
         }
     }
 }
@@ -433,10 +438,20 @@ fn every_watcher_knows_the_truth_in_the_end() {
         let restored = next.events().unwrap();
         sim.restart(server, next);
         alive.set(true);
-        // Time for all that is asked for to be refreshed, and for what was lost to end.
-        sim.run_for(Duration::from_secs(900) - crash);
-
+        sim.run_for(QUIET - crash - away);
         let truth: Vec<Shown> = users.iter().map(|user| sim.node(*user).truth()).collect();
+        let mut wrong = Vec::new();
+        for user in &users {
+            let watches = &sim.node(*user).watches;
+            let astray = watches.iter().filter(|(whom, watch)| watch.shown.as_ref() != Some(&truth[**whom]));
+            wrong.extend(astray.map(|(whom, watch)| (*user, *whom, watch.call_id.clone())));
+        }
+        // Each refreshes once; whose subscription the crash or the network has taken begins anew.
+        sim.run_for(Duration::from_secs(600));
+        for (user, whom, before) in &wrong {
+            let watch = &sim.node(*user).watches[whom];
+            assert_ne!(watch.call_id, *before, "it lived, and was not told: {watch:?}");
+        }
         let mut watched = 0;
         for user in &users {
             let user = sim.node(*user);
