@@ -135,7 +135,7 @@ mod tests {
         assert!(room.leave(&bob, "w9@example.com") && !room.leave(&bob, "w9@example.com"));
         assert_eq!(room.next_end(), Some(10 + PATIENCE));
         assert_eq!(room.expire(39 + PATIENCE).len(), 30);
-        assert_eq!(room.decided(|_, who| who != "w8@example.com"), [bob.clone()]);
+        assert_eq!(room.decided(|_, who| who != "w8@example.com"), [bob]);
         assert!(room.of.is_empty() && room.order.is_empty());
     }
 }
