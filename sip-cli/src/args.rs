@@ -121,7 +121,7 @@ pub(crate) struct ServerArgs {
     /// (docs/server-settings.md, examples/server.toml).
     #[arg(long, value_name = "FILE", conflicts_with_all = ["listen", "domain", "users", "no_auth", "digest", "next_hop",
         "no_record_route", "heed_overload", "ws_origin", "proxy_protocol_from", "hep", "tls_cert", "tls_ca", "tls_clients",
-        "tls_insecure", "trust", "no_bans", "no_events", "messages"])]
+        "tls_insecure", "trust", "no_bans", "no_events", "events", "messages"])]
     pub(crate) config: Option<PathBuf>,
 
     /// Tell all that is wrong with the file of settings, with lines and columns, and start nothing. The exit code is 0 if nothing
@@ -159,6 +159,11 @@ pub(crate) struct ServerArgs {
     /// their senders are told that nobody is there.
     #[arg(long, value_name = "FILE")]
     pub(crate) messages: Option<PathBuf>,
+
+    /// Keep subscriptions and publications in this file (SQLite; made if it is not there; it may be that of the messages), so that
+    /// they are there after a restart.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_events")]
+    pub(crate) events: Option<PathBuf>,
 
     /// Leave SUBSCRIBE and PUBLISH to the phones. Without it the server itself tells who is there, of waiting messages and of
     /// registrations.

@@ -91,6 +91,9 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
     if let Some(file) = &args.messages {
         builder = builder.message_file(file).map_err(Failure::fault)?;
     }
+    if let Some(file) = &args.events {
+        builder = builder.event_file(file).map_err(Failure::fault)?;
+    }
     if !args.no_events {
         builder = builder.configure(|config| {
             config.events = (!config.domains.is_empty()).then(EventConfig::new);

@@ -86,6 +86,9 @@ pub struct Config {
     /// Answer SUBSCRIBE and PUBLISH for the users: presence, messages that wait, registrations. `None`: they go to the phones as
     /// all requests do.
     pub events: Option<EventConfig>,
+    /// Whether subscriptions and publications are kept outside, to outlive the process: changes come out of
+    /// [`poll_event_changes`](crate::ServerCore::poll_event_changes).
+    pub keep_events: bool,
     /// Keep messages for users who are away, and deliver them when they come. `None`: they are refused with 480.
     pub messages: Option<MessageConfig>,
     /// Whether the store of messages is outside: questions then come out of
@@ -134,6 +137,7 @@ impl Config {
             call_records: None,
             trusted_peers: Vec::new(),
             events: None,
+            keep_events: false,
             messages: None,
             external_messages: false,
             protection: None,

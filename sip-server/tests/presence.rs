@@ -6,9 +6,10 @@ mod world;
 use sip_dialog::packages::presence::Presence;
 use sip_dialog::packages::reginfo::{ContactEvent, ContactState, RegInfo, RegistrationState};
 use sip_dialog::packages::watcher_info::{WatcherInfo, WatcherStatus};
-use sip_message::{Response, StatusCode};
+use sip_message::StatusCode;
 use sip_server::events::{EventConfig, Permission};
 use sip_server::{AddressOfRecord, Config};
+use world::watcher::Watcher;
 use world::{ALICE, BOB, Sent, World, only, to_tag};
 
 fn world_with(change: impl FnOnce(&mut EventConfig)) -> World {
@@ -21,53 +22,6 @@ fn world_with(change: impl FnOnce(&mut EventConfig)) -> World {
 
 fn world() -> World {
     world_with(|_| {})
-}
-
-/// A watcher's side of one subscription.
-struct Watcher {
-    call_id: String,
-    tag: String,
-    package: &'static str,
-    whom: &'static str,
-    us: &'static str,
-    cseq: u32,
-    at: &'static str,
-}
-
-impl Watcher {
-    fn new(us: &'static str, whom: &'static str, package: &'static str) -> Self {
-        let call_id = format!("{us}-{whom}-{package}");
-        Self { call_id, tag: String::new(), package, whom, us, cseq: 0, at: ALICE }
-    }
-
-    fn subscribe(&mut self, world: &mut World, extra: &str) -> (Response, Vec<Sent>) {
-        self.cseq += 1;
-        let Self { call_id, tag, package, whom, us, cseq, at } = self;
-        let to = if tag.is_empty() { String::new() } else { format!(";tag={tag}") };
-        let uri =
-            if tag.is_empty() { format!("sip:{whom}@example.com") } else { "sip:192.0.2.1:5060".into() };
-        let lines = format!(
-            "From: <sip:{us}@example.com>;tag=w\r\nTo: <sip:{whom}@example.com>{to}\r\nCall-ID: {call_id}\r\n\
-             CSeq: {cseq} SUBSCRIBE\r\nContact: <sip:{us}@{at}>\r\nEvent: {package}\r\n{extra}"
-        );
-        let text = world.request(at, "SUBSCRIBE", &uri, &lines);
-        let mut sent = world.udp(at, text);
-        let answer = sent.remove(0).response().clone();
-        if answer.status().is_success() {
-            self.tag = to_tag(&answer).unwrap();
-        }
-        (answer, sent)
-    }
-
-    /// Subscribes, and answers the first NOTIFY.
-    fn watch(&mut self, world: &mut World) -> Sent {
-        let (answer, mut sent) = self.subscribe(world, "");
-        assert_eq!(answer.status(), StatusCode::OK, "{answer}");
-        assert_eq!(sent.len(), 1, "{sent:?}");
-        let notify = sent.remove(0);
-        assert!(world.answer(&notify, 200, "").is_empty());
-        notify
-    }
 }
 
 fn state(notify: &Sent) -> String {
@@ -311,6 +265,58 @@ fn a_subscription_ends_by_itself() {
     assert_eq!(state(first_notify(&sent)), "terminated;reason=timeout");
     world.answer(first_notify(&sent), 200, "");
     world.assert_nothing_left();
+}
+
+/// RFC 3857 §4.7.1: a pending watcher who gave up waits, and the user can decide still.
+#[test]
+fn a_watcher_waits_for_a_decision_after_its_subscription_has_ended() {
+    let mut world = world_with(|events| events.permissions.users = Permission::Confirm);
+    let mut own = Watcher::new("bob", "bob", "presence.winfo");
+    own.at = BOB;
+    own.watch(&mut world);
+    let rows = |sent: &[Sent]| {
+        let notify =
+            sent.iter().rfind(|one| one.is(&sip_message::Method::Notify) && one.to() == BOB).unwrap();
+        let info = WatcherInfo::parse(notify.request().body()).unwrap();
+        let row = |row: &sip_dialog::packages::watcher_info::Watcher| (row.uri.clone(), row.status);
+        info.lists[0].watchers.iter().map(row).collect::<Vec<_>>()
+    };
+    let answer = |world: &mut World, mut sent: Vec<Sent>| {
+        let mut all = Vec::new();
+        while !sent.is_empty() {
+            let next = sent.remove(0);
+            if next.is(&sip_message::Method::Notify) {
+                sent.extend(world.answer(&next, 200, ""));
+            }
+            all.push(next);
+        }
+        all
+    };
+    // A fetch ends at once.
+    let mut alice = Watcher::new("alice", "bob", "presence");
+    let (_, sent) = alice.subscribe(&mut world, "Expires: 0\r\n");
+    let sent = answer(&mut world, sent);
+    let name = || "sip:alice@example.com".to_owned();
+    assert_eq!(rows(&sent), [(name(), WatcherStatus::Waiting)]);
+    // They come again: pending, once; and end by themselves.
+    let mut again = Watcher::new("alice", "bob", "presence");
+    again.call_id = "again".into();
+    let (_, sent) = again.subscribe(&mut world, "Expires: 60\r\n");
+    assert_eq!(rows(&answer(&mut world, sent)), [(name(), WatcherStatus::Pending)]);
+    let sent = world.seconds(62);
+    assert_eq!(rows(&answer(&mut world, sent)), [(name(), WatcherStatus::Waiting)]);
+    // Bob decides; who comes now is shown the state.
+    world.core.permit(world.now, &aor("bob"), "alice@example.com", Some(Permission::Allow));
+    let sent = world.sent();
+    assert_eq!(rows(&answer(&mut world, sent)), []);
+    let mut third = Watcher::new("alice", "bob", "presence");
+    third.call_id = "third".into();
+    let (_, sent) = third.subscribe(&mut world, "Expires: 0\r\n");
+    let to_alice = sent.iter().find(|one| one.to() == ALICE).unwrap();
+    assert!(!presence(to_alice).is_open());
+    answer(&mut world, sent);
+    world.seconds(7200);
+    assert_eq!(world.core.events(), Some((0, 0)));
 }
 
 /// RFC 3856 §6.6, RFC 3857: nothing before the user has decided, who is told of the watcher.

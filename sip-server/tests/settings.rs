@@ -385,3 +385,17 @@ fn faults_of_outer_addresses_and_service_routes() {
     );
     assert!(faults_after("[advertise]\n\"udp:127.0.0.1:5060\" = \"0.0.0.0\"\n").contains("is no host"));
 }
+
+#[test]
+fn faults_of_lists_of_users() {
+    assert_eq!(
+        faults_after(
+            "[[user]]\nname = \"bob\"\npassword = \"x\"\n[events]\nfile = \"\"\n[[events.list]]\nname = \"bob\"\n\
+             members = [\"alice\"]\n[[events.list]]\nname = \"sales\"\n[[events.list]]\nname = \"sales\"\nmembers = [\"a\"]\n"
+        ),
+        "7:8: events.file is empty: name a file, or leave it out to keep subscriptions in memory\n\
+         9:8: \"bob\" is a user: a list needs a name of its own\n\
+         12:8: the list \"sales\" needs from 1 to 200 members\n\
+         14:8: there are two lists \"sales\""
+    );
+}

@@ -138,6 +138,19 @@ impl Refusal {
     }
 }
 
+/// A publication that is stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Publication<'a> {
+    /// Whose state.
+    pub resource: &'a str,
+    /// The package.
+    pub package: &'a str,
+    /// What was published.
+    pub body: &'a Body,
+    /// When it is over.
+    pub expires_at: Instant,
+}
+
 #[derive(Debug)]
 struct Entry {
     resource: (String, String),
@@ -231,6 +244,37 @@ impl Compositor {
     pub fn states(&self, resource: &str, package: &str) -> impl Iterator<Item = &Body> {
         let tags = self.of_resource.get(&(resource.to_owned(), package.to_owned()));
         tags.into_iter().flatten().filter_map(|tag| self.entries.get(tag)).map(|entry| &entry.body)
+    }
+
+    /// The publication of this entity-tag.
+    pub fn find(&self, etag: &str) -> Option<Publication<'_>> {
+        self.entries.get(etag).map(|entry| Publication {
+            resource: &entry.resource.0,
+            package: &entry.resource.1,
+            body: &entry.body,
+            expires_at: entry.expires_at,
+        })
+    }
+
+    /// Puts a publication back that a process before has stored, of a resource and package, for so many seconds. `false` if there is
+    /// one of this tag, or no room.
+    pub fn restore(
+        &mut self,
+        now: Instant,
+        (resource, package): (&str, &str),
+        etag: &str,
+        body: Body,
+        expires: u32,
+    ) -> bool {
+        if self.entries.contains_key(etag) || self.entries.len() >= self.limits.publications || expires == 0 {
+            return false;
+        }
+        let resource = (resource.to_owned(), package.to_owned());
+        let expires_at = later(now, Duration::from_secs(expires.into()));
+        self.deadlines.insert((expires_at, etag.to_owned()));
+        self.of_resource.entry(resource.clone()).or_default().push(etag.to_owned());
+        self.entries.insert(etag.to_owned(), Entry { resource, body, expires_at });
+        true
     }
 
     /// When the next publication is over.

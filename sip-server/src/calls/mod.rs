@@ -5,11 +5,13 @@
 //! passes. Records leave the core by [`poll_call_record`](crate::ServerCore::poll_call_record).
 
 mod histogram;
+mod lines;
 mod log;
 mod record;
 mod seats;
 
 pub use histogram::{Histogram, WAITING_TIMES};
+pub(crate) use lines::{Change, UserCalls};
 pub(crate) use log::CallLog;
 pub use log::{CallLimits, CallStatistics};
 pub use record::{CallRecord, Ending};

@@ -1,18 +1,23 @@
 //! SUBSCRIBE and PUBLISH for users of ours: taken by the event server, instead of the phones.
 
+use std::task::Waker;
 use std::time::Instant;
 
 use sip_message::headers::{Event, From};
-use sip_message::{Method, Request, StatusCode};
+use sip_message::{Method, Request, StatusCode, Uri};
 use sip_transaction::ServerTx;
 use sip_transport::Path;
 
 use super::requests::Destination;
 use super::{ServerCore, Waiting};
 use crate::AddressOfRecord;
-use crate::events::{EventServer, Package, Permission, Permissions, Subscribe, Watcher};
+use crate::domains::Domains;
+use crate::events::record::{EventChange, EventRecord};
+use crate::events::{
+    EventServer, Listed, Members, Package, Permission, Permissions, Subscribe, Watcher, list_within,
+};
 use crate::location::Question;
-use crate::users::owns;
+use crate::users::{Users, owns};
 
 impl ServerCore {
     /// Subscriptions with the server, and publications that it holds; `None` without an event server.
@@ -42,6 +47,45 @@ impl ServerCore {
             events.permit(now, user, watcher, permission, &mut self.layer);
         }
         self.settle(now);
+    }
+
+    /// Takes subscriptions and publications that a process before has kept, before the first message comes. Gives how many were of
+    /// use; the others are taken out of the store. With [`Config::keep_events`](crate::Config::keep_events) alone.
+    pub fn restore_events(&mut self, now: Instant, records: Vec<EventRecord>) -> usize {
+        let users = (self.users.as_ref(), self.book.is_some());
+        let (domains, layer) = (&self.domains, &mut self.layer);
+        let listed = |uri: &str| listed(uri, domains, users);
+        let restored = self.events.as_mut().map_or(0, |events| events.restore(now, records, &listed, layer));
+        self.settle(now);
+        restored
+    }
+
+    /// The next changes for an [`EventStore`](crate::events::EventStore), all of them together: some time after the first of them,
+    /// and not before those before are told to be [`kept`](ServerCore::events_kept).
+    pub fn poll_event_changes(&mut self) -> Option<Vec<EventChange>> {
+        self.events.as_mut()?.poll_changes()
+    }
+
+    /// Wakes `waker` when there are changes again, once.
+    pub fn wake_on_event_changes(&mut self, waker: Waker) {
+        if let Some(events) = &mut self.events {
+            events.wake_on_changes(waker);
+        }
+    }
+
+    /// The changes that were fetched are written.
+    pub fn events_kept(&mut self, now: Instant) {
+        if let Some(events) = &mut self.events {
+            events.kept(now);
+        }
+        self.settle(now);
+    }
+
+    /// The server is about to end: gives changes that are not kept out at once, if none are under way.
+    pub fn end_events(&mut self, now: Instant) {
+        if let Some(events) = &mut self.events {
+            events.keep(now, true);
+        }
     }
 
     /// The package of a request that is for the event server, and not for a phone.
@@ -80,8 +124,14 @@ impl ServerCore {
         let domains = self.domains.clone();
         let is_ours = |uri: &sip_message::Uri| domains.of(uri).is_some();
         if let EventRequest::Within = event {
+            let Some(events) = &self.events else { return };
+            let members = match list_within(&request, events.most_members()) {
+                Ok(uris) => uris.map(|uris| self.members(&uris)),
+                Err(status) => return self.refuse(now, tx, request.reply(status)),
+            };
             let Some(events) = &mut self.events else { return };
-            return events.subscribe_within(now, tx, &request, &path, is_ours, &mut self.layer);
+            let refresh = (&request, &path, members.as_ref());
+            return events.subscribe_within(now, tx, refresh, is_ours, &mut self.layer);
         }
         let ip = path.remote.ip();
         let trusted = self.trust.has(ip);
@@ -104,9 +154,17 @@ impl ServerCore {
         };
         match event {
             EventRequest::Subscribe(package, aor) => {
-                let listed = self.users.as_ref().is_none_or(|users| users.knows(&aor));
-                let exists = listed || self.book.is_some();
+                let known = self.users.as_ref().is_none_or(|users| users.knows(&aor));
+                let exists = known || self.book.is_some();
+                let Some(events) = &self.events else { return };
+                let within = match list_within(&request, events.most_members()) {
+                    Ok(within) => within,
+                    Err(status) => return self.refuse(now, tx, request.reply(status)),
+                };
+                let uris = within.as_deref().or_else(|| events.members_of(&aor));
+                let members = uris.map(|uris| self.members(uris));
                 let subscribe = Subscribe {
+                    members: members.as_ref(),
                     request: &request,
                     path: &path,
                     package,
@@ -132,11 +190,30 @@ impl ServerCore {
         }
     }
 
+    fn members(&self, uris: &[Box<str>]) -> Members {
+        let users = (self.users.as_ref(), self.book.is_some());
+        Members(uris.iter().map(|uri| (uri.clone(), listed(uri, &self.domains, users))).collect())
+    }
+
     /// Looks up whose registrations the event server wants to know.
     pub(super) fn serve_events(&mut self, now: Instant) {
+        if let Some(events) = &mut self.events {
+            events.calls_changed(now, &mut self.layer);
+        }
         while let Some(aor) = self.events.as_mut().and_then(EventServer::poll_wanted) {
             self.ask(now, Question::Lookup { aor: aor.clone() }, Waiting::Watched(aor));
         }
+    }
+}
+
+/// Whom a URI in a list leads to.
+fn listed(uri: &str, domains: &Domains, (users, outside): (Option<&Users>, bool)) -> Listed {
+    match uri.parse::<Uri>().ok().and_then(|uri| domains.aor(&uri)) {
+        Some(aor) => {
+            let exists = outside || users.is_none_or(|users| users.knows(&aor));
+            Listed::Ours(aor, exists)
+        }
+        None => Listed::Foreign,
     }
 }
 

@@ -36,10 +36,10 @@ use self::book::Book;
 use self::messages::Mailbox;
 pub use self::trunks::TrunkStatus;
 use self::trunks::{Ended, Trunks};
-use crate::calls::{CallLog, CallRecord, CallStatistics};
+use crate::calls::{CallLimits, CallLog, CallRecord, CallStatistics, UserCalls};
 use crate::config::{Config, ConfigError, Counters, Limits, SessionTimer, count};
 use crate::domains::Domains;
-use crate::events::EventServer;
+use crate::events::{EventConfig, EventServer};
 use crate::gruu::Gruus;
 use crate::identity::TrustDomain;
 use crate::location::{MemoryLocation, Question, QuestionKey};
@@ -196,6 +196,8 @@ impl ServerCore {
                     Some(limits) => Some(CallLog::new(limits, now, unix_time)),
                     None => rules.limit_calls().then(|| CallLog::counting(now, unix_time)),
                 },
+                lines: (config.events.as_ref().is_some_and(EventConfig::follows_calls))
+                    .then(|| UserCalls::new(CallLimits::PATIENCE, config.record_route)),
                 traffic: Traffic::default(),
             },
             proxy: Proxy::new(Manner {
@@ -243,7 +245,10 @@ impl ServerCore {
             limits: config.limits,
             guard,
             trust,
-            events: config.events.map(|events| EventServer::new(events, now)),
+            events: config.events.map(|events| {
+                let events = EventServer::new(events, now);
+                if config.keep_events { events.keeping(now, unix_time) } else { events }
+            }),
             mailbox: config.messages.map(|messages| {
                 Mailbox::new(messages, config.external_messages, config.limits.question_timeout)
             }),
@@ -431,6 +436,11 @@ impl ServerCore {
                 if let Some(calls) = &mut layer.calls {
                     calls.request(now, tx, &request, &path);
                 }
+                if let Some(lines) = &mut layer.lines
+                    && requests::has_to_tag(&request)
+                {
+                    lines.within(now, tx, &request);
+                }
                 self.request(now, tx, request, path);
             }
             Event::Ack { request, path } => {
@@ -443,6 +453,9 @@ impl ServerCore {
                 layer.traffic.request(request.method());
                 if let Some(calls) = &mut layer.calls {
                     calls.cancelled(tx);
+                }
+                if let Some(lines) = &mut layer.lines {
+                    lines.cancelled(tx);
                 }
                 if self.proxy.cancelled(now, tx, &request, layer) {
                     // Its branches' 487, or ours.
@@ -492,6 +505,9 @@ impl ServerCore {
                 }
                 if let Some(calls) = &mut self.layer.calls {
                     calls.transaction_over(tx);
+                }
+                if let Some(lines) = &mut self.layer.lines {
+                    lines.transaction_over(now, tx);
                 }
                 self.proxy.server_terminated(tx);
             }
@@ -551,6 +567,9 @@ impl Core for ServerCore {
         if let Some(calls) = &mut self.layer.calls {
             calls.handle_timeout(now);
         }
+        if let Some(lines) = &mut self.layer.lines {
+            lines.handle_timeout(now);
+        }
         if let Some(events) = &mut self.events {
             events.handle_timeout(now, &mut self.layer);
         }
@@ -569,6 +588,7 @@ impl Core for ServerCore {
         let events = self.events.as_ref().and_then(EventServer::poll_timeout);
         [
             events,
+            self.layer.lines.as_ref().and_then(UserCalls::poll_timeout),
             self.mailbox.as_ref().and_then(Mailbox::poll_timeout),
             self.layer.transactions.poll_timeout(),
             self.proxy.poll_timeout(),

@@ -225,7 +225,13 @@ impl ServerCore {
             let push = self.push_of(binding).filter(|_| !self.is_awake(binding))?;
             Some(Arc::new(Asleep { push, aor: aor.clone() }))
         };
-        groups_of(list, now, self.limits.branches, sips, asleep)
+        let mut groups = groups_of(list, now, self.limits.branches, sips, asleep);
+        if self.layer.lines.is_some() {
+            for hop in groups.iter_mut().flatten() {
+                hop.user = Some(aor.clone());
+            }
+        }
+        groups
     }
 
     /// The notification that wakes this phone, if it is ours to send.

@@ -6,10 +6,10 @@ use sip_auth::Role;
 use sip_message::headers::ServiceRoute;
 
 use super::{Policy, ServerCore, TIMER_C_ABOVE, next_hop, realm_of, secret, trusting, verifier};
-use crate::calls::CallLog;
+use crate::calls::{CallLimits, CallLog, UserCalls};
 use crate::config::{Config, ConfigError, Limits};
 use crate::domains::Domains;
-use crate::events::EventServer;
+use crate::events::{EventConfig, EventServer};
 use crate::identity::TrustDomain;
 use crate::protection::Guard;
 use crate::proxy::Manner;
@@ -22,6 +22,7 @@ pub(super) struct Fixed {
     timing: sip_transaction::Timing,
     heed_overload: bool,
     external_location: bool,
+    keep_events: bool,
 }
 
 impl Fixed {
@@ -36,6 +37,7 @@ impl Fixed {
             timing: config.timing,
             heed_overload: config.heed_overload,
             external_location: config.external_location,
+            keep_events: config.keep_events,
         }
     }
 }
@@ -63,6 +65,7 @@ impl ServerCore {
         let unix = self.unix_time(now);
         let secret = secret(&mut self.layer.transactions);
         let verifier = |role: Role| verifier(&realm, &config.algorithms, secret, role, now, unix);
+        let keeps = self.started_with.keep_events;
         // Nonces that are out stay good if they can.
         let users = config.users.is_some() || self.book.is_some();
         let asked = (users, users && config.challenge_calls);
@@ -99,9 +102,22 @@ impl ServerCore {
             (None, protection) => protection.map(|protection| Guard::new(protection, now)),
             (_, None) => None,
         };
+        // Calls that are up already when somebody may first ask for them are not shown.
+        let follows = config.events.as_ref().is_some_and(EventConfig::follows_calls);
+        self.layer.lines = match self.layer.lines.take().filter(|_| follows) {
+            Some(mut lines) => {
+                lines.set_stays(config.record_route);
+                Some(lines)
+            }
+            None => follows.then(|| UserCalls::new(CallLimits::PATIENCE, config.record_route)),
+        };
         match (&mut self.events, config.events) {
             (Some(events), Some(config)) => events.reconfigure(now, config, &mut self.layer),
-            (events, config) => *events = config.map(|config| EventServer::new(config, now)),
+            (events, Some(config)) => {
+                let fresh = EventServer::new(config, now);
+                *events = Some(if keeps { fresh.keeping(now, unix) } else { fresh });
+            }
+            (events, None) => *events = None,
         }
         let limits = Limits {
             transactions: self.started_with.limits.transactions,

@@ -225,6 +225,18 @@ impl ServerCore {
         if self.calls.is_some() && !self.trust.has(ip) {
             assert_sender(&mut template.request, user.as_deref(), &self.domains);
         }
+        if let Some(lines) = &mut self.layer.lines
+            && !in_dialog
+            && *template.request.method() == Method::Invite
+        {
+            // A name that nobody proved lights no lamp.
+            let from = template.request.headers.get::<From>().ok().flatten().filter(|_| template.known);
+            let caller = from.and_then(|from| self.domains.aor(from.uri()));
+            let known = |aor: &AddressOfRecord| {
+                self.book.is_some() || self.users.as_ref().is_none_or(|users| users.knows(aor))
+            };
+            lines.begin(now, tx, &template.request, caller.filter(known));
+        }
         if let Destination::User(aor) = &destination
             && !in_dialog
             && template.known

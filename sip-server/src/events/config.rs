@@ -21,12 +21,16 @@ pub struct EventConfig {
     /// Whether who is registered and publishes nothing is shown as reachable (RFC 3856 §7 leaves to the agent what it
     /// makes presence of).
     pub from_registrations: bool,
+    /// Whether who is in a call through the server and publishes nothing is shown as on the phone (RFC 4480 §3.2).
+    pub from_calls: bool,
     /// Bounds on publications.
     pub publications: compositor::Limits,
     /// Bounds on subscriptions.
     pub limits: EventLimits,
     /// Who may watch whom.
     pub permissions: Permissions,
+    /// Lists that can be subscribed to as one (RFC 4662): the URIs of their members. Those of other domains are not asked.
+    pub lists: HashMap<AddressOfRecord, Vec<Box<str>>>,
 }
 
 impl EventConfig {
@@ -39,10 +43,18 @@ impl EventConfig {
             min_expires: 60,
             max_expires: 7200,
             from_registrations: true,
+            from_calls: true,
             publications: compositor::Limits::default(),
             limits: EventLimits::default(),
             permissions: Permissions::default(),
+            lists: HashMap::new(),
         }
+    }
+
+    /// Whether somebody can be told of calls.
+    pub(crate) fn follows_calls(&self) -> bool {
+        let has = |package| self.packages.contains(&package);
+        has(Package::Dialogs) || (has(Package::Presence) && self.from_calls)
     }
 }
 
@@ -64,6 +76,8 @@ pub enum Package {
     MessageSummary,
     /// Where they are registered (RFC 3680), for themselves to see.
     Registrations,
+    /// Their calls through the server (RFC 4235): lamps that show who talks, and pick-up.
+    Dialogs,
 }
 
 impl Permission {
@@ -82,8 +96,11 @@ impl Permission {
 
 impl Package {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::Presence, Self::PresenceWatchers, Self::MessageSummary, Self::Registrations];
+    pub const ALL: [Self; 5] =
+        [Self::Presence, Self::PresenceWatchers, Self::MessageSummary, Self::Registrations, Self::Dialogs];
+
+    /// Those that others may watch, where the user lets them.
+    pub(crate) const WATCHED: [Self; 2] = [Self::Presence, Self::Dialogs];
 
     /// The name in Event.
     #[must_use]
@@ -93,6 +110,7 @@ impl Package {
             Self::PresenceWatchers => "presence.winfo",
             Self::MessageSummary => "message-summary",
             Self::Registrations => "reg",
+            Self::Dialogs => "dialog",
         }
     }
 
@@ -110,6 +128,7 @@ impl Package {
             Self::PresenceWatchers => "application/watcherinfo+xml",
             Self::MessageSummary => "application/simple-message-summary",
             Self::Registrations => "application/reginfo+xml",
+            Self::Dialogs => "application/dialog-info+xml",
         }
     }
 
@@ -120,7 +139,7 @@ impl Package {
 
     /// Whether it is nobody's business but the user's own.
     pub(crate) const fn is_private(self) -> bool {
-        !matches!(self, Self::Presence)
+        !matches!(self, Self::Presence | Self::Dialogs)
     }
 }
 
@@ -138,6 +157,8 @@ pub struct EventLimits {
     /// NOTIFYs without an answer at one time. What is due above that waits: one change that everybody watches must not take
     /// the memory of as many transactions at once.
     pub notifying: usize,
+    /// Members of a list: each subscription to one costs as many documents at once.
+    pub members: usize,
 }
 
 impl EventLimits {
@@ -149,6 +170,8 @@ impl EventLimits {
     pub const PER_RESOURCE: usize = 10_000;
     /// Each is a transaction of 1 to 2 KB.
     pub const NOTIFYING: usize = 10_000;
+    /// A panel with all keys that there are.
+    pub const MEMBERS: usize = 200;
 }
 
 impl Default for EventLimits {
@@ -158,6 +181,7 @@ impl Default for EventLimits {
             per_source: Self::PER_SOURCE,
             per_resource: Self::PER_RESOURCE,
             notifying: Self::NOTIFYING,
+            members: Self::MEMBERS,
         }
     }
 }

@@ -64,6 +64,45 @@ impl NotifierDialog {
         Ok(Self { lines: lines.join("\n").into(), flow: flow.map(Box::new), local_cseq: 0, remote_cseq })
     }
 
+    /// The dialog of a process before, by its [`lines`](Self::lines); `None` if they are none.
+    pub(super) fn restored(
+        lines: &str,
+        flow: Option<Path>,
+        local_cseq: u32,
+        remote_cseq: u32,
+    ) -> Option<Self> {
+        let dialog = Self { lines: lines.into(), flow: flow.map(Box::new), local_cseq, remote_cseq };
+        let whole = lines.split('\n').count() >= FIXED && !lines.contains('\r');
+        let named = !dialog.local_tag().is_empty() && dialog.line(0).parse::<Uri>().is_ok();
+        (whole && named && dialog.routes().all(|route| !route.is_empty())).then_some(dialog)
+    }
+
+    pub(super) fn lines(&self) -> &str {
+        &self.lines
+    }
+
+    pub(super) fn flow(&self) -> Option<&Path> {
+        self.flow.as_deref()
+    }
+
+    /// Of the last NOTIFY.
+    pub(super) const fn local_cseq(&self) -> u32 {
+        self.local_cseq
+    }
+
+    /// Of the last SUBSCRIBE.
+    pub(super) const fn remote_cseq(&self) -> u32 {
+        self.remote_cseq
+    }
+
+    pub(super) fn call_id(&self) -> &str {
+        self.line(3)
+    }
+
+    pub(super) fn remote_tag(&self) -> &str {
+        tag_of(self.line(2))
+    }
+
     fn line(&self, index: usize) -> &str {
         self.lines.split('\n').nth(index).unwrap_or_default()
     }

@@ -7,14 +7,16 @@ use std::time::Instant;
 use bytes::Bytes;
 use sip_dialog::Body;
 use sip_dialog::packages::Completeness;
+use sip_dialog::packages::dialog_info::{DialogEntry, DialogInfo};
 use sip_dialog::packages::message_summary::MessageSummary;
-use sip_dialog::packages::presence::{Basic, Presence};
+use sip_dialog::packages::presence::rpid::Qualified;
+use sip_dialog::packages::presence::{Activity, Basic, Person, Presence, Rpid};
 use sip_dialog::packages::reginfo::{
     ContactEvent, ContactState, RegInfo, RegisteredContact, Registration, RegistrationState,
 };
 use sip_transaction::slab::Key;
 
-use super::{Document, EventServer, Package, Registered, Stage, Watching};
+use super::{Calls, Document, EventServer, Package, Registered, Resource, Shown, Stage, Watching, partial};
 use crate::AddressOfRecord;
 use crate::location::Binding;
 
@@ -58,7 +60,7 @@ impl Document {
 }
 
 /// The URI that documents name a user by.
-fn uri_of(aor: &AddressOfRecord) -> String {
+pub(super) fn uri_of(aor: &AddressOfRecord) -> String {
     format!("sip:{aor}")
 }
 
@@ -67,7 +69,7 @@ pub(super) fn is_readable(package: Package, octets: &[u8]) -> bool {
     match package {
         Package::Presence => Presence::parse(octets).is_ok(),
         Package::MessageSummary => MessageSummary::parse(octets).is_ok(),
-        Package::PresenceWatchers | Package::Registrations => false,
+        Package::PresenceWatchers | Package::Registrations | Package::Dialogs => false,
     }
 }
 
@@ -78,18 +80,22 @@ impl EventServer {
         let document = match resource.package {
             // While nobody knows whether they are registered there is nothing to be told.
             _ if matches!(resource.registered, Registered::Asked) => None,
-            Package::Presence => Some(self.presence_of(&resource.aor, &resource.registered)),
+            Package::Presence => Some(self.presence_of(resource)),
             Package::MessageSummary => Some(self.summary_of(&resource.aor)),
-            Package::PresenceWatchers | Package::Registrations => return true,
+            Package::PresenceWatchers | Package::Registrations | Package::Dialogs => return true,
         };
         let Some(resource) = self.resources.get_mut(key) else { return false };
         let changed = document != resource.document;
         resource.document = document;
+        if changed {
+            partial::note(resource);
+        }
         changed
     }
 
     /// RFC 3856 §6.5, RFC 4479 §3: all that is published; else what is known of the registration.
-    fn presence_of(&self, aor: &AddressOfRecord, registered: &Registered) -> Document {
+    fn presence_of(&self, resource: &Resource) -> Document {
+        let Resource { aor, registered, .. } = resource;
         let uri = uri_of(aor);
         let published: Vec<&Body> = self.compositor.states(aor.as_str(), Package::Presence.name()).collect();
         let parsed: Vec<Presence> =
@@ -99,7 +105,16 @@ impl EventServer {
                 let bound = matches!(registered, Registered::Known(bindings) if !bindings.is_empty());
                 let basic = if bound { Basic::Open } else { Basic::Closed };
                 let contact = bound.then_some(uri.as_str());
-                Document::new(Presence::new(&uri, basic, contact).to_xml().into())
+                let mut presence = Presence::new(&uri, basic, contact);
+                if resource.calls.talks {
+                    let activities = Qualified::words([Activity::OnThePhone]);
+                    presence.persons.push(Person {
+                        id: "p".into(),
+                        rpid: Rpid { activities: vec![activities], ..Rpid::default() },
+                        ..Person::default()
+                    });
+                }
+                Document::new(presence.to_xml().into())
             }
             // What one phone says goes on as it was written, with whatever is in it that we do not know.
             ([only], [body]) if only.entity == uri => Document::new(body.octets.clone()),
@@ -119,12 +134,39 @@ impl EventServer {
         }
     }
 
-    /// What the next NOTIFY of a subscription brings: a document and its entity-tag. `None` while it is not known yet.
-    pub(super) fn shown(&self, now: Instant, one: &Watching) -> Option<(Option<Bytes>, Option<u64>)> {
+    /// What the next NOTIFY of a subscription brings. `None` while it is not known yet.
+    pub(super) fn shown(&self, now: Instant, one: &Watching) -> Option<Shown> {
+        if let Some(list) = &one.list {
+            return self.list_shown(now, one, list);
+        }
         let resource = self.resources.get(one.resource)?;
-        match one.stage {
+        let (octets, etag) = self.state_of(now, resource, one.stage, one.version)?;
+        let mut shown = Shown {
+            body: octets.map(|octets| (resource.package.content_type().into(), octets)),
+            etag,
+            holds: None,
+            told: Vec::new(),
+        };
+        if one.partial.is_some() && resource.package == Package::Presence {
+            partial::show(resource, one, &mut shown);
+        }
+        Some(shown)
+    }
+
+    /// What somebody on this stage is shown of a resource: a document and its entity-tag. `None` while it is not known yet.
+    pub(super) fn state_of(
+        &self,
+        now: Instant,
+        resource: &Resource,
+        stage: Stage,
+        version: u32,
+    ) -> Option<(Option<Bytes>, Option<u64>)> {
+        match stage {
             // RFC 3856 §6.7: the presentity's state is not to leak while nobody has decided.
             Stage::Pending => return Some((None, None)),
+            Stage::Polite if resource.package == Package::Dialogs => {
+                return Some((Some(calls(&resource.aor, Vec::new(), version)), None));
+            }
             Stage::Polite => {
                 let nothing = Presence::new(&uri_of(&resource.aor), Basic::Closed, None);
                 return Some((Some(nothing.to_xml().into()), None));
@@ -133,12 +175,24 @@ impl EventServer {
         }
         match resource.package {
             Package::PresenceWatchers => {
-                Some((Some(self.watchers_of(now, &resource.aor, one.version).into()), None))
+                Some((Some(self.watchers_of(now, &resource.aor, version).into()), None))
             }
             Package::Registrations => {
                 let Registered::Known(bindings) = &resource.registered else { return None };
-                let document = registrations(now, &resource.aor, bindings, &resource.gone, one.version);
+                let document = registrations(now, &resource.aor, bindings, &resource.gone, version);
                 Some((Some(document.to_xml().into()), None))
+            }
+            Package::Dialogs => {
+                let Calls { at, live, over, .. } = &resource.calls;
+                let since = at.map_or(0, |at| now.saturating_duration_since(at).as_secs());
+                let older = |entry: &DialogEntry| DialogEntry {
+                    duration: entry.duration.map(|before| before.saturating_add(since)),
+                    ..entry.clone()
+                };
+                // Who has just come has not seen them begin.
+                let over = over.iter().filter(|_| version > 0).cloned();
+                let all = live.iter().map(older).chain(over);
+                Some((Some(calls(&resource.aor, all.collect(), version)), None))
             }
             Package::Presence | Package::MessageSummary => {
                 let document = resource.document.as_ref()?;
@@ -152,15 +206,19 @@ impl EventServer {
         use sip_dialog::packages::watcher_info::{
             Watcher as Row, WatcherEvent, WatcherInfo, WatcherList, WatcherStatus,
         };
-        let resource = self.names.get(&(Package::Presence, aor.clone()));
-        let resource = resource.and_then(|key| self.resources.get(*key));
+        let key_of_resource = self.names.get(&(Package::Presence, aor.clone())).copied();
+        let resource = key_of_resource.and_then(|key| self.resources.get(key));
         let at = self.second(now);
         let row = |key: &Key| {
             let one = self.watchings.get(*key)?;
             let mut hasher = DefaultHasher::new();
             one.dialog.local_tag().hash(&mut hasher); // the tag itself would let others into the dialog
             let subscriber = one.dialog.subscriber()?;
-            let status = match one.stage {
+            let stage = match (&one.list, key_of_resource) {
+                (Some(list), Some(resource)) => list.stage_of(resource)?,
+                _ => one.stage,
+            };
+            let status = match stage {
                 Stage::Pending => WatcherStatus::Pending,
                 // RFC 5025 §3.2.1: who is blocked politely is not to learn it; the user may.
                 Stage::Polite | Stage::Active => WatcherStatus::Active,
@@ -180,14 +238,17 @@ impl EventServer {
                 duration_subscribed: Some(at.saturating_sub(one.since).into()),
             })
         };
-        let watchers = resource.map(|resource| resource.watchings.iter().filter_map(row).collect());
-        let list = WatcherList {
-            resource: uri_of(aor),
-            package: Package::Presence.name().into(),
-            watchers: watchers.unwrap_or_default(),
-        };
+        let watching = resource.into_iter().flat_map(|resource| resource.watchings.iter().filter_map(row));
+        let watchers: Vec<Row> = watching.chain(self.waiting.rows(at, aor)).collect();
+        let list = WatcherList { resource: uri_of(aor), package: Package::Presence.name().into(), watchers };
         WatcherInfo { version, completeness: Completeness::Full, lists: vec![list] }.to_xml()
     }
+}
+
+/// RFC 4235 §4.1: the calls of somebody.
+fn calls(aor: &AddressOfRecord, dialogs: Vec<DialogEntry>, version: u32) -> Bytes {
+    let completeness = Completeness::Full;
+    DialogInfo { version, completeness, entity: uri_of(aor), dialogs }.to_xml().into()
 }
 
 /// RFC 3680 §5.1: where somebody is registered.

@@ -15,10 +15,19 @@
 mod config;
 mod dialog;
 mod documents;
+mod keep;
+mod list;
 mod notify;
+mod partial;
 mod publish;
+pub mod record;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod store;
 mod subscribe;
+mod waiting;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -29,6 +38,7 @@ use bytes::Bytes;
 use hashbrown::HashTable;
 use sip_dialog::Rates;
 use sip_dialog::compositor::Compositor;
+use sip_dialog::packages::dialog_info::DialogEntry;
 use sip_transaction::ClientTx;
 use sip_transaction::slab::{Key, Slab};
 use sip_transaction::tables::Sharded;
@@ -36,10 +46,25 @@ use sip_transaction::tables::Sharded;
 pub use self::config::{EventConfig, EventLimits, Package, Permission, Permissions, Watcher};
 use self::dialog::NotifierDialog;
 use self::documents::Gone;
+use self::keep::Unkept;
+use self::list::List;
+pub(crate) use self::list::{Listed, Members, list_within};
+use self::partial::Partial;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::SqliteEvents;
+pub use self::store::{EventStore, EventStoreError, Loading, MemoryEvents, WRITE_BEHIND, Writing};
 pub(crate) use self::subscribe::Subscribe;
+use self::waiting::WaitingRoom;
 use crate::AddressOfRecord;
+use crate::calls::{Change, UserCalls};
 use crate::location::{Answer, Binding};
 use crate::proxy::Layer;
+
+/// After how long a registration is looked up again that nobody could tell of.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Dialogs that have ended, in one document: those of one INVITE, and some more.
+const MAX_OVER: usize = 64;
 
 /// All subscriptions and publications of a server.
 #[derive(Debug)]
@@ -64,6 +89,10 @@ pub(crate) struct EventServer {
     sources: HashMap<IpAddr, usize>,
     /// Whose registrations have to be looked up.
     wanted: VecDeque<AddressOfRecord>,
+    /// What the store does not have yet, if there is one.
+    unkept: Option<Box<Unkept>>,
+    /// Watchers of presence whose subscription ended before anybody had decided.
+    waiting: WaitingRoom,
 }
 
 /// One user's state of one package.
@@ -77,6 +106,35 @@ struct Resource {
     document: Option<Document>,
     /// Contacts that the last change removed, for documents that tell of them.
     gone: Vec<Gone>,
+    /// Their calls, and those that the last change ended.
+    calls: Calls,
+    /// Kept if somebody wants changes alone.
+    partial: Option<Box<Partial>>,
+}
+
+/// What a NOTIFY brings.
+#[derive(Debug)]
+struct Shown {
+    /// The type and the document.
+    body: Option<(Cow<'static, str>, Bytes)>,
+    etag: Option<u64>,
+    /// The revision of the presence that the subscriber has after it.
+    holds: Option<u32>,
+    /// The places of the members of a list that it tells of.
+    told: Vec<usize>,
+}
+
+/// What is known of the calls of a user.
+#[derive(Debug, Default)]
+struct Calls {
+    /// When this was so.
+    at: Option<Instant>,
+    live: Vec<DialogEntry>,
+    over: Vec<DialogEntry>,
+    /// What stands here has been sent to somebody, as it is.
+    told: bool,
+    /// They talk to somebody.
+    talks: bool,
 }
 
 /// What is known of the user's registration.
@@ -126,12 +184,25 @@ struct Watching {
     pace: Option<Box<Pace>>,
     /// The condition of the last SUBSCRIBE (RFC 5839).
     condition: Option<Box<str>>,
+    /// The store does not have it as it is.
+    unkept: bool,
+    /// What the store has holds for NOTIFYs up to this CSeq.
+    cseq_limit: u32,
+    /// Its connection ended with a process before: the next SUBSCRIBE tells the way.
+    lost: bool,
+    /// They want changes of presence alone, and have this revision of it.
+    partial: Option<Option<u32>>,
+    /// It is for many users at once.
+    list: Option<Box<List>>,
 }
 
 /// How often a subscriber wants to be told (RFC 6446).
 #[derive(Debug)]
 struct Pace {
     rates: Rates,
+    /// What the SUBSCRIBE said, and the seconds granted then.
+    event: Box<str>,
+    granted: u32,
     last: Option<Instant>,
 }
 
@@ -178,7 +249,15 @@ impl EventServer {
             checks: BTreeSet::new(),
             sources: HashMap::new(),
             wanted: VecDeque::new(),
+            unkept: None,
+            waiting: WaitingRoom::default(),
         }
+    }
+
+    /// Hands out what has to be kept, from now on.
+    pub(crate) fn keeping(mut self, now: Instant, unix_time: Duration) -> Self {
+        self.unkept = Some(Box::new(Unkept::new(now, unix_time)));
+        self
     }
 
     /// Whether the server answers for this package.
@@ -216,7 +295,7 @@ impl EventServer {
 
     // ---- resources -------------------------------------------------------------------------------------------
 
-    fn resource(&mut self, package: Package, aor: &AddressOfRecord) -> Key {
+    fn resource(&mut self, now: Instant, package: Package, aor: &AddressOfRecord, layer: &Layer) -> Key {
         if let Some(key) = self.names.get(&(package, aor.clone())) {
             return *key;
         }
@@ -235,12 +314,61 @@ impl EventServer {
             registered: if located { Registered::Asked } else { Registered::Indifferent },
             document: None,
             gone: Vec::new(),
+            calls: Calls::default(),
+            partial: None,
         });
+        self.note_calls(now, key, layer);
         self.names.insert((package, aor.clone()), key);
         if !located {
             self.write(key);
         }
         key
+    }
+
+    /// What the calls of the user are now.
+    fn note_calls(&mut self, now: Instant, key: Key, layer: &Layer) {
+        let (Some(resource), Some(lines)) = (self.resources.get_mut(key), &layer.lines) else { return };
+        match resource.package {
+            Package::Dialogs => resource.calls.live = lines.of(now, &resource.aor),
+            Package::Presence if self.config.from_calls => resource.calls.talks = lines.talks(&resource.aor),
+            _ => return,
+        }
+        resource.calls.at = Some(now);
+    }
+
+    /// The calls of users are others now.
+    pub(crate) fn calls_changed(&mut self, now: Instant, layer: &mut Layer) {
+        let mut any = false;
+        while let Some(Change { user, ended }) = layer.lines.as_mut().and_then(UserCalls::poll_change) {
+            for package in Package::WATCHED {
+                let Some(key) = self.names.get(&(package, user.clone())).copied() else { continue };
+                let talked = self.resources.get(key).is_some_and(|resource| resource.calls.talks);
+                self.note_calls(now, key, layer);
+                let Some(resource) = self.resources.get_mut(key) else { continue };
+                if package == Package::Presence {
+                    if talked != resource.calls.talks {
+                        self.refresh(key, false);
+                        any = true;
+                    }
+                    continue;
+                }
+                // Those that ended at the same time are told of together, and once.
+                if resource.calls.told {
+                    resource.calls.over.clear();
+                    resource.calls.told = false;
+                }
+                if let Some(ended) = &ended
+                    && resource.calls.over.len() < MAX_OVER
+                {
+                    resource.calls.over.push((**ended).clone());
+                }
+                self.refresh(key, false);
+                any = true;
+            }
+        }
+        if any {
+            self.pump(now, layer);
+        }
     }
 
     /// Who is registered where has changed, or may have.
@@ -263,7 +391,11 @@ impl EventServer {
                 (_, Registered::Indifferent) => continue,
                 (Answer::Found(bindings) | Answer::Conflict(bindings), _) => live(&bindings.list),
                 (_, Registered::Known(known)) => live(known),
-                (_, Registered::Asked) => Arc::from([]),
+                (_, Registered::Asked) => {
+                    // After a start everybody is looked up at once, which may be too much.
+                    self.checks.extend(now.checked_add(LOOK_AGAIN).map(|at| (at, key)));
+                    Arc::from([])
+                }
             };
             if let Some(next) = bindings.iter().map(|binding| binding.expires_at).min() {
                 self.checks.insert((next, key));
@@ -292,6 +424,13 @@ impl EventServer {
         let Some(resource) = self.resources.get(key) else { return };
         for watching in resource.watchings.clone() {
             let Some(one) = self.watchings.get_mut(watching) else { continue };
+            if let Some(list) = &mut one.list {
+                if (changed || first) && list.note(key) {
+                    one.wanted = true;
+                    self.queue(watching);
+                }
+                continue;
+            }
             // Those who may not see it have nothing new, and those who waited for it have.
             if changed && one.stage == Stage::Active {
                 one.wanted = true;
@@ -317,7 +456,11 @@ impl EventServer {
         if self.resources.get(key).is_some_and(|resource| resource.watchings.is_empty())
             && let Some(resource) = self.resources.remove(key)
         {
-            self.names.remove(&(resource.package, resource.aor));
+            let name = (resource.package, resource.aor);
+            // A list as a whole is found by no name.
+            if self.names.get(&name) == Some(&key) {
+                self.names.remove(&name);
+            }
         }
     }
 
@@ -353,6 +496,8 @@ impl EventServer {
             *count = count.saturating_add(1);
         }
         self.note_end(ends, key);
+        self.unkept(key);
+        self.join(key);
         key
     }
 
@@ -367,6 +512,8 @@ impl EventServer {
             entry.remove();
         }
         let Some(gone) = self.watchings.remove(key) else { return };
+        self.keep_no_more(&gone);
+        self.part(key, &gone);
         if let Some(source) = gone.source
             && let Some(count) = self.sources.get_mut(&source)
         {
@@ -375,12 +522,43 @@ impl EventServer {
                 self.sources.remove(&source);
             }
         }
+        self.begin_to_wait(&gone);
         if let Some(resource) = self.resources.get_mut(gone.resource) {
             resource.watchings.retain(|other| *other != key);
             let (package, aor) = (resource.package, resource.aor.clone());
             self.tell_of_watchers(package, &aor);
         }
         self.tidy(gone.resource);
+    }
+
+    /// A subscription is over. If nobody has decided on it, it may still be decided.
+    fn begin_to_wait(&mut self, gone: &Watching) {
+        let (Some(who), Some(End::Timeout)) = (&gone.who, gone.end) else { return };
+        let pending = |stage: Option<Stage>| stage == Some(Stage::Pending);
+        let of: Vec<Key> = match &gone.list {
+            Some(list) => list.resources().filter(|key| pending(list.stage_of(*key))).collect(),
+            None if pending(Some(gone.stage)) => vec![gone.resource],
+            None => Vec::new(),
+        };
+        for key in of {
+            let Some(resource) = self.resources.get(key) else { continue };
+            if resource.package == Package::Presence {
+                let aor = resource.aor.clone();
+                self.waiting.enter(gone.ends, &aor, who, gone.since);
+                self.tell_of_watchers(Package::Presence, &aor);
+            }
+        }
+    }
+
+    /// Those on whom somebody has decided wait no longer.
+    fn end_of_waiting(&mut self) {
+        let permissions = &self.config.permissions;
+        let waits = |aor: &AddressOfRecord, who: &str| {
+            permissions.of(aor, &Watcher::Known(who)) == Permission::Confirm
+        };
+        for aor in self.waiting.decided(waits) {
+            self.tell_of_watchers(Package::Presence, &aor);
+        }
     }
 
     /// Who watches the presence of this user is another list now.
@@ -407,6 +585,7 @@ impl EventServer {
         for resource in all {
             self.judge_again(resource);
         }
+        self.end_of_waiting();
         self.pump(now, layer);
     }
 
@@ -420,21 +599,35 @@ impl EventServer {
         layer: &mut Layer,
     ) {
         self.config.permissions.set(user, watcher, permission);
-        if let Some(key) = self.names.get(&(Package::Presence, user.clone())).copied() {
-            self.judge_again(key);
+        let now_is = self.config.permissions.of(user, &Watcher::Known(watcher));
+        if now_is != Permission::Confirm && self.waiting.leave(user, watcher) {
+            self.tell_of_watchers(Package::Presence, user);
+        }
+        for package in Package::WATCHED {
+            if let Some(key) = self.names.get(&(package, user.clone())).copied() {
+                self.judge_again(key);
+            }
         }
         self.pump(now, layer);
     }
 
     fn judge_again(&mut self, key: Key) {
         let Some(resource) = self.resources.get(key) else { return };
-        if resource.package != Package::Presence {
+        if !Package::WATCHED.contains(&resource.package) {
             return;
         }
+        let package = resource.package;
         let (aor, all) = (resource.aor.clone(), resource.watchings.clone());
         for watching in all {
             let Some(one) = self.watchings.get_mut(watching) else { continue };
             let who = one.who.as_deref().map_or(Watcher::Stranger, Watcher::Known);
+            if let Some(list) = &mut one.list {
+                if list.judge(key, self.config.permissions.of(&aor, &who)) {
+                    one.wanted = true;
+                    self.queue(watching);
+                }
+                continue;
+            }
             let stage = match self.config.permissions.of(&aor, &who) {
                 Permission::Block => {
                     one.end = one.end.or(Some(End::Rejected));
@@ -452,17 +645,19 @@ impl EventServer {
                 self.queue(watching);
             }
         }
-        self.tell_of_watchers(Package::Presence, &aor);
+        self.tell_of_watchers(package, &aor);
     }
 
     // ---- time ------------------------------------------------------------------------------------------------
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let end = self.ends.first_key_value();
-        let end = end.and_then(|(second, _)| self.started.checked_add(Duration::from_secs((*second).into())));
+        let end = self.ends.first_key_value().map(|(second, _)| second);
+        let end = end.copied().into_iter().chain(self.waiting.next_end()).min();
+        let end = end.and_then(|second| self.started.checked_add(Duration::from_secs(second.into())));
         let held = self.held.first().map(|(at, _)| *at);
         let check = self.checks.first().map(|(at, _)| *at);
-        [end, held, check, self.compositor.poll_timeout()].into_iter().flatten().min()
+        let keep = self.unkept.as_ref().and_then(|unkept| unkept.poll_timeout());
+        [end, held, check, keep, self.compositor.poll_timeout()].into_iter().flatten().min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant, layer: &mut Layer) {
@@ -481,6 +676,9 @@ impl EventServer {
                 }
             }
         }
+        for aor in self.waiting.expire(second) {
+            self.tell_of_watchers(Package::Presence, &aor);
+        }
         while let Some((at, key)) = self.held.first().copied().filter(|(at, _)| *at <= now) {
             self.held.remove(&(at, key));
             self.queue(key);
@@ -494,6 +692,7 @@ impl EventServer {
         for (aor, package) in self.compositor.handle_timeout(now) {
             self.published(&aor, &package);
         }
+        self.keep(now, false);
         self.pump(now, layer);
     }
 

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use sip_dialog::ends_subscription;
-use sip_message::headers::{RetryAfter, SipETag, SubscriptionState};
+use sip_message::headers::{Require, RetryAfter, SipETag, SubscriptionState};
 use sip_message::{RequestBuilder, Response};
 use sip_transaction::slab::Key;
 use sip_transaction::{ClientTx, Failure, Target};
 
 use super::subscribe::{etag_text, meets};
-use super::{EventServer, Stage};
+use super::{EventServer, Shown, Stage};
 use crate::config::count;
 use crate::proxy::Layer;
 
@@ -27,9 +27,10 @@ impl EventServer {
     /// Notifies those who are due, as many as may be under way at one time.
     pub(crate) fn pump(&mut self, now: Instant, layer: &mut Layer) {
         while self.notifying.len() < self.config.limits.notifying {
-            let Some(key) = self.due.pop_front() else { return };
+            let Some(key) = self.due.pop_front() else { break };
             self.notify(now, key, layer);
         }
+        self.plan_keeping(now);
     }
 
     fn notify(&mut self, now: Instant, key: Key, layer: &mut Layer) {
@@ -66,6 +67,14 @@ impl EventServer {
         if one.busy || !one.wanted {
             return Next::Wait;
         }
+        if one.lost {
+            return if one.end.is_some() { Next::Forget } else { Next::Wait };
+        }
+        if self.is_out_of_numbers(key) {
+            self.hold(key, now + Duration::from_secs(1));
+            return Next::Wait;
+        }
+        let Some(one) = self.watchings.get_mut(key) else { return Next::Wait };
         if !one.urgent
             && let Some(at) = one.pace.as_ref().and_then(|pace| pace.rates.may_notify_at(pace.last))
             && at > now
@@ -74,18 +83,35 @@ impl EventServer {
             return Next::Wait;
         }
         let Some(one) = self.watchings.get(key) else { return Next::Wait };
-        let Some((body, etag)) = self.shown(now, one) else {
+        let Some(Shown { body, etag, holds, told }) = self.shown(now, one) else {
             // It goes when the location service has answered.
             return if one.end.is_some() && !one.urgent { Next::Forget } else { Next::Wait };
         };
-        let content_type = self.resources.get(one.resource).map(|resource| resource.package.content_type());
+        let resource = one.resource;
+        let members: Vec<Key> = one.list.iter().flat_map(|list| list.resources()).collect();
+        for shown in members.into_iter().chain([resource]) {
+            if let Some(resource) = self.resources.get_mut(shown) {
+                resource.calls.told = true;
+            }
+        }
         let suppressed = meets(one.condition.as_deref(), etag);
         let Some(one) = self.watchings.get_mut(key) else { return Next::Wait };
         one.wanted = false;
         if suppressed && !one.urgent {
             return Next::Wait; // RFC 5839 §6.3
         }
+        let whole = one.urgent || one.version == 0;
         one.urgent = false;
+        if let Some(known) = &mut one.partial {
+            *known = holds.filter(|_| !suppressed);
+        }
+        let is_list = one.list.is_some();
+        if let Some(list) = &mut one.list {
+            if whole {
+                list.begin();
+            }
+            one.wanted = list.told(&told) && one.end.is_none();
+        }
         one.version = one.version.saturating_add(1);
         let left = one.ends.saturating_sub(second).to_string();
         let mut state = match (one.end, one.stage) {
@@ -108,13 +134,24 @@ impl EventServer {
         }
         // Who lost the right to see it is not told on the way out.
         let rejected = one.end == Some(super::End::Rejected);
-        if let (Some(body), Some(content_type)) = (body, content_type)
+        if is_list {
+            builder = builder.header(&Require::new("eventlist")); // RFC 4662 §4.4
+        }
+        if let Some((content_type, body)) = body
             && !suppressed
             && !rejected
         {
-            builder = builder.body(content_type, body);
+            builder = builder.body(&content_type, body);
         }
         Next::Send(Box::new(builder), target)
+    }
+
+    /// They may not have had the last document: the next one is whole.
+    fn tell_all_again(&mut self, key: Key) {
+        if let Some(one) = self.watchings.get_mut(key) {
+            one.partial = one.partial.map(|_| None);
+            one.urgent |= one.list.is_some();
+        }
     }
 
     /// Notifies later.
@@ -144,6 +181,9 @@ impl EventServer {
         if let Some(one) = self.watchings.get_mut(key) {
             one.busy = false;
         }
+        if !status.is_success() {
+            self.tell_all_again(key);
+        }
         if ends_subscription(status) {
             self.forget(key);
         } else if !status.is_success()
@@ -172,6 +212,7 @@ impl EventServer {
             one.wanted = true;
             one.urgent = true;
         }
+        self.tell_all_again(key);
         match failure {
             // The connection of a phone that comes back and refreshes: it must not miss the state. If it does not, its time
             // ends the subscription.

@@ -43,16 +43,18 @@ impl EventServer {
             return layer.reply(now, tx, request.reply(StatusCode::BAD_REQUEST));
         };
         let etag = layer.transactions.token();
-        let stored = compositor::Request::of(request, aor.as_str(), &event)
-            .and_then(|publish| self.compositor.publish(now, publish, &etag));
+        let publish = compositor::Request::of(request, aor.as_str(), &event);
+        let before = publish.as_ref().ok().and_then(|publish| publish.if_match.clone());
+        let stored = publish.and_then(|publish| self.compositor.publish(now, publish, &etag));
         match stored {
             Ok(stored) => {
+                before.into_iter().chain([etag]).for_each(|etag| self.publication_unkept(etag));
                 count(&mut layer.counters.publications);
                 layer.reply(now, tx, stored.write(request.reply(StatusCode::OK)));
                 if stored.changed {
                     self.published(aor.as_str(), package.name());
-                    self.pump(now, layer);
                 }
+                self.pump(now, layer);
             }
             Err(refusal) => {
                 count(&mut layer.counters.refused);

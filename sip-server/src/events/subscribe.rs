@@ -3,15 +3,18 @@
 use std::time::{Duration, Instant};
 
 use sip_dialog::Rates;
+use sip_dialog::packages::partial_presence::PartialPresence;
 use sip_message::headers::{
-    Accept, CallId, Event, Expires, From, MinExpires, Require, RetryAfter, SipETag, SuppressIfMatch, To,
-    Unsupported,
+    Accept, CallId, Event, Expires, From, MinExpires, OptionTag, Require, RetryAfter, SipETag,
+    SuppressIfMatch, To, Unsupported,
 };
-use sip_message::{Request, ResponseBuilder, StatusCode, Uri};
+use sip_message::{Header, Request, ResponseBuilder, StatusCode, Uri};
 use sip_transaction::ServerTx;
 use sip_transport::Path;
 
 use super::dialog::{NotifierDialog, way_back};
+use super::list::{Members, knows_lists};
+use super::partial::{self, wants_changes};
 use super::{End, EventServer, Pace, Package, Permission, Stage, Watcher, Watching};
 use crate::AddressOfRecord;
 use crate::config::count;
@@ -35,9 +38,14 @@ pub(crate) struct Subscribe<'a> {
     pub(crate) watcher: Watcher<'a>,
     /// Whether there is such a user.
     pub(crate) exists: bool,
+    /// The members, if it is for a list.
+    pub(crate) members: Option<&'a Members>,
     /// Whether the source is a server that many subscribe through.
     pub(crate) trusted: bool,
 }
+
+/// A SUBSCRIBE within a dialog, the way that it came, and the list that it brings.
+pub(crate) type Refresh<'a> = (&'a Request, &'a Path, Option<&'a Members>);
 
 /// Why a SUBSCRIBE is refused.
 enum Refused {
@@ -77,8 +85,14 @@ impl EventServer {
     ) -> Result<(), Refused> {
         let Subscribe { request, path, package, aor, watcher, .. } = *subscribe;
         unsupported(request)?;
-        let stage = self.stage(subscribe)?;
-        acceptable(request, package)?;
+        let stage = match subscribe.members {
+            Some(_) => for_list(request, watcher)?,
+            None => {
+                let stage = self.stage(subscribe)?;
+                acceptable(request, package)?;
+                stage
+            }
+        };
         let granted = self.granted(request)?;
         let source = (!subscribe.trusted).then(|| path.remote.ip());
         self.has_room(subscribe, request)?;
@@ -101,7 +115,21 @@ impl EventServer {
             .raw("Contact", dialog.contact())
             .header(&Expires(granted));
         let condition = condition_of(request);
-        let resource = self.resource(package, aor);
+        let partial = (package == Package::Presence && wants_changes(request)).then_some(None);
+        let (resource, list) = match subscribe.members {
+            Some(members) => {
+                let list = self.list(now, package, (aor, &watcher), members, layer);
+                (self.list_resource(package, aor), Some(Box::new(list)))
+            }
+            None => (self.resource(now, package, aor, layer), None),
+        };
+        if let Some(resource) = self.resources.get_mut(resource).filter(|_| partial.is_some()) {
+            partial::begin(resource);
+        }
+        let reply = match list {
+            Some(_) => reply.header(&Require::new("eventlist")),
+            None => reply,
+        };
         let ends = self.second(now + Duration::from_secs(granted.into()));
         let key = self.insert(Watching {
             resource,
@@ -123,10 +151,18 @@ impl EventServer {
             approved: false,
             pace: pace_of(&event, granted),
             condition,
+            unkept: false,
+            cseq_limit: u32::MAX,
+            lost: false,
+            partial,
+            list,
         });
         count(&mut layer.counters.subscriptions);
         layer.reply(now, tx, reply);
         self.queue(key);
+        if let Watcher::Known(name) = watcher {
+            self.waiting.leave(aor, name); // they are there again
+        }
         self.tell_of_watchers(package, aor);
         Ok(())
     }
@@ -186,12 +222,12 @@ impl EventServer {
         &mut self,
         now: Instant,
         tx: ServerTx,
-        request: &Request,
-        path: &Path,
+        refresh: Refresh<'_>,
         is_ours: impl Fn(&Uri) -> bool,
         layer: &mut Layer,
     ) {
-        match self.renew(now, tx, request, path, is_ours, layer) {
+        let (request, ..) = refresh;
+        match self.renew(now, tx, refresh, is_ours, layer) {
             Ok(()) => self.pump(now, layer),
             Err(Refused::Status(status)) => layer.reply(now, tx, request.reply(status)),
             Err(Refused::Reply(reply)) => layer.reply(now, tx, *reply),
@@ -202,8 +238,7 @@ impl EventServer {
         &mut self,
         now: Instant,
         tx: ServerTx,
-        request: &Request,
-        path: &Path,
+        (request, path, members): Refresh<'_>,
         is_ours: impl Fn(&Uri) -> bool,
         layer: &mut Layer,
     ) -> Result<(), Refused> {
@@ -226,13 +261,24 @@ impl EventServer {
         one.dialog.refresh(request, flow).map_err(Refused::Status)?;
         one.pace = pace_of(&event, granted);
         one.condition = condition_of(request);
+        one.lost = false;
+        if one.list.is_none() && partial::says(request) {
+            one.partial = partial::wants_changes(request).then_some(None);
+            if let Some(resource) = self.resources.get_mut(one.resource).filter(|_| one.partial.is_some()) {
+                partial::begin(resource);
+            }
+        }
         let sooner = ends < one.ends;
         one.ends = ends;
         if sooner && granted > 0 {
             self.note_end(ends, key);
         }
+        if let Some(members) = members {
+            self.exchange_list(now, key, members, layer); // RFC 5367 §4
+        }
+        self.unkept(key);
         let Some(one) = self.watchings.get(key) else { return Err(unknown) };
-        let etag = self.shown(now, one).and_then(|(_, etag)| etag);
+        let etag = self.shown(now, one).and_then(|shown| shown.etag);
         // RFC 5839 §6.3: they have the state already, so that no NOTIFY follows.
         let current = etag.filter(|etag| meets(one.condition.as_deref(), Some(*etag)) && !one.wanted);
         let status = if current.is_some() { StatusCode::NO_NOTIFICATION } else { StatusCode::OK };
@@ -280,11 +326,25 @@ fn bad<T>(value: Result<T, sip_message::HeaderError>) -> Result<T, Refused> {
 /// §8.2.2.3 of RFC 3261.
 fn unsupported(request: &Request) -> Result<(), Refused> {
     let required: Result<Vec<Require>, _> = request.headers.all::<Require>().collect();
-    let unknown: Vec<Unsupported> = bad(required)?.into_iter().map(|tag| Unsupported(tag.0)).collect();
+    let known = [OptionTag::EventList, OptionTag::RecipientListSubscribe];
+    let unknown = bad(required)?.into_iter().filter(|tag| !known.contains(&tag.tag()));
+    let unknown: Vec<Unsupported> = unknown.map(|tag| Unsupported(tag.0)).collect();
     if unknown.is_empty() {
         return Ok(());
     }
     Err(Refused::Reply(Box::new(request.reply(StatusCode::BAD_EXTENSION).headers(&unknown))))
+}
+
+/// RFC 4662 §4.1: who does not know lists is told so. Who is in one is nothing for strangers.
+fn for_list(request: &Request, watcher: Watcher<'_>) -> Result<Stage, Refused> {
+    if watcher == Watcher::Stranger {
+        return Err(Refused::Status(StatusCode::FORBIDDEN));
+    }
+    if !knows_lists(request) {
+        let reply = request.reply(StatusCode::EXTENSION_REQUIRED);
+        return Err(Refused::Reply(Box::new(reply.header(&Require::new("eventlist")))));
+    }
+    Ok(Stage::Active)
 }
 
 /// §3.1.3, §4.2.1.1: documents that the subscriber cannot read are not sent.
@@ -297,6 +357,7 @@ fn acceptable(request: &Request, package: Package) -> Result<(), Refused> {
         named = true;
         let range = accept.0.split(';').next().unwrap_or_default().trim();
         if range == "*/*"
+            || (package == Package::Presence && range.eq_ignore_ascii_case(PartialPresence::CONTENT_TYPE))
             || range.eq_ignore_ascii_case(ours)
             || range.eq_ignore_ascii_case(&format!("{kind}/*"))
         {
@@ -314,7 +375,11 @@ fn condition_of(request: &Request) -> Option<Box<str>> {
     request.headers.get::<SuppressIfMatch>().ok().flatten().map(|tag| tag.0.into())
 }
 
-fn pace_of(event: &Event, granted: u32) -> Option<Box<Pace>> {
+pub(super) fn pace_of(event: &Event, granted: u32) -> Option<Box<Pace>> {
     let rates = Rates::of(event, None, Duration::from_secs(granted.into()));
-    (rates != Rates::default()).then(|| Box::new(Pace { rates, last: None }))
+    (rates != Rates::default()).then(|| {
+        let mut text = String::new();
+        event.write(&mut text);
+        Box::new(Pace { rates, event: text.into(), granted, last: None })
+    })
 }

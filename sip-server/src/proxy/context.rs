@@ -280,6 +280,9 @@ impl Proxy {
         mut hop: Hop,
         layer: &mut Layer,
     ) {
+        if let (Some(lines), Some(user)) = (&mut layer.lines, &hop.user) {
+            lines.forwarded(tx, index, user);
+        }
         if let Some(asleep) = hop.asleep.take() {
             return self.put_aside(tx, index, request, hop, asleep);
         }

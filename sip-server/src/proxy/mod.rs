@@ -48,7 +48,7 @@ pub(crate) use target::{Edits, Group, Hop, groups_of};
 pub(crate) use validate::validate;
 
 use crate::AddressOfRecord;
-use crate::calls::CallLog;
+use crate::calls::{CallLog, UserCalls};
 use crate::config::{Counters, count};
 use crate::core::Asleep;
 use crate::domains::Domains;
@@ -63,6 +63,8 @@ pub(crate) struct Layer {
     pub(crate) counters: Counters,
     /// Follows calls, if somebody wants to know of them.
     pub(crate) calls: Option<CallLog>,
+    /// Follows the calls of each user, if somebody can subscribe to them.
+    pub(crate) lines: Option<UserCalls>,
     pub(crate) traffic: Traffic,
 }
 
@@ -89,6 +91,9 @@ impl Layer {
         tracing::debug!(status = response.status().code(), "answered");
         if let Some(calls) = &mut self.calls {
             calls.response(now, tx, response);
+        }
+        if let Some(lines) = &mut self.lines {
+            lines.response(now, tx, response);
         }
     }
 

@@ -121,6 +121,9 @@ impl Proxy {
         {
             branch.early.note(&response);
         }
+        if let Some(lines) = &mut layer.lines {
+            lines.branch_response(now, tx, index, &response);
+        }
         match layer.respond(now, tx, response) {
             Ok(()) => count(&mut layer.counters.responses_forwarded),
             Err(_) => count(&mut layer.counters.responses_dropped),
@@ -153,6 +156,9 @@ impl Proxy {
         let seat = context.branches.get_mut(index).and_then(|branch| branch.seat.clone());
         if let Some(calls) = &mut layer.calls {
             calls.seated(tx, seat);
+        }
+        if let Some(lines) = &mut layer.lines {
+            lines.branch_response(now, tx, index, &response);
         }
         if let Some(asked) = context.timer {
             session_timer::answer(asked, &mut response);
@@ -210,6 +216,9 @@ impl Proxy {
                 branch.seat = None;
             }
             _ => return,
+        }
+        if let Some(lines) = &mut layer.lines {
+            lines.branch_failed(now, tx, index, failure.status());
         }
         if context.answered {
             return count(&mut layer.counters.responses_dropped);

@@ -13,6 +13,7 @@ use sip_transaction::Target;
 use sip_transport::{Path, Transport};
 
 use super::route::next_hop;
+use crate::AddressOfRecord;
 use crate::calls::Seat;
 use crate::core::Asleep;
 use crate::identity::withhold;
@@ -46,6 +47,8 @@ pub(crate) struct Hop {
     pub(crate) trusted: bool,
     /// It is a registered contact of a user of ours.
     pub(crate) registered: bool,
+    /// Whose phone it is, where calls of users are followed.
+    pub(crate) user: Option<AddressOfRecord>,
     /// The phone has to be woken first.
     pub(crate) asleep: Option<Arc<Asleep>>,
     /// Its history is written already.
@@ -125,6 +128,7 @@ impl Hop {
             edits: None,
             trusted: false,
             registered: false,
+            user: None,
             asleep: None,
             told: false,
         }

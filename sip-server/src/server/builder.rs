@@ -11,9 +11,11 @@ use sip_transport::tokio::tls::{CredentialsError, Tls};
 use sip_transport::tokio::{BindError, Driver, Listen, ListenError, Options, Resolve, Sockets, Tap};
 use sip_transport::websocket::Origins;
 
-use super::outside::{answer_questions, ask_router, ask_users, keep_messages, wake_phones, write_records};
+use super::outside::{
+    answer_questions, ask_router, ask_users, keep_events, keep_messages, wake_phones, write_records,
+};
 use super::{Running, Server};
-use crate::events::EventConfig;
+use crate::events::{EventConfig, EventStore, EventStoreError};
 use crate::keeper::Keeper;
 use crate::location::disk::{Disk, RealDisk};
 use crate::location::{Flush, Journal, JournalError, LocationStore, MemoryLocation};
@@ -43,6 +45,7 @@ pub struct ServerBuilder {
     records: Option<CallRecordFile>,
     users: Option<Arc<dyn UserStore>>,
     messages: Option<Arc<dyn MessageStore>>,
+    events: Option<Arc<dyn EventStore>>,
     router: Option<Arc<dyn Router>>,
     gateway: Option<Arc<dyn PushGateway>>,
     settings: Option<Settings>,
@@ -76,6 +79,9 @@ pub enum BuildError {
     /// The store of users cannot be read.
     #[error(transparent)]
     Users(#[from] crate::users::UserStoreError),
+    /// The store of subscriptions and publications cannot be used.
+    #[error(transparent)]
+    Events(#[from] EventStoreError),
     /// The file of messages cannot be used.
     #[error(transparent)]
     Messages(#[from] MessageFileError),
@@ -114,6 +120,7 @@ impl ServerBuilder {
             records: None,
             users: None,
             messages: None,
+            events: None,
             router: None,
             gateway: None,
             settings: None,
@@ -191,6 +198,28 @@ impl ServerBuilder {
         #[cfg(not(feature = "sqlite"))]
         Err(BuildError::Messages(MessageFileError {
             path: path.as_ref().display().to_string(),
+            why: "this program was built without the feature sqlite".into(),
+        }))
+    }
+
+    /// Keeps subscriptions and publications in this store, so that they outlive the process. What changes is written behind, within
+    /// [`WRITE_BEHIND`](crate::events::WRITE_BEHIND): a refresh that a crash loses is answered 481, and phones subscribe anew.
+    pub fn event_store(mut self, store: impl EventStore) -> Self {
+        self.events = Some(Arc::new(store));
+        self.config.keep_events = true;
+        self
+    }
+
+    /// Keeps subscriptions and publications in this file of `SQLite`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be used, or this was built without the feature `sqlite`.
+    pub fn event_file(self, path: impl AsRef<Path>) -> Result<Self, BuildError> {
+        #[cfg(feature = "sqlite")]
+        return Ok(self.event_store(crate::events::SqliteEvents::open(path)?));
+        #[cfg(not(feature = "sqlite"))]
+        Err(BuildError::Events(EventStoreError {
+            place: path.as_ref().display().to_string(),
             why: "this program was built without the feature sqlite".into(),
         }))
     }
@@ -324,6 +353,7 @@ impl ServerBuilder {
             records,
             users,
             messages,
+            events,
             router,
             gateway,
             settings,
@@ -350,8 +380,20 @@ impl ServerBuilder {
         // A clock before 1970 gives nonces that no other clock takes, and does no other harm.
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = tokio::time::Instant::now().into_std();
+        let kept = match &events {
+            Some(store) => store.load().await?,
+            None => Vec::new(),
+        };
+        let restored = |mut core: ServerCore| {
+            let all = kept.len();
+            let of_use = core.restore_events(now, kept);
+            if all > 0 {
+                tracing::info!(of_use, all, "subscriptions and publications are back");
+            }
+            core
+        };
         let (handle, keeper) = match file {
-            None => (Driver::spawn(ServerCore::new(config, now, unix)?, sockets, options), None),
+            None => (Driver::spawn(restored(ServerCore::new(config, now, unix)?), sockets, options), None),
             Some(LocationFile { path, flush, disk }) => {
                 config.external_location = true; // no other table
                 if config.dialog_key.is_none() {
@@ -360,7 +402,7 @@ impl ServerBuilder {
                 let mut table = MemoryLocation::new(config.limits.bindings, now, unix);
                 let journal = Journal::open_on(disk, path, &mut table)?;
                 let core = ServerCore::with_durable_location(config, now, unix, table)?;
-                let handle = Driver::spawn(core, sockets, options);
+                let handle = Driver::spawn(restored(core), sockets, options);
                 let keeper = Keeper::start(handle.clone(), journal, flush).map_err(BuildError::Thread)?;
                 (handle, Some(keeper))
             }
@@ -371,7 +413,8 @@ impl ServerBuilder {
         let pushes = gateway.map(|gateway| tokio::spawn(wake_phones(handle.clone(), gateway, push_timeout)));
         let users = users.map(|store| tokio::spawn(ask_users(handle.clone(), store, timeout)));
         let messages = messages.map(|store| tokio::spawn(keep_messages(handle.clone(), store, timeout)));
-        Ok(Server { handle, questions, records, decisions, users, messages, pushes, keeper, running })
+        let events = events.map(|store| tokio::spawn(keep_events(handle.clone(), store)));
+        Ok(Server { handle, questions, records, decisions, users, messages, events, pushes, keeper, running })
     }
 }
 

@@ -34,6 +34,7 @@ pub struct Server {
     decisions: Option<JoinHandle<()>>,
     users: Option<JoinHandle<()>>,
     messages: Option<JoinHandle<()>>,
+    events: Option<JoinHandle<()>>,
     pushes: Option<JoinHandle<()>>,
     keeper: Option<Keeper>,
     running: Arc<Running>,
@@ -81,6 +82,9 @@ impl Server {
             // It has panicked, which is no reason to do so too.
             let _ = records.await;
         }
+        if let Some(events) = self.events.take() {
+            let _ = events.await; // likewise
+        }
         if let Some(keeper) = self.keeper.take() {
             // It ends with the write that it has at hand; a failure means that it has ended already.
             let _ = tokio::task::spawn_blocking(|| keeper.join()).await;
@@ -115,6 +119,9 @@ impl Drop for Server {
         }
         if let Some(messages) = self.messages.take() {
             messages.abort();
+        }
+        if let Some(events) = self.events.take() {
+            events.abort();
         }
         if let Some(users) = self.users.take() {
             users.abort();

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::ServerCore;
 use crate::calls::CallRecord;
+use crate::events::EventStore;
 use crate::location::{Answer, LocationStore, StoreError};
 use crate::messages::{MessageAnswer, MessageStore};
 use crate::operation::CallRecordFile;
@@ -152,6 +153,40 @@ pub(super) async fn keep_messages(
         }
     })
     .await;
+}
+
+/// How long a store of events that has failed is left alone.
+const STORE_AGAIN: Duration = Duration::from_secs(1);
+
+/// Keeps subscriptions and publications until the server is closed, and what is left then.
+pub(super) async fn keep_events(handle: Handle<ServerCore>, store: Arc<dyn EventStore>) {
+    let changes = Questions { poll: ServerCore::poll_event_changes, wake: ServerCore::wake_on_event_changes };
+    let mut ended = pin!(handle.stopped());
+    loop {
+        let batch = tokio::select! {
+            (batch, _) = changes.next(&handle) => batch,
+            () = &mut ended => break,
+        };
+        while let Err(error) = store.write(batch.clone()).await {
+            tracing::error!(%error, "subscriptions and publications are not kept");
+            tokio::select! {
+                () = tokio::time::sleep(STORE_AGAIN) => {}
+                () = &mut ended => return,
+            }
+        }
+        handle.with(|core, now| core.events_kept(now));
+    }
+    loop {
+        let left = handle.look(|core| {
+            core.end_events(tokio::time::Instant::now().into_std());
+            core.poll_event_changes()
+        });
+        let Some(batch) = left else { return };
+        if let Err(error) = store.write(batch).await {
+            return tracing::error!(%error, "subscriptions and publications are lost");
+        }
+        handle.look(|core| core.events_kept(tokio::time::Instant::now().into_std()));
+    }
 }
 
 /// Writes call records until the server is closed and there is none left.

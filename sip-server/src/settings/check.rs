@@ -52,6 +52,12 @@ pub(super) fn check(file: File, folder: &Path, open: bool, faults: &mut Faults) 
     if let Some(empty) = file.messages.file.as_ref().filter(|path| path.is_empty()) {
         faults.add(empty.offset, "messages.file is empty: name a file, or leave it out to keep no messages");
     }
+    if let Some(empty) = file.events.file.as_ref().filter(|path| path.is_empty()) {
+        faults.add(
+            empty.offset,
+            "events.file is empty: name a file, or leave it out to keep subscriptions in memory",
+        );
+    }
     tls(&file, folder, open, faults);
     let hep = file.hep.as_ref().and_then(|hep| match hep.collector.parse() {
         Ok(address) => Some(address),

@@ -1,7 +1,7 @@
 //! `[events]` and `[user.watchers]`: who may see what.
 
 use super::fault::Faults;
-use super::file::{File, UserSettings, WatcherSettings};
+use super::file::{EventListSettings, File, UserSettings, WatcherSettings};
 use super::value::At;
 use crate::AddressOfRecord;
 use crate::events::{EventConfig, Package, Permission, Permissions};
@@ -23,6 +23,7 @@ pub(super) fn compile(file: &File, faults: &mut Faults) -> Option<EventConfig> {
     config.publications.max_expires = config.max_expires;
     config.publications.default_expires = config.default_expires;
     config.from_registrations = said.from_registrations;
+    config.from_calls = said.from_calls;
     config.limits.subscriptions = said.subscriptions;
     config.limits.per_source = said.per_source;
     config.limits.per_resource = said.per_user;
@@ -36,6 +37,9 @@ pub(super) fn compile(file: &File, faults: &mut Faults) -> Option<EventConfig> {
             permission(others, faults);
         }
         twice(user, faults);
+    }
+    for list in &said.list {
+        self::list(file, list, &mut config, faults);
     }
     // Without a domain there are no users.
     (said.on && !file.domains.is_empty() && !config.packages.is_empty()).then_some(config)
@@ -62,6 +66,35 @@ fn permission(name: &At<String>, faults: &mut Faults) -> Option<Permission> {
         );
     }
     permission
+}
+
+/// A list is a name beside those of users, in all domains or in the one that it names.
+fn list(file: &File, said: &EventListSettings, config: &mut EventConfig, faults: &mut Faults) {
+    let offset = said.name.offset;
+    if said.name.is_empty() {
+        return faults.add(said.at, "a list has a name, by which it is subscribed to");
+    }
+    if file.user.iter().any(|user| *user.name == *said.name) {
+        faults.add(offset, format!("\"{}\" is a user: a list needs a name of its own", *said.name));
+    }
+    if said.members.is_empty() || said.members.len() > config.limits.members {
+        let most = config.limits.members;
+        faults.add(offset, format!("the list \"{}\" needs from 1 to {most} members", *said.name));
+    }
+    let names = addresses(file, &said.name);
+    if names.is_empty() {
+        faults.add(offset, format!("\"{}\" is no name that can be subscribed to", *said.name));
+    }
+    for aor in names {
+        let member = |name: &At<String>| match name.contains('@') {
+            true => format!("sip:{}", **name).into(),
+            false => format!("sip:{}@{}", **name, aor.domain()).into(),
+        };
+        let members = said.members.iter().map(member).collect();
+        if config.lists.insert(aor, members).is_some() {
+            faults.add(offset, format!("there are two lists \"{}\"", *said.name));
+        }
+    }
 }
 
 /// The addresses of a user: in all domains, or in the one that is named.

@@ -199,6 +199,12 @@ settings! {
         strangers: At<String> = At::nowhere("block".into()),
         /// Whether who is registered and publishes nothing is shown as there.
         from_registrations: bool = true,
+        /// Whether who is in a call and publishes nothing is shown as on the phone.
+        from_calls: bool = true,
+        /// The file of SQLite in which subscriptions and publications outlive a restart, which is made if it is not there; it may be
+        /// that of the messages. Changes are written within a second: a crash may lose those of the last one, and the phones
+        /// concerned subscribe or publish anew. Its place is relative to that of this file. A change needs a new start.
+        file: Option<At<String>> = None,
         /// Seconds of a SUBSCRIBE or PUBLISH that names none.
         default_expires: At<u32> = At::nowhere(3600),
         /// The shortest time that is granted, in seconds; shorter requests get 423.
@@ -211,6 +217,18 @@ settings! {
         per_source: usize = EventLimits::PER_SOURCE,
         /// Watchers of one user. Above, new ones get 480.
         per_user: usize = EventLimits::PER_RESOURCE,
+        /// Users whose state phones can subscribe to at once (RFC 4662).
+        list: Vec<EventListSettings> = Vec::new(),
+    }
+}
+
+settings! {
+    /// `[[events.list]]`
+    EventListSettings {
+        /// The name that is subscribed to: no user's.
+        name: At<String> = At::nowhere(String::new()),
+        /// The users, by name or as `user@domain`; at most 200.
+        members: Vec<At<String>> = Vec::new(),
     }
 }
 

@@ -46,8 +46,8 @@ use toml::de::{DeTable, DeValue};
 
 pub use fault::{Fault, SettingsError};
 pub use file::{
-    BlockSettings, CheckSettings, EventSettings, File, ForwardSettings, GatewaySettings, HepSettings,
-    HuntGroupSettings, LimitSettings, MessageSettings, RegistrarSettings, RegistrationSettings,
+    BlockSettings, CheckSettings, EventListSettings, EventSettings, File, ForwardSettings, GatewaySettings,
+    HepSettings, HuntGroupSettings, LimitSettings, MessageSettings, RegistrarSettings, RegistrationSettings,
     RewriteSettings, RouteSettings, RoutingSettings, TlsSettings, TrunkSettings, UserSettings,
     WatcherSettings,
 };

@@ -80,6 +80,7 @@ impl Settings {
         config.service_route.clone_from(&self.service_route);
         config.trusted_peers.clone_from(&self.trusted_peers);
         config.events.clone_from(&self.events);
+        config.keep_events = file.events.file.is_some();
         config.messages = file.messages.file.as_ref().map(|_| {
             let mut messages = MessageConfig::new();
             messages.per_user = file.messages.per_user;
@@ -142,6 +143,7 @@ impl Settings {
             ("hep", hep(self) != hep(other)),
             ("operation", self.operation != other.operation),
             ("users_database", old.users_database.as_deref() != new.users_database.as_deref()),
+            ("events.file", old.events.file.as_deref() != new.events.file.as_deref()),
             ("messages", messages(old) != messages(new)),
             ("location", old.location.as_deref() != new.location.as_deref()),
             ("location_flush", old.location_flush != new.location_flush),
@@ -179,6 +181,9 @@ impl Server {
         }
         if let Some(file) = &settings.file.messages.file {
             builder = builder.message_file(settings.folder.join(&**file))?;
+        }
+        if let Some(file) = &settings.file.events.file {
+            builder = builder.event_file(settings.folder.join(&**file))?;
         }
         if let Some(location) = &settings.file.location {
             let flush = match settings.file.location_flush {

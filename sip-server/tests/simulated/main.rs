@@ -13,3 +13,4 @@ mod chain;
 mod forked;
 mod phone;
 mod redirected;
+mod watchers;

@@ -1,6 +1,8 @@
 //! A server driven by hand: messages go in as bytes, what it sends is looked at.
 #![allow(dead_code, unreachable_pub)] // each test program uses its part of it
 
+pub mod watcher;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
