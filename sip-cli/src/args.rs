@@ -67,6 +67,10 @@ pub(crate) enum Command {
     Options(OptionsArgs),
     /// Hear of the state of somebody or something: presence, waiting messages, calls.
     Subscribe(SubscribeArgs),
+    /// Show who is there, what they do and since when, as it changes.
+    Watch(WatchArgs),
+    /// Say how we are, until Ctrl-C.
+    Publish(PublishArgs),
     /// Ask a phone to call somebody.
     Refer(ReferArgs),
     /// Bind an address at its registrar, list its bindings, or remove them.
@@ -252,6 +256,7 @@ Examples:
   sip phone --listen udp:127.0.0.1:0 --answer --play hello.wav --for 30
   sip phone --register sip:bob@example.com --password secret --script evening.txt
   sip phone --accounts accounts.txt
+  sip phone --register sip:bob@example.com --password secret --watch sip:alice@example.com --mwi
 
 Commands, each a line on standard input; they concern the last call that `n` or an event made current:
   a          answer                 c URI      call somebody
@@ -321,6 +326,14 @@ pub(crate) struct PhoneArgs {
     #[cfg(feature = "sound-card")]
     #[arg(long, conflicts_with_all = ["play", "echo"])]
     pub(crate) sound_card: bool,
+
+    /// Show the presence of these, as it changes; several times for several.
+    #[arg(long, value_name = "URI")]
+    pub(crate) watch: Vec<String>,
+
+    /// Show how many voice messages wait for each account (RFC 3842).
+    #[arg(long)]
+    pub(crate) mwi: bool,
 
     /// Send back what is heard.
     #[arg(long, conflicts_with = "play")]
@@ -497,6 +510,62 @@ pub(crate) struct SubscribeArgs {
     /// End after this time.
     #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
     pub(crate) duration: Option<Duration>,
+
+    #[command(flatten)]
+    pub(crate) sender: Sender,
+}
+
+const WATCH_EXAMPLES: &str = "\
+Examples:
+  sip watch sip:bob@example.com sip:carol@example.com --from sip:alice@example.com --password secret
+  sip watch sip:bob@example.com --from sip:alice@example.com --password secret --once --json
+
+On a terminal it is a table; into a file or pipe a line for each change: who, open or closed, what they do, their
+note, and since when. It ends with Ctrl-C or --for. The exit code is that of a refusal if nobody could be watched.";
+
+/// `sip watch`.
+#[derive(Debug, Args)]
+#[command(after_help = WATCH_EXAMPLES)]
+pub(crate) struct WatchArgs {
+    /// Whom to watch, such as sip:bob@example.com.
+    #[arg(value_name = "URI", required = true)]
+    pub(crate) uris: Vec<String>,
+
+    /// Show the first state of each and end.
+    #[arg(long)]
+    pub(crate) once: bool,
+
+    /// End after this time.
+    #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) duration: Option<Duration>,
+
+    #[command(flatten)]
+    pub(crate) sender: Sender,
+}
+
+const PUBLISH_EXAMPLES: &str = "\
+Examples:
+  sip publish open --from sip:alice@example.com --password secret
+  sip publish 'on the phone' --note 'back at four' --from sip:alice@example.com --password secret
+  sip publish away --once 600 --from sip:alice@example.com --password secret
+
+The state is kept fresh until Ctrl-C, or for --once SECONDS, and removed then.";
+
+/// `sip publish`.
+#[derive(Debug, Args)]
+#[command(after_help = PUBLISH_EXAMPLES)]
+pub(crate) struct PublishArgs {
+    /// open, closed, or what we do: away, busy, 'on the phone', meeting, lunch, vacation, and what else RFC 4480 has.
+    #[arg(value_name = "STATE")]
+    pub(crate) state: sip_ua::PresenceState,
+
+    /// A remark for people.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: Option<String>,
+
+    /// End after this time.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) once: Option<Duration>,
 
     #[command(flatten)]
     pub(crate) sender: Sender,
@@ -711,6 +780,8 @@ mod tests {
             "message",
             "options",
             "subscribe",
+            "watch",
+            "publish",
             "refer",
             "register",
             "inspect",

@@ -18,6 +18,7 @@ mod once;
 mod operation;
 mod output;
 mod phone;
+mod presence;
 mod resolve;
 mod server;
 mod sound;
@@ -74,6 +75,8 @@ async fn run(cli: Cli) -> Result<Code, Failure> {
         Command::Message(args) => once::message(args, output, interrupt).await,
         Command::Options(args) => once::options(args, output, interrupt).await,
         Command::Subscribe(args) => subscribe::run(args, output, interrupt).await,
+        Command::Watch(args) => presence::watch(args, output, interrupt).await,
+        Command::Publish(args) => presence::publish(args, output, interrupt).await,
         Command::Refer(args) => subscribe::refer(args, output, interrupt).await,
         Command::Register(args) => once::register(args, output, interrupt).await,
         Command::Location(args) => location::run(&args.command, output),

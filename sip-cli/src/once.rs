@@ -62,6 +62,11 @@ async fn answer<T>(
     })
 }
 
+/// A refusal, as a script sees it.
+pub(crate) fn refused(status: StatusCode, reason: &str) -> Failure {
+    Failure::new(Code::of(status), format_args!("{} {reason}", status.code()))
+}
+
 /// `sip message`.
 pub(crate) async fn message(
     args: MessageArgs,

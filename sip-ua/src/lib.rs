@@ -38,12 +38,16 @@ mod call;
 mod call_options;
 pub mod core;
 #[doc = include_str!("../guide.md")]
-pub mod guide {}
+pub mod guide {
+    #[doc = include_str!("../guide/presence.md")]
+    pub mod presence {}
+}
 mod identity;
 mod media;
 mod network;
 mod notifier;
 mod phone;
+mod presence;
 mod quality;
 mod requests;
 mod shell;
@@ -62,11 +66,13 @@ pub use media::{
 pub use media::{SoundCard, SoundCardError};
 pub use notifier::Subscriber;
 pub use phone::{CallError, Phone, RegisterError};
+pub use presence::{PresenceState, PresenceStateError, PublishedPresence};
 pub use quality::{ReportedCall, quality_report};
 pub use requests::{RequestError, TextMessage};
 pub use rtp::audio_stream::Statistics;
 pub use rtp::codec::Codec;
 pub use sdp::CryptoSuite;
 pub use shell::{Ended, Progress};
+pub use sip_dialog::packages::presence::Activity;
 pub use transfer::{Referral, TransferError};
 pub use watch::{Published, Subscription, WaitingMessages, Watch};
