@@ -36,9 +36,12 @@ mod arrival;
 mod builder;
 mod call;
 mod call_options;
+mod chat;
 pub mod core;
 #[doc = include_str!("../guide.md")]
 pub mod guide {
+    #[doc = include_str!("../guide/chat.md")]
+    pub mod chat {}
     #[doc = include_str!("../guide/presence.md")]
     pub mod presence {}
 }
@@ -57,6 +60,7 @@ mod watch;
 pub use builder::{BindError, PhoneBuilder};
 pub use call::{Call, ChangeError, IncomingCall, OutgoingCall, Summary};
 pub use call_options::CallOptions;
+pub use chat::{Chat, ChatEvent, Receipt, SentMessage};
 pub use identity::IdentityError;
 pub use media::{
     Audio, AudioError, LiveSound, MediaEngine, MediaFuture, MediaPacket, MediaPlace, MediaSession, MediaTap,

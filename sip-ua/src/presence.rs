@@ -71,8 +71,7 @@ impl PresenceState {
     /// Since this moment.
     #[must_use]
     pub fn since(mut self, time: SystemTime) -> Self {
-        let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        self.since = i64::try_from(seconds).ok().and_then(Date::from_unix_seconds);
+        self.since = date(time);
         self
     }
 
@@ -137,6 +136,12 @@ impl PresenceState {
         let words = self.activities.iter().map(|activity| activity.name().replace('-', " "));
         words.chain(self.others.iter().cloned()).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// The moment as documents write it; `None` before 1970 and where no calendar goes.
+pub(crate) fn date(time: SystemTime) -> Option<Date> {
+    let seconds = time.duration_since(UNIX_EPOCH).ok()?.as_secs();
+    i64::try_from(seconds).ok().and_then(Date::from_unix_seconds)
 }
 
 fn remark(text: &str) -> Note {
