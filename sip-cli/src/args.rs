@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Call(CallArgs),
     /// Send a text; the exit code tells whether it was taken.
     Message(MessageArgs),
+    /// Chat with somebody, line by line.
+    Chat(ChatArgs),
     /// Ask a phone or server what it can do, and whether it is there.
     Options(OptionsArgs),
     /// Hear of the state of somebody or something: presence, waiting messages, calls.
@@ -445,8 +447,10 @@ const MESSAGE_EXAMPLES: &str = "\
 Examples:
   sip message sip:bob@192.0.2.7 'lunch?'
   sip message sip:bob@example.com - --from sip:alice@example.com --password secret < letter.txt
+  sip message sip:bob@example.com 'lunch?' --receipt 10 --from sip:alice@example.com --password secret
 
-The exit code is 0 if the far end, or a server for it, has taken the message (200, 202).";
+The exit code is 0 if the far end (`delivered to`, 200) or a server for it (`kept for`, 202) has taken the message. With
+--receipt it is 3 if nobody says in that time that it was delivered, and 5 if it was not.";
 
 /// `sip message`.
 #[derive(Debug, Args)]
@@ -459,6 +463,44 @@ pub(crate) struct MessageArgs {
     /// The text; `-` reads it from standard input.
     #[arg(value_name = "TEXT")]
     pub(crate) text: String,
+
+    /// Ask to be told that it is delivered, and wait so long for that; --from is registered meanwhile.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "from")]
+    pub(crate) receipt: Option<Duration>,
+
+    #[command(flatten)]
+    pub(crate) sender: Sender,
+}
+
+const CHAT_EXAMPLES: &str = "\
+Examples:
+  sip chat sip:bob@example.com --from sip:alice@example.com --password secret
+  sip chat sip:bob@example.com --from sip:alice@example.com --password secret --history bob.jsonl
+  sip chat sip:bob@192.0.2.7 --from sip:alice@192.0.2.8 --listen udp:192.0.2.8:5060 --no-register
+
+Each line of standard input is a text; /typing tells that one is being written, /quit or the end of the input ends it when
+all is sent. Lines of ours have numbers: `1 sent`, `1 delivered`, `1 displayed`; `1 kept` waits at the server.
+The exit code is that of the last line that was refused, if any.";
+
+/// `sip chat`.
+#[derive(Debug, Args)]
+#[command(after_help = CHAT_EXAMPLES)]
+pub(crate) struct ChatArgs {
+    /// Whom to chat with, such as sip:bob@example.com.
+    #[arg(value_name = "URI")]
+    pub(crate) uri: String,
+
+    /// Ask for no receipts: bare texts, which every phone reads.
+    #[arg(long)]
+    pub(crate) plain: bool,
+
+    /// Append each text to this file, as a line of JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) history: Option<PathBuf>,
+
+    /// Do not register --from: the other side reaches us at its address.
+    #[arg(long)]
+    pub(crate) no_register: bool,
 
     #[command(flatten)]
     pub(crate) sender: Sender,
@@ -778,6 +820,7 @@ mod tests {
             "phone",
             "call",
             "message",
+            "chat",
             "options",
             "subscribe",
             "watch",

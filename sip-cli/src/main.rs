@@ -6,6 +6,7 @@
 mod account;
 mod args;
 mod call;
+mod chat;
 mod demo;
 mod exit;
 mod inspect;
@@ -73,6 +74,7 @@ async fn run(cli: Cli) -> Result<Code, Failure> {
         Command::Phone(args) => phone::run(args, output, interrupt).await,
         Command::Call(args) => call::run(args, output, interrupt).await,
         Command::Message(args) => once::message(args, output, interrupt).await,
+        Command::Chat(args) => chat::run(args, output, interrupt).await,
         Command::Options(args) => once::options(args, output, interrupt).await,
         Command::Subscribe(args) => subscribe::run(args, output, interrupt).await,
         Command::Watch(args) => presence::watch(args, output, interrupt).await,

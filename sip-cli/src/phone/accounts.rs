@@ -23,7 +23,8 @@ const WAITING: usize = 16;
 pub(super) enum News {
     Incoming(IncomingCall),
     Referral(Referral),
-    Message(TextMessage),
+    /// A text, and the phone that it came to.
+    Message(Phone, TextMessage),
     /// Somebody who is watched.
     Presence(String, PresenceState),
     /// Messages that wait for an account.
@@ -171,7 +172,7 @@ impl Accounts {
                             None => return,
                         },
                         referral = phone.next_referral() => News::Referral(referral),
-                        message = phone.next_message() => News::Message(message),
+                        message = phone.next_message() => News::Message(phone.clone(), message),
                     };
                     if sender.send(news).await.is_err() {
                         return;

@@ -148,12 +148,13 @@ async fn serve(
                     );
                 }
                 News::NotTold(what, error) => eprintln!("sip: nothing is told of {what}: {error}"),
-                News::Message(message) => {
+                News::Message(phone, message) => {
                     let from = shown(&message.from);
                     output.event(
                         json!({ "event": "message", "from": from, "text": message.text }),
                         format_args!("message from {from}: {}", message.text),
                     );
+                    phone.displayed(&message);
                 }
             },
             line = lines.recv(), if typing => match line.as_deref().map(Command::parse) {
@@ -215,7 +216,7 @@ fn scripted(script: String) -> mpsc::Receiver<String> {
 }
 
 /// The lines of standard input. A thread of its own reads them: it would keep the runtime from ending.
-fn typed() -> mpsc::Receiver<String> {
+pub(crate) fn typed() -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel(COMMANDS);
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines() {
