@@ -478,7 +478,7 @@ Examples:
   sip chat sip:bob@example.com --from sip:alice@example.com --password secret --history bob.jsonl
   sip chat sip:bob@192.0.2.7 --from sip:alice@192.0.2.8 --listen udp:192.0.2.8:5060 --no-register
 
-Each line of standard input is a text; /typing tells that one is being written, /quit or the end of the input ends it when
+Each line of standard input is a text; /typing tells that one is being written, /file PATH sends a file, /quit or the end of the input ends it when
 all is sent. Lines of ours have numbers: `1 sent`, `1 delivered`, `1 displayed`; `1 kept` waits at the server.
 The exit code is that of the last line that was refused, if any.";
 
@@ -497,6 +497,10 @@ pub(crate) struct ChatArgs {
     /// Append each text to this file, as a line of JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) history: Option<PathBuf>,
+
+    /// Take files of the other side into this folder, none that is there already.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) files: Option<PathBuf>,
 
     /// Do not register --from: the other side reaches us at its address.
     #[arg(long)]

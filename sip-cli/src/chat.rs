@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::account::not_registered;
 use crate::args::ChatArgs;
+use crate::chat_files;
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
 use crate::once::sender_for;
@@ -22,6 +23,8 @@ use crate::phone::typed;
 
 /// Lines that wait to be sent.
 const WAITING: usize = 64;
+/// Files on their way at once; further calls wait.
+const MAX_FILES: usize = 8;
 /// Seconds for which `sip chat` and `sip message --receipt` register.
 pub(crate) const EXPIRES: u32 = 600;
 
@@ -111,6 +114,7 @@ async fn talk(
     let mut to_send = Some(to_send);
     output.event(json!({ "event": "ready", "uri": args.uri }), format_args!("chat with {}", args.uri));
     let mut typed = typed();
+    let mut files = JoinSet::new();
     let mut last = 0_u32;
     let mut failed = Code::Well;
     // Lines whose receipts are waited for, and receipts that were faster than the answer.
@@ -122,6 +126,10 @@ async fn talk(
                 None | Some("/quit") => to_send = None, // what was typed is still sent
                 Some("") => {}
                 Some("/typing") => chat.typing(),
+                Some(line) if line.starts_with("/file ") => {
+                    let path = line.split_once(' ').map_or("", |(_, path)| path.trim());
+                    files.spawn(chat_files::send(phone.clone(), args.uri.clone(), path.into(), output));
+                }
                 Some(text) => {
                     last = last.saturating_add(1);
                     history.add("us", text);
@@ -132,7 +140,11 @@ async fn talk(
                 }
             },
             outcome = told.recv() => match outcome {
-                None => return Ok(failed), // all is sent, and nobody types any more
+                None => {
+                    // All is sent, and nobody types any more.
+                    while files.join_next().await.is_some() {}
+                    return Ok(failed);
+                }
                 Some((number, Ok(sent))) => {
                     let word = if sent.kept { "kept" } else { "sent" };
                     output.event(json!({ "event": word, "message": number }), format_args!("{number} {word}"));
@@ -169,6 +181,10 @@ async fn talk(
                 },
                 _ => {}
             },
+            Some(call) = phone.incoming(), if files.len() < MAX_FILES => {
+                files.spawn(chat_files::take(call, args.uri.clone(), args.files.clone(), output));
+            }
+            Some(_) = files.join_next(), if !files.is_empty() => {}
             () = interrupt.requested() => return Ok(failed),
         }
     }

@@ -7,6 +7,7 @@ mod account;
 mod args;
 mod call;
 mod chat;
+mod chat_files;
 mod demo;
 mod exit;
 mod inspect;

@@ -36,7 +36,10 @@ fn two_people_chat() {
         chat
     };
     let mut one = chat(&alice, &bob, &["--history", history.to_str().unwrap()]);
-    let mut other = chat(&bob, &alice, &["--plain"]);
+    let taken = folder.join("chat-files");
+    let _ = std::fs::remove_dir_all(&taken);
+    std::fs::create_dir(&taken).unwrap();
+    let mut other = chat(&bob, &alice, &["--plain", "--files", taken.to_str().unwrap()]);
     one.type_line("/typing");
     other.line("... is writing");
     one.type_line("lunch? \u{1b}[2J");
@@ -45,6 +48,15 @@ fn two_people_chat() {
     other.type_line("at noon");
     one.line("< at noon");
     other.line("1 sent");
+    // RFC 5547: a file, which is not taken twice, and not by one who has no folder for it.
+    one.type_line(&format!("/file {users}"));
+    other.line("chat-users.txt of 24 octets");
+    one.line("file chat-users.txt sent");
+    assert_eq!(std::fs::read(taken.join("chat-users.txt")).unwrap(), std::fs::read(users).unwrap());
+    one.type_line(&format!("/file {users}"));
+    one.line("file chat-users.txt not sent: 603");
+    other.type_line(&format!("/file {users}"));
+    other.line("file chat-users.txt not sent: 603");
     other.type_line("/quit");
     assert_eq!(other.end(), Some(0));
     // Nobody is there any more: the server keeps it.
