@@ -63,10 +63,16 @@ pub(crate) enum Command {
     Call(CallArgs),
     /// Send a text; the exit code tells whether it was taken.
     Message(MessageArgs),
+    /// Chat with somebody, line by line.
+    Chat(ChatArgs),
     /// Ask a phone or server what it can do, and whether it is there.
     Options(OptionsArgs),
     /// Hear of the state of somebody or something: presence, waiting messages, calls.
     Subscribe(SubscribeArgs),
+    /// Show who is there, what they do and since when, as it changes.
+    Watch(WatchArgs),
+    /// Say how we are, until Ctrl-C.
+    Publish(PublishArgs),
     /// Ask a phone to call somebody.
     Refer(ReferArgs),
     /// Bind an address at its registrar, list its bindings, or remove them.
@@ -257,6 +263,7 @@ Examples:
   sip phone --listen udp:127.0.0.1:0 --answer --play hello.wav --for 30
   sip phone --register sip:bob@example.com --password secret --script evening.txt
   sip phone --accounts accounts.txt
+  sip phone --register sip:bob@example.com --password secret --watch sip:alice@example.com --mwi
 
 Commands, each a line on standard input; they concern the last call that `n` or an event made current:
   a          answer                 c URI      call somebody
@@ -326,6 +333,14 @@ pub(crate) struct PhoneArgs {
     #[cfg(feature = "sound-card")]
     #[arg(long, conflicts_with_all = ["play", "echo"])]
     pub(crate) sound_card: bool,
+
+    /// Show the presence of these, as it changes; several times for several.
+    #[arg(long, value_name = "URI")]
+    pub(crate) watch: Vec<String>,
+
+    /// Show how many voice messages wait for each account (RFC 3842).
+    #[arg(long)]
+    pub(crate) mwi: bool,
 
     /// Send back what is heard.
     #[arg(long, conflicts_with = "play")]
@@ -437,8 +452,10 @@ const MESSAGE_EXAMPLES: &str = "\
 Examples:
   sip message sip:bob@192.0.2.7 'lunch?'
   sip message sip:bob@example.com - --from sip:alice@example.com --password secret < letter.txt
+  sip message sip:bob@example.com 'lunch?' --receipt 10 --from sip:alice@example.com --password secret
 
-The exit code is 0 if the far end, or a server for it, has taken the message (200, 202).";
+The exit code is 0 if the far end (`delivered to`, 200) or a server for it (`kept for`, 202) has taken the message. With
+--receipt it is 3 if nobody says in that time that it was delivered, and 5 if it was not.";
 
 /// `sip message`.
 #[derive(Debug, Args)]
@@ -451,6 +468,48 @@ pub(crate) struct MessageArgs {
     /// The text; `-` reads it from standard input.
     #[arg(value_name = "TEXT")]
     pub(crate) text: String,
+
+    /// Ask to be told that it is delivered, and wait so long for that; --from is registered meanwhile.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "from")]
+    pub(crate) receipt: Option<Duration>,
+
+    #[command(flatten)]
+    pub(crate) sender: Sender,
+}
+
+const CHAT_EXAMPLES: &str = "\
+Examples:
+  sip chat sip:bob@example.com --from sip:alice@example.com --password secret
+  sip chat sip:bob@example.com --from sip:alice@example.com --password secret --history bob.jsonl
+  sip chat sip:bob@192.0.2.7 --from sip:alice@192.0.2.8 --listen udp:192.0.2.8:5060 --no-register
+
+Each line of standard input is a text; /typing tells that one is being written, /file PATH sends a file, /quit or the end of the input ends it when
+all is sent. Lines of ours have numbers: `1 sent`, `1 delivered`, `1 displayed`; `1 kept` waits at the server.
+The exit code is that of the last line that was refused, if any.";
+
+/// `sip chat`.
+#[derive(Debug, Args)]
+#[command(after_help = CHAT_EXAMPLES)]
+pub(crate) struct ChatArgs {
+    /// Whom to chat with, such as sip:bob@example.com.
+    #[arg(value_name = "URI")]
+    pub(crate) uri: String,
+
+    /// Ask for no receipts: bare texts, which every phone reads.
+    #[arg(long)]
+    pub(crate) plain: bool,
+
+    /// Append each text to this file, as a line of JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) history: Option<PathBuf>,
+
+    /// Take files of the other side into this folder, none that is there already.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) files: Option<PathBuf>,
+
+    /// Do not register --from: the other side reaches us at its address.
+    #[arg(long)]
+    pub(crate) no_register: bool,
 
     #[command(flatten)]
     pub(crate) sender: Sender,
@@ -502,6 +561,62 @@ pub(crate) struct SubscribeArgs {
     /// End after this time.
     #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
     pub(crate) duration: Option<Duration>,
+
+    #[command(flatten)]
+    pub(crate) sender: Sender,
+}
+
+const WATCH_EXAMPLES: &str = "\
+Examples:
+  sip watch sip:bob@example.com sip:carol@example.com --from sip:alice@example.com --password secret
+  sip watch sip:bob@example.com --from sip:alice@example.com --password secret --once --json
+
+On a terminal it is a table; into a file or pipe a line for each change: who, open or closed, what they do, their
+note, and since when. It ends with Ctrl-C or --for. The exit code is that of a refusal if nobody could be watched.";
+
+/// `sip watch`.
+#[derive(Debug, Args)]
+#[command(after_help = WATCH_EXAMPLES)]
+pub(crate) struct WatchArgs {
+    /// Whom to watch, such as sip:bob@example.com.
+    #[arg(value_name = "URI", required = true)]
+    pub(crate) uris: Vec<String>,
+
+    /// Show the first state of each and end.
+    #[arg(long)]
+    pub(crate) once: bool,
+
+    /// End after this time.
+    #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) duration: Option<Duration>,
+
+    #[command(flatten)]
+    pub(crate) sender: Sender,
+}
+
+const PUBLISH_EXAMPLES: &str = "\
+Examples:
+  sip publish open --from sip:alice@example.com --password secret
+  sip publish 'on the phone' --note 'back at four' --from sip:alice@example.com --password secret
+  sip publish away --once 600 --from sip:alice@example.com --password secret
+
+The state is kept fresh until Ctrl-C, or for --once SECONDS, and removed then.";
+
+/// `sip publish`.
+#[derive(Debug, Args)]
+#[command(after_help = PUBLISH_EXAMPLES)]
+pub(crate) struct PublishArgs {
+    /// open, closed, or what we do: away, busy, 'on the phone', meeting, lunch, vacation, and what else RFC 4480 has.
+    #[arg(value_name = "STATE")]
+    pub(crate) state: sip_ua::PresenceState,
+
+    /// A remark for people.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: Option<String>,
+
+    /// End after this time.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) once: Option<Duration>,
 
     #[command(flatten)]
     pub(crate) sender: Sender,
@@ -714,8 +829,11 @@ mod tests {
             "phone",
             "call",
             "message",
+            "chat",
             "options",
             "subscribe",
+            "watch",
+            "publish",
             "refer",
             "register",
             "inspect",

@@ -6,6 +6,8 @@
 mod account;
 mod args;
 mod call;
+mod chat;
+mod chat_files;
 mod demo;
 mod exit;
 mod inspect;
@@ -18,6 +20,7 @@ mod once;
 mod operation;
 mod output;
 mod phone;
+mod presence;
 mod resolve;
 mod server;
 mod sound;
@@ -72,8 +75,11 @@ async fn run(cli: Cli) -> Result<Code, Failure> {
         Command::Phone(args) => phone::run(args, output, interrupt).await,
         Command::Call(args) => call::run(args, output, interrupt).await,
         Command::Message(args) => once::message(args, output, interrupt).await,
+        Command::Chat(args) => chat::run(args, output, interrupt).await,
         Command::Options(args) => once::options(args, output, interrupt).await,
         Command::Subscribe(args) => subscribe::run(args, output, interrupt).await,
+        Command::Watch(args) => presence::watch(args, output, interrupt).await,
+        Command::Publish(args) => presence::publish(args, output, interrupt).await,
         Command::Refer(args) => subscribe::refer(args, output, interrupt).await,
         Command::Register(args) => once::register(args, output, interrupt).await,
         Command::Location(args) => location::run(&args.command, output),

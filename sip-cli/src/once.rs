@@ -2,15 +2,17 @@
 
 use std::future::Future;
 use std::io::Read;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sip_message::headers::Contact;
 use sip_message::{Headers, StatusCode};
-use sip_ua::{Phone, RequestError};
+use sip_ua::{ChatEvent, Phone, Receipt, RequestError};
+use tokio::time::timeout;
 
-use crate::account::{ANONYMOUS, Identity};
+use crate::account::{ANONYMOUS, Identity, not_registered};
 use crate::args::{MessageArgs, OptionsArgs, RegisterArgs, Sender};
+use crate::chat::{EXPIRES, word};
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -21,13 +23,18 @@ const MAX_TEXT: u64 = 64 * 1024;
 
 /// A phone for one request to `peer`.
 pub(crate) async fn sender(sender: &Sender, peer: &str) -> Result<Phone, Failure> {
+    sender_for(sender, peer, 0).await
+}
+
+/// A phone for `peer` that can be registered for so many seconds.
+pub(crate) async fn sender_for(sender: &Sender, peer: &str, expires: u32) -> Result<Phone, Failure> {
     let address = sender.from.as_deref().unwrap_or(ANONYMOUS);
     Identity {
         address,
         account: &sender.account,
         tls: &sender.tls,
         listen: &sender.listen,
-        expires: 0,
+        expires,
         instance: None,
         peer: Some(peer),
         sound: &SoundArgs::default(),
@@ -50,16 +57,23 @@ async fn answer<T>(
         }
     };
     phone.close().await;
-    outcome.map_err(|error| {
-        let code = error.status().map_or(Code::Fault, Code::of);
-        let hint = match error.status() {
-            Some(StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED) => {
-                "; check --from, --username and --password"
-            }
-            _ => "",
-        };
-        Failure::new(code, format_args!("{error}{hint}"))
-    })
+    outcome.map_err(not_sent)
+}
+
+fn not_sent(error: RequestError) -> Failure {
+    let code = error.status().map_or(Code::Fault, Code::of);
+    let hint = match error.status() {
+        Some(StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED) => {
+            "; check --from, --username and --password"
+        }
+        _ => "",
+    };
+    Failure::new(code, format_args!("{error}{hint}"))
+}
+
+/// A refusal, as a script sees it.
+pub(crate) fn refused(status: StatusCode, reason: &str) -> Failure {
+    Failure::new(Code::of(status), format_args!("{} {reason}", status.code()))
 }
 
 /// `sip message`.
@@ -77,14 +91,65 @@ pub(crate) async fn message(
         }
         text => text.to_owned(),
     };
+    if let Some(patience) = args.receipt {
+        return with_receipt(&args, &text, patience, output, interrupt).await;
+    }
     let phone = sender(&args.sender, &args.uri).await?;
     let status = answer(&phone, interrupt, phone.send_message(&args.uri, &text)).await?;
-    let kept = if status == StatusCode::ACCEPTED { "kept for" } else { "delivered to" };
-    output.event(
-        json!({ "event": "sent", "uri": args.uri, "status": status.code() }),
-        format_args!("{kept} {}", args.uri),
-    );
+    taken(output, &args.uri, status == StatusCode::ACCEPTED);
     Ok(Code::Well)
+}
+
+/// The text was answered 202 or 200.
+fn taken(output: Output, uri: &str, kept: bool) {
+    let status = if kept { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let word = if kept { "kept for" } else { "delivered to" };
+    output
+        .event(json!({ "event": "sent", "uri": uri, "status": status.code() }), format_args!("{word} {uri}"));
+}
+
+/// `sip message --receipt`: registered, since receipts come as messages to our address (RFC 5438 §8).
+async fn with_receipt(
+    args: &MessageArgs,
+    text: &str,
+    patience: Duration,
+    output: Output,
+    mut interrupt: Interrupt,
+) -> Result<Code, Failure> {
+    let phone = sender_for(&args.sender, &args.uri, EXPIRES).await?;
+    let told = async {
+        if let Err(error) = phone.register().await {
+            return Err(not_registered(args.sender.from.as_deref().unwrap_or_default(), &error));
+        }
+        let mut chat = phone.chat(&args.uri).map_err(Failure::fault)?;
+        let sent = chat.send_with_receipts(text).await.map_err(not_sent)?;
+        taken(output, &args.uri, sent.kept);
+        let Some(id) = sent.id else {
+            return Err(Failure::new(Code::NoAnswer, "the other side gives no receipts"));
+        };
+        let receipt = async {
+            loop {
+                match chat.next().await {
+                    ChatEvent::Receipt { id: of, receipt } if of == id => return receipt,
+                    _ => {}
+                }
+            }
+        };
+        timeout(patience, receipt).await.map_err(|_| {
+            Failure::new(Code::NoAnswer, format_args!("no receipt in {} s", patience.as_secs_f64()))
+        })
+    };
+    let told = tokio::select! {
+        told = told => told,
+        () = interrupt.requested() => Err(Failure::new(Code::NoAnswer, "interrupted before there was a receipt")),
+    };
+    phone.close().await;
+    let receipt = told?;
+    output.event(
+        json!({ "event": "receipt", "uri": args.uri, "receipt": word(receipt) }),
+        format_args!("receipt: {}", word(receipt)),
+    );
+    Ok(if receipt == Receipt::NotDelivered { Code::Refused } else { Code::Well })
 }
 
 /// `sip options`.

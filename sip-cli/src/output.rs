@@ -1,7 +1,7 @@
 //! Standard output: lines for people, or JSON objects for machines.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde_json::{Value, json};
 use sip_transport::Locals;
@@ -29,6 +29,19 @@ impl Output {
     /// Something happened: `text` for people, `value` for machines.
     pub(crate) fn event(self, value: Value, text: impl Display) {
         if self.json { write(value) } else { write(printable(&text.to_string())) }
+    }
+
+    /// Whether a table can be drawn over itself: somebody looks at a terminal.
+    pub(crate) fn is_table(self) -> bool {
+        !self.json && io::stdout().is_terminal()
+    }
+
+    /// Draws a table over the lines that were drawn before.
+    pub(crate) fn table(self, before: usize, rows: impl Iterator<Item = String>) {
+        let mut out = io::stdout().lock();
+        let up = if before > 0 { format!("\u{1b}[{before}A\u{1b}[J") } else { String::new() };
+        let rows: Vec<String> = rows.map(|row| printable(&row).replace('\n', " ")).collect();
+        let _ = writeln!(out, "{up}{}", rows.join("\n")).and_then(|()| out.flush());
     }
 
     /// A line that machines do not need.

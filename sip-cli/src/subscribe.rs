@@ -12,7 +12,7 @@ use sip_ua::{Phone, RequestError, Subscription};
 use crate::args::{ReferArgs, SubscribeArgs};
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
-use crate::once::sender;
+use crate::once::{refused, sender};
 use crate::output::Output;
 
 /// How long the last state is waited for after the subscription was ended.
@@ -92,10 +92,7 @@ fn state(output: Output, word: &str, expires: Option<Duration>) {
 /// Why it ended, and what that is to a script.
 fn ended(output: Output, end: &SubscriptionEnd) -> Result<Code, Failure> {
     match end {
-        SubscriptionEnd::Refused(response) => {
-            let status = response.status();
-            Err(Failure::new(Code::of(status), format_args!("{} {}", status.code(), response.reason())))
-        }
+        SubscriptionEnd::Refused(response) => Err(refused(response.status(), response.reason())),
         SubscriptionEnd::Failed(failure) => {
             let status = failure.status();
             Err(Failure::new(Code::of(status), format_args!("no answer: {failure}")))

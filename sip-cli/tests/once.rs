@@ -28,6 +28,50 @@ fn a_message_there_and_back() {
     phone.line("sent");
 }
 
+/// RFC 3428 §7, RFC 5438: kept by the server (202) is told apart from delivered, and `--receipt` waits for who has it.
+#[test]
+fn receipts_of_a_message() {
+    let users = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("receipt-users.txt");
+    std::fs::write(&users, "alice:secret\nbob:secret\n").unwrap();
+    let users = users.to_str().unwrap();
+    let store = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("receipt-messages.sqlite");
+    let _ = std::fs::remove_file(&store);
+    let server = Running::start(&[
+        "server",
+        "--listen",
+        "udp:127.0.0.1:0",
+        "--domain",
+        "127.0.0.1",
+        "--users",
+        users,
+        "--messages",
+        store.to_str().unwrap(),
+    ]);
+    let at = server.address();
+    let (alice, bob) = (format!("sip:alice@{at}"), format!("sip:bob@{at}"));
+    let message = |more: &[&str]| {
+        let mut arguments = vec!["message", &bob, "lunch?", "--from", &alice, "--password", "secret"];
+        arguments.extend(more);
+        let sent = sip(&arguments);
+        (sent.status.code(), String::from_utf8_lossy(&sent.stdout).into_owned())
+    };
+    let (code, said) = message(&[]);
+    assert!(code == Some(0) && said.starts_with("kept for"), "{code:?} {said}");
+    let (code, said) = message(&["--receipt", "0.2"]);
+    assert!(code == Some(3) && said.starts_with("kept for"), "nobody is there: {code:?} {said}");
+    let phone =
+        Running::start(&["phone", "--listen", "udp:127.0.0.1:0", "--register", &bob, "--password", "secret"]);
+    phone.line("lunch?");
+    phone.line("lunch?");
+    let (code, said) = message(&["--receipt", "60"]);
+    assert!(
+        code == Some(0) && said.contains("delivered to") && said.contains("receipt: "),
+        "{code:?} {said}"
+    );
+    let without = sip(&["message", &bob, "lunch?", "--receipt", "1"]);
+    assert_eq!(without.status.code(), Some(1), "{without:?}");
+}
+
 #[test]
 fn options_tell_what_a_phone_can_do() {
     let phone = Running::start(&["phone", "--listen", "udp:127.0.0.1:0"]);

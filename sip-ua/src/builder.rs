@@ -70,6 +70,8 @@ pub struct PhoneBuilder {
     max_calls: usize,
     max_redirections: usize,
     notifies: Vec<String>,
+    message_types: Vec<String>,
+    delivery_receipts: bool,
     pub(crate) connected_identity: bool,
     pub(crate) session_ids: bool,
     pub(crate) history: bool,
@@ -174,6 +176,19 @@ impl PhoneBuilder {
         self
     }
 
+    /// Takes messages of this type too, such as `application/vnd.example`: [`Phone::next_message`] gives them with an empty text and
+    /// the request. Once for each type.
+    pub fn message_type(mut self, kind: &str) -> Self {
+        self.message_types.push(kind.into());
+        self
+    }
+
+    /// Whether senders who ask for it are told that their message has been delivered (RFC 5438); they are unless this says no.
+    pub fn delivery_receipts(mut self, yes: bool) -> Self {
+        self.delivery_receipts = yes;
+        self
+    }
+
     /// What User-Agent says.
     pub fn user_agent(mut self, text: &str) -> Self {
         self.user_agent = text.into();
@@ -258,6 +273,8 @@ impl PhoneBuilder {
         config.credentials = self.password.map(|password| (self.username, password));
         config.expires = self.expires;
         config.notifies = self.notifies;
+        config.message_types = self.message_types;
+        config.delivery_receipts = self.delivery_receipts;
         config.instance = self.instance;
         config.trusted = self.trusted;
         config.answer_policy = self.answer_policy;
@@ -327,6 +344,8 @@ impl Phone {
             max_calls: sip_dialog::Config::MAX_CALLS,
             max_redirections: sip_dialog::Config::MAX_REDIRECTIONS,
             notifies: Vec::new(),
+            message_types: Vec::new(),
+            delivery_receipts: true,
             connected_identity: false,
             session_ids: false,
             history: false,

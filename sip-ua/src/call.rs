@@ -12,7 +12,7 @@ use sip_message::{Method, Request, Response, StatusCode, Uri};
 use sip_transport::Path;
 
 use crate::core::{PhoneCore, PhoneError};
-use crate::media::{Audio, MediaSession};
+use crate::media::{Audio, MediaPlace, MediaSession};
 use crate::phone::{CallError, Phone};
 use crate::requests::RequestError;
 use crate::shell::{Ended, Mailbox, Progress};
@@ -250,20 +250,34 @@ impl IncomingCall {
         let key = self.held.key;
         if let Some(media) = self.held.media() {
             self.attach(&media, |core, now| core.answer_as_rung(now, key))?;
-        } else {
-            let media = self.open_media().await?;
-            let local = media.describe();
-            self.attach(&media, |core, now| core.answer(now, key, local))?;
+            return self.stand().await;
         }
+        let media = self.open_media().await?;
+        self.answer_with(media).await
+    }
+
+    /// Answers with these media.
+    pub(crate) async fn answer_with(self, media: Arc<dyn MediaSession>) -> Result<Call, CallError> {
+        let (key, local) = (self.held.key, media.describe());
+        self.attach(&media, |core, now| core.answer(now, key, local))?;
+        self.stand().await
+    }
+
+    async fn stand(self) -> Result<Call, CallError> {
         // A caller that offered nothing has its say in the ACK (RFC 3261 §13.2.1).
         self.held.agreed().await.map_err(error_of)?;
         Call::new(self.held.hand_over(), self.arrived.from)
     }
 
     async fn open_media(&self) -> Result<Arc<dyn MediaSession>, CallError> {
+        Ok(self.held.phone.inner.engine.open(self.media_place()).await?)
+    }
+
+    /// Where the media of this call is to be.
+    pub(crate) fn media_place(&self) -> MediaPlace {
         let inner = &self.held.phone.inner;
         let offered = inner.with(|shell, _| shell.core.offered_address(self.held.key));
-        inner.open_media(inner.listener_for(&self.arrived.path, offered).as_ref()).await
+        inner.media_place(inner.listener_for(&self.arrived.path, offered).as_ref())
     }
 
     /// Gives the call its media and tells the caller; takes the media away if that fails.

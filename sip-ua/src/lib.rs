@@ -1,4 +1,4 @@
-//! A SIP phone as a library: registration, calls, hold, digits and media.
+//! A SIP phone as a library: registration, calls, hold, digits and media; chats, files and presence.
 //!
 //! ```no_run
 //! use sip_ua::Phone;
@@ -18,7 +18,8 @@
 //! # }
 //! ```
 //!
-//! The [`guide`] goes from registering to an attended transfer.
+//! The [`guide`] goes from registering to an attended transfer; [`guide::chat`] and [`guide::presence`] are about people who do
+//! not talk.
 //!
 //! What a dropped handle means:
 //!
@@ -26,7 +27,10 @@
 //! |---|---|
 //! | [`OutgoingCall`] | CANCEL; an answer that crosses it is acknowledged and hung up |
 //! | [`IncomingCall`] | 480 Temporarily Unavailable |
-//! | [`Call`] | BYE |
+//! | [`Call`], [`ChatSession`] | BYE |
+//! | [`IncomingChat`] | 480 Temporarily Unavailable |
+//! | [`Chat`] | nothing: there is no session; texts that nobody read go to [`Phone::next_message`] |
+//! | [`Watch`], [`Published`], [`PublishedPresence`] | the subscription ends, what was published is removed |
 //! | [`Phone`], the last one | the sockets close; use [`Phone::close`] to end calls and the registration before |
 //!
 //! Futures only wait: dropping one loses nothing, the core goes on. [`core::PhoneCore`] is the same phone without
@@ -36,16 +40,24 @@ mod arrival;
 mod builder;
 mod call;
 mod call_options;
+mod chat;
 pub mod core;
 #[doc = include_str!("../guide.md")]
-pub mod guide {}
+pub mod guide {
+    #[doc = include_str!("../guide/chat.md")]
+    pub mod chat {}
+    #[doc = include_str!("../guide/presence.md")]
+    pub mod presence {}
+}
 mod identity;
 mod media;
 mod network;
 mod notifier;
 mod phone;
+mod presence;
 mod quality;
 mod requests;
+mod session;
 mod shell;
 mod transfer;
 mod watch;
@@ -53,6 +65,7 @@ mod watch;
 pub use builder::{BindError, PhoneBuilder};
 pub use call::{Call, ChangeError, IncomingCall, OutgoingCall, Summary};
 pub use call_options::CallOptions;
+pub use chat::{Chat, ChatEvent, Receipt, SentMessage};
 pub use identity::IdentityError;
 pub use media::{
     Audio, AudioError, LiveSound, MediaEngine, MediaFuture, MediaPacket, MediaPlace, MediaSession, MediaTap,
@@ -62,11 +75,14 @@ pub use media::{
 pub use media::{SoundCard, SoundCardError};
 pub use notifier::Subscriber;
 pub use phone::{CallError, Phone, RegisterError};
+pub use presence::{PresenceState, PresenceStateError, PublishedPresence};
 pub use quality::{ReportedCall, quality_report};
 pub use requests::{RequestError, TextMessage};
 pub use rtp::audio_stream::Statistics;
 pub use rtp::codec::Codec;
 pub use sdp::CryptoSuite;
+pub use session::{ChatSession, FileToSend, IncomingChat, IncomingFile, SessionError};
 pub use shell::{Ended, Progress};
+pub use sip_dialog::packages::presence::Activity;
 pub use transfer::{Referral, TransferError};
 pub use watch::{Published, Subscription, WaitingMessages, Watch};

@@ -166,6 +166,16 @@ impl Phone {
     pub async fn call_with(&self, to: &str, options: CallOptions) -> Result<OutgoingCall, CallError> {
         let to: Uri = to.parse().map_err(|error| CallError::Address { text: to.into(), error })?;
         let media = self.media_for(&to).await?;
+        self.call_through(to, media, options)
+    }
+
+    /// Calls somebody with these media.
+    pub(crate) fn call_through(
+        &self,
+        to: Uri,
+        media: Arc<dyn MediaSession>,
+        options: CallOptions,
+    ) -> Result<OutgoingCall, CallError> {
         let local = media.describe();
         let placed = self.inner.with(|shell, now| {
             let key = shell.core.place(now, &to, local, options.details)?;
@@ -183,11 +193,16 @@ impl Phone {
 
     /// Media for a call to `to`.
     pub(crate) async fn media_for(&self, to: &Uri) -> Result<Arc<dyn MediaSession>, CallError> {
+        Ok(self.inner.engine.open(self.media_place_for(to)).await?)
+    }
+
+    /// Where the media of a call to `to` is to be.
+    pub(crate) fn media_place_for(&self, to: &Uri) -> MediaPlace {
         let listener = self.inner.with(|shell, _| {
             let dialogs = shell.core.dialogs();
             dialogs.local_for(shell.core.first_hop(to)).ok().cloned()
         });
-        self.inner.open_media(listener.as_ref()).await
+        self.inner.media_place(listener.as_ref())
     }
 
     /// Our own address.
@@ -291,14 +306,7 @@ impl Inner {
         self.wait_for(|_| Some(Arc::clone(&self.changed)), look).await
     }
 
-    /// The media of a call: bound where the listener of the call's signalling is, told to the peer as that listener is told.
-    pub(crate) async fn open_media(
-        &self,
-        listener: Option<&Local>,
-    ) -> Result<Arc<dyn MediaSession>, CallError> {
-        Ok(self.engine.open(self.media_place(listener)).await?)
-    }
-
+    /// Where the media of a call is: bound where the listener of the call's signalling is, told to the peer as that listener is told.
     pub(crate) fn media_place(&self, listener: Option<&Local>) -> MediaPlace {
         let bound = self.media_ip.or(listener.map(|local| local.bound.ip()));
         let bind = bound.unwrap_or(IpAddr::from([0, 0, 0, 0]));

@@ -2,11 +2,13 @@
 
 use std::time::Instant;
 
+use sip_dialog::messaging::cpim::Cpim;
 use sip_dialog::{Body, RequestKey};
-use sip_message::headers::{Contact, ContentType, From, NameAddr};
+use sip_message::headers::{Contact, NameAddr};
 use sip_message::{Method, Request, Response, StatusCode, Uri, ValueError};
 
-use crate::core::{PhoneCore, PhoneError};
+use crate::chat::plain;
+use crate::core::{MessageKey, PhoneCore, PhoneError};
 use crate::phone::Phone;
 
 /// Why a request outside of calls was not answered with a 2xx.
@@ -56,6 +58,8 @@ pub struct TextMessage {
     pub text: String,
     /// The MESSAGE, with whatever it carries.
     pub request: Request,
+    /// The `message/cpim` that it came in (RFC 3862): who writes as they say, when, and which receipts they want.
+    pub envelope: Option<Box<Cpim>>,
 }
 
 impl Phone {
@@ -72,8 +76,20 @@ impl Phone {
     /// # Errors
     /// If it is not answered with a 2xx.
     pub async fn send_message(&self, to: &str, text: &str) -> Result<StatusCode, RequestError> {
-        let body = Body { content_type: "text/plain;charset=UTF-8".into(), octets: text.to_owned().into() };
-        Ok(self.request(to, Method::Message, &[], Some(body)).await?.status())
+        let to: Uri = to.parse().map_err(|error| RequestError::Address { text: to.into(), error })?;
+        self.send_body(&to, plain(text)).await
+    }
+
+    /// Sends a message when those before it to the same destination are answered (RFC 3428 §8).
+    pub(crate) async fn send_body(&self, to: &Uri, body: Body) -> Result<StatusCode, RequestError> {
+        let key = self.inner.with(|shell, now| {
+            let key = shell.core.send_message(now, to, body)?;
+            shell.sent.insert(key, None);
+            Ok::<_, PhoneError>(key)
+        })?;
+        let _forgotten = Sent { phone: self, key };
+        let result = self.inner.wait(|shell| shell.sent.get_mut(&key).and_then(Option::take)).await;
+        success(result).map(|response| response.status())
     }
 
     /// Sends a request outside of any dialog, whatever it is, and waits for its final response. Challenges are answered.
@@ -116,34 +132,41 @@ impl Phone {
         })?;
         let _forgotten = Awaited { phone: self, key };
         let result = self.inner.wait(|shell| shell.responses.get_mut(&key).and_then(Option::take)).await;
-        match result {
-            Ok(response) if response.status().is_success() => Ok(response),
-            Ok(response) => {
-                Err(RequestError::Refused { status: response.status(), reason: response.reason().into() })
-            }
-            Err(status) => Err(RequestError::NoAnswer(status)),
-        }
+        success(result)
     }
 
     /// The next message that comes. What was answered 200 waits here until it is taken; when 256 wait, further ones are
     /// refused with 486.
     pub async fn next_message(&self) -> TextMessage {
-        loop {
-            let request = self
-                .inner
-                .wait(|shell| {
-                    let message = shell.messages.pop_front();
-                    shell.core.take_messages(true);
-                    message
-                })
-                .await;
-            let Ok(Some(from)) = request.headers.get::<From>() else { continue };
-            let kind = request.headers.get::<ContentType>().ok().flatten();
-            let is_text = kind.is_none_or(|kind| kind.kind().eq_ignore_ascii_case("text"));
-            let text =
-                if is_text { String::from_utf8_lossy(request.body()).into_owned() } else { String::new() };
-            return TextMessage { from: from.0, text, request };
+        self.inner
+            .wait(|shell| {
+                let message = shell.messages.pop_front()?;
+                shell.make_room();
+                Some(message)
+            })
+            .await
+    }
+}
+
+fn success(result: Result<Response, StatusCode>) -> Result<Response, RequestError> {
+    match result {
+        Ok(response) if response.status().is_success() => Ok(response),
+        Ok(response) => {
+            Err(RequestError::Refused { status: response.status(), reason: response.reason().into() })
         }
+        Err(status) => Err(RequestError::NoAnswer(status)),
+    }
+}
+
+/// Somebody waits for a message to be taken; when nobody does any more, its answer is forgotten.
+struct Sent<'p> {
+    phone: &'p Phone,
+    key: MessageKey,
+}
+
+impl Drop for Sent<'_> {
+    fn drop(&mut self) {
+        self.phone.inner.with(|shell, _| shell.sent.remove(&self.key));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Between the core and the handles: what happened to each call, kept until a handle asks.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,15 @@ use sip_dialog::{
     CallKey, Cause, KeyMap, PublicationChange, PublicationKey, RequestKey, SubscriberChange,
     SubscriptionChange, SubscriptionKey,
 };
-use sip_message::headers::NameAddr;
+use sip_message::headers::{From, NameAddr};
 use sip_message::{Request, Response, StatusCode, Uri};
 use sip_transport::{Answer, Close, Core, FlowEvent, Path, Query, Received, Transmit};
 use tokio::sync::Notify;
 
-use crate::core::{PhoneCore, PhoneEvent};
+use crate::chat::{ChatBox, ChatEvent, Receipt};
+use crate::core::{MessageKey, Peer, PhoneCore, PhoneEvent};
 use crate::media::MediaSession;
+use crate::requests::TextMessage;
 use crate::transfer::{Transferring, WaitingReferral};
 use crate::watch::News;
 
@@ -94,7 +96,11 @@ pub(crate) struct Shell {
     pub(crate) registration: Option<Result<Duration, StatusCode>>,
     pub(crate) registrations: u64,
     /// Messages that came and were answered 200, until they are taken.
-    pub(crate) messages: VecDeque<Request>,
+    pub(crate) messages: VecDeque<TextMessage>,
+    /// Chats that are open.
+    pub(crate) chats: BTreeMap<Peer, ChatBox>,
+    /// Final responses to messages that somebody waits for.
+    pub(crate) sent: BTreeMap<MessageKey, Option<Result<Response, StatusCode>>>,
     /// Final responses to requests outside of calls that somebody waits for.
     pub(crate) responses: KeyMap<RequestKey, Option<Result<Response, StatusCode>>>,
     /// What peers ask us to do.
@@ -118,6 +124,8 @@ impl Shell {
             registration: None,
             registrations: 0,
             messages: VecDeque::new(),
+            chats: BTreeMap::new(),
+            sent: BTreeMap::new(),
             referrals: VecDeque::new(),
             subscriptions: KeyMap::default(),
             publications: KeyMap::default(),
@@ -251,10 +259,31 @@ impl Shell {
                     *awaited = Some(result);
                 }
             }
-            PhoneEvent::Message { request, .. } => {
-                self.messages.push_back(request);
-                // What was answered 200 is kept until it is read; when there is no room, the next are answered 486.
-                self.core.take_messages(self.messages.len() < MAX_MESSAGES);
+            PhoneEvent::Message { request, text, envelope, .. } => {
+                // The core does not take messages without a From.
+                let Ok(Some(From(from))) = request.headers.get::<From>() else { return };
+                let peer = Peer::of(from.uri());
+                let message = TextMessage { from, text, request, envelope };
+                match self.chats.get_mut(&peer) {
+                    Some(chat) => chat.add(ChatEvent::Message(Box::new(message))),
+                    None => self.messages.push_back(message),
+                }
+                self.make_room();
+            }
+            PhoneEvent::MessageAnswered { message, result } => {
+                if let Some(awaited) = self.sent.get_mut(&message) {
+                    *awaited = Some(result);
+                }
+            }
+            PhoneEvent::Composing { peer, active } => {
+                if let Some(chat) = self.chats.get_mut(&peer) {
+                    chat.add(ChatEvent::Composing(active));
+                }
+            }
+            PhoneEvent::Receipt { peer, id, notification } => {
+                if let (Some(chat), Some(receipt)) = (self.chats.get_mut(&peer), Receipt::of(notification)) {
+                    chat.add(ChatEvent::Receipt { id, receipt });
+                }
             }
             PhoneEvent::Transfer { call, transfer, status } => {
                 if let Some(state) = self.transfer_of(call, transfer) {
@@ -306,6 +335,36 @@ impl Shell {
                 }
             }
             PhoneEvent::Confirmed { .. } => {}
+        }
+    }
+
+    /// What was answered 200 is kept until it is read; when there is no room, the next are answered 486.
+    pub(crate) fn make_room(&mut self) {
+        let unread =
+            self.chats.values().map(ChatBox::unread).fold(self.messages.len(), usize::saturating_add);
+        self.core.take_messages(unread < MAX_MESSAGES);
+    }
+
+    /// A handle for a chat is made; texts of this peer that wait already go to it.
+    pub(crate) fn open_chat(&mut self, peer: &Peer, to: &Uri) {
+        self.core.open_chat(to);
+        let chat = self.chats.entry(peer.clone()).or_default();
+        let (theirs, others) = std::mem::take(&mut self.messages)
+            .into_iter()
+            .partition::<VecDeque<_>, _>(|message| Peer::of(message.from.uri()) == *peer);
+        self.messages = others;
+        theirs.into_iter().for_each(|message| chat.add(ChatEvent::Message(Box::new(message))));
+    }
+
+    /// A handle for a chat is gone; with the last one, texts that nobody read wait for whoever asks.
+    pub(crate) fn close_chat(&mut self, peer: &Peer) {
+        self.core.close_chat(peer);
+        if self.core.has_chat(peer) {
+            return;
+        }
+        if let Some(chat) = self.chats.remove(peer) {
+            self.messages.extend(chat.into_messages());
+            self.changed.notify_waiters();
         }
     }
 

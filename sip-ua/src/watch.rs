@@ -12,6 +12,7 @@ use sip_message::{Request, StatusCode, Uri};
 use tokio::sync::Notify;
 
 use crate::phone::Phone;
+use crate::presence::PresenceState;
 use crate::requests::RequestError;
 
 /// News of one subscription that wait to be read; the oldest goes. A notifier that is never listened to must not fill the
@@ -118,6 +119,11 @@ impl Watch {
             }
         }
     }
+
+    /// The next state in a few words: open or not, what they do (RFC 4480), their note; `None` once there is none to come.
+    pub async fn next_state(&mut self) -> Option<PresenceState> {
+        Some(PresenceState::of(&self.next().await?))
+    }
 }
 
 /// Messages that wait for us at a server, as their number changes (RFC 3842). Dropping it ends the subscription.
@@ -153,6 +159,12 @@ impl Published {
     /// If it has ended.
     pub fn update(&self, body: Body) -> Result<(), RequestError> {
         Ok(self.phone.inner.with(|shell, now| shell.core.republish(now, self.key, body))?)
+    }
+
+    /// Removes it; [`Published::next`] tells when it is gone.
+    pub fn remove(&self) {
+        // It may have ended by itself.
+        let _ = self.phone.inner.with(|shell, now| shell.core.unpublish(now, self.key));
     }
 
     /// What is new; `None` once it has ended.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sdp_types::{Candidate, Fingerprint, IceOptions, Setup};
+use sdp_types::{Attribute, Candidate, Fingerprint, IceOptions, Setup};
 
 use super::profile::Profile;
 use crate::attributes::TlsId;
@@ -130,6 +130,16 @@ pub struct PeerTransport {
     pub ice_lite: bool,
     /// `a=end-of-candidates`.
     pub end_of_candidates: bool,
+    /// All attributes of its line as they came, if the stream is not RTP: the `a=path` of MSRP and whatever else such
+    /// transports say (RFC 4975 §8).
+    pub attributes: Vec<Attribute>,
+}
+
+impl PeerTransport {
+    /// The value of the first of its [`attributes`](Self::attributes) of this name.
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.iter().find(|attribute| attribute.attribute == name)?.value.as_deref()
+    }
 }
 
 /// An `m=` line that is not in use.

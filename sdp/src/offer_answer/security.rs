@@ -89,6 +89,10 @@ pub(super) fn peer_transport(
         candidates: section.candidates(),
         ice_lite: section.session_attributes().iter().any(|attribute| attribute.attribute == "ice-lite"),
         end_of_candidates: section.end_of_candidates(),
+        attributes: match stream.options().transport {
+            Some(_) => section.media().attributes.clone(),
+            None => Vec::new(),
+        },
     }))
 }
 

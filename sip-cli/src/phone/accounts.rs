@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use serde_json::json;
-use sip_ua::{IncomingCall, Phone, Referral, TextMessage};
+use sip_dialog::packages::message_summary::MessageSummary;
+use sip_ua::{IncomingCall, Phone, PresenceState, Referral, RequestError, TextMessage};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -22,7 +23,14 @@ const WAITING: usize = 16;
 pub(super) enum News {
     Incoming(IncomingCall),
     Referral(Referral),
-    Message(TextMessage),
+    /// A text, and the phone that it came to.
+    Message(Phone, TextMessage),
+    /// Somebody who is watched.
+    Presence(String, PresenceState),
+    /// Messages that wait for an account.
+    Waiting(String, MessageSummary),
+    /// Something is not told, for this reason.
+    NotTold(String, RequestError),
 }
 
 /// The phones of all accounts.
@@ -150,8 +158,8 @@ impl Accounts {
         }
     }
 
-    /// What comes in for any of them, as long as the tasks live.
-    pub(super) fn listen(&self) -> (mpsc::Receiver<News>, JoinSet<()>) {
+    /// What comes in for any of them, as long as the tasks live; the first account watches these.
+    pub(super) fn listen(&self, watched: &[String], mwi: bool) -> (mpsc::Receiver<News>, JoinSet<()>) {
         let (sender, receiver) = mpsc::channel(WAITING);
         let mut tasks = JoinSet::new();
         for phone in &self.phones {
@@ -164,13 +172,19 @@ impl Accounts {
                             None => return,
                         },
                         referral = phone.next_referral() => News::Referral(referral),
-                        message = phone.next_message() => News::Message(message),
+                        message = phone.next_message() => News::Message(phone.clone(), message),
                     };
                     if sender.send(news).await.is_err() {
                         return;
                     }
                 }
             });
+        }
+        for (uri, phone) in watched.iter().zip(self.phones.first().into_iter().cycle()) {
+            tasks.spawn(watch(phone.clone(), uri.clone(), sender.clone()));
+        }
+        for (phone, address) in self.phones.iter().zip(&self.addresses).filter(|_| mwi) {
+            tasks.spawn(waiting_messages(phone.clone(), address.clone(), sender.clone()));
         }
         (receiver, tasks)
     }
@@ -182,6 +196,32 @@ impl Accounts {
             closing.spawn(async move { phone.close().await });
         }
         closing.join_all().await;
+    }
+}
+
+async fn watch(phone: Phone, uri: String, sender: mpsc::Sender<News>) {
+    match phone.watch(&uri).await {
+        Ok(mut watch) => {
+            while let Some(state) = watch.next_state().await {
+                if sender.send(News::Presence(uri.clone(), state)).await.is_err() {
+                    return;
+                }
+            }
+        }
+        Err(error) => drop(sender.send(News::NotTold(uri, error)).await),
+    }
+}
+
+async fn waiting_messages(phone: Phone, address: String, sender: mpsc::Sender<News>) {
+    match phone.waiting_messages().await {
+        Ok(mut waiting) => {
+            while let Some(summary) = waiting.next().await {
+                if sender.send(News::Waiting(address.clone(), summary)).await.is_err() {
+                    return;
+                }
+            }
+        }
+        Err(error) => drop(sender.send(News::NotTold(address, error)).await),
     }
 }
 

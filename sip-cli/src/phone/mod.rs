@@ -80,7 +80,7 @@ pub(crate) async fn run(args: PhoneArgs, output: Output, mut interrupt: Interrup
 
     match accounts.register(&args, output, &mut interrupt).await {
         Ok(true) => {
-            let accounts = serve(accounts, &manner, script, args.duration, &mut interrupt).await;
+            let accounts = serve(accounts, &manner, script, &args, &mut interrupt).await;
             accounts.close().await;
             Ok(Code::Well)
         }
@@ -100,7 +100,7 @@ async fn serve(
     mut accounts: Accounts,
     manner: &Arc<Manner>,
     script: Option<String>,
-    end: Option<Duration>,
+    args: &PhoneArgs,
     interrupt: &mut Interrupt,
 ) -> Accounts {
     let output = manner.output;
@@ -109,11 +109,11 @@ async fn serve(
         Some(script) => scripted(script),
         None => typed(),
     };
-    let (mut news, listening) = accounts.listen();
+    let (mut news, listening) = accounts.listen(&args.watch, args.mwi);
     let mut typing = true;
     let mut calls = Calls::default();
     let end = async {
-        match end {
+        match args.duration {
             Some(end) => tokio::time::sleep(end).await,
             None => std::future::pending().await,
         }
@@ -124,12 +124,37 @@ async fn serve(
             Some(what) = news.recv() => match what {
                 News::Incoming(incoming) => calls.take(incoming, manner),
                 News::Referral(referral) => calls.refer(referral, manner),
-                News::Message(message) => {
+                News::Presence(uri, state) => output.event(
+                    json!({
+                        "event": "presence",
+                        "uri": uri,
+                        "open": state.open,
+                        "activity": state.activity(),
+                        "note": state.note,
+                    }),
+                    format_args!("{uri} is {state}"),
+                ),
+                News::Waiting(address, summary) => {
+                    let voice = summary.voice().unwrap_or_default();
+                    output.event(
+                        json!({
+                            "event": "waiting",
+                            "address": address,
+                            "waiting": summary.waiting,
+                            "new": voice.new,
+                            "old": voice.old,
+                        }),
+                        format_args!("{address} has {} new voice messages, {} old", voice.new, voice.old),
+                    );
+                }
+                News::NotTold(what, error) => eprintln!("sip: nothing is told of {what}: {error}"),
+                News::Message(phone, message) => {
                     let from = shown(&message.from);
                     output.event(
                         json!({ "event": "message", "from": from, "text": message.text }),
                         format_args!("message from {from}: {}", message.text),
                     );
+                    phone.displayed(&message);
                 }
             },
             line = lines.recv(), if typing => match line.as_deref().map(Command::parse) {
@@ -191,7 +216,7 @@ fn scripted(script: String) -> mpsc::Receiver<String> {
 }
 
 /// The lines of standard input. A thread of its own reads them: it would keep the runtime from ending.
-fn typed() -> mpsc::Receiver<String> {
+pub(crate) fn typed() -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel(COMMANDS);
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines() {

@@ -38,6 +38,11 @@ pub struct PhoneConfig {
     pub features: Vec<(String, Vec<String>)>,
     /// Takes messages (RFC 3428): [`PhoneEvent::Message`](super::PhoneEvent::Message) tells them.
     pub messages: bool,
+    /// Types of messages that the owner reads itself, such as `application/vnd.example`. Texts, envelopes, receipts and who is
+    /// writing are read without being named here, all else is answered 415.
+    pub message_types: Vec<String>,
+    /// Tells senders who ask for it that their message has been delivered (RFC 5438 §7.2.1.1).
+    pub delivery_receipts: bool,
     /// Packages that the owner notifies about (RFC 6665 §4.2): [`PhoneEvent::SubscriptionRequested`](super::PhoneEvent::SubscriptionRequested)
     /// tells who subscribes.
     pub notifies: Vec<String>,
@@ -64,6 +69,8 @@ impl PhoneConfig {
             answer_policy: None,
             features: Vec::new(),
             messages: true,
+            message_types: Vec::new(),
+            delivery_receipts: true,
             notifies: Vec::new(),
             offer_keep_alive: true,
         }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use sdp::Negotiated;
+use sip_dialog::messaging::cpim::Cpim;
+use sip_dialog::messaging::imdn::Notification;
 use sip_dialog::{
     CallKey, Cause, PublicationChange, PublicationKey, RequestKey, SubscriberChange, SubscriptionChange,
     SubscriptionKey,
@@ -10,6 +12,8 @@ use sip_dialog::{
 use sip_message::headers::{NameAddr, ReferredBy};
 use sip_message::{Request, Response, StatusCode, Uri};
 use sip_transport::Path;
+
+use super::{MessageKey, Peer};
 
 /// What the owner of a phone must know.
 #[derive(Clone, Debug)]
@@ -104,6 +108,33 @@ pub enum PhoneEvent {
         call: Option<CallKey>,
         /// The MESSAGE, with its text or whatever it carries.
         request: Request,
+        /// The text; empty if it is of a type that the owner reads itself.
+        text: String,
+        /// The `message/cpim` that it came in.
+        envelope: Option<Box<Cpim>>,
+    },
+    /// The final response to a message of ours that waited its turn.
+    MessageAnswered {
+        /// The message.
+        message: MessageKey,
+        /// The response; without one, the status that says why.
+        result: Result<Response, StatusCode>,
+    },
+    /// Somebody we chat with is writing, or no longer (RFC 3994).
+    Composing {
+        /// Who.
+        peer: Peer,
+        /// Whether they are.
+        active: bool,
+    },
+    /// A message of ours was delivered, or shown (RFC 5438).
+    Receipt {
+        /// By whom.
+        peer: Peer,
+        /// Its Message-ID.
+        id: String,
+        /// What became of it.
+        notification: Notification,
     },
     /// How a transfer goes that we asked for: the status that the peer reports of the call to the new party, or that of its
     /// refusal. From 200 on it is the last one.
@@ -189,6 +220,9 @@ impl PhoneEvent {
             | Self::RegistrationFailed(_)
             | Self::Unregistered
             | Self::Response { .. }
+            | Self::MessageAnswered { .. }
+            | Self::Composing { .. }
+            | Self::Receipt { .. }
             | Self::SubscriptionRequested { .. }
             | Self::Subscriber { .. }
             | Self::Subscription { .. }
@@ -226,6 +260,9 @@ pub enum PhoneError {
     /// The peer's offer cannot be taken; it was refused.
     #[error(transparent)]
     Incompatible(#[from] sdp::OfferError),
+    /// RFC 3428 §8: one message at a time to each destination.
+    #[error("too many messages wait to be answered by this destination; try again when one was")]
+    TooManyMessages,
     /// The call is over, or never was.
     #[error("no such call: it has ended")]
     NoSuchCall,

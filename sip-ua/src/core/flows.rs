@@ -215,7 +215,11 @@ impl PhoneCore {
             Some(at) => {
                 self.register_answered(now, at, result.as_ref().map_err(|status| *status), path.as_ref())
             }
-            None => self.events.push_back(PhoneEvent::Response { request: key, result }),
+            None => {
+                if let Some(result) = self.message_answered(now, key, result) {
+                    self.events.push_back(PhoneEvent::Response { request: key, result });
+                }
+            }
         }
     }
 

@@ -8,6 +8,7 @@ mod details;
 mod event;
 mod flows;
 mod identity;
+mod messaging;
 mod network;
 mod outside;
 mod registration;
@@ -31,6 +32,8 @@ pub use details::CallDetails;
 pub use event::{PhoneError, PhoneEvent};
 use flows::Flows;
 pub use flows::PhoneFlow;
+use messaging::Messaging;
+pub use messaging::{MessageKey, Peer};
 pub use registration::RegistrationState;
 
 /// A phone as a pure [`Core`]: drive it over sockets, or in the simulator.
@@ -43,7 +46,7 @@ pub struct PhoneCore {
     ringing: KeyMap<CallKey, Ringing>,
     sessions: KeyMap<CallKey, Box<Session>>,
     events: VecDeque<PhoneEvent>,
-    messages_welcome: bool,
+    messaging: Messaging,
     /// Transfers that we asked for, and the calls whose peers we asked.
     transfers: KeyMap<SubscriptionKey, CallKey>,
     /// What peers ask for and nobody has decided about.
@@ -88,7 +91,7 @@ impl PhoneCore {
             ringing: KeyMap::default(),
             sessions: KeyMap::default(),
             events: VecDeque::new(),
-            messages_welcome: true,
+            messaging: Messaging::default(),
             transfers: KeyMap::default(),
             asked: KeyMap::default(),
             followed: KeyMap::default(),
@@ -110,11 +113,6 @@ impl PhoneCore {
     /// The layer below, to look at.
     pub fn dialogs(&self) -> &Dialogs {
         &self.dialogs
-    }
-
-    /// Whether messages can be taken now; they are answered 486 otherwise.
-    pub fn take_messages(&mut self, yes: bool) {
-        self.messages_welcome = yes;
     }
 
     /// Whether no call, transaction or timer of one is left; a registration may stand.
@@ -514,11 +512,14 @@ impl Core for PhoneCore {
     fn handle_timeout(&mut self, now: Instant) {
         self.dialogs.handle_timeout(now);
         self.flows_due(now);
+        self.chats_due(now);
         self.dispatch(now);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        [self.dialogs.poll_timeout(), self.flows.poll_timeout()].into_iter().flatten().min()
+        let timeouts =
+            [self.dialogs.poll_timeout(), self.flows.poll_timeout(), self.messaging.poll_timeout()];
+        timeouts.into_iter().flatten().min()
     }
 
     fn poll_transmit(&mut self) -> Option<Transmit> {

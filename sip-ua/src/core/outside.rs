@@ -97,11 +97,13 @@ impl PhoneCore {
         self.request(now, to, Method::Options, &[], None)
     }
 
-    /// Sends a message (RFC 3428).
-    ///
-    /// # Errors
-    /// As [`PhoneCore::request`].
-    pub fn message(&mut self, now: Instant, to: &Uri, body: Body) -> Result<RequestKey, PhoneError> {
+    /// Sends a message at once (RFC 3428); [`PhoneCore::send_message`] has it wait its turn.
+    pub(super) fn request_message(
+        &mut self,
+        now: Instant,
+        to: &Uri,
+        body: Body,
+    ) -> Result<RequestKey, PhoneError> {
         self.request(now, to, Method::Message, &[], Some(body))
     }
 

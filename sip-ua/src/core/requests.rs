@@ -41,11 +41,7 @@ impl PhoneCore {
                     }
                 }
             },
-            (Method::Message, _) if !self.messages_welcome => reply(StatusCode::BUSY_HERE),
-            (Method::Message, call) => {
-                self.events.push_back(PhoneEvent::Message { call, request: request.clone() });
-                reply(StatusCode::OK)
-            }
+            (Method::Message, call) => self.message_came(now, call, request, &reply),
             (Method::Info, None) => reply(StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST),
             _ => reply(StatusCode::NOT_IMPLEMENTED),
         };
