@@ -290,3 +290,23 @@ fn lists_and_changes_alone_go_on() {
     let sent = publish(&mut kept.world, "", &pidf("open"));
     assert_eq!(sent.iter().filter(|one| one.is(&Method::Notify)).count(), 2);
 }
+
+/// The answer to a SUBSCRIBE was lost in the crash: it is sent again, makes a dialog, and the one before is over.
+#[test]
+fn a_subscribe_that_is_sent_again_after_the_crash() {
+    let mut kept = Kept::new();
+    let mut alice = Watcher::new("alice", "bob", "presence");
+    alice.subscribe(&mut kept.world, "");
+    kept.write();
+    kept.crash(3, |_| {});
+    let before = std::mem::take(&mut alice.tag);
+    alice.cseq = 0;
+    let (answer, sent) = alice.subscribe(&mut kept.world, "");
+    assert_eq!((answer.status(), sent.len()), (StatusCode::OK, 1));
+    assert_ne!(alice.tag, before);
+    kept.world.answer(&sent[0], 200, "");
+    assert_eq!(kept.world.core.events(), Some((1, 0)));
+    kept.write();
+    assert_eq!(kept.store.records().len(), 1);
+    assert!(kept.world.seconds(5).is_empty());
+}

@@ -4,8 +4,8 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use sip_dialog::Body;
-use sip_message::Header;
-use sip_message::headers::Event;
+use sip_message::headers::{Event, From};
+use sip_message::{Header, HeaderName, Request};
 use sip_transaction::slab::Key;
 
 use super::dialog::NotifierDialog;
@@ -26,6 +26,9 @@ const AT_ONCE: usize = 10_000;
 
 /// Subscriptions per second that are notified after a start: all at once would find phones and network unready.
 const NOTIFIED_PER_SECOND: u32 = 500;
+
+/// For so long a request is sent again (RFC 3261 §17.1.2.2, Timer F), and then some.
+const REPEATED: Duration = Duration::from_secs(40);
 
 /// The longest time for all of them.
 const LONGEST_SPREAD: Duration = Duration::from_secs(60);
@@ -280,8 +283,31 @@ impl EventServer {
                 self.held.insert((at, *key));
             }
         }
+        let call_id = |key: &Key| Some((self.watchings.get(*key)?.dialog.call_id().into(), *key));
+        let twins = restored.iter().filter_map(call_id).collect();
+        self.twins = now.checked_add(REPEATED).map(|until| (until, twins));
         self.plan_keeping(now);
         restored.len().saturating_add(publications)
+    }
+
+    /// A SUBSCRIBE outside of a dialog makes one. If it has made one with the process before, whose answer was lost, that is over: who
+    /// subscribes knows of the new one alone, and would be told twice.
+    pub(super) fn forget_twin(&mut self, now: Instant, subscribe: &Request) {
+        if self.twins.as_ref().is_some_and(|(until, _)| *until < now) {
+            self.twins = None;
+        }
+        let Some((_, twins)) = &mut self.twins else { return };
+        let call_id = subscribe.headers.text(HeaderName::CALL_ID).unwrap_or_default();
+        let Some(key) = twins.get(call_id).copied() else { return };
+        let from = subscribe.headers.get::<From>().ok().flatten();
+        let same = self.watchings.get(key).is_some_and(|one| {
+            let tag = from.as_ref().and_then(|from| from.tag());
+            one.dialog.call_id() == call_id && tag == Some(one.dialog.remote_tag())
+        });
+        if same {
+            twins.remove(call_id);
+            self.forget(key);
+        }
     }
 
     fn restore_publication(&mut self, now: Instant, record: &EventRecord, left: u32) -> bool {

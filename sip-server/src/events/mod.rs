@@ -93,6 +93,8 @@ pub(crate) struct EventServer {
     unkept: Option<Box<Unkept>>,
     /// Watchers of presence whose subscription ended before anybody had decided.
     waiting: WaitingRoom,
+    /// Subscriptions that came back, by Call-ID, while their SUBSCRIBE may still be sent again.
+    twins: Option<(Instant, HashMap<Box<str>, Key>)>,
 }
 
 /// One user's state of one package.
@@ -251,6 +253,7 @@ impl EventServer {
             wanted: VecDeque::new(),
             unkept: None,
             waiting: WaitingRoom::default(),
+            twins: None,
         }
     }
 

@@ -95,6 +95,7 @@ impl EventServer {
         };
         let granted = self.granted(request)?;
         let source = (!subscribe.trusted).then(|| path.remote.ip());
+        self.forget_twin(now, request);
         self.has_room(subscribe, request)?;
         let event: Event = bad(request.headers.require())?;
         let local = layer.transactions.locals().at(path);
