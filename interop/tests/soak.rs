@@ -52,10 +52,14 @@ async fn r36_memory_and_descriptors_do_not_grow() {
     let callee = Sipp::scenario("uas-behind-proxy", None).calls(all, CALLS_PER_SECOND, patience.as_secs());
     let contact = SocketAddr::from(([127, 0, 0, 1], callee.port)).to_string();
     let callee = callee.start(&dir, "callee");
-    Sipp::scenario("register-for-another", Some(server.udp))
-        .with(["-key", "domain", "example.test", "-key", "contact", &contact])
-        .service("bob")
-        .run(&dir, "register");
+    let target = server.udp;
+    let register = |dir: &Dir| {
+        Sipp::scenario("register-for-another", Some(target))
+            .with(["-key", "domain", "example.test", "-key", "contact", &contact])
+            .service("bob")
+            .run(dir, "register");
+    };
+    register(&dir);
     let caller = Sipp::scenario("uac", Some(server.udp))
         .with(["-key", "domain", "example.test", "-d", "1000"])
         .service("bob")
@@ -63,10 +67,14 @@ async fn r36_memory_and_descriptors_do_not_grow() {
         .start(&dir, "caller");
 
     let began = Instant::now();
-    let (mut number, mut before) = (0, None);
+    let (mut number, mut before, mut registered) = (0, None, Instant::now());
     while began.elapsed() < WARM_UP + lasts {
         comes_and_goes(&server, number).await;
         number += 1;
+        if registered.elapsed() > Duration::from_secs(30) {
+            register(&dir);
+            registered = Instant::now();
+        }
         if before.is_none() && began.elapsed() >= WARM_UP {
             before = Some((server.process.memory(), server.process.descriptors(), Instant::now()));
         }

@@ -412,6 +412,27 @@ fn a_watcher_that_wants_fewer() {
     assert!(presence(only(&sent, "NOTIFY")).is_open());
 }
 
+/// RFC 6446 §6: and no less often, though nothing happens.
+#[test]
+fn a_watcher_that_wants_a_word_every_ten_seconds() {
+    let mut world = world();
+    let mut alice = Watcher::new("alice", "bob", "presence;min-rate=0.1");
+    let first = alice.watch(&mut world);
+    assert!(state(&first).ends_with(";min-rate=0.1"), "{}", state(&first));
+    for _ in 0..3 {
+        let sent = world.seconds(10);
+        let again = only(&sent, "NOTIFY");
+        assert!(!presence(again).is_open());
+        world.answer(again, 200, "");
+    }
+    // An answer to a change begins the time anew.
+    world.seconds(5);
+    let sent = publish(&mut world, "bob", "", &pidf("bob", "a", "open"));
+    world.answer(only(&sent, "NOTIFY"), 200, "");
+    assert!(world.seconds(9).is_empty());
+    assert_eq!(world.seconds(1).len(), 1);
+}
+
 /// RFC 3842: what the mailbox publishes, and nothing where nobody did; not for others.
 #[test]
 fn waiting_messages() {

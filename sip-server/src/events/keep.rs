@@ -280,7 +280,7 @@ impl EventServer {
             self.unkept(*key);
             let on_connection = self.watchings.get(*key).is_some_and(|one| one.lost);
             if !on_connection && let Some(at) = now.checked_add(wait.saturating_add(WRITE_BEHIND)) {
-                self.held.insert((at, *key));
+                self.look_at(*key, at);
             }
         }
         let call_id = |key: &Key| Some((self.watchings.get(*key)?.dialog.call_id().into(), *key));
@@ -386,6 +386,7 @@ impl EventServer {
             approved: false,
             pace: event.and_then(|(event, granted)| pace_of(&event, granted)),
             condition: None,
+            alarm: None,
             unkept: false,
             cseq_limit: kept.local_cseq,
             lost: kept.way == Way::Connection,

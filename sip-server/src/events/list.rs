@@ -195,6 +195,7 @@ impl EventServer {
             registered: Registered::Indifferent,
             document: None,
             gone: Vec::new(),
+            check: None,
             calls: Calls::default(),
             partial: None,
         })

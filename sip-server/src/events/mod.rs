@@ -12,6 +12,7 @@
 //! its watchers due; they are notified one NOTIFY at a time each, and no more than
 //! [`EventLimits::notifying`](crate::events::EventLimits::notifying) at a time in all.
 
+mod alarms;
 mod config;
 mod dialog;
 mod documents;
@@ -86,6 +87,8 @@ pub(crate) struct EventServer {
     held: BTreeSet<(Instant, Key)>,
     /// Resources whose next contact ends at this moment.
     checks: BTreeSet<(Instant, Key)>,
+    /// How many notes there are in `ends`.
+    noted: usize,
     sources: HashMap<IpAddr, usize>,
     /// Whose registrations have to be looked up.
     wanted: VecDeque<AddressOfRecord>,
@@ -108,6 +111,8 @@ struct Resource {
     document: Option<Document>,
     /// Contacts that the last change removed, for documents that tell of them.
     gone: Vec<Gone>,
+    /// When the registration is looked up again.
+    check: Option<Instant>,
     /// Their calls, and those that the last change ended.
     calls: Calls,
     /// Kept if somebody wants changes alone.
@@ -186,6 +191,8 @@ struct Watching {
     pace: Option<Box<Pace>>,
     /// The condition of the last SUBSCRIBE (RFC 5839).
     condition: Option<Box<str>>,
+    /// When it is looked at, to see what is due.
+    alarm: Option<Instant>,
     /// The store does not have it as it is.
     unkept: bool,
     /// What the store has holds for NOTIFYs up to this CSeq.
@@ -206,6 +213,8 @@ struct Pace {
     event: Box<str>,
     granted: u32,
     last: Option<Instant>,
+    /// When they must be told again.
+    must_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,6 +258,7 @@ impl EventServer {
             ends: BTreeMap::new(),
             held: BTreeSet::new(),
             checks: BTreeSet::new(),
+            noted: 0,
             sources: HashMap::new(),
             wanted: VecDeque::new(),
             unkept: None,
@@ -317,6 +327,7 @@ impl EventServer {
             registered: if located { Registered::Asked } else { Registered::Indifferent },
             document: None,
             gone: Vec::new(),
+            check: None,
             calls: Calls::default(),
             partial: None,
         });
@@ -390,19 +401,18 @@ impl EventServer {
             let live = |bindings: &[Binding]| -> Arc<[Binding]> {
                 bindings.iter().filter(|binding| binding.expires_at > now).cloned().collect()
             };
+            let mut again = None;
             let bindings = match (&answer, &resource.registered) {
                 (_, Registered::Indifferent) => continue,
                 (Answer::Found(bindings) | Answer::Conflict(bindings), _) => live(&bindings.list),
                 (_, Registered::Known(known)) => live(known),
                 (_, Registered::Asked) => {
                     // After a start everybody is looked up at once, which may be too much.
-                    self.checks.extend(now.checked_add(LOOK_AGAIN).map(|at| (at, key)));
+                    again = now.checked_add(LOOK_AGAIN);
                     Arc::from([])
                 }
             };
-            if let Some(next) = bindings.iter().map(|binding| binding.expires_at).min() {
-                self.checks.insert((next, key));
-            }
+            let again = bindings.iter().map(|binding| binding.expires_at).min().or(again);
             if package == Package::Registrations
                 && let Registered::Known(before) = &resource.registered
             {
@@ -410,12 +420,14 @@ impl EventServer {
                 // A refresh is nothing to tell of.
                 if gone.is_empty() && before.len() == bindings.len() {
                     resource.registered = Registered::Known(bindings);
+                    self.look_up_at(key, again);
                     continue;
                 }
                 resource.gone = gone;
             }
             let asked = matches!(resource.registered, Registered::Asked);
             resource.registered = Registered::Known(bindings);
+            self.look_up_at(key, again);
             self.refresh(key, asked);
         }
         self.pump(now, layer);
@@ -459,6 +471,9 @@ impl EventServer {
         if self.resources.get(key).is_some_and(|resource| resource.watchings.is_empty())
             && let Some(resource) = self.resources.remove(key)
         {
+            if let Some(check) = resource.check {
+                self.checks.remove(&(check, key));
+            }
             let name = (resource.package, resource.aor);
             // A list as a whole is found by no name.
             if self.names.get(&name) == Some(&key) {
@@ -504,10 +519,6 @@ impl EventServer {
         key
     }
 
-    fn note_end(&mut self, second: u32, key: Key) {
-        self.ends.entry(second).or_default().push(key);
-    }
-
     /// Forgets a subscription.
     fn forget(&mut self, key: Key) {
         let Some(tag) = self.watchings.get(key).map(|one| one.dialog.local_tag().to_owned()) else { return };
@@ -515,6 +526,9 @@ impl EventServer {
             entry.remove();
         }
         let Some(gone) = self.watchings.remove(key) else { return };
+        if let Some(alarm) = gone.alarm {
+            self.held.remove(&(alarm, key));
+        }
         self.keep_no_more(&gone);
         self.part(key, &gone);
         if let Some(source) = gone.source
@@ -649,54 +663,6 @@ impl EventServer {
             }
         }
         self.tell_of_watchers(package, &aor);
-    }
-
-    // ---- time ------------------------------------------------------------------------------------------------
-
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let end = self.ends.first_key_value().map(|(second, _)| second);
-        let end = end.copied().into_iter().chain(self.waiting.next_end()).min();
-        let end = end.and_then(|second| self.started.checked_add(Duration::from_secs(second.into())));
-        let held = self.held.first().map(|(at, _)| *at);
-        let check = self.checks.first().map(|(at, _)| *at);
-        let keep = self.unkept.as_ref().and_then(|unkept| unkept.poll_timeout());
-        [end, held, check, keep, self.compositor.poll_timeout()].into_iter().flatten().min()
-    }
-
-    pub(crate) fn handle_timeout(&mut self, now: Instant, layer: &mut Layer) {
-        let elapsed = now.saturating_duration_since(self.started).as_secs();
-        let second = u32::try_from(elapsed).unwrap_or(u32::MAX);
-        while let Some(due) = self.ends.first_entry().filter(|due| *due.key() <= second) {
-            for key in due.remove() {
-                let Some(one) = self.watchings.get_mut(key) else { continue };
-                if one.ends > second {
-                    let ends = one.ends;
-                    self.note_end(ends, key);
-                } else {
-                    one.end = one.end.or(Some(End::Timeout));
-                    (one.wanted, one.urgent) = (true, true);
-                    self.queue(key);
-                }
-            }
-        }
-        for aor in self.waiting.expire(second) {
-            self.tell_of_watchers(Package::Presence, &aor);
-        }
-        while let Some((at, key)) = self.held.first().copied().filter(|(at, _)| *at <= now) {
-            self.held.remove(&(at, key));
-            self.queue(key);
-        }
-        while let Some((at, key)) = self.checks.first().copied().filter(|(at, _)| *at <= now) {
-            self.checks.remove(&(at, key));
-            if let Some(resource) = self.resources.get(key) {
-                self.wanted.push_back(resource.aor.clone());
-            }
-        }
-        for (aor, package) in self.compositor.handle_timeout(now) {
-            self.published(&aor, &package);
-        }
-        self.keep(now, false);
-        self.pump(now, layer);
     }
 
     /// What is published about somebody is another state now.

@@ -79,7 +79,7 @@ impl EventServer {
             && let Some(at) = one.pace.as_ref().and_then(|pace| pace.rates.may_notify_at(pace.last))
             && at > now
         {
-            self.held.insert((at, key));
+            self.look_at(key, at);
             return Next::Wait;
         }
         let Some(one) = self.watchings.get(key) else { return Next::Wait };
@@ -123,10 +123,9 @@ impl EventServer {
             state = pace.rates.reflect(state);
             pace.rates.note(now);
             pace.last = Some(now);
-            if let Some(next) = pace.rates.must_notify_after() {
-                self.held.insert((now + next, key));
-            }
+            pace.must_at = pace.rates.must_notify_after().and_then(|next| now.checked_add(next));
         }
+        let must = one.pace.as_ref().and_then(|pace| pace.must_at).filter(|_| one.end.is_none());
         let Some((mut builder, target)) = one.dialog.notify() else { return Next::Forget };
         builder = builder.header(&state);
         if let Some(etag) = etag {
@@ -143,6 +142,9 @@ impl EventServer {
         {
             builder = builder.body(&content_type, body);
         }
+        if let Some(must) = must {
+            self.look_at(key, must);
+        }
         Next::Send(Box::new(builder), target)
     }
 
@@ -158,7 +160,7 @@ impl EventServer {
     fn hold(&mut self, key: Key, at: Instant) {
         if let Some(one) = self.watchings.get_mut(key) {
             one.wanted = true;
-            self.held.insert((at, key));
+            self.look_at(key, at);
         }
     }
 

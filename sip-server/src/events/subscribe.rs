@@ -152,6 +152,7 @@ impl EventServer {
             approved: false,
             pace: pace_of(&event, granted),
             condition,
+            alarm: None,
             unkept: false,
             cseq_limit: u32::MAX,
             lost: false,
@@ -381,6 +382,6 @@ pub(super) fn pace_of(event: &Event, granted: u32) -> Option<Box<Pace>> {
     (rates != Rates::default()).then(|| {
         let mut text = String::new();
         event.write(&mut text);
-        Box::new(Pace { rates, event: text.into(), granted, last: None })
+        Box::new(Pace { rates, event: text.into(), granted, last: None, must_at: None })
     })
 }
