@@ -10,22 +10,9 @@ use running::Running;
 fn two_people_chat() {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
     let (users, history) = (folder.join("chat-users.txt"), folder.join("chat-history.jsonl"));
-    std::fs::write(&users, "alice:secret\nbob:secret\n").unwrap();
     let _ = std::fs::remove_file(&history);
     let users = users.to_str().unwrap();
-    let store = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("chat-messages.sqlite");
-    let _ = std::fs::remove_file(&store);
-    let server = Running::start(&[
-        "server",
-        "--listen",
-        "udp:127.0.0.1:0",
-        "--domain",
-        "127.0.0.1",
-        "--users",
-        users,
-        "--messages",
-        store.to_str().unwrap(),
-    ]);
+    let server = running::message_server("chat");
     let at = server.address();
     let (alice, bob) = (format!("sip:alice@{at}"), format!("sip:bob@{at}"));
     let chat = |own: &str, other: &str, more: &[&str]| {

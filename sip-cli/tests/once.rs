@@ -31,22 +31,7 @@ fn a_message_there_and_back() {
 /// RFC 3428 §7, RFC 5438: kept by the server (202) is told apart from delivered, and `--receipt` waits for who has it.
 #[test]
 fn receipts_of_a_message() {
-    let users = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("receipt-users.txt");
-    std::fs::write(&users, "alice:secret\nbob:secret\n").unwrap();
-    let users = users.to_str().unwrap();
-    let store = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("receipt-messages.sqlite");
-    let _ = std::fs::remove_file(&store);
-    let server = Running::start(&[
-        "server",
-        "--listen",
-        "udp:127.0.0.1:0",
-        "--domain",
-        "127.0.0.1",
-        "--users",
-        users,
-        "--messages",
-        store.to_str().unwrap(),
-    ]);
+    let server = running::message_server("receipt");
     let at = server.address();
     let (alice, bob) = (format!("sip:alice@{at}"), format!("sip:bob@{at}"));
     let message = |more: &[&str]| {

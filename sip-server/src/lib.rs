@@ -94,6 +94,8 @@ pub mod registrar;
 pub mod routing;
 mod server;
 pub mod settings;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod traffic;
 pub mod users;
 

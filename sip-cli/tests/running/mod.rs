@@ -109,3 +109,16 @@ impl Drop for Running {
 pub(crate) fn sip(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sip")).args(arguments).stdin(Stdio::null()).output().unwrap()
 }
+
+/// A `sip server` at a free port for the users alice and bob, whose passwords are `secret`, that keeps messages. `name` is that of the
+/// test.
+pub(crate) fn message_server(name: &str) -> Running {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (users, store) =
+        (folder.join(format!("{name}-users.txt")), folder.join(format!("{name}-messages.sqlite")));
+    std::fs::write(&users, "alice:secret\nbob:secret\n").unwrap();
+    let _ = std::fs::remove_file(&store);
+    let (users, store) = (users.to_str().unwrap(), store.to_str().unwrap());
+    let listen = ["server", "--listen", "udp:127.0.0.1:0", "--domain", "127.0.0.1"];
+    Running::start(&[&listen[..], &["--users", users, "--messages", store]].concat())
+}

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rusqlite::{Connection, params};
 
 use super::record::{EventChange, EventKind, EventRecord};
 use super::store::{EventStore, EventStoreError, Loading, Writing};
+use crate::sqlite::open;
 
-/// How long another program that reads the file is waited for.
-const BUSY: Duration = Duration::from_secs(2);
+const QUERY: &str = "SELECT kind, id, expires, octets FROM events LIMIT 0";
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS events (
@@ -40,7 +40,7 @@ impl SqliteEvents {
         let place: Arc<str> = path.as_ref().display().to_string().into();
         let fault =
             |error: rusqlite::Error| EventStoreError { place: place.to_string(), why: error.to_string() };
-        let connection = prepared(path.as_ref()).map_err(fault)?;
+        let connection = open(path.as_ref(), SCHEMA, QUERY).map_err(fault)?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)), place })
     }
 
@@ -56,17 +56,6 @@ impl SqliteEvents {
         let fault = |why: String| EventStoreError { place: place.to_string(), why };
         done.await.map_err(|error| fault(error.to_string()))?.map_err(|error| fault(error.to_string()))
     }
-}
-
-fn prepared(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    // In this mode a commit waits for the disk only if it is told to.
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.execute_batch(SCHEMA)?;
-    connection.prepare("SELECT kind, id, expires, octets FROM events LIMIT 0")?;
-    Ok(connection)
 }
 
 const fn number_of(kind: EventKind) -> i64 {

@@ -2,19 +2,18 @@
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tokio::sync::oneshot;
 
 use super::{Answering, MessageAnswer, MessageFileError, MessageQuestion, MessageStore, StoredMessage};
 use crate::AddressOfRecord;
-
-/// How long another program that reads the file is waited for.
-const BUSY: Duration = Duration::from_secs(2);
+use crate::sqlite::open;
 
 /// Questions that go to the disk together: under load one flush serves them all.
 const AT_ONCE: usize = 512;
+
+const QUERY: &str = "SELECT id, aor, expires, octets FROM messages LIMIT 0";
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS messages (
@@ -45,7 +44,7 @@ impl SqliteMessages {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, MessageFileError> {
         let path = path.as_ref();
         let fault = |why: String| MessageFileError { path: path.display().to_string(), why };
-        let connection = prepared(path).map_err(|error| fault(error.to_string()))?;
+        let connection = open(path, SCHEMA, QUERY).map_err(|error| fault(error.to_string()))?;
         let (questions, asked) = channel();
         std::thread::Builder::new()
             .name("messages".into())
@@ -53,17 +52,6 @@ impl SqliteMessages {
             .map_err(|error| fault(error.to_string()))?;
         Ok(Self { questions })
     }
-}
-
-fn prepared(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    // In this mode a commit waits for the disk only if it is told to.
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.execute_batch(SCHEMA)?;
-    connection.prepare("SELECT id, aor, expires, octets FROM messages LIMIT 0")?;
-    Ok(connection)
 }
 
 impl MessageStore for SqliteMessages {
