@@ -1,5 +1,5 @@
 //! The attributes of session descriptions that MSRP has (RFC 4975 §8, RFC 6135, RFC 6714, RFC 5547, RFC 7701), as values that are
-//! read and printed. `a=path` is a [`Path`](crate::Path).
+//! read and printed. `a=path` is a [`Path`].
 //!
 //! Each type reads and prints what stands behind the colon.
 //!

@@ -86,7 +86,7 @@ pub struct KeptSubscription {
     pub changes_alone: bool,
     /// The list that it is for.
     pub list: Option<KeptList>,
-    /// The head of its NOTIFYs, as [`super::dialog`] has it.
+    /// The head of its NOTIFYs, as the dialog has it.
     pub dialog: Box<str>,
 }
 
