@@ -30,9 +30,10 @@ impl Baresip {
         Self::with(dir, account, hertz, commands, "", CALLS)
     }
 
-    /// The same, which watches who is in this line of its contacts, and asks for its waiting messages.
+    /// The same, which watches who is in this line of its contacts. Its module for waiting messages is not loaded: in 1.0.0 it now
+    /// and then does nothing but subscribe, some thousand times a second, and answers nobody.
     pub fn start_with_contact(dir: &Dir, account: &str, contact: &str) -> Self {
-        let modules = "module_app\tcontact.so\nmodule_app\tpresence.so\nmodule_app\tmwi.so\n";
+        let modules = "module_app\tcontact.so\nmodule_app\tpresence.so\n";
         std::fs::create_dir_all(dir.file("baresip")).expect("folders of baresip");
         std::fs::write(dir.file("baresip").join("contacts"), format!("{contact}\n"))
             .expect("baresip's contacts");

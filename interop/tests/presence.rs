@@ -78,11 +78,8 @@ async fn baresip_sees_a_phone_of_ours_come_and_go() {
         "<sip:bob@example.test;transport=udp>;auth_user=bob;auth_pass=bob-secret;outbound=\"sip:{};transport=udp\";regint=300",
         server.udp
     );
-    let mut baresip =
+    let baresip =
         Baresip::start_with_contact(&dir, &account, "\"alice\" <sip:alice@example.test>;presence=p2p");
-    // Its mailbox: nothing waits (RFC 3842).
-    baresip.process.wait_for("MWI for sip:bob@example.test");
-    baresip.process.wait_for("Messages-Waiting: no");
     let alice = own(&server, "alice").await;
     let changes = |baresip: &Baresip| -> Vec<String> {
         let lines = baresip.process.lines();
