@@ -209,6 +209,19 @@ fn quotas() {
     assert_eq!(status(&send(&mut world, "three", "")), 404);
 }
 
+/// Nor with messages for names that it makes up: so many users at a time.
+#[test]
+fn messages_for_many_users() {
+    let mut world = world_with(|config| config.messages.as_mut().unwrap().users = 2);
+    let mut to = |user: &str| {
+        let lines =
+            "From: <sip:alice@example.com>;tag=a\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n";
+        let request = world.request(ALICE, "MESSAGE", &format!("sip:{user}@example.com"), lines) + "hi";
+        status(&world.udp(ALICE, request))
+    };
+    assert_eq!([to("one"), to("two"), to("three"), to("one")], [202, 202, 404, 202]);
+}
+
 /// A store outside: 202 goes when it has the message, and not before; 503 when it does not answer.
 #[test]
 fn a_store_that_is_outside() {

@@ -211,7 +211,8 @@ impl ServerCore {
         let unix = self.unix_time(now);
         let Some(mailbox) = &self.mailbox else { return self.layer.reply_status(now, tx, status) };
         let octets = plain(request, &sip_date(unix));
-        if octets.len() > mailbox.config.octets {
+        let is_full = !mailbox.holders.contains(aor) && mailbox.holders.len() >= mailbox.config.users;
+        if is_full || octets.len() > mailbox.config.octets {
             return self.layer.reply_status(now, tx, status);
         }
         let lasts = request.headers.get::<Expires>().ok().flatten();

@@ -33,6 +33,9 @@ use crate::AddressOfRecord;
 pub struct MessageConfig {
     /// Messages for one user at a time. More get 480, as without the store.
     pub per_user: usize,
+    /// Users with messages at a time. Where users are in a store outside nobody knows which names are somebody's, and a sender must
+    /// not fill the disk with messages for made-up ones. Above, messages for further users get 480.
+    pub users: usize,
     /// How long one is kept, unless its Expires says less.
     pub age: Duration,
     /// Octets of one, head and body; more get 480.
@@ -49,6 +52,7 @@ impl MessageConfig {
     pub const fn new() -> Self {
         Self {
             per_user: 100,
+            users: 100_000,
             age: Duration::from_secs(7 * 24 * 3600),
             octets: 64 * 1024,
             patience: Duration::from_secs(10),
