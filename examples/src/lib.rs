@@ -7,4 +7,5 @@
 //! | `uas` | answering with transactions | `sip-transaction` |
 //! | `phone` | a call in twenty lines | `sip-ua` |
 //! | `echo_phone` | a phone that answers everybody | `sip-ua` |
+//! | `video_echo` | a video call: encoded frames in and out | `sip-ua` |
 //! | `registrar_proxy` | a server in ten lines | `sip-server` |

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use sip_ua::{Call, Phone};
+use sip_ua::{Call, Phone, VideoCodec, VideoEvent, VideoFrame};
 
 /// No wait of these tests is longer on a machine that is not broken.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -228,6 +228,35 @@ async fn echo_phone() {
     assert!(likeness.coefficient > 0.9, "{likeness:?}");
     call.hang_up().await;
     echo.line("listened to itself").await;
+}
+
+#[tokio::test]
+async fn video_echo() {
+    let echo = Example::start("video_echo", &[ANY]);
+    let builder = Phone::builder("sip:caller@localhost").video([VideoCodec::Vp8]).listen(ANY);
+    let caller = builder.bind().await.unwrap();
+    let call = patient("calling", caller.call(&format!("sip:echo@{}", echo.address().await))).await.unwrap();
+    let call = patient("the answer", call.answered()).await.unwrap();
+    let video = call.video().expect("the echo has video");
+    for number in 0..20u8 {
+        // A key frame of VP8 has an even first octet.
+        let data = [&[0x10 + u8::from(number > 0)][..], &[number; 3000]].concat();
+        video
+            .send(VideoFrame::new(VideoCodec::Vp8, Duration::from_millis(40) * number.into(), data))
+            .await
+            .unwrap();
+    }
+    for number in 0..20u8 {
+        let frame = loop {
+            match patient("a frame", video.next()).await.expect("pictures") {
+                VideoEvent::Frame(frame) => break frame,
+                other => assert_ne!(other, VideoEvent::Lost, "nothing is lost here"),
+            }
+        };
+        assert_eq!((frame.key_frame, frame.data.last()), (number == 0, Some(&number)));
+    }
+    call.hang_up().await;
+    echo.line("looked at itself for 20 frames").await;
 }
 
 #[tokio::test]

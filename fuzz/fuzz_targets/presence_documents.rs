@@ -6,6 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use sip_dialog::messaging::composing::IsComposing;
 use sip_dialog::messaging::imdn::Imdn;
 use sip_dialog::packages::MAX_ROWS;
+use sip_dialog::packages::conference::{ConferenceInfo, Roster};
 use sip_dialog::packages::partial_presence::{FullPresence, PartialPresence, PresenceDiff, PresenceTable};
 use sip_dialog::packages::presence::Presence;
 use sip_dialog::packages::resource_list::ResourceLists;
@@ -24,7 +25,7 @@ macro_rules! reads_back {
 
 fuzz_target!(|input: &[u8]| {
     let Some((kind, octets)) = input.split_first() else { return };
-    match kind % 8 {
+    match kind % 9 {
         0 => {
             reads_back!(Presence, octets);
             // Several documents put together, and each told by what has changed since the one before.
@@ -72,6 +73,15 @@ fuzz_target!(|input: &[u8]| {
         4 => reads_back!(Rlmi, octets),
         5 => reads_back!(IsComposing, octets),
         6 => reads_back!(Imdn, octets),
+        8 => {
+            let mut roster = Roster::new();
+            for octets in octets.split(|octet| *octet == 0) {
+                reads_back!(ConferenceInfo, octets);
+                let Ok(document) = ConferenceInfo::parse(octets) else { continue };
+                roster.receive(document);
+                assert!(roster.users().count() <= MAX_ROWS);
+            }
+        }
         _ => {
             // One document, read as each of the others.
             reads_back!(Presence, octets);
@@ -80,6 +90,7 @@ fuzz_target!(|input: &[u8]| {
             reads_back!(Rlmi, octets);
             reads_back!(IsComposing, octets);
             reads_back!(Imdn, octets);
+            reads_back!(ConferenceInfo, octets);
         }
     }
 });

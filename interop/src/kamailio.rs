@@ -47,16 +47,30 @@ impl Kamailio {
     /// What has to be there of the package for its tables in text files.
     pub const TABLES: &str = "/usr/share/kamailio/dbtext/kamailio";
 
-    /// Starts it as a presence server.
-    pub fn start_presence(dir: &Dir) -> Self {
+    /// Empty tables, as text files.
+    fn tables(dir: &Dir, names: &[&str]) -> String {
         let tables = dir.file("tables");
         std::fs::create_dir_all(&tables).expect("a folder for Kamailio's tables");
-        for table in ["version", "presentity", "active_watchers", "watchers", "xcap"] {
+        for table in names {
             let from = std::path::Path::new(Self::TABLES).join(table);
             std::fs::copy(&from, tables.join(table)).expect("an empty table of Kamailio's");
         }
+        tables.display().to_string()
+    }
+
+    /// Starts it as a presence server.
+    pub fn start_presence(dir: &Dir) -> Self {
+        let tables = Self::tables(dir, &["version", "presentity", "active_watchers", "watchers", "xcap"]);
         let config = include_str!("../configs/kamailio-presence.cfg");
-        Self::with_config(dir, &config.replace("@TABLES@", &tables.display().to_string()))
+        Self::with_config(dir, &config.replace("@TABLES@", &tables))
+    }
+
+    /// Starts it as the registrar of `example.test`, which tells this presence server who is registered.
+    pub fn start_publisher(dir: &Dir, presence: SocketAddr) -> Self {
+        let tables = Self::tables(dir, &["version", "pua"]);
+        let config = include_str!("../configs/kamailio-publisher.cfg");
+        let config = config.replace("@TABLES@", &tables).replace("@PRESENCE@", &presence.to_string());
+        Self::with_config(dir, &config)
     }
 
     /// Starts it as a relay of MSRP.

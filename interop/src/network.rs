@@ -14,6 +14,9 @@ pub const NEAR: &str = "10.77.0.1";
 /// The other's.
 pub const FAR: &str = "10.77.0.2";
 
+/// An address that this host can move to.
+pub const ELSEWHERE: &str = "10.77.0.7";
+
 /// Loss and duplication of a link, each way, by chance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bad {
@@ -74,6 +77,18 @@ impl Link {
     /// drawn somewhere on the way.
     pub fn set_up(&self, up: bool) {
         ip(if up { "-n far link set far up" } else { "-n far link set far down" });
+    }
+
+    /// Makes the far host the way to everywhere else, as a router is.
+    pub fn lead_everywhere(&self) {
+        ip(&format!("route add default via {FAR}"));
+    }
+
+    /// This host is at [`ELSEWHERE`] now and no longer at [`NEAR`], with nothing between: as when one WLAN is left for another.
+    pub fn move_near(&self) {
+        ip(&format!("addr del {NEAR}/24 dev near"));
+        ip(&format!("addr add {ELSEWHERE}/24 dev near"));
+        self.lead_everywhere();
     }
 
     /// Breaks the far host's TCP connections to this one by a reset, or `false` where the kernel has no such command.

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::certificates::Certificates;
 use crate::dir::{Dir, profile_dir, target_dir};
+use crate::network::{FAR, on_far};
 use crate::process::Process;
 
 /// The program, built once in this build's own profile, or the one that `SIP_BIN` names.
@@ -114,6 +115,11 @@ impl Server {
         let udp = listening(&mut process, "udp");
         let tcp = listening(&mut process, "tcp");
         Self { process, udp, tcp, tls: None, ws: None }
+    }
+
+    /// A server that asks nobody for a password, on the far host of a [`Link`](crate::Link).
+    pub fn start_far(dir: &Dir) -> Self {
+        Self::start_in(dir, &["ip", "netns", "exec", "far"].map(String::from), FAR, None, &[])
     }
 
     /// A server by a file of settings, `server.toml`, which says all but where to listen: on free UDP and TCP ports.
@@ -233,6 +239,14 @@ impl Call {
         let own = ["--json", "--listen", "udp:127.0.0.1:0"].map(OsString::from);
         let more = arguments.into_iter().map(|argument| argument.as_ref().to_os_string());
         Self::start_in_words(dir, name, uri, own.into_iter().chain(more))
+    }
+
+    /// The same on the far host of a [`Link`](crate::Link).
+    pub fn start_far(dir: &Dir, name: &str, uri: &str, arguments: &[&str]) -> Process {
+        let listen = format!("udp:{FAR}:0");
+        let own = ["call", uri, "--json", "--listen", &listen];
+        let (program, all) = on_far(program(), own.iter().chain(arguments));
+        Process::start(dir, name, program, all)
     }
 
     /// The same with the output for people, which tells of the call as it goes on.

@@ -47,7 +47,7 @@ pub fn free_tcp_and_udp_port() -> u16 {
 /// If nobody does in time.
 pub fn wait_until_bound(port: u16) {
     let deadline = Instant::now() + PATIENCE;
-    while UdpSocket::bind(loopback(port)).is_ok() {
+    while !is_bound(port) {
         assert!(Instant::now() < deadline, "nobody listens on UDP port {port}");
         sleep(Duration::from_millis(10));
     }
@@ -62,5 +62,30 @@ pub fn wait_until_listening(port: u16) {
     while TcpListener::bind(loopback(port)).is_ok() {
         assert!(Instant::now() < deadline, "nobody listens on TCP port {port}");
         sleep(Duration::from_millis(10));
+    }
+}
+
+/// Whether somebody has a UDP port, by the kernel's table: to try it would take it from who is about to bind it.
+fn is_bound(port: u16) -> bool {
+    let wanted = format!(":{port:04X}");
+    let tables = ["/proc/net/udp", "/proc/net/udp6"].map(std::fs::read_to_string);
+    if tables.iter().all(Result::is_err) {
+        return UdpSocket::bind(loopback(port)).is_err();
+    }
+    let lines = tables.iter().flatten().flat_map(|table| table.lines());
+    lines.filter_map(|line| line.split_whitespace().nth(1)).any(|local| local.ends_with(&wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_bound_while_somebody_has_it() {
+        let socket = UdpSocket::bind(loopback(0)).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        assert!(is_bound(port));
+        drop(socket);
+        assert!(!is_bound(port));
     }
 }

@@ -1,4 +1,4 @@
-//! JsSIP, the SIP client of browsers, in Node (`interop/web`).
+//! Clients of browsers in Node (`interop/web`): JsSIP, and one of MSRP.
 
 use std::net::SocketAddr;
 
@@ -10,6 +10,25 @@ use crate::process::Process;
 pub struct WebPhone {
     /// The process.
     pub process: Process,
+}
+
+/// A client of MSRP over WebSocket (RFC 7977), which echoes texts.
+#[derive(Debug)]
+pub struct WebChat {
+    /// The process.
+    pub process: Process,
+}
+
+impl WebChat {
+    /// What has to be there besides `node`.
+    pub const LIBRARY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/web/node_modules/ws");
+
+    /// Asks the relay that takes WebSockets at `at` for a URI.
+    pub fn start(dir: &Dir, at: SocketAddr, (user, password): (&str, &str)) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/web/msrp.mjs");
+        let (url, relay) = (format!("ws://{at}"), format!("msrp://{user}@{at};ws"));
+        Self { process: Process::start(dir, "web-chat", "node", [script, &url, &relay, user, password]) }
+    }
 }
 
 impl WebPhone {

@@ -1,6 +1,6 @@
 //! Media with ffmpeg on the other end: pictures that it sends are put together and decode to what they show, pictures that are cut up
 //! here are decoded by it; its sound comes through SRTP and ours is heard by it; G.722 and Opus are coded here and decoded there, and
-//! the other way.
+//! the other way; pictures go through a call.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use std::fs;
@@ -18,6 +18,7 @@ use rtp::packet::{Header, Packet};
 use rtp::session::{self, Channel, Remote};
 use rtp::srtp::{MasterKey, Profile, Session};
 use rtp::video::{Frame, Payload, h264, vp8};
+use sip_ua::{Phone, Srtp, VideoCodec, VideoEvent, VideoFrame};
 
 const WIDTH: usize = 320;
 const HEIGHT: usize = 240;
@@ -268,6 +269,50 @@ fn ffmpeg_decodes_pictures_that_were_cut_up_here() {
         let size = WIDTH * HEIGHT * 3;
         assert_eq!(octets.len(), 20 * size, "{video:?}");
         assert_red_and_blue(halves_of(&octets[19 * size..]));
+    }
+}
+
+/// Pictures that ffmpeg has encoded go through a call between two phones, and ffmpeg decodes what came.
+#[tokio::test]
+async fn pictures_of_ffmpeg_go_through_a_call() {
+    let Some(_turn) = turn(&["ffmpeg"]) else { return };
+    for video in [Video::H264, Video::Vp8] {
+        let dir = Dir::new("ffmpeg-calls");
+        let codec = if video == Video::H264 { VideoCodec::H264 } else { VideoCodec::Vp8 };
+        let film = encoded(&dir, video);
+        let phone = async |user: &str| {
+            let builder = Phone::builder(&format!("sip:{user}@localhost")).srtp(Srtp::Required);
+            builder.video([codec]).listen("udp:127.0.0.1:0").bind().await.unwrap()
+        };
+        let (alice, bob) = (phone("alice").await, phone("bob").await);
+        let to = bob.locals().iter().next().unwrap().uri(Some("bob")).unwrap().to_string();
+        let calling = async {
+            let call = alice.call(&to).await.unwrap().answered().await.unwrap();
+            let camera = call.video().unwrap();
+            for (number, frame) in (0u32..).zip(film) {
+                let frame = VideoFrame::new(codec, Duration::from_millis(40) * number, frame);
+                camera.send(frame).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(5)).await; // a camera, eight times as fast
+            }
+            call
+        };
+        let watching = async {
+            let call = bob.incoming().await.unwrap().answer().await.unwrap();
+            let (screen, mut frames) = (call.video().unwrap(), Vec::new());
+            while frames.len() < FRAMES {
+                let Some(VideoEvent::Frame(frame)) = screen.next().await else {
+                    panic!("a frame is missing")
+                };
+                let VideoFrame { key_frame, data, .. } = frame;
+                frames.push(Frame { timestamp: 0, key_frame, damaged: false, data: data.into() });
+            }
+            (call, frames)
+        };
+        let both = async { tokio::join!(calling, watching) };
+        let (call, (_callee, frames)) = tokio::time::timeout(PATIENCE, both).await.expect("pictures in time");
+        call.hang_up().await;
+        let written = dir.write("seen", file(video, &frames));
+        assert_red_and_blue(halves(&dir, &written, video.container()));
     }
 }
 

@@ -1,7 +1,9 @@
 //! `sip phone` and `sip call` with Kamailio between them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-use interop::{Call, Dir, Kamailio, Own, Phone, assert_holds_tone, hear, say, turn, within, write_tone};
+use interop::{
+    Call, Dir, Kamailio, Own, Phone, Server, assert_holds_tone, hear, say, turn, within, write_tone,
+};
 use sip_dialog::packages::presence::{Basic, Presence};
 
 #[test]
@@ -113,5 +115,23 @@ async fn presence_is_published_and_watched_through_it() {
     within("another", async { while !watch.next().await.unwrap().is_open() {} }).await;
     drop(published);
     bob.phone.close().await;
+    alice.phone.close().await;
+}
+
+/// The other way round: Kamailio publishes to our server who is registered at it, and our server tells who watches.
+#[tokio::test]
+async fn who_is_registered_at_it_is_present_at_our_server() {
+    let Some(_turn) = turn(&["kamailio", Kamailio::TABLES]) else { return };
+    let dir = Dir::new("kamailio-publishes");
+    let server = Server::start(&dir, None, &["--domain", "example.test"]);
+    let kamailio = Kamailio::start_publisher(&dir, server.udp);
+    let alice = own("alice", "udp:127.0.0.1:0", "example.test", &server.uri(), None).await;
+    let mut watch = alice.phone.watch("sip:carol@example.test").await.unwrap();
+    assert!(!within("the state", watch.next()).await.unwrap().is_open(), "nobody is there yet");
+    let carol = own("carol", "udp:127.0.0.1:0", "example.test", &kamailio.uri(), None).await;
+    within("REGISTER", carol.phone.register()).await.unwrap();
+    within("carol comes", async { while !watch.next().await.unwrap().is_open() {} }).await;
+    carol.phone.close().await;
+    within("carol goes", async { while watch.next().await.unwrap().is_open() {} }).await;
     alice.phone.close().await;
 }

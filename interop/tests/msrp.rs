@@ -1,11 +1,15 @@
-//! Messages and a file between two endpoints of ours through Kamailio's MSRP relay.
+//! Messages and a file between two endpoints of ours through Kamailio's MSRP relay, and to a script through ours.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
-use interop::{Dir, Kamailio, turn, within};
+use interop::{Dir, Kamailio, WebChat, turn, within};
 use msrp::auth::{Account, AuthError};
-use msrp::tokio::{ConnectError, Endpoint, Options, Session};
-use msrp::{Chunking, Event, Message, Received, Uri};
+use msrp::relay::RelayConfig;
+use msrp::tokio::relay::RelayServer;
+use msrp::tokio::{ConnectError, Endpoint, Options, Origins, Session};
+use msrp::{Chunking, Event, Message, Path, Received, Uri};
 
 fn relay(kamailio: &Kamailio) -> Uri {
     format!("msrp://{};tcp", kamailio.address).parse().unwrap()
@@ -79,4 +83,35 @@ async fn a_wrong_password_gets_no_uri() {
     let asked = [(relay(&kamailio), account("alice", "guess"))];
     let error = within("the refusal", alice.open().unwrap().authenticate(&asked)).await.unwrap_err();
     assert!(matches!(error, ConnectError::Auth(AuthError::Credentials)), "{error}");
+}
+
+/// RFC 7977 as a page in a browser speaks it, through our relay to an endpoint on TCP, both ways; a file comes in messages of one chunk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_script_behind_a_websocket_talks_to_an_endpoint_through_our_relay() {
+    let Some(_turn) = turn(&["node", WebChat::LIBRARY]) else { return };
+    let dir = Dir::new("web-chat");
+    let mut config = RelayConfig::new("127.0.0.1", 0);
+    (config.secure, config.over_plain_tcp) = (false, true);
+    let accounts: HashMap<String, String> = [("alice".to_owned(), "secret".to_owned())].into();
+    let here = "127.0.0.1:0".parse().unwrap();
+    let mut relay = RelayServer::bind(here, config, Box::new(accounts), None).await.unwrap();
+    let page = Origins::Only(vec!["https://chat.example.test".to_owned()]);
+    let websockets = relay.listen_websocket(here, page).await.unwrap();
+    let mut alice = WebChat::start(&dir, websockets, ("alice", "secret")).process;
+    alice.wait_for("speaks msrp");
+    let line = alice.wait_for("path ");
+    let path: Path = line.split_once("path ").unwrap().1.trim().parse().unwrap();
+
+    let bob = Endpoint::bind(Options::active_only()).await.unwrap();
+    let mut bob = within("the session", bob.open().unwrap().connect(path)).await.unwrap();
+    let receipt = bob.send(Message::text("Grüße, Alice")).await.unwrap();
+    within("the answer", receipt.accepted()).await.unwrap();
+    alice.wait_for("message Grüße, Alice");
+    assert_eq!(message(&mut bob).await.text(), Some("Grüße, Alice"));
+    let file: Bytes = (0..1_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let receipt = bob.send(Message::new("application/octet-stream", file)).await.unwrap();
+    within("the answers", receipt.accepted()).await.unwrap();
+    alice.wait_for("octets 1000000");
+    alice.type_line("end");
+    alice.wait_for("closed 1000");
 }

@@ -193,6 +193,44 @@ fn a_call_whose_connection_is_reset_ends_over_another() {
     assert_eq!((told.calls, told.ended), (1, 1));
 }
 
+/// This host gets another address in the middle of a call, and nobody tells the phone (RFC 3261 §12.2.1.2, RFC 6141): the call
+/// goes on with sound, the caller's BYE and the next call find the phone where it is.
+#[test]
+fn a_phone_notices_by_itself_that_it_is_at_another_address() {
+    let Some((_turn, link)) = inside("a_phone_notices_by_itself_that_it_is_at_another_address") else {
+        return;
+    };
+    link.lead_everywhere();
+    let dir = Dir::new("moves");
+    let mut server = Server::start_far(&dir);
+    let proxy = server.uri();
+    let arguments = ["--register", "sip:alice@example.test", "--proxy", &proxy, "--answer", "--echo"];
+    let arguments = ["phone", "--listen", "udp:0.0.0.0:0"].iter().chain(&arguments);
+    let mut alice = Process::start(&dir, "alice", program(), arguments);
+    alice.wait_for("registered");
+    let call = |name: &str, seconds: &str| {
+        Call::start_far(&dir, name, "sip:alice@example.test", &["--proxy", &proxy, "--for", seconds])
+    };
+    let standing = call("standing", "10");
+    alice.wait_for("answered");
+    let since = Instant::now();
+    std::thread::sleep(Duration::from_secs(1));
+    link.move_near();
+    let standing = Call::end(standing, Duration::from_secs(20));
+    assert_eq!(standing.code, 0, "{}", standing.json);
+    assert_eq!(standing.value("/ended_by").as_str(), Some("us"), "{}", standing.json);
+    assert!(since.elapsed() >= Duration::from_secs(9));
+    // 50 packets a second for ten seconds; two of them at most pass before the move is noticed.
+    let received = standing.value("/media/received_packets").as_u64().unwrap();
+    assert!(received > 330, "{}", standing.json);
+    let next = Call::end(call("next", "1"), Duration::from_secs(20));
+    assert_eq!(next.code, 0, "{}", next.json);
+    assert_eq!(alice.interrupt(), 0);
+    let counted = server.end();
+    assert_eq!((counted.refused, counted.bindings), (0, 0), "no binding is left at the old address");
+    println!("{received} of 500 packets came during the call, {counted:?}");
+}
+
 /// What is dead: the name servers, one of which refuses while the other says nothing, and the connection to a next hop, which
 /// a firewall on the way has forgotten. Both at once, as the latter is half a minute of waiting.
 #[test]

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use interop::{Call, Dir, Phone, Process, Server, Sipp, turn};
+use interop::{Call, Dir, Phone, Process, Server, Sipp, program, turn};
 
 fn at(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
@@ -91,6 +91,20 @@ fn a_callee_asks_for_a_longer_session_interval() {
     is_called("uas-session-interval");
 }
 
+/// RFC 4028 §10: who calls refreshes after half of the interval that was agreed, 45 seconds; no less is allowed.
+#[test]
+fn the_caller_refreshes_its_session() {
+    let Some(_turn) = turn(&["sipp"]) else { return };
+    let dir = Dir::new("uas-refreshed");
+    program(); // built before SIPp's time begins
+    let sipp = Sipp::scenario("uas-refreshed", None).service("bob").calls(1, 10, 80);
+    let to = at(sipp.port);
+    let sipp = sipp.start(&dir, "sipp");
+    let call = Call::run(&dir, &format!("sip:bob@{to}"), ["--for", "48"]);
+    assert_eq!((call.code, call.value("/result").as_str()), (0, Some("ended")), "{}", call.json);
+    Sipp::succeed(sipp, &dir, "sipp", Duration::from_secs(SECONDS));
+}
+
 /// RFC 3891 §3: a call that takes the place of another, and two that may not.
 #[test]
 fn a_caller_replaces_its_call() {
@@ -143,6 +157,58 @@ fn a_callee_redirects() {
     for (process, name) in [(sipp, "sipp"), (third, "third")] {
         Sipp::succeed(process, &dir, name, Duration::from_secs(SECONDS));
     }
+}
+
+/// SIPp asks the event server of `sip server`.
+fn asks_a_server(name: &str) {
+    let Some(_turn) = turn(&["sipp"]) else { return };
+    let dir = Dir::new(name);
+    let mut server = Server::start(&dir, None, &[]);
+    bounded(Sipp::scenario(name, Some(server.udp))).run(&dir, "sipp");
+    assert_eq!(server.process.interrupt(), 0);
+}
+
+/// RFC 6665 §4.4.3: Expires 0 outside of a dialog.
+#[test]
+fn the_state_is_fetched_once() {
+    asks_a_server("event-fetch");
+}
+
+/// RFC 6665 §4.2.1.1: 423 with Min-Expires.
+#[test]
+fn a_subscription_for_too_short_a_time() {
+    asks_a_server("event-too-short");
+}
+
+/// RFC 6665 §4.2.2.
+#[test]
+fn a_notify_that_is_answered_481_ends_the_subscription() {
+    asks_a_server("event-gone");
+}
+
+/// RFC 3903 §6: 412, 400 and 423, and a publication from its beginning to its end.
+#[test]
+fn publications_that_are_refused_and_one_that_is_not() {
+    asks_a_server("publish-edges");
+}
+
+/// RFC 6665 §4.1.2.4: what `sip subscribe` makes of a NOTIFY that comes before the 2xx and of an old one.
+#[test]
+fn a_notifier_tells_before_it_answers() {
+    let Some(_turn) = turn(&["sipp"]) else { return };
+    let dir = Dir::new("uas-notifies-first");
+    let program = program(); // built before SIPp's time begins
+    let sipp = bounded(Sipp::scenario("uas-notifies-first", None));
+    let to = format!("sip:bob@{}", at(sipp.port));
+    let sipp = sipp.start(&dir, "sipp");
+    let arguments = ["subscribe", &to, "--package", "weather", "--listen", "udp:127.0.0.1:0"];
+    let mut subscriber = Process::start(&dir, "subscriber", program, arguments);
+    subscriber.wait_for("sunny");
+    subscriber.wait_for("cloudy");
+    subscriber.wait_for("ended: noresource");
+    assert_eq!(subscriber.finish(), 0);
+    Sipp::succeed(sipp, &dir, "sipp", Duration::from_secs(SECONDS));
+    assert!(!subscriber.lines().iter().any(|line| line.contains("stale")));
 }
 
 // ---- of other projects -------------------------------------------------------------------------------------

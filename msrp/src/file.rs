@@ -1,6 +1,7 @@
 //! Files over MSRP (RFC 5547): what describes one in a session description, the check of its hash, and how far a transfer is.
 
 use std::fmt;
+use std::io::{self, Read};
 use std::str::FromStr;
 
 use sha1::{Digest, Sha1};
@@ -21,6 +22,25 @@ impl Sha1Hash {
     #[must_use]
     pub fn of(octets: &[u8]) -> Self {
         Self(Sha1::digest(octets).into())
+    }
+
+    /// How many octets there are to read, and their hash.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn of_reader(mut reader: impl Read) -> io::Result<(u64, Self)> {
+        let (mut digest, mut size, mut buffer) = (Sha1::new(), 0_u64, vec![0; 64 * 1024]);
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok((size, Self(digest.finalize().into()))),
+                Ok(length) => {
+                    size = size.saturating_add(length as u64);
+                    digest.update(buffer.get(..length).unwrap_or_default());
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
@@ -78,6 +98,17 @@ pub struct FileSelector {
 }
 
 impl FileSelector {
+    /// Whether it points to a file of which this is known: what it says, the file has (RFC 5547 §8.3.2). Names are compared without
+    /// folders.
+    #[must_use]
+    pub fn selects(&self, file: &Self) -> bool {
+        let kind = |kind: &Option<String>| kind.as_ref().map(|kind| kind.to_ascii_lowercase());
+        (self.name.is_none() || self.safe_name() == file.safe_name())
+            && (self.media_type.is_none() || kind(&self.media_type) == kind(&file.media_type))
+            && (self.size.is_none() || self.size == file.size)
+            && (self.hash.is_none() || self.hash == file.hash)
+    }
+
     /// The last part of the name, if a file in a folder may be called so: nothing that leads out of the folder (RFC 5547 §10).
     #[must_use]
     pub fn safe_name(&self) -> Option<&str> {

@@ -60,6 +60,9 @@ pub enum FramingError {
     /// A response has a body.
     #[error("a response with a body")]
     ResponseWithBody,
+    /// A WebSocket message has not exactly one chunk in it (RFC 7977 §5.1).
+    #[error("a WebSocket message that is not exactly one chunk")]
+    NotOneChunk,
     /// A response, or a request that is not SEND, does not end with `$`.
     #[error("only SEND can be continued or aborted")]
     NotInterruptible,
@@ -155,6 +158,8 @@ pub struct Decoder {
     buffer: BytesMut,
     state: State,
     limits: Limits,
+    /// Each push is one chunk.
+    in_messages: bool,
 }
 
 impl Default for Decoder {
@@ -169,7 +174,13 @@ impl Decoder {
     /// One with limits.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { buffer: BytesMut::new(), state: START, limits }
+        Self { buffer: BytesMut::new(), state: START, limits, in_messages: false }
+    }
+
+    /// What comes is not a stream any more but messages of a WebSocket: each is one chunk, neither more nor less (RFC 7977 §5.1). The
+    /// next is added when all of the one before has been taken, that is when [`is_between`](Self::is_between).
+    pub fn set_in_messages(&mut self) {
+        self.in_messages = true;
     }
 
     /// Octets that arrived.
@@ -199,7 +210,16 @@ impl Decoder {
     /// # Errors
     /// If the stream is no MSRP or goes beyond a limit. It stays broken.
     pub fn next_event(&mut self) -> Result<Option<Event>, FramingError> {
-        let result = self.step();
+        let mut result = self.step();
+        let is_broken = self.in_messages
+            && match &result {
+                Ok(None) => !self.is_between(),
+                Ok(Some(Event::End(_))) => !self.buffer.is_empty(),
+                _ => false,
+            };
+        if is_broken {
+            result = Err(FramingError::NotOneChunk);
+        }
         if let Err(error) = result {
             self.state = State::Broken(error);
             self.buffer.clear();

@@ -45,6 +45,7 @@ pub mod outgoing;
 pub mod ranges;
 #[cfg(feature = "relay")]
 pub mod relay;
+pub mod screen;
 pub mod sdp;
 pub mod session;
 mod status;
@@ -56,6 +57,7 @@ pub use connection::{Claim, Connection, Directory, MessageKey, NoDirectory, Send
 pub use event::{Event, Failure, Received};
 pub use message::{ByteRange, FailureReport, Flag, Head, HeadWriter, Ident, Method, Start, Status};
 pub use outgoing::{Chunking, Message};
+pub use screen::Screen;
 pub use sdp::MediaTypes;
 pub use session::{Delivery, SessionConfig};
 pub use status::StatusCode;

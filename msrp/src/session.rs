@@ -1,6 +1,7 @@
 //! What one session receives (RFC 4975 §7.3): chunks put together to messages, within limits, and what is to be answered.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use crate::event::{Event, Received};
 use crate::message::{FailureReport, Flag, Head, Ident};
 use crate::ranges::{Assembly, MAX_GAPS, Ranges};
+use crate::screen::Screen;
 use crate::sdp::MediaTypes;
 use crate::status::StatusCode;
 use crate::uri::{Path, Uri};
@@ -58,6 +60,8 @@ pub struct SessionConfig {
     pub accept_wrapped: MediaTypes,
     /// Says what a container such as message/cpim has inside, so that `accept_wrapped` can be enforced for whole messages.
     pub wrapped_type: Option<WrappedType>,
+    /// Answers whole messages and NICKNAME for a switch; without it every message is taken, and no nickname is given.
+    pub screen: Option<Arc<dyn Screen>>,
 }
 
 /// The media type of what a container has inside, or nothing if the type of the message is none or it cannot be read.
@@ -80,6 +84,7 @@ impl SessionConfig {
             delivery: Delivery::Whole,
             accept_wrapped: MediaTypes::any(),
             wrapped_type: None,
+            screen: None,
         }
     }
 }
@@ -312,16 +317,22 @@ impl Inbox {
             events.push_back(Event::Abandoned { id, status });
             return Err(self.give_up(id, status, events));
         }
-        remember(&mut self.done, (id, total));
-        events.push_back(match self.config.delivery {
+        let event = match self.config.delivery {
             Delivery::Parts => Event::Ended { id, total },
-            Delivery::Whole => Event::Message(Received {
-                id,
-                content_type: partial.content_type,
-                fields: partial.fields,
-                body,
-            }),
-        });
+            Delivery::Whole => {
+                let (content_type, fields) = (partial.content_type, partial.fields);
+                let message = Received { id, content_type, fields, body };
+                let status =
+                    self.config.screen.as_ref().map_or(StatusCode::OK, |screen| screen.message(&message));
+                if !status.is_success() {
+                    events.push_back(Event::Abandoned { id, status });
+                    return Err(self.give_up(id, status, events));
+                }
+                Event::Message(message)
+            }
+        };
+        remember(&mut self.done, (id, total));
+        events.push_back(event);
         Ok(if partial.success { Done::Report { id, total } } else { Done::Chunk })
     }
 

@@ -154,10 +154,22 @@ impl Uri {
         self.session.as_ref().map(|range| self.part(range))
     }
 
-    /// The transport, `tcp` so far.
+    /// The transport: `tcp`, `ws` (RFC 7977 §5.2.1), or one to come.
     #[must_use]
     pub fn transport(&self) -> &str {
         self.part(&self.transport)
+    }
+
+    /// Whether it is reached over TCP, or TLS on it. Who is not can be in a path all the same (RFC 7977 §5.2.2).
+    #[must_use]
+    pub fn is_tcp(&self) -> bool {
+        self.transport().eq_ignore_ascii_case("tcp")
+    }
+
+    /// Whether it is a client behind a WebSocket, or where a relay takes them (RFC 7977 §5.2.1).
+    #[must_use]
+    pub fn is_websocket(&self) -> bool {
+        self.transport().eq_ignore_ascii_case("ws")
     }
 
     /// Parameters after the transport, as they are written.

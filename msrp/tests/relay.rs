@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use msrp::auth::{Account, Auth, AuthError, Grant};
@@ -34,6 +35,9 @@ enum End {
 }
 
 /// Relays `r0.example.com`, `r1.example.com`, and clients.
+/// Where everybody connects from.
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
 struct Net {
     now: Instant,
     relays: Vec<Relay>,
@@ -71,7 +75,7 @@ impl Net {
         let number = self.clients.len();
         self.clients.push(Connection::new(number as u64, Limits::default(), tokens(number as u64)));
         self.events.push(VecDeque::new());
-        let connection = self.relays[relay].accepted(self.now, true).unwrap();
+        let connection = self.relays[relay].accepted(self.now, true, HERE).unwrap();
         self.link(End::Client(number), End::Relay(relay, connection));
         number
     }
@@ -152,7 +156,7 @@ impl Net {
                             let host = uri.host().strip_prefix('r').and_then(|rest| rest.split('.').next());
                             match host.and_then(|number| number.parse::<usize>().ok()) {
                                 Some(other) if other < self.relays.len() => {
-                                    let there = self.relays[other].accepted(self.now, true).unwrap();
+                                    let there = self.relays[other].accepted(self.now, true, HERE).unwrap();
                                     self.link(End::Relay(relay, connection), End::Relay(other, there));
                                     self.relays[relay].connected(connection);
                                 }
@@ -335,10 +339,14 @@ fn rfc_4976_6_3_credentials_bounds_and_the_end_of_guessing() {
             net.auth(alice, Account::new(if attempt == 0 { "nobody" } else { "alice" }, "guess"), relay);
         let last = attempt + 1 == MAX_FAILURES;
         assert!(end == Err(AuthError::Credentials), "{end:?}");
-        assert_eq!(net.relays[0].grants(), if last { 0 } else { 3 }, "the connection and its URIs end");
+        assert_eq!(
+            net.relays[0].counts().grants,
+            if last { 0 } else { 3 },
+            "the connection and its URIs end"
+        );
     }
     // Without TLS nothing is handed out.
-    let plain = net.relays[0].accepted(net.now, false).unwrap();
+    let plain = net.relays[0].accepted(net.now, false, HERE).unwrap();
     let text = format!("MSRP t123 AUTH\r\nTo-Path: {relay}\r\nFrom-Path: {}\r\n-------t123$\r\n", local(7));
     net.relays[0].push(plain, text.as_bytes());
     net.relays[0].receive(net.now, plain).unwrap();
@@ -347,7 +355,7 @@ fn rfc_4976_6_3_credentials_bounds_and_the_end_of_guessing() {
 
 /// What a relay answers on a new connection.
 fn ask(net: &mut Net, text: &str) -> Result<String, RelayError> {
-    let connection = net.relays[0].accepted(net.now, true).unwrap();
+    let connection = net.relays[0].accepted(net.now, true, HERE).unwrap();
     net.relays[0].push(connection, text.as_bytes());
     net.relays[0].receive(net.now, connection)?;
     let mut answer = Vec::new();
@@ -393,11 +401,49 @@ fn rfc_4976_6_4_it_is_no_open_relay() {
     assert_eq!(status(&mut net, &format!("{token} {}", local(alice)), stranger), "200");
 }
 
+/// RFC 4976 §9.4, RFC 4975 §8.4: what a new offer says of a renewed URI is the way from then on, after the old one's time as well.
+#[test]
+fn rfc_4976_9_4_a_session_goes_on_over_renewed_uris() {
+    let (mut net, [alice, bob], [alice_key, bob_key]) = two_behind_two();
+    for round in 0..5 {
+        net.pass(Duration::from_secs(3_200));
+        let alices = net.auth(alice, account("alice"), "msrps://r0.example.com:2855;tcp").unwrap();
+        let bobs = net.auth(bob, account("bob"), "msrps://r1.example.com:2855;tcp").unwrap();
+        let (from_alice, from_bob) =
+            (alices.offered(&local(alice)).unwrap(), bobs.offered(&local(bob)).unwrap());
+        net.clients[alice].set_remote(alice_key, &alices.towards(&from_bob).unwrap()).unwrap();
+        net.clients[bob].set_remote(bob_key, &bobs.towards(&from_alice).unwrap()).unwrap();
+        net.pass(Duration::from_secs(500));
+        assert_eq!(net.relays[0].counts().grants, 1, "the one before has had its time");
+        net.clients[alice].send(alice_key, Message::text(format!("to Bob {round}"))).unwrap();
+        net.clients[bob].send(bob_key, Message::text(format!("to Alice {round}"))).unwrap();
+        net.run();
+        assert_eq!(net.texts(bob), [format!("to Bob {round}")]);
+        assert_eq!(net.texts(alice), [format!("to Alice {round}")]);
+    }
+}
+
+/// RFC 7977 §5.1: clients behind WebSockets cannot be connected to, so who is not there is nowhere.
+#[test]
+fn a_relay_connects_to_nobody_behind_a_websocket() {
+    let mut net = Net::new(1, |_| {});
+    let alice = net.client(0);
+    let grant = net.auth(alice, account("alice"), "msrps://r0.example.com:2855;tcp").unwrap();
+    let other = "msrps://df7jal23ls0d.invalid:2855/98cjs;ws".parse::<Uri>().unwrap();
+    let remote = grant.towards(&other.into()).unwrap();
+    let config = SessionConfig { remote: Some(remote), active: true, ..SessionConfig::new(local(alice)) };
+    net.clients[alice].add(config).unwrap();
+    net.run();
+    let refused = |event: &Event| matches!(event, Event::Closed(Failure::Status(StatusCode::NO_SESSION)));
+    assert!(net.told(alice, refused), "{:?}", net.events[alice]);
+    assert!(net.relays[0].poll_action().is_none_or(|action| !matches!(action, Action::Connect { .. })));
+}
+
 #[test]
 fn rfc_4976_6_3_a_uri_ends_with_its_time_and_with_its_connection() {
     let (mut net, [alice, bob], [alice_key, _]) = two_behind_two();
     net.pass(Duration::from_secs(3_600));
-    assert_eq!((net.relays[0].grants(), net.relays[1].grants()), (0, 0));
+    assert_eq!((net.relays[0].counts().grants, net.relays[1].counts().grants), (0, 0));
     let late = net.clients[alice].send(alice_key, Message::text("late")).unwrap();
     net.run();
     let status = Failure::Status(StatusCode::NO_SESSION);
@@ -405,7 +451,7 @@ fn rfc_4976_6_3_a_uri_ends_with_its_time_and_with_its_connection() {
 
     let (mut net, [alice, bob], [alice_key, _]) = two_behind_two();
     net.cut(End::Client(bob));
-    assert_eq!(net.relays[1].grants(), 0);
+    assert_eq!(net.relays[1].counts().grants, 0);
     let late = net.clients[alice].send(alice_key, Message::text("late")).unwrap();
     net.run();
     // Alice's relay has taken it; that of Bob refuses it, and she hears of it by a REPORT.
@@ -576,7 +622,7 @@ proptest::proptest! {
         let (token, hop) = (grant.use_path().to_string(), local(alice).to_string());
         let Some(&End::Relay(_, client)) = net.links.get(&End::Client(alice)) else { panic!("no connection") };
         let relay = &mut net.relays[0];
-        let mut known = vec![client, relay.accepted(net.now, true).unwrap()];
+        let mut known = vec![client, relay.accepted(net.now, true, HERE).unwrap()];
         let mut sent: HashMap<u64, Vec<u8>> = HashMap::new();
         for (from, choice) in choices {
             let connection = known[from];
@@ -600,6 +646,67 @@ proptest::proptest! {
             proptest::prop_assert!(is_msrp(octets), "{}", String::from_utf8_lossy(octets));
         }
         relay.handle_timeout(net.now + Duration::from_secs(3_600));
-        proptest::prop_assert_eq!((relay.grants(), relay.poll_timeout()), (0, None));
+        proptest::prop_assert_eq!((relay.counts().grants, relay.poll_timeout()), (0, None));
     }
+}
+
+/// One who guesses from there is heard no more.
+struct Strict(HashMap<String, String>, IpAddr);
+
+impl msrp::relay::Accounts for Strict {
+    fn ha1(&self, username: &str, realm: &str, algorithm: msrp::auth::digest::Algorithm) -> Option<String> {
+        self.0.ha1(username, realm, algorithm)
+    }
+
+    fn is_shut_out(&self, source: IpAddr, _username: &str) -> bool {
+        source == self.1
+    }
+}
+
+/// Who asks a relay from there, with the right password: the status that it gives at last.
+fn asked_from(relay: &mut Relay, now: Instant, source: IpAddr) -> Option<Result<Grant, AuthError>> {
+    let connection = relay.accepted(now, true, source)?;
+    let mut client = Connection::new(1, Limits::default(), tokens(5));
+    let account = Account::new("alice", "secret");
+    let own = uri("msrps://a.invalid:9/me;tcp");
+    let auth = Auth::new(account, uri("msrps://r0.example.com:2855;tcp").into(), own).unwrap();
+    client.auth(auth).unwrap();
+    loop {
+        while let Some(octets) = client.poll_transmit() {
+            relay.push(connection, &octets);
+        }
+        relay.receive(now, connection).unwrap();
+        while let Some(octets) = relay.poll_transmit(connection) {
+            client.buffer_mut().extend_from_slice(&octets);
+        }
+        client.receive(now, &mut NoDirectory).unwrap();
+        if let Some((_, result)) = client.poll_auth() {
+            return Some(result);
+        }
+    }
+}
+
+#[test]
+fn nobody_takes_the_places_of_all_and_who_guessed_is_not_heard() {
+    let here = HERE;
+    let there: IpAddr = "2001:db8::1".parse().unwrap();
+    let neighbour: IpAddr = "2001:db8::2".parse().unwrap();
+    let accounts: HashMap<String, String> = [("alice".to_owned(), "secret".to_owned())].into();
+    let mut config = RelayConfig::new("r0.example.com", 2855);
+    config.max_connections_per_source = 2;
+    config.max_connections = 5;
+    let mut relay = Relay::new(config, Box::new(Strict(accounts, there)), tokens(9));
+    let now = Instant::now();
+    assert!(matches!(asked_from(&mut relay, now, here), Some(Ok(_))));
+    assert!(matches!(asked_from(&mut relay, now, there), Some(Err(AuthError::Forbidden))));
+    let second = relay.accepted(now, true, here).unwrap();
+    assert_eq!(relay.accepted(now, true, here), None, "two from one address");
+    relay.closed(second);
+    assert!(relay.accepted(now, true, here).is_some(), "its place is free again");
+    assert!(relay.accepted(now, true, neighbour).is_some());
+    assert_eq!(relay.accepted(now, true, neighbour), None, "one network of IPv6 is one source");
+    assert!(relay.accepted(now, true, "192.0.2.2".parse().unwrap()).is_some());
+    assert_eq!(relay.accepted(now, true, "192.0.2.3".parse().unwrap()), None, "five in all");
+    let counts = relay.counts();
+    assert_eq!((counts.connections, counts.grants, counts.granted, counts.connections_refused), (5, 1, 1, 3));
 }

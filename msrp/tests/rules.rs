@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use msrp::connection::{ANSWER_TIME, MAX_CONTROL};
+use msrp::connection::{ANSWER_TIME, MAX_CONTROL, MAX_WHOLE_CHUNK};
 use msrp::framing::Limits;
 use msrp::session::{MAX_PARTIAL, PARTIAL_TIME};
 use msrp::{
@@ -752,4 +752,40 @@ fn rfc_4975_8_6_what_is_wrapped_has_to_be_in_either_list() {
         input(&mut bob, chunk("m2xx", "1-*/*", "", "x", '$').replace("text/plain", "text/html"));
         assert_eq!(answer(&mut bob), "415");
     }
+}
+
+/// RFC 7977 §5.1: a chunk is one message of a WebSocket, so it is short, and ends where nothing more is at hand.
+#[test]
+fn chunks_in_messages_are_short_and_never_wait_for_more() {
+    let mut alice = connection().in_messages();
+    let config =
+        SessionConfig { remote: Some(uri(BOB).into()), active: true, ..SessionConfig::new(uri(ALICE)) };
+    let key = alice.add(config).unwrap();
+    let chunks = |alice: &mut Connection| {
+        let (mut chunks, mut chunk) = (Vec::new(), String::new());
+        while let Some(octets) = alice.poll_transmit() {
+            chunk += std::str::from_utf8(&octets).unwrap();
+            if alice.is_at_chunk_end() {
+                chunks.push(std::mem::take(&mut chunk));
+            }
+        }
+        assert_eq!(chunk, "", "it stops in a chunk");
+        chunks
+    };
+    assert_eq!(chunks(&mut alice).len(), 1, "the first request");
+    alice.send(key, Message::new("text/plain", "x".repeat(3 * MAX_WHOLE_CHUNK))).unwrap();
+    let file = chunks(&mut alice);
+    assert_eq!(file.len(), 3);
+    assert!(file[0].ends_with("+\r\n") && file[2].ends_with("$\r\n"));
+    assert!(file.iter().all(|chunk| chunk.len() < MAX_WHOLE_CHUNK + 1_000));
+
+    let fed = alice.send(key, Message::stream("text/plain", None)).unwrap();
+    alice.feed(fed, "what there is".into()).unwrap();
+    let part = chunks(&mut alice);
+    assert!(part.len() == 1 && part[0].contains("what there is\r\n-------") && part[0].ends_with("+\r\n"));
+    alice.feed(fed, ", and the rest".into()).unwrap();
+    alice.finish(fed).unwrap();
+    let rest = chunks(&mut alice).concat();
+    assert!(rest.contains("Byte-Range: 14-*/27\r\n") || rest.contains("Byte-Range: 14-27/27\r\n"), "{rest}");
+    assert!(rest.ends_with("$\r\n"));
 }

@@ -82,3 +82,72 @@ async fn rfc_4975_14_4_a_self_made_certificate_is_believed_by_its_fingerprint_al
     let (alice, bob) = patient(async { tokio::join!(pending.connect(to), waiting.accept()) }).await;
     talk(alice.unwrap(), bob.unwrap()).await;
 }
+
+/// An endpoint with a certificate of its own making, and that certificate's fingerprint.
+async fn self_signed(trust: &Trust) -> (Endpoint, [u8; 32]) {
+    let identity = Identity::self_signed().unwrap();
+    let shown = identity.fingerprint().unwrap();
+    let options = Options::new("127.0.0.1:0".parse().unwrap()).tls(Tls::new(Some(identity), trust).unwrap());
+    (Endpoint::bind(options).await.unwrap(), shown)
+}
+
+#[tokio::test]
+async fn rfc_8122_6_2_each_side_shows_a_certificate_and_checks_the_other_s() {
+    let (alice, of_alice) = self_signed(&Trust::Fingerprint).await;
+    let (bob, of_bob) = self_signed(&Trust::Fingerprint).await;
+    let waiting = bob.open().unwrap().fingerprint(of_alice);
+    let to: Path = waiting.uri().clone().into();
+    let connecting = alice.open().unwrap().fingerprint(of_bob);
+    let (alice, bob) = patient(async { tokio::join!(connecting.connect(to), waiting.accept()) }).await;
+    talk(alice.unwrap(), bob.unwrap()).await;
+}
+
+#[tokio::test]
+async fn rfc_8122_6_2_a_stranger_who_knows_the_uri_gets_no_session_and_the_peer_still_does() {
+    let (alice, of_alice) = self_signed(&Trust::Fingerprint).await;
+    let (mallory, _) = self_signed(&Trust::Fingerprint).await;
+    let (bob, of_bob) = self_signed(&Trust::Fingerprint).await;
+    let waiting = bob.open().unwrap().fingerprint(of_alice);
+    let to: Path = waiting.uri().clone().into();
+    let accepted = tokio::spawn(waiting.accept());
+    // With another certificate, and with none.
+    for stranger in [mallory, connecting(&Trust::Fingerprint).await] {
+        let refused = stranger.open().unwrap().fingerprint(of_bob).connect(to.clone());
+        let error = patient(refused).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Refused(_)), "{error}");
+    }
+    let alice = patient(alice.open().unwrap().fingerprint(of_bob).connect(to)).await.unwrap();
+    talk(alice, patient(accepted).await.unwrap().unwrap()).await;
+}
+
+#[tokio::test]
+async fn rfc_6135_4_2_who_offers_both_learns_the_fingerprint_after_the_peer_has_come() {
+    for is_announced in [true, false] {
+        let (alice, of_alice) = self_signed(&Trust::FingerprintOrSystem).await;
+        let (bob, of_bob) = self_signed(&Trust::FingerprintOrSystem).await;
+        let mut offered = alice.open().unwrap();
+        offered.listen();
+        let to: Path = offered.uri().clone().into();
+        // Bob is active, and faster than his answer.
+        let bob = patient(bob.open().unwrap().fingerprint(of_alice).connect(to)).await.unwrap();
+        let answered = offered.fingerprint(if is_announced { of_bob } else { [7; 32] });
+        match patient(answered.accept()).await {
+            Ok(alice) if is_announced => talk(alice, bob).await,
+            Err(ConnectError::Fingerprint) if !is_announced => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn rfc_6135_4_2_who_offers_both_can_still_connect() {
+    let (alice, of_alice) = self_signed(&Trust::FingerprintOrSystem).await;
+    let (bob, of_bob) = self_signed(&Trust::FingerprintOrSystem).await;
+    let mut offered = alice.open().unwrap();
+    offered.listen();
+    let waiting = bob.open().unwrap().fingerprint(of_alice);
+    let to: Path = waiting.uri().clone().into();
+    let connecting = offered.fingerprint(of_bob).connect(to);
+    let (alice, bob) = patient(async { tokio::join!(connecting, waiting.accept()) }).await;
+    talk(alice.unwrap(), bob.unwrap()).await;
+}

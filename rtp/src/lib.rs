@@ -7,6 +7,7 @@
 //! | module | what | RFC |
 //! |---|---|---|
 //! | [`audio_stream`] | one audio stream of a call, composed of all below | |
+//! | [`video_stream`] | one video stream of a call: encoded frames in and out, what is lost sent again | |
 //! | [`session`] | RTP session, RTCP timing, symmetric RTP | 3550, 4961, 5761 |
 //! | [`srtp`] | SRTP and SRTCP: packets encrypted and authenticated | 3711, 6188, 7714 |
 //! | [`packet`], [`extension`], [`rtcp`], [`demux`] | what is on the wire, feedback and extended reports too | 3550 §5 §6, 8285, 4585, 5104, 3611, 7983 |
@@ -72,6 +73,7 @@ pub mod jitter;
 pub mod mixer;
 pub mod ntp;
 pub mod packet;
+mod protection;
 mod random;
 pub mod relay;
 pub mod retransmission;
@@ -80,3 +82,4 @@ pub mod session;
 pub mod srtp;
 pub mod statistics;
 pub mod video;
+pub mod video_stream;

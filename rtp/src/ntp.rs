@@ -17,6 +17,14 @@ impl NtpTimestamp {
         Self(fixed_point(since_epoch).wrapping_add(UNIX_EPOCH_IN_NTP << 32))
     }
 
+    /// How much later this is than `earlier`; `None` if it is not. Both are taken to be within 68 years of each other.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Option<Duration> {
+        let later = self.0.wrapping_sub(earlier.0);
+        let nanoseconds = (u128::from(later) * 1_000_000_000) >> 32;
+        (later as i64 >= 0).then(|| Duration::from_nanos(nanoseconds as u64))
+    }
+
     /// The middle 32 bits: 1/65536 s, the unit of LSR and DLSR (RFC 3550 §6.4.1).
     #[must_use]
     pub fn middle(self) -> u32 {

@@ -11,6 +11,11 @@ pub const TELEPHONE_EVENT: &str = "telephone-event";
 /// The name of the RTP payload format for comfort noise (RFC 3389).
 const COMFORT_NOISE: &str = "CN";
 
+/// The name of the RTP payload format for redundancy (RFC 2198 §5).
+const REDUNDANCY: &str = "red";
+/// The name of the RTP payload format for retransmission (RFC 4588 §8.2).
+const RETRANSMISSION: &str = "rtx";
+
 const G722: &str = "G722";
 
 /// A codec: what `a=rtpmap` and `a=fmtp` say of it, without a payload type number.
@@ -76,6 +81,44 @@ impl Codec {
         }
     }
 
+    /// Comfort noise for audio of this clock rate (RFC 3389 §5.1).
+    pub fn comfort_noise(clock_rate: u32) -> Self {
+        Codec::new(COMFORT_NOISE, clock_rate)
+    }
+
+    /// Redundancy (RFC 2198) for codecs of the clock and the channels of `codec`. Its parameters are written by the machine: the
+    /// payload type of the codec of its clock that is most wanted.
+    pub fn redundancy(codec: &Codec) -> Self {
+        Codec::new(REDUNDANCY, codec.clock_rate()).with_channels(codec.channels())
+    }
+
+    /// Retransmission of `codec` (RFC 4588 §8), for a stream that has that codec too. Its parameters are written by the machine:
+    /// the payload type that is repaired, once it is known.
+    pub fn retransmission(codec: &Codec) -> Self {
+        Codec::new(RETRANSMISSION, codec.clock_rate()).with_fmtp(codec.in_words())
+    }
+
+    /// What a retransmission says until there is a payload type.
+    fn in_words(&self) -> String {
+        let parameters = self.fmtp().unwrap_or_default();
+        format!("apt={}/{}/{} {parameters}", self.name(), self.clock_rate(), self.channels())
+    }
+
+    /// Whether this is a retransmission of `codec` that has no payload type yet.
+    pub(crate) fn repairs(&self, codec: &Codec) -> bool {
+        self.is_retransmission() && self.fmtp().is_some_and(|words| words == codec.in_words())
+    }
+
+    /// Whether this is RFC 4588's `rtx`.
+    pub fn is_retransmission(&self) -> bool {
+        self.0.name.eq_ignore_ascii_case(RETRANSMISSION)
+    }
+
+    /// Whether this is RFC 2198's `red`.
+    pub fn is_redundancy(&self) -> bool {
+        self.0.name.eq_ignore_ascii_case(REDUNDANCY)
+    }
+
     /// G.722 at 16 kHz, whose RTP clock is 8 kHz by an old mistake (RFC 3551 §4.5.2).
     pub fn g722() -> Self {
         Codec::new("G722", 8000)
@@ -133,6 +176,12 @@ impl Codec {
     /// The format parameters, verbatim.
     pub fn fmtp(&self) -> Option<&str> {
         self.0.fmtp.as_deref()
+    }
+
+    /// The value of a parameter of [`fmtp`](Codec::fmtp) written `name=value;name=value`, letter case of the name aside; empty for a
+    /// bare name.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        parameters::parameter(self.fmtp(), name)
     }
 
     /// Whether both name the same codec: name, clock rate and channels agree. Format parameters do not count here.
@@ -222,7 +271,8 @@ impl<'a> Encoding<'a> {
 
 /// Formats that only accompany others: events, comfort noise (RFC 3389), redundancy (RFC 2198), retransmission (RFC 4588) and
 /// forward error correction (RFC 5109, RFC 8627).
-const COMPANIONS: [&str; 6] = [TELEPHONE_EVENT, COMFORT_NOISE, "red", "rtx", "ulpfec", "flexfec"];
+const COMPANIONS: [&str; 6] =
+    [TELEPHONE_EVENT, COMFORT_NOISE, REDUNDANCY, RETRANSMISSION, "ulpfec", "flexfec"];
 
 fn is_primary(name: &str) -> bool {
     !COMPANIONS.iter().any(|companion| companion.eq_ignore_ascii_case(name))

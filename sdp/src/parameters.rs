@@ -9,6 +9,7 @@
 //! | G.729 (RFC 4856 §2.1.9, RFC 7261 §3) | | `annexb=no` if one says so | |
 //! | iLBC (RFC 3952 §5) | | `mode=30` if one says so | |
 //! | G.722.1, MPEG4-GENERIC | `bitrate`; `mode`, `config` | | |
+//! | rtx (RFC 4588 §8.6) | the codec that `apt` leads to | its own `apt` | `rtx-time` |
 //! | Opus (RFC 7587 §7.1) | | | all |
 //! | telephone-event (RFC 4733 §7.1.1) | | | the events |
 
@@ -34,11 +35,12 @@ enum Family {
     Ilbc,
     G7221,
     Mpeg4,
+    Rtx,
     Other,
 }
 
 fn family(name: &str) -> Family {
-    const NAMES: [(&str, Family); 10] = [
+    const NAMES: [(&str, Family); 11] = [
         ("H264", Family::H264),
         ("H265", Family::H265),
         ("VP9", Family::Vp9),
@@ -49,6 +51,7 @@ fn family(name: &str) -> Family {
         ("iLBC", Family::Ilbc),
         ("G7221", Family::G7221),
         ("MPEG4-GENERIC", Family::Mpeg4),
+        ("rtx", Family::Rtx),
     ];
     let known = NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
     known.map_or(Family::Other, |(_, family)| *family)
@@ -88,6 +91,7 @@ pub(crate) fn compatible(name: &str, one: Option<&str>, two: Option<&str>) -> bo
         }
         Family::G7221 => agree("bitrate", ""),
         Family::Mpeg4 => agree("mode", "") && agree("config", ""),
+        Family::Rtx => false, // numbers mean what they do in one description
         Family::G729 | Family::Ilbc | Family::Other => true,
     }
 }

@@ -119,6 +119,23 @@ fn a_refused_offer_leaves_the_agreement_and_its_version_is_never_used_again() {
     assert_eq!([version(&refused), version(&next)], [before + 1, before + 2]);
 }
 
+/// RFC 3264 §8: what is the same keeps its version, what is not gets the next, whether the text of the last is kept or not.
+#[test]
+fn a_settled_session_keeps_its_version_until_something_changes() {
+    let (mut alice, mut bob) = (alice(), bob());
+    exchange(&mut alice, &mut bob);
+    let before = alice.last_sent().unwrap();
+    alice.settle();
+    assert_eq!(alice.last_sent(), None);
+    let again = alice.create_offer().unwrap();
+    assert_eq!(again.to_string(), before.to_string());
+    assert_eq!(alice.last_sent().unwrap().to_string(), before.to_string());
+    assert!(alice.rollback());
+    alice.settle();
+    alice.hold();
+    assert_eq!(version(&alice.create_offer().unwrap()), version(&before) + 1);
+}
+
 #[test]
 fn glare_is_491_on_both_sides() {
     let (mut alice, mut bob) = (alice(), bob());

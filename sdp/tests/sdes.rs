@@ -1,9 +1,10 @@
 //! Keys for secure RTP in offers and answers (RFC 4568): who takes what, rekeying, and what is refused.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+use sdp::sdes::Mki;
 use sdp::{
     AnswerError, CreateOfferError, CryptoSuite, LocalMedia, LocalMediaError, OfferAnswer, OfferError,
-    Profile, Protection, RejectReason, SessionDescription, SrtpKey,
+    Profile, Protection, RejectReason, SessionDescription, SrtpKey, Unencrypted,
 };
 
 const CM80: CryptoSuite = CryptoSuite::AesCm128HmacSha1_80;
@@ -117,7 +118,7 @@ fn best_effort_is_offered_as_avp_with_keys() {
 #[test]
 fn lines_that_ask_for_what_we_lack_are_passed_over() {
     let bad = [
-        format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{NINES}|2^20|1:4\n"),
+        format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{NINES};inline:{NINES}|2^20|1:4\n"),
         format!("a=crypto:2 AES_CM_128_HMAC_SHA1_80 inline:{NINES} UNENCRYPTED_SRTP\n"),
         format!("a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:{NINES} KDR=1\n"),
         format!("a=crypto:4 F8_128_HMAC_SHA1_80 inline:{NINES}\n"),
@@ -162,7 +163,7 @@ fn answers_without_usable_keys_are_none_rfc_4568_section_5_1_3() {
         "m=audio 4000 RTP/SAVP 0\n".to_owned(),
         format!("m=audio 4000 RTP/SAVP 0\na=crypto:2 AES_CM_128_HMAC_SHA1_80 inline:{NINES}\n"),
         format!("m=audio 4000 RTP/SAVP 0\na=crypto:1 AES_CM_128_HMAC_SHA1_32 inline:{NINES}\n"),
-        format!("m=audio 4000 RTP/SAVP 0\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{NINES}|1:1\n"),
+        format!("m=audio 4000 RTP/SAVP 0\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{NINES}|256:1\n"),
     ];
     for answer in cases {
         let mut alice = side(Protection::SdesRequired, &[key(CM80, 1)]);
@@ -225,4 +226,55 @@ fn debug_of_a_machine_shows_no_key() {
     alice.receive_answer(&bob.receive_offer(&offer).unwrap()).unwrap();
     let shown = format!("{shown} {alice:?} {bob:?}");
     assert!(!shown.contains(&NINES[..12]) && !shown.contains("9, 9, 9"), "{shown}");
+}
+
+fn named(suite: CryptoSuite, octet: u8, value: u64) -> SrtpKey {
+    key(suite, octet).with_mki(Mki { value, length: 2 })
+}
+
+#[test]
+fn rfc4568_6_1_each_side_names_its_keys_as_it_likes() {
+    let mut alice = side(Protection::SdesRequired, &[named(CM80, 1, 7)]);
+    let mut bob = side(Protection::SdesOptional, &[key(CM80, 2)]);
+    exchange(&mut alice, &mut bob);
+    assert_eq!((secure(&alice), secure(&bob)), (Some((1, CM80, 1, 2)), Some((1, CM80, 2, 1))));
+    let keys = |side: &OfferAnswer| side.current().unwrap().audio().unwrap().keys.clone().unwrap();
+    assert_eq!(keys(&bob).receive.mki(), Some(Mki { value: 7, length: 2 }));
+    assert_eq!((keys(&alice).receive.mki(), keys(&alice).send.mki()), (None, keys(&bob).receive.mki()));
+
+    // Several keys of the peer, of which each packet names one.
+    let second = NINES.replace("CQkJ", "CAgI");
+    let lines =
+        format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{NINES}|2^20|1:4;inline:{second}|2^20|2:4\n");
+    let mut bob = side(Protection::SdesRequired, &[key(CM80, 2)]);
+    bob.receive_offer(&peer(&format!("m=audio 4000 RTP/SAVP 0\n{lines}"))).unwrap();
+    let agreed = keys(&bob);
+    assert_eq!((agreed.receive.key()[0], agreed.receive_also[0].key()[0]), (9, 8));
+    assert_eq!(agreed.receive_also[0].mki(), Some(Mki { value: 2, length: 4 }));
+}
+
+#[test]
+fn rfc4568_6_3_2_media_in_the_clear_is_agreed_on_by_both_or_not_at_all() {
+    let clear = Unencrypted { srtp: true, srtcp: false };
+    let keys = [key(CM80, 1).with_unencrypted(clear)];
+    let offers = || side(Protection::SdesRequired, &keys);
+    let refused = side(Protection::SdesRequired, &[key(CM80, 2)])
+        .receive_offer(&offers().create_offer().unwrap())
+        .unwrap_err();
+    assert_eq!(refused.status(), 488);
+
+    let media = LocalMedia::audio("192.0.2.9:4000".parse().unwrap());
+    let mut media = media.with_sdes(Protection::SdesRequired, [key(CM80, 2)]);
+    media.streams[0] = media.streams[0].clone().with_options(|more| more.allow_unencrypted = true);
+    let (mut alice, mut bob) = (offers(), OfferAnswer::new(media, 3).unwrap());
+    exchange(&mut alice, &mut bob);
+    for side in [&alice, &bob] {
+        let keys = side.current().unwrap().audio().unwrap().keys.clone().unwrap();
+        assert_eq!((keys.send.unencrypted(), keys.receive.unencrypted()), (clear, clear));
+    }
+    // An answer that says otherwise is none.
+    let mut alice = offers();
+    alice.create_offer().unwrap();
+    let answer = format!("m=audio 4000 RTP/SAVP 0\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{NINES}\n");
+    assert_eq!(alice.receive_answer(&peer(&answer)).unwrap_err(), AnswerError::Keys { line: 0 });
 }

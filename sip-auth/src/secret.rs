@@ -40,7 +40,8 @@ impl Secret {
     }
 
     /// The HA1 for `hash`, if this secret has one.
-    pub(crate) fn for_hash(&self, hash: Hash, username: &str, realm: &str) -> Option<HexDigest> {
+    #[must_use]
+    pub fn for_hash(&self, hash: Hash, username: &str, realm: &str) -> Option<HexDigest> {
         match &self.0 {
             Kind::Password(password) => Some(ha1(hash, username, realm, password)),
             Kind::Hashed(stored) => stored.iter().find(|(known, _)| *known == hash).map(|(_, ha1)| *ha1),

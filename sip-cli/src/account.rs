@@ -6,9 +6,9 @@ use sip_message::headers::InstanceId;
 use sip_message::{StatusCode, Uri};
 use sip_transport::Transport;
 use sip_transport::locals::parse_ip;
-use sip_ua::{CallError, Phone, RegisterError};
+use sip_ua::{CallError, Phone, PhoneBuilder, RegisterError};
 
-use crate::args::Account;
+use crate::args::{Account, SessionArgs};
 use crate::exit::{Code, Failure};
 use crate::sound::SoundArgs;
 use crate::tls::TlsArgs;
@@ -34,16 +34,32 @@ pub(crate) struct Identity<'a> {
     pub(crate) peer: Option<&'a str>,
     /// Codecs and protection of calls.
     pub(crate) sound: &'a SoundArgs,
+    /// Chats in sessions, and files.
+    pub(crate) sessions: &'a SessionArgs,
+    /// It hosts a chat room.
+    pub(crate) focus: bool,
 }
 
 impl Identity<'_> {
     /// Opens the sockets.
     pub(crate) async fn bind(&self) -> Result<Phone, Failure> {
+        self.bind_with(|builder| builder).await
+    }
+
+    /// The same with what else the phone is to have.
+    pub(crate) async fn bind_with(
+        &self,
+        more: impl FnOnce(PhoneBuilder) -> PhoneBuilder,
+    ) -> Result<Phone, Failure> {
         let Account { username, password, proxy } = self.account;
         let mut builder = Phone::builder(self.address)
             .expires(self.expires)
+            .follow_network(true)
             .user_agent(concat!("sip/", env!("CARGO_PKG_VERSION")));
-        builder = self.sound.apply(builder);
+        builder = self.sessions.apply(self.sound.apply(builder));
+        if self.focus {
+            builder = builder.focus();
+        }
         if let Some(instance) = self.instance {
             builder = builder.instance(instance.clone());
         }
@@ -74,7 +90,7 @@ impl Identity<'_> {
         for listen in self.listen {
             builder = builder.listen(listen);
         }
-        builder.tls(self.tls.read()?).bind().await.map_err(Failure::fault)
+        more(builder).tls(self.tls.read()?).bind().await.map_err(Failure::fault)
     }
 }
 

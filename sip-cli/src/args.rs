@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Message(MessageArgs),
     /// Chat with somebody, line by line.
     Chat(ChatArgs),
+    /// Host a chat room, in which what one writes all read.
+    Room(RoomArgs),
     /// Ask a phone or server what it can do, and whether it is there.
     Options(OptionsArgs),
     /// Hear of the state of somebody or something: presence, waiting messages, calls.
@@ -127,7 +129,7 @@ pub(crate) struct ServerArgs {
     /// (docs/server-settings.md, examples/server.toml).
     #[arg(long, value_name = "FILE", conflicts_with_all = ["listen", "domain", "users", "no_auth", "digest", "next_hop",
         "no_record_route", "heed_overload", "ws_origin", "proxy_protocol_from", "hep", "tls_cert", "tls_ca", "tls_clients",
-        "tls_insecure", "trust", "no_bans", "no_events", "events", "messages"])]
+        "tls_insecure", "trust", "no_bans", "no_events", "events", "messages", "msrp_relay"])]
     pub(crate) config: Option<PathBuf>,
 
     /// Tell all that is wrong with the file of settings, with lines and columns, and start nothing. The exit code is 0 if nothing
@@ -170,6 +172,19 @@ pub(crate) struct ServerArgs {
     /// they are there after a restart.
     #[arg(long, value_name = "FILE", conflicts_with = "no_events")]
     pub(crate) events: Option<PathBuf>,
+
+    /// Relay chats in sessions and files (MSRP, RFC 4976) of the users, over TLS with the certificate of --tls-cert: phones that cannot
+    /// connect to each other reach each other by it. The usual port is 2855.
+    #[arg(long, value_name = "ADDRESS:PORT", requires_all = ["tls_cert", "users"])]
+    pub(crate) msrp_relay: Option<SocketAddr>,
+
+    /// That relay takes WebSockets here too (RFC 7977), over TLS, from pages in browsers.
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "msrp_relay")]
+    pub(crate) msrp_websockets: Option<SocketAddr>,
+
+    /// The host that phones reach that relay by, for which the certificate is; the first --domain without it.
+    #[arg(long, value_name = "NAME", requires = "msrp_relay")]
+    pub(crate) msrp_host: Option<String>,
 
     /// Leave SUBSCRIBE and PUBLISH to the phones. Without it the server itself tells who is there, of waiting messages and of
     /// registrations.
@@ -270,7 +285,9 @@ Commands, each a line on standard input; they concern the last call that `n` or 
   h          hang up or reject      n          make the next call current
   o          hold, or resume        l          list the calls
   d 123#     send digits            m URI TEXT send a text
+                                               (in the chat that URI has begun, if any)
   u          mute, or no longer     i          how well it is heard
+  f URI PATH send a file
   t URI      have the peer call somebody else; the call ends when that is answered
   t 2        connect the peer with that of call 2; both calls end
   k 2        call and write by the second account; `k` shows which there are
@@ -279,6 +296,28 @@ Commands, each a line on standard input; they concern the last call that `n` or 
 Without --answer and without somebody to type `a` it rings until the caller gives up.
 Port 0 takes a free port. The first lines of output name every listener: `listening udp:127.0.0.1:40123`.
 Ctrl-C hangs up, unregisters and ends it; once more ends it at once.";
+
+/// How sessions of messages and files are set up.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct SessionArgs {
+    /// Offer sessions and files over TLS (MSRP), with certificates that both sides announce and compare.
+    #[arg(long)]
+    pub(crate) msrp_tls: bool,
+
+    /// Sessions and files go through this relay (RFC 4976), `msrps://relay.example.com;tcp`, which is told our name and password.
+    #[arg(long, value_name = "URI")]
+    pub(crate) msrp_relay: Option<String>,
+}
+
+impl SessionArgs {
+    pub(crate) fn apply(&self, builder: sip_ua::PhoneBuilder) -> sip_ua::PhoneBuilder {
+        let builder = builder.msrp_tls(self.msrp_tls);
+        match &self.msrp_relay {
+            Some(uri) => builder.msrp_relay(uri),
+            None => builder,
+        }
+    }
+}
 
 /// `sip phone`.
 #[derive(Debug, Args)]
@@ -342,6 +381,18 @@ pub(crate) struct PhoneArgs {
     #[arg(long)]
     pub(crate) mwi: bool,
 
+    /// Take files that others send into this folder, none that is there already. Without, they are refused; chats in sessions are taken
+    /// and shown as messages are.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) files: Option<PathBuf>,
+
+    /// The largest file that is taken.
+    #[arg(long, value_name = "OCTETS", default_value_t = crate::chat_files::MAX_FILE, requires = "files")]
+    pub(crate) file_limit: u64,
+
+    #[command(flatten)]
+    pub(crate) sessions: SessionArgs,
+
     /// Send back what is heard.
     #[arg(long, conflicts_with = "play")]
     pub(crate) echo: bool,
@@ -370,9 +421,10 @@ Examples:
   sip call sip:bob@example.com --proxy sip:192.0.2.1:5060 --ring 20
   sip call sip:+15550100@trunk.example --dtmf 123# --for 10 --record heard.wav
   sip call sip:bob@example.com --codecs opus,g722,pcmu --srtp required
+  sip call sip:bob@example.com --video film.ivf --play film.wav
   sip call sip:echo@127.0.0.1:5070 --for 3 --json | jq .media
 
-The call ends after --for, else when --play has been played, else when the peer hangs up.
+The call ends after --for, else when --play and --video have been played, else when the peer hangs up.
 Ctrl-C hangs up; while it rings it cancels.";
 
 /// `sip call`.
@@ -408,6 +460,10 @@ pub(crate) struct CallArgs {
     /// Play this WAV file when answered; the call ends with it unless --for is given.
     #[arg(long, value_name = "FILE")]
     pub(crate) play: Option<PathBuf>,
+
+    /// Offer video and show the film of this IVF file (VP8 or H.264) when answered; the call ends with it as with --play.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) video: Option<PathBuf>,
 
     /// Record what is heard into this WAV file.
     #[arg(long, value_name = "FILE")]
@@ -483,8 +539,11 @@ Examples:
   sip chat sip:bob@example.com --from sip:alice@example.com --password secret --history bob.jsonl
   sip chat sip:bob@192.0.2.7 --from sip:alice@192.0.2.8 --listen udp:192.0.2.8:5060 --no-register
 
+  sip chat sip:friends@example.com --room --nickname 'The Boss' --from sip:alice@example.com --password secret
+
 Each line of standard input is a text; /typing tells that one is being written, /file PATH sends a file, /quit or the end of the input ends it when
 all is sent. Lines of ours have numbers: `1 sent`, `1 delivered`, `1 displayed`; `1 kept` waits at the server.
+In a room: /nick NAME is what others call us, /to URI TEXT is read by one alone, /who tells who is there.
 The exit code is that of the last line that was refused, if any.";
 
 /// `sip chat`.
@@ -494,6 +553,14 @@ pub(crate) struct ChatArgs {
     /// Whom to chat with, such as sip:bob@example.com.
     #[arg(value_name = "URI")]
     pub(crate) uri: String,
+
+    /// It is a chat room (RFC 7701), such as `sip room` hosts.
+    #[arg(long, conflicts_with_all = ["plain", "files"])]
+    pub(crate) room: bool,
+
+    /// What we want to be called in the room.
+    #[arg(long, value_name = "NAME", requires = "room")]
+    pub(crate) nickname: Option<String>,
 
     /// Ask for no receipts: bare texts, which every phone reads.
     #[arg(long)]
@@ -507,12 +574,73 @@ pub(crate) struct ChatArgs {
     #[arg(long, value_name = "FOLDER")]
     pub(crate) files: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) sessions: SessionArgs,
+
     /// Do not register --from: the other side reaches us at its address.
     #[arg(long)]
     pub(crate) no_register: bool,
 
     #[command(flatten)]
     pub(crate) sender: Sender,
+}
+
+const ROOM_EXAMPLES: &str = "\
+Examples:
+  sip room sip:friends@example.com --password secret
+  sip room sip:friends@192.0.2.7 --listen udp:192.0.2.7:5060 --no-register
+
+Whoever calls this address to chat is in it: `sip chat sip:friends@example.com --room`. Who calls is taken for who their From says, so let
+only a server that authenticates its users call it. It tells who comes and goes. Ctrl-C closes the room.";
+
+/// `sip room`.
+#[derive(Debug, Args)]
+#[command(after_help = ROOM_EXAMPLES)]
+pub(crate) struct RoomArgs {
+    /// The room's address, which is registered at its domain.
+    #[arg(value_name = "sip:ROOM@DOMAIN")]
+    pub(crate) uri: String,
+
+    #[command(flatten)]
+    pub(crate) account: Account,
+
+    /// Do not register it: others reach the room at its address.
+    #[arg(long)]
+    pub(crate) no_register: bool,
+
+    /// Participants at once, each of whose devices counts; more are told that it is busy.
+    #[arg(long, value_name = "NUMBER", default_value_t = 200)]
+    pub(crate) sessions: usize,
+
+    /// Devices of one user at once.
+    #[arg(long, value_name = "NUMBER", default_value_t = 5)]
+    pub(crate) sessions_of_one: usize,
+
+    /// Octets of the largest message.
+    #[arg(long, value_name = "OCTETS", default_value_t = 1 << 20)]
+    pub(crate) message_limit: u64,
+
+    /// Nobody has a nickname.
+    #[arg(long)]
+    pub(crate) no_nicknames: bool,
+
+    /// A nickname that nobody gets; once for each.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) reserve: Vec<String>,
+
+    /// What is written is for all.
+    #[arg(long)]
+    pub(crate) no_private_messages: bool,
+
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
+
+    /// Where to listen; UDP and TCP on free ports, and what the URI needs, if it is not given.
+    #[arg(long, value_name = "udp:ADDRESS:PORT")]
+    pub(crate) listen: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 }
 
 const OPTIONS_EXAMPLES: &str = "\

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use sip_message::StatusCode;
 use sip_ua::{Call, CallError, OutgoingCall, Phone, Statistics};
+use tokio::sync::oneshot;
 use tokio::time::{sleep_until, timeout};
 
 use crate::account::{ANONYMOUS, Identity, code_of};
-use crate::args::CallArgs;
+use crate::args::{CallArgs, SessionArgs};
 use crate::exit::{Code, Failure};
+use crate::film::Film;
 use crate::interrupt::Interrupt;
 use crate::media;
 use crate::output::Output;
@@ -36,6 +38,8 @@ struct Outcome {
     statistics: Option<Statistics>,
     codec: Option<&'static str>,
     crypto_suite: Option<&'static str>,
+    /// The format of the pictures, frames sent and seen.
+    video: Option<(&'static str, u64, u64)>,
     /// The peer says nothing: there is nobody to take leave of.
     silent: bool,
     /// The sound card, if the caller talks in person.
@@ -46,12 +50,14 @@ struct Outcome {
 /// Makes the call.
 pub(crate) async fn run(args: CallArgs, output: Output, mut interrupt: Interrupt) -> Result<Code, Failure> {
     let sound = media::to_play(args.play.as_deref())?;
+    let film = Film::read(args.video.as_deref())?;
     media::can_record(args.record.as_deref())?;
     media::can_record(args.record_both.as_deref())?;
     #[cfg(feature = "sound-card")]
     let talk = crate::sound_card::Talk::open(args.sound_card)?;
     let address = args.from.as_deref().unwrap_or(ANONYMOUS);
     let phone = Identity {
+        focus: false,
         address,
         account: &args.account,
         tls: &args.tls,
@@ -60,8 +66,9 @@ pub(crate) async fn run(args: CallArgs, output: Output, mut interrupt: Interrupt
         instance: None,
         peer: Some(&args.uri),
         sound: &args.sound,
+        sessions: &SessionArgs::default(),
     }
-    .bind()
+    .bind_with(|builder| builder.video(film.as_ref().map(Film::codec)))
     .await?;
     // With --json the one object at the end is all there is, so that it can be piped on.
     if !output.is_json() {
@@ -72,7 +79,7 @@ pub(crate) async fn run(args: CallArgs, output: Output, mut interrupt: Interrupt
         talk,
         ..Outcome::default()
     };
-    let code = make(&args, &phone, sound, output, &mut interrupt, &mut outcome).await;
+    let code = make(&args, &phone, (sound, film), output, &mut interrupt, &mut outcome).await;
     if !outcome.silent {
         phone.close().await;
     }
@@ -89,7 +96,7 @@ pub(crate) async fn run(args: CallArgs, output: Output, mut interrupt: Interrupt
 async fn make(
     args: &CallArgs,
     phone: &Phone,
-    sound: Option<Vec<i16>>,
+    show: (Option<Vec<i16>>, Option<Film>),
     output: Output,
     interrupt: &mut Interrupt,
     outcome: &mut Outcome,
@@ -107,7 +114,7 @@ async fn make(
             outcome.answered = Some(answered);
             outcome.status = Some((200, "OK".into()));
             output.text(format_args!("answered after {:.1} s", answered.as_secs_f64()));
-            Ok(talk(args, call, sound, output, interrupt, outcome).await)
+            Ok(talk(args, call, show, output, interrupt, outcome).await)
         }
         Err(error) => {
             if let Some(status) = error.status() {
@@ -216,7 +223,7 @@ impl GaveUp {
 async fn talk(
     args: &CallArgs,
     call: Call,
-    sound: Option<Vec<i16>>,
+    show: (Option<Vec<i16>>, Option<Film>),
     output: Output,
     interrupt: &mut Interrupt,
     outcome: &mut Outcome,
@@ -236,7 +243,19 @@ async fn talk(
     if let Some(talk) = &outcome.talk {
         talk.begin(&audio);
     }
-    let plays = sound.is_some();
+    let (sound, film) = show;
+    let plays = sound.is_some() || film.is_some();
+    let video = call.video();
+    let (shown, end_of_film) = oneshot::channel();
+    match (film, video.clone()) {
+        (Some(film), Some(video)) => drop(tokio::spawn(film.show(video, shown))),
+        (Some(_), None) => {
+            drop(shown);
+            outcome.warning = Some("the peer takes no video");
+            output.text("warning: the peer takes no video");
+        }
+        (None, _) => drop(shown),
+    }
     let play = {
         let audio = audio.clone();
         async move {
@@ -255,7 +274,10 @@ async fn talk(
             }
         }
     };
-    let deed = async { tokio::join!(play, press) };
+    let deed = async {
+        let (played, pressed, _) = tokio::join!(play, press, end_of_film);
+        (played, pressed)
+    };
     tokio::pin!(deed);
     let end = args.duration.map(|duration| tokio::time::Instant::from_std(since + duration));
     let mut busy = true;
@@ -303,6 +325,16 @@ async fn talk(
     if let Some(codec) = summary.codec {
         output.text(format_args!("sent as {}", media::spoken(codec, summary.crypto_suite)));
     }
+    if let Some(video) = video {
+        let statistics = video.statistics();
+        output.text(format_args!(
+            "video: {} frames sent as {}, {} seen",
+            statistics.frames_sent,
+            video.codec().name(),
+            statistics.frames_received
+        ));
+        outcome.video = Some((video.codec().name(), statistics.frames_sent, statistics.frames_received));
+    }
     outcome.codec = summary.codec.map(|codec| codec.name());
     outcome.crypto_suite = summary.crypto_suite.map(|suite| suite.name());
     if let Some(path) = &args.record {
@@ -341,6 +373,9 @@ impl Outcome {
             "recording": self.answered.and(args.record.as_ref()).map(|path| path.display().to_string()),
             "codec": self.codec,
             "srtp": self.crypto_suite,
+            "video": self.video.map(|(codec, sent, seen)| {
+                json!({ "codec": codec, "sent_frames": sent, "received_frames": seen })
+            }),
             "media": self.statistics.as_ref().map(media::to_json),
             "warning": self.warning,
             "error": self.error,

@@ -17,9 +17,10 @@ use crate::args::ChatArgs;
 use crate::chat_files;
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
-use crate::once::sender_for;
+use crate::once::sender_with;
 use crate::output::Output;
 use crate::phone::typed;
+use crate::room;
 
 /// Lines that wait to be sent.
 const WAITING: usize = 64;
@@ -39,7 +40,7 @@ pub(crate) fn word(receipt: Receipt) -> &'static str {
 }
 
 /// A file that gets a line of JSON for each text.
-struct History(Option<File>);
+pub(crate) struct History(Option<File>);
 
 impl History {
     fn open(path: Option<&Path>) -> Result<Self, Failure> {
@@ -49,7 +50,7 @@ impl History {
         Ok(Self(Some(file)))
     }
 
-    fn add(&mut self, from: &str, text: &str) {
+    pub(crate) fn add(&mut self, from: &str, text: &str) {
         let Some(file) = &mut self.0 else { return };
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let time = i64::try_from(seconds).ok().and_then(Date::from_unix_seconds).map(Date::to_rfc3339);
@@ -82,8 +83,10 @@ async fn send(
 /// `sip chat`.
 pub(crate) async fn run(args: ChatArgs, output: Output, mut interrupt: Interrupt) -> Result<Code, Failure> {
     let mut history = History::open(args.history.as_deref())?;
-    let phone = sender_for(&args.sender, &args.uri, EXPIRES).await?;
+    let phone = sender_with(&args.sender, &args.uri, EXPIRES, &args.sessions).await?;
     output.listening(&phone.locals());
+    // What was kept for us comes with the registration, and must find somebody.
+    let chat = phone.chat(&args.uri).map_err(Failure::fault)?;
     if let Some(from) = args.sender.from.as_deref().filter(|_| !args.no_register) {
         let registered = tokio::select! {
             registered = phone.register() => registered,
@@ -94,7 +97,12 @@ pub(crate) async fn run(args: ChatArgs, output: Output, mut interrupt: Interrupt
             return Err(not_registered(from, &error));
         }
     }
-    let outcome = talk(&args, &phone, output, &mut interrupt, &mut history).await;
+    let outcome = if args.room {
+        drop(chat);
+        room::join(&args, &phone, output, &mut interrupt, &mut history).await
+    } else {
+        talk(&args, &phone, chat, output, &mut interrupt, &mut history).await
+    };
     phone.close().await;
     outcome
 }
@@ -102,11 +110,11 @@ pub(crate) async fn run(args: ChatArgs, output: Output, mut interrupt: Interrupt
 async fn talk(
     args: &ChatArgs,
     phone: &Phone,
+    mut chat: Chat,
     output: Output,
     interrupt: &mut Interrupt,
     history: &mut History,
 ) -> Result<Code, Failure> {
-    let mut chat = phone.chat(&args.uri).map_err(Failure::fault)?;
     let (to_send, to_be_sent) = mpsc::channel(WAITING);
     let (tell, mut told) = mpsc::channel(WAITING);
     let mut sending = JoinSet::new();

@@ -6,24 +6,17 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use sip_message::{StatusCode, Uri};
-use sip_ua::{FileToSend, IncomingCall, Phone};
+use sip_ua::{FileToSend, IncomingCall, IncomingChat, Phone};
 
 use crate::output::Output;
 
 /// Octets of the largest file that is taken: it goes to the disk of whoever waits for it.
-const MAX_FILE: u64 = 1 << 30;
+pub(crate) const MAX_FILE: u64 = 1 << 30;
 
 /// Sends a file; what became of it is told.
 pub(crate) async fn send(phone: Phone, to: String, path: PathBuf, output: Output) {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let sent = match std::fs::read(&path) {
-        Ok(octets) => {
-            let media_type = "application/octet-stream".into();
-            let file = FileToSend { name: name.clone(), media_type, octets: octets.into() };
-            phone.send_file(&to, file, |octets| tracing::debug!(octets, "written")).await
-        }
-        Err(error) => Err(error.into()),
-    };
+    let sent = phone.send_file(&to, FileToSend::at(&path), |octets| tracing::debug!(octets, "written")).await;
     match sent {
         Ok(()) => {
             output.event(json!({ "event": "file sent", "name": name }), format_args!("file {name} sent"))
@@ -50,11 +43,21 @@ pub(crate) async fn take(call: IncomingCall, peer: String, folder: Option<PathBu
             None
         }
     };
-    let Some((chat, folder)) = chat else { return };
+    if let Some((chat, folder)) = chat {
+        save(chat, &folder, MAX_FILE, output).await;
+    }
+}
+
+/// Takes a file that is offered into this folder, if none is called so there.
+pub(crate) async fn save(chat: IncomingChat, folder: &Path, limit: u64, output: Output) {
     let Some(name) = chat.file().and_then(|file| file.safe_name()).map(str::to_owned) else {
         let _ = chat.reject(StatusCode::DECLINE);
         return;
     };
+    if chat.file().and_then(|file| file.size).is_some_and(|size| size > limit) {
+        let _ = chat.reject(StatusCode::DECLINE);
+        return eprintln!("sip: the file {name} was not taken: it has more than {limit} octets");
+    }
     let path = folder.join(&name);
     // What is there already is not replaced by what somebody sends.
     let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
@@ -64,7 +67,7 @@ pub(crate) async fn take(call: IncomingCall, peer: String, folder: Option<PathBu
             return eprintln!("sip: {}: {error}", path.display());
         }
     };
-    let taken = match chat.receive(MAX_FILE).await {
+    let taken = match chat.receive(limit).await {
         Ok(incoming) => incoming.save(|piece| file.write_all(piece)).await,
         Err(error) => Err(error),
     };

@@ -1,5 +1,6 @@
 //! What is typed into `sip phone`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A command: one line of standard input.
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     Account(Option<usize>),
     /// Send a text to somebody.
     Message(String, String),
+    /// Send a file to somebody.
+    File(String, PathBuf),
     /// Make the next call the current one.
     Next,
     /// List the calls.
@@ -72,8 +75,15 @@ impl Command {
                     text => Ok(Some(Self::Message(uri.into(), text.into()))),
                 };
             }
+            "f" | "file" => {
+                let (uri, path) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+                return match path.trim() {
+                    "" => Err("to whom, and which? type `f sip:bob@example.com notes.txt`".into()),
+                    path => Ok(Some(Self::File(uri.into(), path.into()))),
+                };
+            }
             "d" | "digits" => return digits(rest).map(Some),
-            _ => return Err(format!("{word:?} is no command; there are a h o u t i d c m k n l w q")),
+            _ => return Err(format!("{word:?} is no command; there are a h o u t i d c m f k n l w q")),
         };
         if rest.is_empty() { Ok(Some(command)) } else { Err(format!("`{word}` stands alone on its line")) }
     }
@@ -115,6 +125,7 @@ mod tests {
             ("d 12 3#", Command::Digits("123#".into())),
             ("c  sip:bob@example.com ", Command::Call("sip:bob@example.com".into())),
             ("m sip:b@c see you  soon ", Command::Message("sip:b@c".into(), "see you  soon".into())),
+            ("f sip:b@c my notes.txt", Command::File("sip:b@c".into(), "my notes.txt".into())),
             ("t sip:carol@example.com", Command::Transfer("sip:carol@example.com".into())),
             ("t 2", Command::Connect(2)),
             ("w 2.5", Command::Wait(Duration::from_millis(2500))),
@@ -130,7 +141,8 @@ mod tests {
     #[test]
     fn wrong_lines_say_what_would_be_right() {
         for (line, hint) in [
-            ("x", "a h o u t i d c m k"),
+            ("x", "a h o u t i d c m f k"),
+            ("f sip:b@c", "which?"),
             ("t", "t 2"),
             ("w soon", "w 2.5"),
             ("c", "sip:"),

@@ -10,6 +10,7 @@ mod chat;
 mod chat_files;
 mod demo;
 mod exit;
+mod film;
 mod inspect;
 mod interrupt;
 mod keys;
@@ -22,6 +23,7 @@ mod output;
 mod phone;
 mod presence;
 mod resolve;
+mod room;
 mod server;
 mod sound;
 #[cfg(feature = "sound-card")]
@@ -76,6 +78,7 @@ async fn run(cli: Cli) -> Result<Code, Failure> {
         Command::Call(args) => call::run(args, output, interrupt).await,
         Command::Message(args) => once::message(args, output, interrupt).await,
         Command::Chat(args) => chat::run(args, output, interrupt).await,
+        Command::Room(args) => room::host(args, output, interrupt).await,
         Command::Options(args) => once::options(args, output, interrupt).await,
         Command::Subscribe(args) => subscribe::run(args, output, interrupt).await,
         Command::Watch(args) => presence::watch(args, output, interrupt).await,

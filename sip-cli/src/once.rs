@@ -11,7 +11,7 @@ use sip_ua::{ChatEvent, Phone, Receipt, RequestError};
 use tokio::time::timeout;
 
 use crate::account::{ANONYMOUS, Identity, not_registered};
-use crate::args::{MessageArgs, OptionsArgs, RegisterArgs, Sender};
+use crate::args::{MessageArgs, OptionsArgs, RegisterArgs, Sender, SessionArgs};
 use crate::chat::{EXPIRES, word};
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
@@ -28,8 +28,19 @@ pub(crate) async fn sender(sender: &Sender, peer: &str) -> Result<Phone, Failure
 
 /// A phone for `peer` that can be registered for so many seconds.
 pub(crate) async fn sender_for(sender: &Sender, peer: &str, expires: u32) -> Result<Phone, Failure> {
+    sender_with(sender, peer, expires, &SessionArgs::default()).await
+}
+
+/// The same with chats in sessions and files.
+pub(crate) async fn sender_with(
+    sender: &Sender,
+    peer: &str,
+    expires: u32,
+    sessions: &SessionArgs,
+) -> Result<Phone, Failure> {
     let address = sender.from.as_deref().unwrap_or(ANONYMOUS);
     Identity {
+        focus: false,
         address,
         account: &sender.account,
         tls: &sender.tls,
@@ -38,6 +49,7 @@ pub(crate) async fn sender_for(sender: &Sender, peer: &str, expires: u32) -> Res
         instance: None,
         peer: Some(peer),
         sound: &SoundArgs::default(),
+        sessions,
     }
     .bind()
     .await
@@ -118,10 +130,11 @@ async fn with_receipt(
 ) -> Result<Code, Failure> {
     let phone = sender_for(&args.sender, &args.uri, EXPIRES).await?;
     let told = async {
+        // What was kept for us comes with the registration, and must find somebody.
+        let mut chat = phone.chat(&args.uri).map_err(Failure::fault)?;
         if let Err(error) = phone.register().await {
             return Err(not_registered(args.sender.from.as_deref().unwrap_or_default(), &error));
         }
-        let mut chat = phone.chat(&args.uri).map_err(Failure::fault)?;
         let sent = chat.send_with_receipts(text).await.map_err(not_sent)?;
         taken(output, &args.uri, sent.kept);
         let Some(id) = sent.id else {
@@ -202,6 +215,7 @@ pub(crate) async fn register(
     interrupt: Interrupt,
 ) -> Result<Code, Failure> {
     let phone = Identity {
+        focus: false,
         address: &args.address,
         account: &args.account,
         tls: &args.tls,
@@ -210,6 +224,7 @@ pub(crate) async fn register(
         instance: None,
         peer: Some(&args.address),
         sound: &SoundArgs::default(),
+        sessions: &SessionArgs::default(),
     }
     .bind()
     .await?;

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use sip_transport::Locals;
@@ -57,9 +58,13 @@ impl Output {
             if local.bound.port() == 0 {
                 continue; // only for connections that we open
             }
-            let at = listener(local.transport.uri_param(), local.bound);
-            self.event(json!({ "event": "listening", "at": at }), format_args!("listening {at}"));
+            self.listening_at(local.transport.uri_param(), local.bound);
         }
+    }
+
+    pub(crate) fn listening_at(self, transport: &str, address: SocketAddr) {
+        let at = listener(transport, address);
+        self.event(json!({ "event": "listening", "at": at }), format_args!("listening {at}"));
     }
 }
 

@@ -8,7 +8,7 @@ use sip_message::Uri;
 use sip_server::events::EventConfig;
 use sip_server::location::Flush;
 use sip_server::settings::{Settings, SettingsError};
-use sip_server::{Server, ServerBuilder, ServerHandle, Users};
+use sip_server::{MsrpRelay, Server, ServerBuilder, ServerHandle, Users};
 use sip_transport::hep::Agent;
 use sip_transport::tokio::tls::Tls;
 use sip_transport::tokio::{HepTap, Listen, Tap};
@@ -91,6 +91,17 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
     if let Some(file) = &args.messages {
         builder = builder.message_file(file).map_err(Failure::fault)?;
     }
+    if let (Some(listen), Some(identity)) = (args.msrp_relay, args.tls.msrp_identity()?) {
+        let relay = MsrpRelay::new(listen, identity);
+        let relay = match args.msrp_websockets {
+            Some(listen) => relay.websockets(listen),
+            None => relay,
+        };
+        builder = builder.msrp_relay(match &args.msrp_host {
+            Some(host) => relay.host(host),
+            None => relay,
+        });
+    }
     if let Some(file) = &args.events {
         builder = builder.event_file(file).map_err(Failure::fault)?;
     }
@@ -103,8 +114,8 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
         builder = builder.configure(|config| config.heed_overload = true);
     }
     let files = &args.tls;
-    serve(builder, &args.operation, output, &mut interrupt, |_| async move {
-        certificates_on_hangup(files, &tls, output).await
+    serve(builder, &args.operation, output, &mut interrupt, |handle| async move {
+        certificates_on_hangup(files, &tls, &handle, output).await
     })
     .await
 }
@@ -119,6 +130,12 @@ async fn serve<R: Future<Output = ()>>(
 ) -> Result<Code, Failure> {
     let server = operation.apply(builder)?.build().await.map_err(Failure::fault)?;
     output.listening(&server.locals());
+    if let Some(address) = server.msrp_relay() {
+        output.listening_at("msrps", address);
+    }
+    if let Some(address) = server.msrp_websockets() {
+        output.listening_at("msrps-wss", address);
+    }
     let operation = operation.start(&server, output).await?;
     let handle = server.handle();
     let counts = server.run_until(async {
@@ -219,11 +236,15 @@ async fn settings_on_hangup(_: &Path, _: &ServerHandle, _: Output) {
 
 /// Reads the certificates again at each SIGHUP. What cannot be read leaves the old ones in force.
 #[cfg(unix)]
-async fn certificates_on_hangup(args: &TlsArgs, tls: &Tls, output: Output) {
+async fn certificates_on_hangup(args: &TlsArgs, tls: &Tls, handle: &ServerHandle, output: Output) {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut hangups) = signal(SignalKind::hangup()) else { return std::future::pending().await };
     while hangups.recv().await.is_some() {
-        match args.reload(tls) {
+        let relay = || match args.msrp_identity() {
+            Ok(Some(identity)) => handle.set_msrp_identity(identity).map_err(Failure::fault),
+            other => other.map(drop),
+        };
+        match args.reload(tls).map_err(Failure::fault).and_then(|()| relay()) {
             Ok(()) => output.event(json!({ "event": "reloaded" }), format_args!("certificates reloaded")),
             Err(error) => eprintln!("sip: the certificates stay as they were: {error}"),
         }
@@ -232,7 +253,7 @@ async fn certificates_on_hangup(args: &TlsArgs, tls: &Tls, output: Output) {
 }
 
 #[cfg(not(unix))]
-async fn certificates_on_hangup(_: &TlsArgs, _: &Tls, _: Output) {
+async fn certificates_on_hangup(_: &TlsArgs, _: &Tls, _: &ServerHandle, _: Output) {
     std::future::pending().await
 }
 

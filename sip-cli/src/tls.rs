@@ -55,6 +55,13 @@ impl TlsArgs {
         self.options().and_then(Tls::new).map_err(Failure::fault)
     }
 
+    /// Our certificate for the relay of session messages.
+    pub(crate) fn msrp_identity(&self) -> Result<Option<sip_server::MsrpIdentity>, Failure> {
+        let Some(certificate) = &self.tls_cert else { return Ok(None) };
+        let key = self.tls_key.as_ref().unwrap_or(certificate);
+        sip_server::MsrpIdentity::from_pem_files(certificate, key).map(Some).map_err(Failure::fault)
+    }
+
     fn options(&self) -> Result<TlsOptions, CredentialsError> {
         let mut options =
             TlsOptions::new().insecure(self.tls_insecure).client_certificates(match self.tls_clients {

@@ -61,6 +61,129 @@ fn two_people_chat() {
     assert_eq!(kept, [("us", "lunch? \u{1b}[2J"), (bob.as_str(), "at noon"), ("us", "good")]);
 }
 
+/// RFC 4975, RFC 5547: files go to `sip phone --files FOLDER` alone, none that is there already and none that is too large; over TLS.
+#[test]
+fn the_phone_takes_files() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let taken = folder.join("phone-files");
+    let _ = std::fs::remove_dir_all(&taken);
+    std::fs::create_dir(&taken).unwrap();
+    let (small, large) = (folder.join("phone-small.txt"), folder.join("phone-large.txt"));
+    std::fs::write(&small, "some notes").unwrap();
+    std::fs::write(&large, "a little more than that").unwrap();
+    let phone = |more: &[&str]| {
+        let mut arguments = vec!["phone", "--listen", "udp:127.0.0.1:0"];
+        arguments.extend(more);
+        Running::start(&arguments)
+    };
+    let mut bob = phone(&["--files", taken.to_str().unwrap(), "--file-limit", "20"]);
+    let to_bob = format!("sip:bob@{}", bob.address());
+    let mut alice = phone(&["--msrp-tls"]);
+    let to_alice = format!("sip:alice@{}", alice.address());
+    alice.type_line(&format!("f {to_bob} {}", small.display()));
+    bob.line("file phone-small.txt from");
+    bob.line("phone-small.txt of 10 octets");
+    alice.line("file phone-small.txt sent");
+    assert_eq!(std::fs::read(taken.join("phone-small.txt")).unwrap(), b"some notes");
+    for again in [&small, &large] {
+        alice.type_line(&format!("f {to_bob} {}", again.display()));
+        alice.line("not sent: 603");
+    }
+    assert!(!taken.join("phone-large.txt").exists());
+    bob.type_line(&format!("f {to_alice} {}", small.display()));
+    alice.line("refused: --files FOLDER takes files");
+    bob.line("not sent: 603");
+    for mut phone in [alice, bob] {
+        phone.type_line("q");
+        assert_eq!(phone.end(), Some(0));
+    }
+}
+
+/// RFC 4975: a chat in a session is shown as messages are, and what is written to who chats goes back in the session.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_phone_takes_chats_in_sessions() {
+    let mut phone = Running::start(&["phone", "--listen", "udp:127.0.0.1:0"]);
+    let to = format!("sip:bob@{}", phone.address());
+    let alice =
+        sip_ua::Phone::builder("sip:alice@example.com").listen("udp:127.0.0.1:0").bind().await.unwrap();
+    let mut chat = alice.chat_session(&to).await.unwrap();
+    phone.line("chat with");
+    chat.send("lunch? \u{1b}[2J").await.unwrap();
+    assert!(phone.line("message from").contains("lunch? \u{fffd}[2J"));
+    phone.type_line("m sip:alice@example.com at noon");
+    assert_eq!(chat.next().await.as_deref(), Some("at noon"));
+    phone.line("message to");
+    chat.close().await;
+    phone.line("ended");
+    phone.type_line("q");
+    assert_eq!(phone.end(), Some(0));
+    alice.close().await;
+}
+
+/// RFC 7701: a room of `sip room`, and two who are in it: all read what one writes, or one alone; nicknames, who comes and goes, and limits.
+#[cfg(unix)]
+#[test]
+fn a_room_and_two_in_it() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let users = folder.join("room-users.txt");
+    std::fs::write(&users, "friends:secret\nalice:secret\nbob:secret\n").unwrap();
+    let listen = ["server", "--listen", "udp:127.0.0.1:0", "--domain", "127.0.0.1", "--users"];
+    let server = Running::start(&[&listen[..], &[users.to_str().unwrap()]].concat());
+    let at = server.address();
+    let uri = |name: &str| format!("sip:{name}@{at}");
+    let (friends, alice, bob) = (uri("friends"), uri("alice"), uri("bob"));
+    let room = Running::start(&[
+        "room",
+        &friends,
+        "--password",
+        "secret",
+        "--reserve",
+        "admin",
+        "--sessions",
+        "2",
+        "--message-limit",
+        "2000",
+    ]);
+    room.line("room sip:friends@");
+    let join = |own: &str, more: &[&str]| {
+        let mut arguments = vec!["chat", &friends, "--room", "--from", own, "--password", "secret"];
+        arguments.extend(more);
+        Running::start(&arguments)
+    };
+    let mut one = join(&alice, &["--nickname", "The Boss"]);
+    one.line("in the room");
+    one.line("we are The Boss");
+    room.line(&format!("{alice} came"));
+    room.line(&format!("{alice} is The Boss"));
+    let mut other = join(&bob, &[]);
+    other.line("in the room");
+    one.line(&format!("{bob} came"));
+    other.line(&format!("{alice} is The Boss"));
+    one.type_line("hello all \u{1b}[2J");
+    one.line("1 sent");
+    other.line("< The Boss: hello all \u{fffd}[2J");
+    other.type_line("/nick the boss");
+    other.line("does not give this nickname: 425");
+    other.type_line("/nick Admin");
+    other.line("does not give this nickname: 425");
+    other.type_line("/nick Robert");
+    one.line(&format!("{bob} is Robert"));
+    other.type_line(&format!("/to {alice} between us"));
+    one.line("< Robert to us alone: between us");
+    other.type_line(&format!("/to {alice}"));
+    // There is no place for a third, and none for a long text.
+    assert_eq!(join(&bob, &[]).end(), Some(2));
+    other.type_line(&"x".repeat(3_000));
+    other.line("2 not sent: ");
+    other.type_line("/quit");
+    assert_eq!(other.end(), Some(5));
+    one.line("Robert left");
+    room.line(&format!("{bob} left").replace(&bob, "Robert"));
+    room.interrupt();
+    one.line("the room is closed");
+    assert_eq!((one.end(), room.end()), (Some(0), Some(0)));
+}
+
 /// Whose address is wrong is told, with an exit code.
 #[test]
 fn nobody_of_that_name() {

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use rtp::audio::correlate::correlate;
 use rtp::audio::speech::speech_like;
 use rtp::audio::wav;
+use rtp::video::ivf;
 use running::{Running, sip};
 use serde_json::Value;
+use sip_ua::{Phone, VideoCodec, VideoEvent};
 
 /// One line on standard error, and this exit code.
 fn fails(arguments: &[&str], code: i32) -> String {
@@ -91,6 +93,48 @@ fn a_call_to_an_echo_hears_itself() {
         // The digits stand in the place of some audio.
         assert!(found.matched > 0.4, "{}: {found:?}", file.display());
     }
+}
+
+/// The film of a file is shown to a peer that takes video; one that does not hears the call all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_shows_a_film() {
+    let file = folder("film").join("film.ivf");
+    let picture = |number: u8| [&[0x10 + u8::from(number > 0)][..], &[number; 2000]].concat().into();
+    let frames: Vec<(Duration, _)> =
+        (0..20).map(|number: u8| (Duration::from_millis(25) * number.into(), picture(number))).collect();
+    std::fs::write(&file, ivf::write(VideoCodec::Vp8, (320, 240), &frames)).unwrap();
+    for codecs in [&[VideoCodec::Vp8][..], &[]] {
+        let builder = Phone::builder("sip:bob@localhost").video(codecs.iter().copied());
+        let phone = builder.listen("udp:127.0.0.1:0").bind().await.unwrap();
+        let uri = phone.locals().iter().next().unwrap().uri(Some("bob")).unwrap().to_string();
+        let file = file.clone();
+        let calling = tokio::task::spawn_blocking(move || {
+            sip(&["call", &uri, "--video", text(&file), "--dtmf", "5", "--json", "--for", "10"])
+        });
+        let call = phone.incoming().await.unwrap().answer().await.unwrap();
+        let video = call.video();
+        assert_eq!(video.is_some(), !codecs.is_empty());
+        if let Some(video) = video {
+            for (_, data) in &frames {
+                let Some(VideoEvent::Frame(frame)) = video.next().await else { panic!("a frame is missing") };
+                assert_eq!(frame.data, data);
+            }
+        }
+        assert_eq!(call.audio().next_digit().await, Some('5'));
+        call.hang_up().await;
+        let output = calling.await.unwrap();
+        let told: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+        assert_eq!(output.status.code(), Some(0), "{told:#}");
+        match codecs {
+            [] => assert_eq!(told["warning"], "the peer takes no video", "{told:#}"),
+            _ => assert_eq!(
+                (&told["video"]["codec"], &told["video"]["sent_frames"]),
+                (&"VP8".into(), &20.into())
+            ),
+        }
+    }
+    let refused = fails(&["call", "sip:bob@127.0.0.1:9", "--video", text(&file.with_extension("none"))], 1);
+    assert!(refused.contains("film.none"), "{refused}");
 }
 
 /// A network that is gone: no CANCEL may be sent (RFC 3261 §9.1), and nobody is waited for beyond `--ring`. A peer that has

@@ -7,7 +7,7 @@ use sip_message::{HeaderName, Headers, Method, Request, Response, Uri};
 use sip_transaction::{ClientTx, ServerTx};
 
 use crate::dialog::{Dialog, DialogId};
-use crate::event::{CallKey, Cause};
+use crate::event::{Body, CallKey, Cause};
 use crate::offer_answer::Exchange;
 use crate::redirect::Redirection;
 use crate::reliable::Reliable;
@@ -148,6 +148,8 @@ pub(crate) struct Setup {
     pub(crate) redirection: Redirection,
     /// 422 responses to our INVITE so far (RFC 4028 §7.3).
     pub(crate) too_brief: u8,
+    /// Our offer if the first is refused.
+    pub(crate) second_offer: Option<Box<Body>>,
 }
 
 #[derive(Debug)]
@@ -194,6 +196,7 @@ impl Call {
             provisional: None,
             redirection: Redirection::default(),
             too_brief: 0,
+            second_offer: None,
         };
         Box::new(Self {
             state,
@@ -234,6 +237,15 @@ impl Call {
     /// The early dialogs, to be ended.
     pub(crate) fn take_early(&mut self) -> Vec<Early> {
         self.setup.as_mut().map(|setup| std::mem::take(&mut setup.early)).unwrap_or_default()
+    }
+
+    /// Whether it has a dialog of this identity, early or not.
+    pub(crate) fn has_dialog(&self, id: &DialogId) -> bool {
+        match (&self.dialog, &self.setup) {
+            (Some(dialog), _) => dialog.id() == id,
+            (None, Some(setup)) => setup.early.iter().any(|early| early.dialog.id() == id),
+            (None, None) => false,
+        }
     }
 
     /// The dialog of this identity, early or not, and its session.

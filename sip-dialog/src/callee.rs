@@ -55,14 +55,15 @@ impl Dialogs {
             return self.answer_status(now, tx, &request, StatusCode::SERVER_INTERNAL_ERROR);
         };
         let tag = self.token();
-        let dialog = match Dialog::answering(&request, identity, &tag, &contact) {
+        let mut dialog = match Dialog::answering(&request, identity, &tag, &contact) {
             Ok(dialog) => dialog,
             Err(_) => return self.answer_status(now, tx, &request, StatusCode::BAD_REQUEST),
         };
         let key = CallKey(self.fresh_key());
         let mut call = Call::new(CallState::Ringing, request.clone(), contact);
         call.server = Some(tx);
-        self.by_dialog.insert(dialog.id().clone(), key);
+        self.by_dialog.insert(dialog.id(), key);
+        dialog.share(&mut self.locals, &mut self.contacts);
         call.dialog = Some(dialog);
         call.session.exchange.invite(false, describes_session(&request.headers, request.body()));
         call.session.learn(&request.headers);
@@ -251,7 +252,7 @@ impl Dialogs {
     pub(crate) fn ack_came(&mut self, now: Instant, ack: Request) {
         let Ok(identity) = Identity::of(&ack.headers) else { return };
         let Some(id) = DialogId::of_request(&identity) else { return };
-        let Some(&key) = self.by_dialog.get(&id) else { return };
+        let Some(key) = self.call_with(&id) else { return };
         let Some(call) = self.calls.get_mut(&key) else { return };
         // An ACK belongs to the INVITE of its own number alone.
         if call.success.as_ref().is_none_or(|success| success.cseq != identity.cseq.number) {
@@ -263,7 +264,9 @@ impl Dialogs {
     /// The peer has our 2xx: its ACK says so, or a request that it could not have sent otherwise.
     fn acknowledged(&mut self, now: Instant, key: CallKey, ack: Option<Request>) {
         let Some(call) = self.calls.get_mut(&key) else { return };
-        call.success = None;
+        if let Some(success) = call.success.take() {
+            self.transactions.acknowledged(success.tx);
+        }
         if call.session.exchange.open == Open::Ours(Carrier::Success) {
             let answered = ack.as_ref().is_some_and(|ack| describes_session(&ack.headers, ack.body()));
             match answered {

@@ -97,7 +97,10 @@ impl Dialogs {
         call.client = None;
         let cancelling = call.state == CallState::Cancelling;
         if !response.status().is_success() {
-            if self.asked_for_longer(now, key, &response) || self.redirected(now, key, &response) {
+            if self.asked_for_longer(now, key, &response)
+                || self.offered_again(now, key, response.status())
+                || self.redirected(now, key, &response)
+            {
                 return;
             }
             let given_up = self.calls.get_mut(&key).and_then(|call| call.take_cause());
@@ -111,9 +114,9 @@ impl Dialogs {
         let Some(setup) = call.setup.take() else { return };
         let Setup { invite, contact, mut early, .. } = *setup;
         for early in &early {
-            self.by_dialog.remove(early.dialog.id());
+            self.by_dialog.remove(early.dialog.id(), key);
         }
-        let dialog = match Dialog::of_client(&invite, &response, &contact) {
+        let mut dialog = match Dialog::of_client(&invite, &response, &contact) {
             Ok(fresh) => {
                 // The early dialog of this phone counts on; the 2xx decides its route set (§13.2.2.4).
                 match early.iter().position(|early| early.dialog.id() == fresh.id()) {
@@ -135,7 +138,8 @@ impl Dialogs {
         };
         let id = dialog.id().clone();
         let cseq = response.headers.get::<CSeq>().ok().flatten().map_or(1, |cseq| cseq.number);
-        self.by_dialog.insert(id.clone(), key);
+        self.by_dialog.insert(&id, key);
+        dialog.share(&mut self.locals, &mut self.contacts);
         self.deadlines.cancel(key, Due::NoAnswer);
         call.dialog = Some(dialog);
         call.reinvite = None;
@@ -157,7 +161,7 @@ impl Dialogs {
         for early in &mut early {
             self.refuse_waiting(now, &mut early.session);
         }
-        self.watch_forks(now, &id, Fork::new(cseq, invite, contact, early));
+        self.watch_forks(now, &id, Fork::new(cseq, invite, contact, early).given_up(cancelling));
         if cancelling {
             // The 2xx crossed our CANCEL (§9.1): the call stands and is hung up.
             let given_up = self.calls.get_mut(&key).and_then(|call| call.take_cause());
@@ -188,7 +192,42 @@ impl Dialogs {
         self.send_invite_again(now, key, request, hop)
     }
 
-    /// The same call, another INVITE: after a 422 or a 3xx.
+    /// Has another offer at hand for a call that [`Dialogs::invite`] made: should the first be refused for what it offers (415,
+    /// 488, 606), the INVITE goes once more with this one, under the same Call-ID and the next CSeq (RFC 3261 §8.1.3.5), and
+    /// [`Event::OfferedAgain`] tells it.
+    ///
+    /// # Errors
+    /// If there is no such call, or it has been answered.
+    pub fn offer_if_refused(&mut self, key: CallKey, offer: Body) -> Result<(), Error> {
+        let setup = self.calls.get_mut(&key).and_then(|call| call.setup.as_mut());
+        setup.ok_or(Error::NoSuchCall)?.second_offer = Some(Box::new(offer));
+        Ok(())
+    }
+
+    fn offered_again(&mut self, now: Instant, key: CallKey, status: StatusCode) -> bool {
+        let of_offer = [
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            StatusCode::NOT_ACCEPTABLE_HERE,
+            StatusCode::NOT_ACCEPTABLE_ANYWHERE,
+        ];
+        let Some(call) = self.calls.get_mut(&key) else { return false };
+        if !of_offer.contains(&status) || call.state != CallState::Calling {
+            return false;
+        }
+        let Some(setup) = &mut call.setup else { return false };
+        let (Some(offer), Some(hop)) = (setup.second_offer.take(), setup.hop.clone()) else { return false };
+        let mut request = setup.invite.clone();
+        let Ok(cseq) = request.headers.require::<CSeq>() else { return false };
+        request.headers.set(&CSeq::new(cseq.number.saturating_add(1), Method::Invite));
+        request.set_body(&offer.content_type, offer.octets);
+        let sent = self.send_invite_again(now, key, request, hop);
+        if sent {
+            self.events.push_back(Event::OfferedAgain { call: key });
+        }
+        sent
+    }
+
+    /// The same call, another INVITE: after a 422, a 3xx, or an offer that was refused.
     pub(crate) fn send_invite_again(
         &mut self,
         now: Instant,
@@ -202,7 +241,7 @@ impl Dialogs {
             setup.invite = request.clone();
             setup.hop = Some(hop.clone());
         }
-        self.drop_early(now, early);
+        self.drop_early(now, key, early);
         match self.send(now, request, hop, Purpose::Invite(key)) {
             Ok(tx) => {
                 if let Some(call) = self.calls.get_mut(&key) {
@@ -408,7 +447,7 @@ impl Dialogs {
         } else if let Some(setup) = &mut call.setup {
             let ended = setup.early.extract_if(.., |early| early.dialog.id() == id).collect();
             let others = !setup.early.is_empty();
-            self.drop_early(now, ended);
+            self.drop_early(now, key, ended);
             if others {
                 return;
             }
@@ -461,9 +500,9 @@ impl Dialogs {
             }
         }
         self.refuse_waiting(now, &mut call.session);
-        self.drop_early(now, call.take_early());
+        self.drop_early(now, key, call.take_early());
         if let Some(dialog) = call.dialog.take() {
-            self.by_dialog.remove(dialog.id());
+            self.by_dialog.remove(dialog.id(), key);
             self.keep_for_subscriptions(dialog);
         }
         if let Some(tx) = call.server {
@@ -476,9 +515,9 @@ impl Dialogs {
     }
 
     /// Early dialogs end when the INVITE is sent anew, fails, or is answered by another phone (§13.2.2.3).
-    pub(crate) fn drop_early(&mut self, now: Instant, early: Vec<Early>) {
+    pub(crate) fn drop_early(&mut self, now: Instant, key: CallKey, early: Vec<Early>) {
         for mut early in early {
-            self.by_dialog.remove(early.dialog.id());
+            self.by_dialog.remove(early.dialog.id(), key);
             self.refuse_waiting(now, &mut early.session);
         }
     }

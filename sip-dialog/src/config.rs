@@ -20,12 +20,15 @@ pub struct Config {
     /// Puts `ob` into the Contact of calls that are made: what follows in them shall come over the flow that they took
     /// (RFC 5626 §4.3).
     pub outbound: bool,
+    /// We host conferences: `isfocus` in the Contact of dialogs tells it to those who join (RFC 4579 §4.2).
+    pub focus: bool,
     /// Which provisional responses are sent reliably to a caller that can take them so (RFC 3262 §3).
     pub reliable: ReliableProvisionals,
     /// Asks for session timers and takes part in those of others (RFC 4028); `timer` must be among
     /// [`supported`](Self::supported) then, as [`Config::new`] has it.
     pub session_timer: Option<SessionTimer>,
-    /// Gives every call an identifier that both ends have in all its messages (Session-ID, RFC 7989).
+    /// Gives every call an identifier that both ends have in all its messages (Session-ID, RFC 7989), and so everything that goes on
+    /// outside of calls.
     pub session_ids: bool,
     /// Hears and tells who is at the other end when that changes in a call; `from-change` is supported then (RFC 4916).
     pub connected_identity: bool,
@@ -64,6 +67,7 @@ impl Config {
             .to_vec(),
             supported: ["100rel", "timer", "replaces", "join", "tdialog"].map(String::from).to_vec(),
             outbound: false,
+            focus: false,
             reliable: ReliableProvisionals::Describing,
             session_timer: Some(SessionTimer::default()),
             session_ids: false,

@@ -1,7 +1,9 @@
 //! Where we can be reached: the Contact of each dialog (RFC 3261 §8.1.1.8, §12.1.1, RFC 5627).
 
-use sip_message::Uri;
-use sip_message::headers::Contact;
+use std::time::Instant;
+
+use sip_message::headers::{Contact, Route};
+use sip_message::{Method, Request, Uri};
 use sip_transport::locals::parse_ip;
 use sip_transport::{Local, Locals, Path, Transport};
 
@@ -22,13 +24,18 @@ impl Dialogs {
     /// Without a listener of the hop's transport, and for a `sips` hop without a secure one.
     pub fn contact_for(&self, user: Option<&str>, hop: &Uri) -> Result<Contact, Error> {
         if let Some(gruu) = self.gruu.as_ref().filter(|gruu| gruu.is_sips() == hop.is_sips()) {
-            return Ok(Contact::new(gruu));
+            return Ok(self.contact_of(gruu));
         }
         let mut uri = uri_of(self.local_for(hop)?, user, hop.is_sips())?;
         if self.config.outbound {
             uri.set_param("ob", None);
         }
-        Ok(Contact::new(&uri))
+        Ok(self.contact_of(&uri))
+    }
+
+    fn contact_of(&self, uri: &Uri) -> Contact {
+        let contact = Contact::new(uri);
+        if self.config.focus { contact.with_feature("isfocus", &[]) } else { contact }
     }
 
     /// The same with the scheme that the caller chooses: a REGISTER may have a `sips` Contact only if its Request-URI is
@@ -51,9 +58,26 @@ impl Dialogs {
 
     /// Takes what the network has become: the listeners are these from now on, and every dialog has the Contact that leads
     /// to the one that suits it. A request in each tells its peer (RFC 3261 §12.2.1.2); that is the application's to send.
-    pub fn relocate(&mut self, locals: &Locals) {
-        self.config.transaction.locals = locals.clone();
-        self.transactions.set_locals(locals.clone());
+    /// Requests over UDP that nothing was answered to are sent again from there, with that Contact.
+    pub fn relocate(&mut self, now: Instant, locals: &Locals) {
+        let before = std::mem::replace(&mut self.config.transaction.locals, locals.clone());
+        let gruu = self.gruu.as_ref();
+        let rewrite = |request: &mut Request| {
+            let Some(hop) = hop_of(request) else { return };
+            if *request.method() == Method::Register {
+                return; // its Contacts are what it is about, and its sender makes another one
+            }
+            let old = request.headers.get::<Contact>().ok().flatten();
+            // A Contact that names somebody else is the application's.
+            let ours = old.filter(|old| old.uri().is_some_and(|uri| before.is_ours(uri.host(), uri.port())));
+            let Some(old) = ours else { return };
+            if let Some(uri) = moved(locals, gruu, &old, &hop).as_ref().and_then(Contact::uri) {
+                request.headers.set(&old.with_uri(uri));
+            }
+        };
+        // Those that a challenge has sent again.
+        self.sent.values_mut().for_each(|sent| rewrite(&mut sent.request));
+        self.transactions.relocate(now, locals.clone(), rewrite, &mut self.out);
         let gruu = self.gruu.as_ref();
         for call in self.calls.values_mut() {
             let early = call.setup.iter_mut().flat_map(|setup| &mut setup.early);
@@ -75,11 +99,19 @@ impl Dialogs {
     /// The Contact of the listener that a request came to, as `sips` URI if the dialog is one of `sips` (RFC 3261 §12.1.1).
     pub(crate) fn contact_at(&self, user: Option<&str>, path: &Path, secure: bool) -> Result<Contact, Error> {
         if let Some(gruu) = self.gruu.as_ref().filter(|gruu| gruu.is_sips() == secure) {
-            return Ok(Contact::new(gruu));
+            return Ok(self.contact_of(gruu));
         }
         let local = self.config.transaction.locals.at(path).ok_or(Error::NoListener)?;
         let uri = uri_of(local, user, secure).or_else(|_| uri_of(local, None, secure))?;
-        Ok(Contact::new(&uri))
+        Ok(self.contact_of(&uri))
+    }
+}
+
+/// Where a request goes first.
+fn hop_of(request: &Request) -> Option<Uri> {
+    match request.headers.get::<Route>().ok()? {
+        Some(route) => Some(route.uri().clone()),
+        None => request.uri().ok(),
     }
 }
 
@@ -90,16 +122,21 @@ fn relocate_dialog(locals: &Locals, gruu: Option<&Uri>, dialog: &mut Dialog) {
 }
 
 /// A Contact as it has to be with these listeners, for requests that come by `hop`.
-fn moved(locals: &Locals, gruu: Option<&Uri>, old: &Contact, hop: &Uri) -> Option<Contact> {
-    let old = old.uri()?;
+fn moved(locals: &Locals, gruu: Option<&Uri>, contact: &Contact, hop: &Uri) -> Option<Contact> {
+    let is_focus = contact.features("isfocus").is_some();
+    let contact_of = |uri: &Uri| {
+        let contact = Contact::new(uri);
+        if is_focus { contact.with_feature("isfocus", &[]) } else { contact }
+    };
+    let old = contact.uri()?;
     if let Some(gruu) = gruu.filter(|gruu| gruu.is_sips() == old.is_sips()) {
-        return Some(Contact::new(gruu));
+        return Some(contact_of(gruu));
     }
     let mut uri = uri_of(listener_for(locals, hop).ok()?, old.user(), old.is_sips()).ok()?;
     if old.has_ob() {
         uri.set_param("ob", None);
     }
-    Some(Contact::new(&uri))
+    Some(contact_of(&uri))
 }
 
 /// The listener from which `hop` is best reached.

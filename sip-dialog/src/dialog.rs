@@ -1,7 +1,11 @@
 //! A dialog: what two user agents share, and the requests that one of them makes in it (RFC 3261 §12).
 
+use std::sync::Arc;
+
 use sip_message::headers::{CSeq, CallId, Contact, From, NameAddr, RecordRoute, Route, To};
 use sip_message::{HeaderError, HeaderName, Identity, Method, Request, RequestBuilder, Response, Uri};
+
+use crate::alike::Alike;
 
 /// What identifies a dialog at one side (RFC 3261 §12).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -62,11 +66,11 @@ pub enum DialogError {
 #[derive(Debug)]
 pub struct Dialog {
     id: DialogId,
-    /// Our address and tag.
-    local: NameAddr,
+    /// Our address; the tag is in `id`, so that most calls have it alike.
+    local: Arc<NameAddr>,
     /// The peer's address and tag.
-    remote: NameAddr,
-    contact: Contact,
+    remote: Arc<NameAddr>,
+    contact: Arc<Contact>,
     remote_target: Uri,
     route_set: Vec<Route>,
     local_cseq: u32,
@@ -81,20 +85,22 @@ impl Dialog {
     /// If one of the fields it is made of cannot be read. Without a Contact the peer is reached at the
     /// Request-URI.
     pub fn of_client(request: &Request, response: &Response, contact: &Contact) -> Result<Self, DialogError> {
-        let identity = Identity::of(&response.headers)?;
+        let mut identity = Identity::of(&response.headers)?;
         let mut route_set = routes(&response.headers)?;
         route_set.reverse();
+        let id = DialogId::of_response(&identity);
+        identity.from.remove_tag();
         Ok(Self {
-            id: DialogId::of_response(&identity),
+            id,
             remote_target: match target(&response.headers)? {
                 Some(uri) => uri,
                 None => request
                     .uri()
                     .map_err(|error| HeaderError::Malformed { name: HeaderName::CONTACT, error })?,
             },
-            local: identity.from.0,
-            remote: identity.to.0,
-            contact: contact.clone(),
+            local: Arc::new(identity.from.0),
+            remote: Arc::new(identity.to.0),
+            contact: Arc::new(contact.clone()),
             route_set,
             local_cseq: identity.cseq.number,
             remote_cseq: None,
@@ -117,7 +123,7 @@ impl Dialog {
         local_tag: &str,
         contact: &Contact,
     ) -> Result<Self, DialogError> {
-        identity.to.set_tag(local_tag);
+        identity.to.remove_tag();
         Ok(Self {
             id: DialogId {
                 call_id: identity.call_id.as_str().into(),
@@ -125,9 +131,9 @@ impl Dialog {
                 remote_tag: identity.from.tag().unwrap_or_default().into(),
             },
             remote_target: target(&request.headers)?.ok_or(HeaderError::Missing(HeaderName::CONTACT))?,
-            local: identity.to.0,
-            remote: identity.from.0,
-            contact: contact.clone(),
+            local: Arc::new(identity.to.0),
+            remote: Arc::new(identity.from.0),
+            contact: Arc::new(contact.clone()),
             route_set: routes(&request.headers)?,
             local_cseq: 0,
             remote_cseq: Some(identity.cseq.number),
@@ -139,7 +145,7 @@ impl Dialog {
         &self.id
     }
 
-    /// Our address with our tag.
+    /// Our address; our tag is in [`id`](Self::id).
     pub fn local(&self) -> &NameAddr {
         &self.local
     }
@@ -147,6 +153,17 @@ impl Dialog {
     /// The peer's address with its tag.
     pub fn remote(&self) -> &NameAddr {
         &self.remote
+    }
+
+    /// The same for whoever keeps it as long as the dialog does.
+    pub fn remote_shared(&self) -> Arc<NameAddr> {
+        Arc::clone(&self.remote)
+    }
+
+    /// Has in common with the calls before what is equal: a phone is called by one name, and is at one address.
+    pub(crate) fn share(&mut self, locals: &mut Alike<NameAddr>, contacts: &mut Alike<Contact>) {
+        locals.share(&mut self.local);
+        contacts.share(&mut self.contact);
     }
 
     /// Where the peer wants its requests.
@@ -171,17 +188,19 @@ impl Dialog {
 
     /// We are to be reached elsewhere: the next request that refreshes the target tells it (§12.2.1.2).
     pub(crate) fn set_contact(&mut self, contact: Contact) {
-        self.contact = contact;
+        self.contact = Arc::new(contact);
     }
 
     /// We are somebody else from now on, under the tag that the peer knows (RFC 4916 §4.4.1).
     pub(crate) fn set_local(&mut self, identity: &NameAddr) {
-        self.local = From(identity.clone()).with_tag(&self.id.local_tag).0;
+        let mut identity = From(identity.clone());
+        identity.remove_tag();
+        self.local = Arc::new(identity.0);
     }
 
     /// So is the peer (RFC 4916 §4.4.2).
     pub(crate) fn set_remote(&mut self, identity: NameAddr) {
-        self.remote = identity;
+        self.remote = Arc::new(identity);
     }
 
     /// The number of the peer's last request.
@@ -203,13 +222,17 @@ impl Dialog {
     fn mint(&self, method: Method, cseq: u32) -> RequestBuilder {
         let (uri, routes) = self.request_uri_and_routes();
         let refreshes = refreshes_target(&method);
+        let mut from = From(NameAddr::clone(&self.local));
+        if !self.id.local_tag.is_empty() {
+            from.set_tag(&self.id.local_tag);
+        }
         let builder = Request::builder(method.clone(), uri)
             .headers(&routes)
-            .header(&From(self.local.clone()))
-            .header(&To(self.remote.clone()))
+            .header(&from)
+            .header(&To(NameAddr::clone(&self.remote)))
             .header(&CallId::new(&self.id.call_id))
             .header(&CSeq::new(cseq, method));
-        if refreshes { builder.header(&self.contact) } else { builder }
+        if refreshes { builder.header::<Contact>(&self.contact) } else { builder }
     }
 
     /// The Request-URI and the Route fields (§12.2.1.1): a first route without `lr` is a strict router, which

@@ -131,8 +131,14 @@ pub enum Event {
         /// Where it goes now.
         to: Uri,
     },
+    /// Our offer was refused, and the second one is made ([`Dialogs::offer_if_refused`](crate::Dialogs::offer_if_refused)).
+    OfferedAgain {
+        /// The call.
+        call: CallKey,
+    },
     /// The call is answered. Further phones that answer the same INVITE are acknowledged and hung up, or told by
-    /// [`Event::Forked`] if [`Config::keep_forks`](crate::Config::keep_forks) is set.
+    /// [`Event::Forked`] if [`Config::keep_forks`](crate::Config::keep_forks) is set; of a call that was given up, all of them
+    /// are hung up.
     Answered {
         /// The call.
         call: CallKey,

@@ -4,16 +4,18 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use sip_auth::{Attempts, Authenticator};
-use sip_message::headers::{Headers, Reason, Require, SessionId, Unsupported, UserAgent};
+use sip_message::headers::{Contact, Headers, NameAddr, Reason, Require, SessionId, Unsupported, UserAgent};
 use sip_message::{HeaderName, Method, Request, RequestBuilder, Response, StatusCode, Uri};
 use sip_transaction::{ClientTx, Event as TransactionEvent, Failure, ServerTx, Target, Transactions};
-use sip_transport::{Answer, Close, Core, FlowEvent, Path, Query, Queues, Received, Transmit};
+use sip_transport::{Answer, Backlog, Close, Core, FlowEvent, Path, Query, Queues, Received, Transmit};
 
+use crate::alike::Alike;
 use crate::call::{Call, CallState};
 use crate::config::Config;
 use crate::credentials::CredentialStore;
 use crate::deadlines::{Deadlines, Due};
 use crate::dialog::DialogId;
+use crate::dialog_table::DialogTable;
 use crate::event::{CallKey, Cause, Error, Event, RequestKey};
 use crate::keys::KeyMap;
 use crate::lingering::{CachedAck, Fork, Lingering};
@@ -21,6 +23,10 @@ use crate::publication::Publications;
 use crate::replaces::refers_wrongly;
 use crate::session_id::SessionIds;
 use crate::subscription::{EventPurpose, Subscriptions};
+
+/// Events of the transaction layer at a time that are nothing special. A burst, as when the timers of thousands are due at once, does
+/// not keep its memory.
+const MANY_EVENTS: usize = 128;
 
 /// Why a request was sent, and what is needed to send it again with credentials.
 #[derive(Debug)]
@@ -71,7 +77,10 @@ pub struct Dialogs {
     pub(crate) out: Queues<TransactionEvent>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) calls: KeyMap<CallKey, Box<Call>>,
-    pub(crate) by_dialog: HashMap<DialogId, CallKey>,
+    pub(crate) by_dialog: DialogTable,
+    /// What the dialogs of most calls have alike.
+    pub(crate) locals: Alike<NameAddr>,
+    pub(crate) contacts: Alike<Contact>,
     pub(crate) by_server: KeyMap<ServerTx, CallKey>,
     pub(crate) sent: KeyMap<ClientTx, Box<Sent>>,
     pub(crate) deadlines: Deadlines,
@@ -110,7 +119,9 @@ impl Dialogs {
             out: Queues::new(),
             events: VecDeque::new(),
             calls: KeyMap::default(),
-            by_dialog: HashMap::new(),
+            by_dialog: DialogTable::default(),
+            locals: Alike::default(),
+            contacts: Alike::default(),
             by_server: KeyMap::default(),
             sent: KeyMap::default(),
             deadlines: Deadlines::default(),
@@ -149,6 +160,11 @@ impl Dialogs {
     /// The confirmed dialog of a call, or the early one of a call that we ring for.
     pub fn dialog(&self, call: CallKey) -> Option<&crate::dialog::Dialog> {
         self.calls.get(&call).and_then(|call| call.dialog.as_ref())
+    }
+
+    /// The call that has this dialog, early or not.
+    pub(crate) fn call_with(&self, id: &DialogId) -> Option<CallKey> {
+        self.by_dialog.find(id, |call| self.calls.get(&call).is_some_and(|call| call.has_dialog(id)))
     }
 
     /// Whether nothing is left: no call, no transaction, no timer. What every run must come to in the end.
@@ -318,6 +334,9 @@ impl Dialogs {
                 _ => {}
             }
         }
+        if self.out.events.capacity() > MANY_EVENTS {
+            self.out.events.shrink_to(MANY_EVENTS);
+        }
     }
 
     fn request_came(&mut self, now: Instant, tx: ServerTx, request: Request, path: Path) {
@@ -356,11 +375,11 @@ impl Dialogs {
             return self.event_request_came(now, tx, request, path, &identity);
         }
         match DialogId::of_request(&identity) {
-            Some(id) if !self.by_dialog.contains_key(&id) && self.subscriptions.has_dialog(&id) => {
-                self.request_in_event_dialog_came(now, &id, tx, request, path);
-            }
-            Some(id) => match self.by_dialog.get(&id) {
-                Some(&call) => self.request_in_dialog_came(now, call, &id, tx, request, path),
+            Some(id) => match self.call_with(&id) {
+                Some(call) => self.request_in_dialog_came(now, call, &id, tx, request, path),
+                None if self.subscriptions.has_dialog(&id) => {
+                    self.request_in_event_dialog_came(now, &id, tx, request, path);
+                }
                 None => {
                     self.answer_status(now, tx, &request, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST);
                 }
@@ -480,14 +499,14 @@ impl Dialogs {
 
     fn retry(&mut self, now: Instant, sent: Box<Sent>) {
         let purpose = sent.purpose;
-        if let Purpose::Invite(call) = purpose
-            && let Some(call) = self.calls.get_mut(&call)
+        if let Purpose::Invite(key) = purpose
+            && let Some(call) = self.calls.get_mut(&key)
         {
             let early = call.take_early();
             if let Some(setup) = &mut call.setup {
                 setup.invite = sent.request.clone();
             }
-            self.drop_early(now, early);
+            self.drop_early(now, key, early);
         }
         let dialog = own_dialog(&sent);
         match self.resend(now, sent) {
@@ -564,6 +583,10 @@ impl Core for Dialogs {
     fn receive(&mut self, now: Instant, received: Received) {
         self.transactions.receive(now, received, &mut self.out);
         self.drain(now);
+    }
+
+    fn backlog(&mut self, now: Instant, backlog: Backlog) {
+        self.transactions.backlog(now, backlog);
     }
 
     fn flow_event(&mut self, now: Instant, event: FlowEvent) {

@@ -66,6 +66,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod alike;
 mod call;
 mod callee;
 mod caller;
@@ -75,6 +76,7 @@ mod contacts;
 mod credentials;
 mod deadlines;
 mod dialog;
+mod dialog_table;
 mod event;
 mod explicit_refer;
 mod history;

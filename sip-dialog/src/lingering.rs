@@ -36,11 +36,19 @@ pub(crate) struct Fork {
     early: Vec<Early>,
     /// Phones that were acknowledged and hung up.
     refused: usize,
+    /// The call had been given up before the first phone answered: nobody waits for another.
+    given_up: bool,
 }
 
 impl Fork {
     pub(crate) fn new(cseq: u32, invite: Request, contact: Contact, early: Vec<Early>) -> Self {
-        Self { invite, cseq, contact, early, refused: 0 }
+        Self { invite, cseq, contact, early, refused: 0, given_up: false }
+    }
+
+    /// The call was cancelled, and its first 2xx crossed the CANCEL (RFC 3261 §9.1): whoever else answers is hung up too.
+    pub(crate) fn given_up(mut self, given_up: bool) -> Self {
+        self.given_up = given_up;
+        self
     }
 
     /// The dialog that a 2xx makes, and its session if the phone rang before.
@@ -146,9 +154,8 @@ impl Dialogs {
             return;
         }
         if self
-            .by_dialog
-            .get(&id)
-            .and_then(|call| self.calls.get(call))
+            .call_with(&id)
+            .and_then(|call| self.calls.get(&call))
             .is_some_and(|call| call.dialog.is_some())
         {
             return; // the answer to a delayed offer is not decided yet: its ACK follows
@@ -158,9 +165,9 @@ impl Dialogs {
             return;
         }
         fork.refused = fork.refused.saturating_add(1);
-        let (invite, contact) = (fork.invite.clone(), fork.contact.clone());
+        let (invite, contact, given_up) = (fork.invite.clone(), fork.contact.clone(), fork.given_up);
         let Some((dialog, session)) = fork.dialog(response, &id) else { return };
-        if self.config.keep_forks && self.has_room() {
+        if self.config.keep_forks && !given_up && self.has_room() {
             return self.keep_fork(now, invite, contact, dialog, session, response);
         }
         self.refuse_fork(now, &invite, number, dialog);
@@ -172,7 +179,7 @@ impl Dialogs {
         now: Instant,
         invite: Request,
         contact: Contact,
-        dialog: Dialog,
+        mut dialog: Dialog,
         session: Session,
         response: &Response,
     ) {
@@ -194,7 +201,8 @@ impl Dialogs {
         if let Some(ids) = &mut self.session_ids {
             ids.share(&dialog.id().call_id);
         }
-        self.by_dialog.insert(dialog.id().clone(), key);
+        self.by_dialog.insert(dialog.id(), key);
+        dialog.share(&mut self.locals, &mut self.contacts);
         call.dialog = Some(dialog);
         self.calls.insert(key, call);
         if described != Described::Offer {

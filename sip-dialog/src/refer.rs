@@ -268,7 +268,7 @@ impl Dialogs {
     ) {
         if let Some(id) = &id {
             if self.dialog_of(id).is_none() {
-                if self.by_dialog.contains_key(id) {
+                if self.call_with(id).is_some() {
                     let reason = "Not Before the Call Is Answered";
                     return self.answer_because(now, tx, &request, StatusCode::FORBIDDEN, reason);
                 }
@@ -301,7 +301,7 @@ impl Dialogs {
         if let Some(id) = &id {
             self.join_dialog(id, key);
         }
-        let call = id.and_then(|id| self.by_dialog.get(&id).copied());
+        let call = id.and_then(|id| self.call_with(&id));
         let target = self.target_dialog(&request);
         let referred_by = request.headers.get::<ReferredBy>().ok().flatten();
         self.events.push_back(Event::Referred {

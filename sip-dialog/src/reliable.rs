@@ -356,7 +356,7 @@ impl Dialogs {
         {
             let session = Session { exchange, ..Session::default() };
             setup.early.push(Early { dialog, session });
-            self.by_dialog.insert(id.clone(), key);
+            self.by_dialog.insert(id, key);
         }
         let Some(taken) = id.as_ref().map_or(Some(Taken::default()), |id| take_progress(call, id, &response))
         else {

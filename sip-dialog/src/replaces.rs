@@ -78,7 +78,7 @@ impl Dialogs {
         let remote_tag = if remote_tag == "0" { "" } else { remote_tag };
         let id =
             DialogId { call_id: call_id.into(), local_tag: local_tag.into(), remote_tag: remote_tag.into() };
-        let key = *self.by_dialog.get(&id).ok_or(missing)?;
+        let key = self.call_with(&id).ok_or(missing)?;
         let call = self.calls.get(&key).ok_or(missing)?;
         Ok((key, call.state, call.ours))
     }

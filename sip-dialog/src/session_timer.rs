@@ -50,6 +50,17 @@ pub(crate) struct Agreed {
     ours: bool,
 }
 
+/// When a refresh is due (RFC 4028 §10).
+fn refresh_after(interval: u32) -> Duration {
+    Duration::from_secs((interval / 2).into())
+}
+
+/// When a session that nobody refreshed is over (RFC 4028 §10): BYE a little before the end, the lesser of 32 seconds and a third
+/// of the interval.
+fn expires_after(interval: u32) -> Duration {
+    Duration::from_secs(interval.saturating_sub((interval / 3).min(32)).into())
+}
+
 impl Dialogs {
     /// What a session refresh request of ours asks for (RFC 4028 §7.1, §7.4).
     pub(crate) fn ask_timer(&self, key: CallKey, request: &mut Request) {
@@ -150,12 +161,10 @@ impl Dialogs {
         }
         call.session.timer = agreed;
         let Some(Agreed { interval, ours }) = agreed else { return };
-        // RFC 4028 §10: BYE a little before the end, the lesser of 32 seconds and a third of the interval.
-        let early = (interval / 3).min(32);
-        let end = Duration::from_secs(interval.saturating_sub(early).into());
-        self.deadlines.arm(now + end, key, Due::SessionExpired);
-        if ours {
-            self.deadlines.arm(now + Duration::from_secs((interval / 2).into()), key, Due::Refresh);
+        // One deadline at a time: a refresh that is ours comes first, and sees to the end.
+        match ours {
+            true => self.deadlines.arm(now + refresh_after(interval), key, Due::Refresh),
+            false => self.deadlines.arm(now + expires_after(interval), key, Due::SessionExpired),
         }
     }
 
@@ -163,6 +172,12 @@ impl Dialogs {
     /// application sends its offer again (RFC 4028 §7.4).
     pub(crate) fn refresh_session(&mut self, now: Instant, key: CallKey) {
         let Some(call) = self.calls.get(&key) else { return };
+        if let Some(Agreed { interval, .. }) = call.session.timer
+            && !self.deadlines.is_armed(key, Due::SessionExpired)
+        {
+            let left = expires_after(interval).saturating_sub(refresh_after(interval));
+            self.deadlines.arm(now + left, key, Due::SessionExpired);
+        }
         if call.state != CallState::Confirmed {
             return self.deadlines.arm(now + BUSY_WAIT, key, Due::Refresh);
         }

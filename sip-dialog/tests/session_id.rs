@@ -4,9 +4,9 @@
 mod pair;
 
 use pair::{Pair, invite};
-use sip_dialog::{Body, Event};
+use sip_dialog::{Acceptance, Body, Event, Notification, Subscribe};
 use sip_message::headers::SessionId;
-use sip_message::{Header, Message, Method, StatusCode};
+use sip_message::{Header, Message, Method, Request, StatusCode};
 
 fn pair() -> Pair {
     Pair::of(|config, _| config.session_ids = true)
@@ -171,4 +171,63 @@ fn the_end_of_one_call_of_a_fork_leaves_the_other_its_identifier() {
     assert_eq!(bye.headers.get::<SessionId>().unwrap().map(|id| written(&id)), Some(written(&ids[1])));
     pair.answer_to_alice(&bye.reply(StatusCode::OK).build().unwrap());
     pair.nothing_is_left();
+}
+
+/// The first field and those that follow of each side's messages, in the order in which they were sent.
+fn said_by(pair: &Pair, alice: bool) -> Vec<String> {
+    let own = pair.seen.iter().filter(|(from_alice, _)| *from_alice == alice);
+    own.map(|(_, message)| written(&id_of(message).unwrap())).collect()
+}
+
+/// §4, §6: a request of no dialog has a half of its own, {A,N}, and its answer {B,A}; another one has another.
+#[test]
+fn requests_outside_of_calls_have_identifiers_of_their_own() {
+    let mut pair = pair();
+    for number in 1..=2 {
+        let to = format!("sip:bob@{}", pair::BOB);
+        let options = Request::builder(Method::Options, &to.parse().unwrap())
+            .raw("From", "<sip:alice@example.com>;tag=a")
+            .raw("To", &format!("<{to}>"))
+            .raw("Call-ID", &format!("options-{number}"))
+            .raw("CSeq", "1 OPTIONS")
+            .build()
+            .unwrap();
+        pair.alice.request(pair.now, options, to.parse().unwrap()).unwrap();
+        pair.settle();
+        let Some(Event::Request { tx, request, .. }) = pair.bob.poll_event() else { panic!("no OPTIONS") };
+        let answer = request.reply(StatusCode::OK).to_tag("b").build().unwrap();
+        pair.bob.respond(pair.now, tx, answer).unwrap();
+        pair.settle();
+        assert!(matches!(pair.alice.poll_event(), Some(Event::Response { .. })));
+    }
+    let (alice, bob) = (said_by(&pair, true), said_by(&pair, false));
+    assert_eq!((alice.len(), bob.len()), (2, 2));
+    for (asked, answered) in alice.iter().zip(&bob) {
+        let half = asked.strip_suffix(&format!(";remote={}", SessionId::NIL)).unwrap();
+        assert_eq!(half.as_bytes()[12], b'4', "a UUID of version 4");
+        assert!(answered.ends_with(&format!(";remote={half}")), "{answered}");
+    }
+    assert!(alice[0] != alice[1] && bob[0][..32] != bob[1][..32]);
+}
+
+/// §6: a subscription keeps its halves through refreshes and notifications, in either direction.
+#[test]
+fn a_subscription_has_one_identifier() {
+    let mut pair = Pair::eventful_with(|config| config.session_ids = true);
+    let to = format!("sip:bob@{}", pair::BOB).parse().unwrap();
+    let plan = Subscribe::new(to, "Alice <sip:alice@example.com>".parse().unwrap(), "presence");
+    let key = pair.alice.subscribe(pair.now, plan).unwrap();
+    pair.settle();
+    let asked = pair.bob_is_asked();
+    let state = Some(Notification::full(pair::text("open")));
+    pair.bob.accept_subscription(pair.now, asked, Acceptance { state, ..Acceptance::default() }).unwrap();
+    pair.settle();
+    pair.alice.refresh(pair.now, key).unwrap();
+    pair.settle();
+    let (alice, bob) = (said_by(&pair, true), said_by(&pair, false));
+    assert!(alice.len() >= 4 && bob.len() >= 4, "{alice:?} {bob:?}");
+    let (a, b) = (&alice[0][..32], &bob[0][..32]);
+    assert_eq!(alice[0], format!("{a};remote={}", SessionId::NIL));
+    assert!(alice[1..].iter().all(|field| *field == format!("{a};remote={b}")), "{alice:?}");
+    assert!(bob.iter().all(|field| *field == format!("{b};remote={a}")), "{bob:?}");
 }

@@ -242,6 +242,22 @@ fn a_forked_subscribe() {
     pair.nothing_is_left();
 }
 
+/// RFC 6665 §4.4.1: a NOTIFY that was late is of the dialog that is over, and no fork of its SUBSCRIBE.
+#[test]
+fn a_late_notify_of_a_dialog_that_is_over() {
+    let mut pair = Pair::eventful();
+    let (key, _) = subscribed(&mut pair, plan(3600), active("here"));
+    let subscribe = pair.last_request(&Method::Subscribe, true);
+    let notifier = pair.last_request(&Method::Notify, false).headers.require::<headers::From>().unwrap();
+    pair.alice.unsubscribe(pair.now, key).unwrap();
+    pair.settle();
+    assert_eq!(story(&mut pair.alice), ["notified here", "terminated ByUs"]);
+    let late = notify(&subscribe, notifier.tag().unwrap(), 9, "presence", "active;expires=90", "late");
+    assert_eq!(status(&pair.hand_alice(&late)), "481");
+    assert_eq!(story(&mut pair.alice), [""; 0]);
+    pair.nothing_is_left();
+}
+
 /// RFC 6665 §4.1.2.2: refreshed in time, at a moment of its own, each time with the state.
 #[test]
 fn a_subscription_is_refreshed_before_it_ends() {

@@ -233,6 +233,30 @@ fn every_phone_of_a_fork_is_kept() {
     pair.nothing_is_left();
 }
 
+/// RFC 3261 §9.1, §13.2.2.4: a call was given up, and two phones answer all the same: both are acknowledged and hung up, and
+/// nobody is handed a call that he does not wait for.
+#[test]
+fn no_phone_of_a_fork_is_kept_for_a_call_that_was_given_up() {
+    let mut pair = Pair::of(|config, _| config.keep_forks = true);
+    let call = pair.alice.invite(pair.now, invite(Some("offer"))).unwrap();
+    pair.settle();
+    let at_bob = pair.bob_is_called();
+    pair.bob.accept(pair.now, at_bob, Some(Body::sdp("answer"))).unwrap();
+    let ok = pair.taken_from_bob();
+    let tag = pair.bob.dialog(at_bob).unwrap().id().local_tag.clone();
+    pair.alice.hang_up(pair.now, call).unwrap();
+    pair.inject_to_alice(&ok);
+    pair.inject_to_alice(&ok.replace(&tag, "another-phone"));
+    pair.settle();
+    for method in ["-> ACK", "-> BYE"] {
+        assert_eq!(pair.log.iter().filter(|line| line.contains(method)).count(), 2, "{:?}", pair.log);
+    }
+    let told: Vec<Event> = std::iter::from_fn(|| pair.alice.poll_event()).collect();
+    assert!(matches!(told[..], [Event::Ended { cause: Cause::Cancelled, .. }]), "{told:?}");
+    assert_eq!(pair.alice.calls().count(), 0);
+    pair.nothing_is_left();
+}
+
 /// A far end that is gone rings no longer than the limit; the caller's Expires bounds it at the callee (RFC 3261 §13.3.1).
 #[test]
 fn ringing_ends() {

@@ -5,6 +5,7 @@
 
 use sip_dialog::messaging::composing::IsComposing;
 use sip_dialog::messaging::imdn::Imdn;
+use sip_dialog::packages::conference::ConferenceInfo;
 use sip_dialog::packages::dialog_info::DialogInfo;
 use sip_dialog::packages::partial_presence::{PartialPresence, PatchError};
 use sip_dialog::packages::presence::Presence;
@@ -17,7 +18,10 @@ use sip_dialog::packages::{DocumentError, MAX_OCTETS};
 type Reader = fn(&[u8]) -> Result<(), DocumentError>;
 
 /// All that read XML: the root, its namespace, and the reader.
-const READERS: [(&str, &str, Reader); 9] = [
+const READERS: [(&str, &str, Reader); 10] = [
+    ("conference-info", "urn:ietf:params:xml:ns:conference-info", |octets| {
+        ConferenceInfo::parse(octets).map(drop)
+    }),
     ("presence", "urn:ietf:params:xml:ns:pidf", |octets| Presence::parse(octets).map(drop)),
     ("dialog-info", "urn:ietf:params:xml:ns:dialog-info", |octets| DialogInfo::parse(octets).map(drop)),
     ("reginfo", "urn:ietf:params:xml:ns:reginfo", |octets| RegInfo::parse(octets).map(drop)),

@@ -274,6 +274,8 @@ pub struct Counters {
     pub relays_denied: u64,
     /// Requests answered 482.
     pub loops: u64,
+    /// Requests forwarded without a transaction (§16.11).
+    pub stateless: u64,
     /// ACKs forwarded.
     pub acks_forwarded: u64,
     /// ACKs dropped: not for us to forward.

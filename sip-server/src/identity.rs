@@ -24,8 +24,7 @@ pub(crate) struct TrustDomain {
 impl TrustDomain {
     /// These, and the gateways of trunks: a carrier asserts the numbers of those who call.
     pub(crate) fn new(peers: &[Network], rules: &Rules) -> Self {
-        let gateways = rules.gateway_addresses().map(Network::from);
-        Self { networks: peers.iter().copied().chain(gateways).collect() }
+        Self { networks: peers.iter().copied().chain(rules.trunk_networks()).collect() }
     }
 
     pub(crate) fn has(&self, ip: IpAddr) -> bool {

@@ -103,6 +103,8 @@ pub use crate::aor::AddressOfRecord;
 pub use crate::config::{Config, ConfigError, Counters, Limits, SessionTimer};
 pub use crate::core::{Batch, ServerCore, TrunkStatus};
 pub use crate::domains::Domains;
-pub use crate::server::{BuildError, Counts, Server, ServerBuilder, ServerHandle, Snapshot};
+pub use crate::server::{
+    BuildError, Counts, MsrpIdentity, MsrpRelay, Server, ServerBuilder, ServerHandle, Snapshot,
+};
 pub use crate::traffic::Traffic;
 pub use crate::users::{Users, UsersError};

@@ -8,11 +8,13 @@ use sip_dialog::packages::dialog_info::{DialogEntry, DialogEvent, DialogInfo, Di
 use sip_message::headers::RecordRoute;
 use sip_message::{Request, Response, StatusCode};
 use sip_server::events::{EventConfig, Package, Permission};
+use sip_server::settings::Settings;
 use sip_server::{Config, Users};
 use world::watcher::Watcher;
 use world::{ALICE, BOB, Sent, World, only};
 
 const DAVE: &str = "192.0.2.31:5060";
+const CAROL: &str = "192.0.2.14:5060";
 
 fn world_with(change: impl FnOnce(&mut Config)) -> World {
     let mut world = World::with(|config: &mut Config| {
@@ -84,6 +86,25 @@ fn within(
     (invite, ok): (&Request, &Response),
     by_caller: bool,
 ) -> Vec<Sent> {
+    let contacts =
+        if method == "INVITE" { ["sip:alice@192.0.2.11:5060", "sip:bob@192.0.2.12:5060"] } else { [""; 2] };
+    within_from(world, method, (invite, ok), by_caller, contacts, 200)
+}
+
+/// The same with Contacts of caller and callee, and another answer.
+fn within_from(
+    world: &mut World,
+    method: &str,
+    (invite, ok): (&Request, &Response),
+    by_caller: bool,
+    contacts: [&str; 2],
+    status: u16,
+) -> Vec<Sent> {
+    let [of_caller, of_callee] = contacts.map(|uri| match uri {
+        "" => String::new(),
+        uri => format!("Contact: <{uri}>\r\n"),
+    });
+    let (asked, answered) = if by_caller { (of_caller, of_callee) } else { (of_callee, of_caller) };
     let routes: String =
         ok.headers.all::<RecordRoute>().map(|route| format!("Route: {}\r\n", route.unwrap())).collect();
     let (caller, callee) = (invite.headers.text("From").unwrap(), ok.headers.text("To").unwrap());
@@ -92,10 +113,10 @@ fn within(
         false => (BOB, "sip:alice@192.0.2.11:5060", callee, caller),
     };
     let call_id = invite.headers.text("Call-ID").unwrap();
-    let lines = format!("{routes}From: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\n");
+    let lines = format!("{routes}From: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\n{asked}");
     let text = world.request(source, method, uri, &lines);
     let sent = world.udp(source, text);
-    world.answer(only(&sent, method), 200, "")
+    world.answer(only(&sent, method), status, &answered)
 }
 
 fn ok_of(sent: &[Sent]) -> Response {
@@ -142,7 +163,7 @@ fn a_lamp_follows_a_call_from_ring_to_bye() {
     let [up] = told(&mut world, answered).try_into().unwrap();
     assert_eq!((up.state, up.duration), (DialogState::Confirmed, Some(3)));
 
-    // A re-INVITE that holds the call changes nothing.
+    // A re-INVITE that holds the call, from the same place, changes nothing.
     let held = within(&mut world, "INVITE", (&invite, &ok), true);
     assert!(held.iter().all(|one| one.name() != "NOTIFY"), "{held:?}");
 
@@ -330,4 +351,128 @@ fn presence_shows_who_is_on_the_phone() {
     world.answer(notify, 200, "");
     let bye = within(&mut world, "BYE", (&invite, &ok_of(&answered)), false);
     assert!(!text(only(&bye, "NOTIFY")).contains("on-the-phone"));
+}
+
+/// RFC 4235 §4.1.6, RFC 3261 §12.2, RFC 3311 §5: a pick-up has to find the phone where it is now. What was refused moves nobody.
+#[test]
+fn the_target_follows_what_moves_it() {
+    let mut world = world();
+    let mut dave = lamp("bob");
+    dave.watch(&mut world);
+    let (invite, sent) = call(&mut world, "bob");
+    let to_bob = sent.iter().position(|one| one.name() == "INVITE").unwrap();
+    world.answer(only(&sent, "NOTIFY"), 200, "");
+    let answered = answer(&mut world, &sent[to_bob], 200, "b1");
+    let ok = ok_of(&answered);
+    told(&mut world, answered);
+    let targets = |dialogs: &[DialogEntry]| {
+        let [up] = dialogs else { panic!("{dialogs:?}") };
+        assert_eq!(up.state, DialogState::Confirmed);
+        [&up.remote, &up.local].map(|side| side.target.as_ref().unwrap().0.clone())
+    };
+    let call = (&invite, &ok);
+    let (alice, bob) = ("sip:alice@192.0.2.111:5060", "sip:bob@192.0.2.112:5060");
+    let refused = within_from(&mut world, "INVITE", call, true, [alice, bob], 488);
+    assert!(refused.iter().all(|one| one.name() != "NOTIFY"), "{refused:?}");
+    let moved = within_from(&mut world, "INVITE", call, true, [alice, "sip:bob@192.0.2.12:5060"], 200);
+    assert_eq!(targets(&told(&mut world, moved)), [alice, "sip:bob@192.0.2.12:5060"]);
+    world.seconds(5);
+    let moved = within_from(&mut world, "UPDATE", call, false, [alice, bob], 200);
+    assert_eq!(targets(&told(&mut world, moved)), [alice, bob]);
+    let bye = within(&mut world, "BYE", call, true);
+    assert_eq!(states(&told(&mut world, bye)), [(DialogState::Terminated, Some(DialogEvent::RemoteBye))]);
+}
+
+fn world_by(rules: &str) -> World {
+    let text =
+        format!("authentication = false\ndomains = [\"example.com\"]\n[[user]]\nname = \"dave\"\n{rules}");
+    let settings = Settings::parse(&text).unwrap_or_else(|error| panic!("{error}"));
+    let mut world = World::with(|config| {
+        settings.configure(config);
+        config.events = Some(EventConfig::new());
+    });
+    for (user, at) in [("bob", BOB), ("carol", CAROL)] {
+        world.register(user, &format!("<sip:{user}@{at}>"), "");
+    }
+    world
+}
+
+/// A call that is forwarded leaves the one lamp and lights the other.
+#[test]
+fn lamps_of_a_call_that_is_forwarded() {
+    let mut world =
+        world_by("[[user]]\nname = \"bob\"\nforward.busy = \"carol\"\n[[user]]\nname = \"carol\"\n");
+    let (mut of_bob, mut of_carol) = (lamp("bob"), lamp("carol"));
+    of_bob.watch(&mut world);
+    of_carol.watch(&mut world);
+    let (_, sent) = call(&mut world, "bob");
+    let to_bob = sent.iter().position(|one| one.name() == "INVITE").unwrap();
+    let (lit, _) = lamps(&mut world, &sent);
+    assert_eq!(lit, [("bob".into(), vec![(DialogState::Trying, None)])]);
+    let sent = answer(&mut world, &sent[to_bob], 486, "b1");
+    let to_carol = sent.iter().find(|one| one.name() == "INVITE" && one.to() == CAROL).unwrap();
+    let (lit, _) = lamps(&mut world, &sent);
+    let rejected = Some(DialogEvent::Rejected);
+    assert_eq!(
+        lit,
+        [
+            ("bob".into(), vec![(DialogState::Terminated, rejected)]),
+            ("carol".into(), vec![(DialogState::Trying, None)])
+        ]
+    );
+    let sent = answer(&mut world, to_carol, 200, "c1");
+    let (lit, up) = lamps(&mut world, &sent);
+    assert_eq!(lit, [("carol".into(), vec![(DialogState::Confirmed, None)])]);
+    assert_eq!(up[0].remote.identities[0].uri, "sip:alice@example.com");
+    assert_eq!(up[0].local.identities[0].uri, "sip:carol@example.com", "and not whom the caller wanted");
+}
+
+/// All of a group ring, one answers: the lamps of the others go out.
+#[test]
+fn lamps_of_a_hunt_group() {
+    let mut world = world_by(
+        "[[user]]\nname = \"bob\"\n[[user]]\nname = \"carol\"\n[[hunt_group]]\nname = \"sales\"\nmembers = [\"bob\", \"carol\"]\n",
+    );
+    let (mut of_bob, mut of_carol) = (lamp("bob"), lamp("carol"));
+    of_bob.watch(&mut world);
+    of_carol.watch(&mut world);
+    let (_, sent) = call(&mut world, "sales");
+    let to_carol = sent.iter().position(|one| one.name() == "INVITE" && one.to() == CAROL).unwrap();
+    let (lit, _) = lamps(&mut world, &sent);
+    assert_eq!(lit, ["bob", "carol"].map(|user| (user.to_owned(), vec![(DialogState::Trying, None)])));
+    let mut sent = answer(&mut world, &sent[to_carol], 200, "c1");
+    sent.extend(world.seconds(2));
+    let (lit, _) = lamps(&mut world, &sent);
+    assert_eq!(
+        lit,
+        [
+            ("bob".into(), vec![(DialogState::Terminated, Some(DialogEvent::Cancelled))]),
+            ("carol".into(), vec![(DialogState::Confirmed, None)])
+        ]
+    );
+}
+
+/// What each lamp shows by the NOTIFYs among these, by user; all of them are answered.
+#[allow(clippy::type_complexity)]
+fn lamps(
+    world: &mut World,
+    sent: &[Sent],
+) -> (Vec<(String, Vec<(DialogState, Option<DialogEvent>)>)>, Vec<DialogEntry>) {
+    let mut shown = std::collections::BTreeMap::new();
+    let mut waiting: Vec<Sent> = Vec::new();
+    let mut note = |world: &mut World, notify: &Sent| {
+        let info = document(notify);
+        let user = info.entity.trim_start_matches("sip:").split('@').next().unwrap().to_owned();
+        shown.insert(user, info.dialogs);
+        world.answer(notify, 200, "")
+    };
+    for notify in sent.iter().filter(|one| one.name() == "NOTIFY") {
+        waiting.extend(note(world, notify));
+    }
+    while let Some(at) = waiting.iter().position(|one| one.name() == "NOTIFY") {
+        let notify = waiting.remove(at);
+        waiting.extend(note(world, &notify));
+    }
+    let lit = shown.iter().map(|(user, dialogs)| (user.clone(), states(dialogs))).collect();
+    (lit, shown.into_values().flatten().collect())
 }

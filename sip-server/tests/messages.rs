@@ -8,6 +8,7 @@ use std::time::Duration;
 use sip_message::StatusCode;
 use sip_server::Config;
 use sip_server::messages::{MemoryMessages, MessageAnswer, MessageConfig, MessageQuestion};
+use sip_server::settings::Settings;
 use world::{ALICE, BOB, BOB2, Sent, World, names, only};
 
 fn world_with(change: impl FnOnce(&mut Config)) -> World {
@@ -29,6 +30,15 @@ fn send(world: &mut World, text: &str, extra: &str) -> Vec<Sent> {
     );
     let request = world.request(ALICE, "MESSAGE", "sip:bob@example.com", &lines) + text;
     world.udp(ALICE, request)
+}
+
+/// Answers what the store outside was asked, and gives what the server sends then.
+fn serve(world: &mut World, store: &mut MemoryMessages) -> Vec<Sent> {
+    while let Some((key, question)) = world.core.poll_message_question() {
+        let answer = store.answer(question);
+        world.core.message_answer(world.now, key, answer);
+    }
+    world.sent()
 }
 
 fn status(sent: &[Sent]) -> u16 {
@@ -227,13 +237,6 @@ fn messages_for_many_users() {
 fn a_store_that_is_outside() {
     let mut world = world_with(|config| config.external_messages = true);
     let mut store = MemoryMessages::new();
-    let serve = |world: &mut World, store: &mut MemoryMessages| {
-        while let Some((key, question)) = world.core.poll_message_question() {
-            let answer = store.answer(question);
-            world.core.message_answer(world.now, key, answer);
-        }
-        world.sent()
-    };
     serve(&mut world, &mut store);
     assert!(send(&mut world, "one", "").is_empty());
     assert_eq!(status(&serve(&mut world, &mut store)), 202);
@@ -257,6 +260,33 @@ fn a_store_that_is_outside() {
         }
     }
     assert_eq!(status(&world.sent()), 503);
+}
+
+/// The store has said that there is no other message, another is kept, and the two answers overtake each other.
+#[test]
+fn a_message_kept_while_the_store_looks_for_the_next_is_not_forgotten() {
+    let mut world = world_with(|config| config.external_messages = true);
+    let mut store = MemoryMessages::new();
+    serve(&mut world, &mut store);
+    send(&mut world, "one", "");
+    assert_eq!(status(&serve(&mut world, &mut store)), 202);
+    register(&mut world, BOB, "");
+    let coming = serve(&mut world, &mut store);
+    world.answer(&coming[0], 200, "");
+    let (removed, question) = world.core.poll_message_question().unwrap();
+    let answer = store.answer(question);
+    world.core.message_answer(world.now, removed, answer);
+    let (looked, question) = world.core.poll_message_question().unwrap();
+    let none = store.answer(question);
+    assert_eq!(none, MessageAnswer::Next(None));
+    send(&mut world, "two", "");
+    assert_eq!(status(&serve(&mut world, &mut store)), 202);
+    world.core.message_answer(world.now, looked, none);
+    let coming = serve(&mut world, &mut store);
+    assert_eq!(text(&coming[0]), "two");
+    world.answer(&coming[0], 200, "");
+    serve(&mut world, &mut store);
+    assert!(store.is_empty() && world.core.message_holders() == 0);
 }
 
 /// After a restart: the store says who has messages, and phones that are registered get them without another REGISTER.
@@ -297,4 +327,18 @@ fn strangers_are_not_kept() {
     let sent = world.udp(ALICE, request);
     assert_eq!(sent[0].response().status(), StatusCode::NOT_FOUND);
     assert_eq!(world.core.message_holders(), 0);
+}
+
+/// `[messages]` of the settings bounds both.
+#[test]
+fn limits_of_the_settings() {
+    let text = "authentication = false\ndomains = [\"example.com\"]\n[messages]\nfile = \"m.db\"\nper_user = 2\nusers = 1\n";
+    let settings = Settings::parse(text).unwrap_or_else(|error| panic!("{error}"));
+    let mut world = World::with(|config| settings.configure(config));
+    for (text, expected) in [("one", 202), ("two", 202), ("three", 404)] {
+        assert_eq!(status(&send(&mut world, text, "")), expected, "{text}");
+    }
+    let lines = "From: <sip:alice@example.com>;tag=a\r\nContent-Type: text/plain\r\nContent-Length: 0\r\n";
+    let request = world.request(ALICE, "MESSAGE", "sip:carol@example.com", lines);
+    assert_eq!(status(&world.udp(ALICE, request)), 404, "messages wait for one user already");
 }

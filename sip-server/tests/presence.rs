@@ -161,6 +161,23 @@ fn publications_that_are_refused() {
     assert_eq!(world.core.events(), Some((0, 0)));
 }
 
+/// RFC 3903 §6, RFC 6665 §8.3.2: which event is meant is not guessed, and no phone is asked.
+#[test]
+fn requests_without_an_event_get_489() {
+    let mut world = world();
+    for method in ["PUBLISH", "SUBSCRIBE"] {
+        for event in ["", "Event: \r\n", "Event: ;id=1\r\n"] {
+            let lines = format!("From: <sip:bob@example.com>;tag=p\r\n{event}Content-Length: 0\r\n");
+            let text = world.request(BOB, method, "sip:bob@example.com", &lines);
+            let sent = world.udp(BOB, text);
+            assert_eq!(sent.len(), 1, "{method} {event:?}: {sent:?}");
+            let answer = sent[0].response();
+            assert_eq!(answer.status().code(), 489, "{method} {event:?}");
+            assert!(answer.headers.text("Allow-Events").unwrap().starts_with("presence, "));
+        }
+    }
+}
+
 /// RFC 3261 §11.2, RFC 6665 §8.2.2: OPTIONS tell what is served.
 #[test]
 fn options_tell_the_packages() {

@@ -330,6 +330,33 @@ fn users_of_a_database_may_be_named_in_rules() {
     assert!(config.external_users && config.protection.is_some());
 }
 
+/// A database is named by its URL or its file, and what is said of one that is not given is a fault.
+#[test]
+fn faults_of_the_users_database() {
+    let faults = |text: &str| {
+        Settings::parse(&format!("domains = [\"example.com\"]\n{text}")).err().map(|error| error.to_string())
+    };
+    assert_eq!(
+        faults(
+            "users_database = \"postgres://sip@db.example.com/sip\"\nusers_query = \"SELECT ha1 FROM s WHERE u = $1\"\n"
+        ),
+        None
+    );
+    assert_eq!(
+        faults("users_file = \"users\"\nusers_query = \"SELECT 1\"\n").unwrap().lines().last().unwrap(),
+        "3:15: users_query is about the users_database, which is not given"
+    );
+    assert_eq!(
+        faults("users_database = \"users.db\"\nusers_database_authority = \"ca.pem\"\n").unwrap(),
+        "3:28: users_database_authority is for a PostgreSQL database, and this is a file"
+    );
+    #[cfg(feature = "postgres")]
+    {
+        let wrong = faults("users_database = \"postgres://sip@localhost/sip?shoe=42\"\n").unwrap();
+        assert!(wrong.starts_with("2:18: users_database: ") && wrong.contains("shoe"), "{wrong}");
+    }
+}
+
 /// What the guides show is what a server takes, by the checks of `--check`; what a block leaves out (who there is to serve) is added.
 #[test]
 fn every_setting_in_the_guides_is_taken() {

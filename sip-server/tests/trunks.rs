@@ -378,6 +378,41 @@ fn a_trunk_that_calls_in_by_a_number_of_ours_is_not_asked() {
     assert_eq!(names(&world.udp(ONE, text)), ["403"]);
 }
 
+/// A trunk may say of whom its settings allow that they call, of ours too; its calls come from its networks as well as from its
+/// gateways. Nobody else may.
+#[test]
+fn a_trunk_says_who_calls_within_its_settings() {
+    let text = "domains = [\"example.com\"]\n[[user]]\nname = \"bob\"\npassword = \"builder\"\n[aliases]\nshop = \"bob\"\n\
+                [[route]]\nprefix = \"+\"\ntrunk = \"carrier\"\n[[trunk]]\nname = \"carrier\"\n\
+                gateways = [{ uri = \"sip:gateway.carrier.example\" }]\naddresses = [\"192.0.2.88/29\"]\n\
+                from = ['\\+.*@carrier\\.example', '\\+4930.*@example\\.com']\n";
+    let settings = Settings::parse(text).unwrap_or_else(|error| panic!("{error}"));
+    let mut world = World::with(|config| settings.configure(config));
+    let mut asked = |source: &str, from: &str| {
+        let text =
+            world.request(source, "INVITE", "sip:shop@example.com", &format!("From: <{from}>;tag=x\r\n"));
+        names(&world.udp(source, text))
+    };
+    for from in ["sip:+441@carrier.example", "sip:+49301@Example.com", "sip:anonymous@anonymous.invalid"] {
+        assert_eq!(asked(TWO, from), ["480"], "{from}: let in; nobody is registered");
+    }
+    for from in ["sip:bob@example.com", "sip:+441@other.example", "sip:+441@carrier.example.org"] {
+        assert_eq!(asked(TWO, from), ["403"], "{from}");
+    }
+    assert_eq!(asked(ALICE, "sip:+49301@example.com"), ["407"], "this is a number of ours");
+    // The way out is as closed as ever.
+    let from = "From: <sip:+49301@example.com>;tag=x\r\n";
+    let text = world.request(TWO, "INVITE", "sip:+4930@example.com", from);
+    assert_eq!(names(&world.udp(TWO, text)), ["407"]);
+    let bad = text_with(r#"from = ["+"]"#);
+    let fault = Settings::parse(&bad).unwrap_err().to_string();
+    assert!(fault.contains("regular expression"), "{fault}");
+}
+
+fn text_with(trunk: &str) -> String {
+    format!("[[trunk]]\nname = \"carrier\"\ngateways = [{{ uri = \"sip:gateway.example\" }}]\n{trunk}\n")
+}
+
 /// RFC 3325 §9.2: a customer says by which of its numbers it wants to be known. From stays as it was.
 #[test]
 fn a_trunk_is_told_the_number_that_we_prefer() {

@@ -4,8 +4,10 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sip_message::headers::{CSeq, CallId, From, To};
 use sip_message::{Limits, Method, Request, StatusCode, Uri};
+use sip_transaction::timers::{TimerId, Timers};
 use sip_transaction::{Config, Event, Transactions};
 use sip_transport::{FlowId, Local, Locals, Path, Queues, Transport, ingress};
+use std::collections::VecDeque;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -121,5 +123,28 @@ fn messages_alone(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, churn, messages_alone);
+/// One timer more and one less, among as many as a busy server has: of the lengths that SIP has, and cancelled as it happens,
+/// soon or in any order.
+fn timers(criterion: &mut Criterion) {
+    const LIVE: usize = 200_000;
+    let lengths = [500u64, 4_000, 5_000, 32_000].map(Duration::from_millis);
+    let (mut timers, mut now) = (Timers::new(lengths), Instant::now());
+    let mut armed: VecDeque<TimerId> =
+        (0..LIVE).map(|number| timers.arm(now, lengths[number % lengths.len()], number)).collect();
+    let mut random = 1_u64;
+    criterion.bench_function("timers/arm and cancel, 200000 live", |bencher| {
+        bencher.iter(|| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let at = (random >> 33) as usize;
+            // What is due is taken: the number that lives stays the same.
+            now += Duration::from_micros(160);
+            while black_box(timers.pop(now)).is_some() {}
+            let id = timers.arm(now, lengths[at % lengths.len()], at);
+            let place = at % armed.len();
+            timers.cancel(std::mem::replace(&mut armed[place], id));
+        });
+    });
+}
+
+criterion_group!(benches, churn, messages_alone, timers);
 criterion_main!(benches);

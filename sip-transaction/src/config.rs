@@ -50,11 +50,17 @@ impl Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Server transactions. Above, new requests are answered 503 with Retry-After and not remembered; ACK, CANCEL
-    /// and responses pass always, BYE up to twice this number: refusing it would keep alive what it ends, but a
-    /// flood of it must end somewhere too.
+    /// Server transactions under way, those that wait for repetitions alone not counted. Above, new requests are answered 503
+    /// with Retry-After and not remembered; ACK, CANCEL and responses pass always, BYE up to twice this number: refusing it
+    /// would keep alive what it ends, but a flood of it must end somewhere too.
     pub server_transactions: usize,
-    /// From which share of them on new dialogs, then all that is not essential, then all that is new is refused.
+    /// Octets held for requests that have their final response and wait for repetitions, 32 s each. Above, the oldest are
+    /// forgotten early; their repetition is a new request then.
+    pub completed_octets: usize,
+    /// INVITEs with a 2xx that wait for its repetitions, 32 s each (RFC 6026), as many as a server and as a client. Above, the
+    /// oldest are forgotten early.
+    pub answered: usize,
+    /// From which share of [`server_transactions`](Self::server_transactions) on new dialogs, then all that is not essential, then all that is new is refused.
     pub overload: Thresholds,
     /// Client transactions. Above, sending is refused; BYE passes up to twice this number, CANCEL always (there is
     /// at most one for each INVITE).
@@ -72,9 +78,15 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// A finished transaction stays 32 s and holds about 1 KB: half a gigabyte is what a flood of requests with
-    /// fresh branches can make us hold. Enough for 15,000 requests a second.
+    /// What a flood of requests with fresh branches can make us hold, at some kilobytes each until they are answered. Enough for
+    /// 15,000 requests a second that take 32 s each.
     pub const SERVER_TRANSACTIONS: usize = 500_000;
+    /// A flood of requests that are answered at once leaves about 1 KB for each. This is what comes in three seconds at 20,000 a
+    /// second, in which a client repeats its request three times.
+    pub const COMPLETED_OCTETS: usize = 64 << 20;
+    /// A proxy holds up to 5 KB for an answered call. This is what is answered in ten seconds at 10,000 calls a second, in which
+    /// a 2xx whose ACK is lost is repeated four times.
+    pub const ANSWERED: usize = 100_000;
     /// A peer can make a proxy fork and a user agent answer with requests of their own; same cost each.
     pub const CLIENT_TRANSACTIONS: usize = 500_000;
     /// A peer chooses the host names in Contact and Record-Route, to which ACKs go, and can make each lookup slow.
@@ -110,6 +122,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             server_transactions: Self::SERVER_TRANSACTIONS,
+            completed_octets: Self::COMPLETED_OCTETS,
+            answered: Self::ANSWERED,
             overload: Thresholds::default(),
             client_transactions: Self::CLIENT_TRANSACTIONS,
             stateless_pending: Self::STATELESS_PENDING,

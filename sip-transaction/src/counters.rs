@@ -20,9 +20,13 @@ pub struct Counters {
     pub unanswerable: u64,
     /// Requests answered 482 because they had come on another way before.
     pub merged: u64,
+    /// Of those refused, how many because more came than could be read in time ([`Transactions::backlog`](crate::Transactions::backlog)).
+    pub shed: u64,
     /// Requests answered 503 because a limit was reached, or because of overload.
     pub refused: u64,
-    /// Those among them that began a dialog (see [`Tier`](crate::Tier)).
+    /// Answered requests forgotten before their time, so that others have room.
+    pub gave_way: u64,
+    /// Those among the refused that began a dialog (see [`Tier`](crate::Tier)).
     pub refused_dialogs: u64,
     /// Requests not sent because the next hop had asked to be spared (RFC 7339).
     pub spared: u64,

@@ -22,18 +22,21 @@ pub enum Failure {
     /// It was cancelled before it was sent.
     #[error("cancelled before it was sent")]
     Cancelled,
+    /// This host has left the address that the request was sent from, and it could not be sent again.
+    #[error("this host has another address now, and the request could not be repeated from there")]
+    Moved,
     /// Our own element was shut down.
     #[error("the endpoint was closed")]
     Closed,
 }
 
 impl Failure {
-    /// The status that a transaction user acts upon as if it had been received: 408 for a timeout, 503 for a
+    /// The status that a transaction user acts upon as if it had been received: 408 for a timeout and for what was left behind, 503 for a
     /// transport error (RFC 3261 §8.1.3.1), 487 for a request that was cancelled.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Timeout | Self::Moved => StatusCode::REQUEST_TIMEOUT,
             Self::Transport(_) | Self::Resolve(_) | Self::Overloaded | Self::Closed => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

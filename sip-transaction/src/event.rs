@@ -6,6 +6,7 @@ use sip_message::headers::Route;
 use sip_message::{HeaderError, Request, Response, Uri};
 use sip_transport::{Path, SendError};
 use std::fmt;
+use std::sync::Arc;
 
 /// A client transaction. A copyable key: one of a transaction that is over is refused wherever it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +33,9 @@ impl fmt::Display for ServerTx {
 pub enum Target {
     /// To the servers of this URI, found by RFC 3263 and tried in turn.
     Uri(Uri),
+    /// To the servers of this URI, whose certificates have to prove this domain instead of the URI's host (RFC 5922 §7.3): for a peer
+    /// that is known by another name than its URI's.
+    Proving(Uri, Arc<str>),
     /// On this path: an outbound proxy, or a flow that is known.
     Path(Path),
 }

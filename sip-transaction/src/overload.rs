@@ -133,7 +133,7 @@ impl Tier {
 }
 
 /// Whether a request belongs to a dialog, as its To tag says.
-fn is_within_dialog(request: &Request) -> bool {
+pub(crate) fn is_within_dialog(request: &Request) -> bool {
     request.headers.tag(HeaderName::TO).is_some()
 }
 

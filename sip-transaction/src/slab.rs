@@ -124,6 +124,18 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// The keys of all entries, by their places.
+    pub fn keys(&self) -> impl Iterator<Item = Key> {
+        let slots = self.pages.iter().enumerate().flat_map(|(page, Page { slots, .. })| {
+            let live = slots.iter().enumerate().filter(|(_, slot)| slot.is_some());
+            live.map(move |(slot, _)| page.saturating_mul(PAGE).saturating_add(slot))
+        });
+        slots.filter_map(|index| {
+            let generation = self.generations.get(index).copied()?;
+            Some(Key { index: u32::try_from(index).ok()?, generation })
+        })
+    }
+
     /// How many entries there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::path::{Close, FlowEvent, Received, Transmit};
 
@@ -34,6 +34,20 @@ pub trait Core {
     fn poll_close(&mut self) -> Option<Close> {
         None
     }
+    /// The driver has read datagrams, and this is how far behind it is with them: told with each batch, before its messages. A
+    /// core that hears of more than a burst had better refuse some of what is new.
+    fn backlog(&mut self, now: Instant, backlog: Backlog) {
+        let _ = (now, backlog);
+    }
+}
+
+/// How far behind the reading of a socket is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// How long what was just read had lain in the socket; zero where all was read that was there.
+    pub waited: Duration,
+    /// Datagrams that found no room in the socket since the last time.
+    pub lost: u32,
 }
 
 /// Where a layer inside a core puts what it produces: the next layer up sees it at once and nothing has to be drained.

@@ -70,7 +70,7 @@
 //! | [`limits`] | what peers may make a driver hold, and counters | |
 //! | [`capture`], [`hep`] | pcap files; HEP version 3 | |
 //! | [`proxy_protocol`] | who connects through a balancer of connections | |
-//! | `identity` | the SIP domains that a certificate proves (feature `tls`) | 5922 |
+//! | [`identity`] | the SIP domains and users that a certificate proves (read from one with feature `tls`) | 5922 |
 //! | `websocket` | frames and the upgrade (feature `ws`) | 6455, 7118 |
 //! | `tokio` | the driver over sockets (feature `tokio`, on by default; NAPTR and SRV with feature `dns`) | 3261 §18.3, §18.4 |
 
@@ -79,7 +79,6 @@
 pub mod capture;
 pub mod core;
 pub mod hep;
-#[cfg(feature = "tls")]
 pub mod identity;
 pub mod ingress;
 pub mod limits;
@@ -96,7 +95,7 @@ pub mod tokio;
 pub mod websocket;
 
 pub use crate::core::{
-    Answer, Core, Naptr, Outbox, Query, QueryKey, Question, Queues, Records, ResolveError, Srv,
+    Answer, Backlog, Core, Naptr, Outbox, Query, QueryKey, Question, Queues, Records, ResolveError, Srv,
 };
 pub use crate::locals::{Local, Locals, Supported};
 pub use crate::path::{

@@ -101,6 +101,8 @@ pub struct Counters {
     pub keep_alives: u64,
     /// Keep-alives that the core sent, and STUN answers.
     pub keep_alives_sent: u64,
+    /// Datagrams that found no room in the socket, because more came than was read. Counted when more is read; on Linux alone.
+    pub overflowed: u64,
     /// Datagrams that are no SIP message we could route an answer for.
     pub rejected_datagrams: u64,
     /// Messages on connections without a Via that can be read.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use sip_message::{Message, Uri};
 
+use crate::identity::Identities;
 use crate::stun::{Outcome, TransactionId};
 
 /// A transport protocol of SIP: RFC 3261 §18 (UDP, TCP, TLS) and RFC 7118 (WebSocket).
@@ -221,6 +222,14 @@ pub enum FlowEvent {
     Opened {
         /// The connection.
         path: Path,
+    },
+    /// The peer of a connection that has just been opened has proven with a certificate who it is (RFC 5922 §7.3, §7.4). Told before
+    /// anything that comes over it.
+    Proven {
+        /// The connection.
+        path: Path,
+        /// Whose certificate it is.
+        peer: Arc<Identities>,
     },
     /// A connection is gone.
     Closed {

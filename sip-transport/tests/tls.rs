@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
 
-use certificates::Authority;
-use peer::{Peer, options};
-use sip_transport::tokio::tls::{ClientCertificates, Tls, TlsOptions};
+use certificates::{Authority, dns, params, uri};
+use peer::{Peer, Seen, options};
+use sip_transport::tokio::tls::{ClientCertificates, Identity, Tls, TlsOptions};
 use sip_transport::tokio::{BindError, Listen, Options, Sockets};
-use sip_transport::{SendError, TlsFailure, Token, Transmit, Transport};
+use sip_transport::{FlowEvent, SendError, TlsFailure, Token, Transmit, Transport};
 
 fn peer(listen: &str, tls: Tls, options: Options) -> Peer {
     let listen: Vec<Listen> = listen.split(' ').map(|one| one.parse().unwrap()).collect();
@@ -249,4 +249,63 @@ async fn a_peer_that_speaks_no_tls_is_told_apart() {
     let (mut plain, _) = listener.accept().await.unwrap();
     plain.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
     assert_eq!(alice.failure().await, (Token(1), SendError::Tls(TlsFailure::Handshake)));
+}
+
+/// What the server is told of the peer of the connection that comes next: its domains and users; nothing before a request.
+async fn proven(server: &mut Peer) -> Option<(Vec<String>, Vec<String>)> {
+    let mut told = None;
+    loop {
+        match server.next().await {
+            Seen::Flow(FlowEvent::Proven { peer, .. }) => {
+                let domains = peer.domains().map(str::to_owned).collect();
+                told = Some((domains, peer.users().map(ToString::to_string).collect()));
+            }
+            Seen::Request(..) => return told,
+            _ => {}
+        }
+    }
+}
+
+/// RFC 5922 §7.4: the core is told whose certificate it is, before the first request; and which user's, if an authority has issued it
+/// that may say so.
+#[tokio::test]
+async fn the_core_is_told_which_domains_and_users_a_certificate_names() {
+    let (authority, of_phones) = (Authority::new("Test CA"), Authority::new("CA of phones"));
+    let options = authority.options(&["b.example"]).client_certificates(ClientCertificates::Asked);
+    let mut server = start(Tls::new(options.user_roots(of_phones.roots())).unwrap());
+    let names = || params(vec![uri("sip:alice@example.com"), dns("a.example")]);
+    let client = |identity: Option<(String, String)>| {
+        let options = TlsOptions::new().roots(authority.roots());
+        let identity =
+            identity.map(|(chain, key)| Identity::from_pem(chain.as_bytes(), key.as_bytes()).unwrap());
+        start_client(Tls::new(identity.into_iter().fold(options, TlsOptions::identity)).unwrap())
+    };
+    let domain = || vec!["a.example".to_owned()];
+    for (identity, told) in [
+        (Some(of_phones.issue(names())), Some((domain(), vec!["sip:alice@example.com".to_owned()]))),
+        (Some(authority.issue(names())), Some((domain(), vec![]))),
+        (None, None),
+    ] {
+        let client = client(identity);
+        let at = server.at(Transport::Tls);
+        let request = options_request(at, 1);
+        client.send(Transmit { domain: Some("b.example".into()), ..request });
+        assert_eq!(proven(&mut server).await, told);
+    }
+    // The authority of phones vouches for no server.
+    let (chain, key) = of_phones.issue(params(vec![dns("c.example")]));
+    let identity = Identity::from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
+    let impostor = start(Tls::new(TlsOptions::new().roots(authority.roots()).identity(identity)).unwrap());
+    server.send(to(&server, &impostor, "c.example", 2));
+    let unknown = SendError::Tls(TlsFailure::UnknownIssuer);
+    assert_eq!(server.failure().await, (Token(2), unknown));
+}
+
+fn start_client(tls: Tls) -> Peer {
+    peer("tls:client:127.0.0.1", tls, Options::default())
+}
+
+/// A request of who listens nowhere.
+fn options_request(to: std::net::SocketAddr, number: u32) -> Transmit {
+    options(Transport::Tls, to, to, number)
 }

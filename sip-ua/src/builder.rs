@@ -11,12 +11,24 @@ use sip_transport::proxy_protocol::Network;
 use sip_transport::tokio::tls::Tls;
 use sip_transport::tokio::{BindError as SocketError, Driver, Listen, ListenError, Options, Sockets, Tap};
 
+use msrp::auth::Account;
+
 use crate::core::{AnswerPolicy, PhoneConfig, PhoneCore};
 use rtp::codec::Codec;
+use rtp::video::Codec as VideoCodec;
+use sdp::CryptoSuite;
 
-use crate::media::{MediaEngine, MediaOptions, MediaTap, OwnEngine, Srtp};
+use crate::media::{
+    MediaEngine, MediaOptions, MediaTap, OwnEngine, PROFILE_LEVEL_ID, SUITES, Sending, Srtp, VideoOptions,
+};
+use crate::network_watch;
 use crate::phone::{Inner, Phone};
+use crate::quality_reports::QualityReports;
+use crate::session::SessionOptions;
 use crate::shell::Shell;
+
+/// What is spoken if nothing else was said.
+const G711: [Codec; 2] = [Codec::PCMU, Codec::PCMA];
 
 /// Why a phone could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +45,14 @@ pub enum BindError {
     /// Several outbound proxies, and nothing by which a registrar could tell their flows from those of another phone.
     #[error("several outbound proxies need an instance: name one with PhoneBuilder::instance")]
     NoInstance,
+    /// The relay's address is none.
+    #[error("'{text}' is no address of an MSRP relay, such as msrps://relay.example.com;tcp: {error}")]
+    MsrpRelay {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        error: msrp::UriError,
+    },
     /// A listener cannot be read.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -64,14 +84,23 @@ pub struct PhoneBuilder {
     media_tap: Option<MediaTap>,
     rtcp_interval: Option<Duration>,
     codecs: Vec<Codec>,
+    video: Vec<VideoCodec>,
+    h264_profile: String,
     srtp: Srtp,
+    srtp_suites: Vec<CryptoSuite>,
     sample_rate: u32,
+    sending: Sending,
+    quality_reports: Option<String>,
     media_engine: Option<Arc<dyn MediaEngine>>,
+    msrp_tls: bool,
+    msrp_relay: Option<(String, Option<(String, String)>)>,
     max_calls: usize,
     max_redirections: usize,
     notifies: Vec<String>,
+    focus: bool,
     message_types: Vec<String>,
     delivery_receipts: bool,
+    follow_network: bool,
     pub(crate) connected_identity: bool,
     pub(crate) session_ids: bool,
     pub(crate) history: bool,
@@ -176,6 +205,13 @@ impl PhoneBuilder {
         self
     }
 
+    /// The phone hosts conferences, such as a [`ChatRoom`](crate::ChatRoom): its Contact in calls says `isfocus` (RFC 4579 §4.2), and
+    /// it takes subscriptions to the package `conference` (RFC 4575).
+    pub fn focus(mut self) -> Self {
+        self.focus = true;
+        self.notifies("conference")
+    }
+
     /// Takes messages of this type too, such as `application/vnd.example`: [`Phone::next_message`] gives them with an empty text and
     /// the request. Once for each type.
     pub fn message_type(mut self, kind: &str) -> Self {
@@ -186,6 +222,14 @@ impl PhoneBuilder {
     /// Whether senders who ask for it are told that their message has been delivered (RFC 5438); they are unless this says no.
     pub fn delivery_receipts(mut self, yes: bool) -> Self {
         self.delivery_receipts = yes;
+        self
+    }
+
+    /// Whether the phone notices by itself that this machine has another address, within two seconds or when something cannot be
+    /// sent, and does what [`Phone::network_changed`] does. Off if it is not set: an application that is told by its operating
+    /// system knows sooner.
+    pub fn follow_network(mut self, yes: bool) -> Self {
+        self.follow_network = yes;
         self
     }
 
@@ -219,9 +263,46 @@ impl PhoneBuilder {
         self
     }
 
+    /// Calls have pictures too, in these formats, most wanted first: they are offered, and accepted when a caller offers them or adds
+    /// them later. What is sent and seen is [`Call::video`](crate::Call::video); nothing is sent unless the application does. Sound
+    /// alone if it is not set: a peer that offers video is answered without.
+    pub fn video(mut self, codecs: impl IntoIterator<Item = VideoCodec>) -> Self {
+        self.video = codecs.into_iter().collect();
+        self
+    }
+
+    /// The profile and level of H.264 that the application decodes, six hexadecimal digits (`profile-level-id`, RFC 6184 §8.1);
+    /// `42e01f` if it is not set, which is Constrained Baseline up to 1280x720. Peers that have another profile get no H.264.
+    pub fn h264_profile(mut self, profile_level_id: &str) -> Self {
+        self.h264_profile = profile_level_id.into();
+        self
+    }
+
     /// Whether the media of calls is protected by SRTP, with keys agreed on by SDES (RFC 4568). Off if it is not set.
     pub fn srtp(mut self, srtp: Srtp) -> Self {
         self.srtp = srtp;
+        self
+    }
+
+    /// The crypto suites offered and accepted for SRTP, most wanted first, each once; AES with 128 bits in GCM and in counter mode
+    /// with both tags if it is not set. A peer that names its keys in packets (MKI, RFC 4568 §6.1) is understood with each of them.
+    pub fn srtp_suites(mut self, suites: &[CryptoSuite]) -> Self {
+        self.srtp_suites = suites.to_vec();
+        self
+    }
+
+    /// Sends no pauses: comfort noise describes them, to peers that take it (RFC 3389). Off if it is not set; pauses of the peer are
+    /// understood either way. Opus has its own way and is sent whole.
+    pub fn silence_suppression(mut self, on: bool) -> Self {
+        self.sending.pauses = on;
+        self
+    }
+
+    /// Repeats each packet of sound in as many of those behind it, 1 to 4, for peers that take it (RFC 2198): what is lost comes
+    /// again. The sound takes as many times more of the network. 0, which repeats nothing and takes nothing repeated, if it is not
+    /// set.
+    pub fn redundancy(mut self, packets: u8) -> Self {
+        self.sending.repetitions = packets;
         self
     }
 
@@ -232,9 +313,37 @@ impl PhoneBuilder {
         self
     }
 
+    /// Reports the quality of each call when it is over to this collector, by a PUBLISH of the package `vq-rtcpxr` (RFC 6035):
+    /// `sip:collector@example.com`. [`Phone::close`] waits for those that are under way. A refusal is logged and not tried again.
+    pub fn quality_reports(mut self, collector: &str) -> Self {
+        self.quality_reports = Some(collector.into());
+        self
+    }
+
     /// Another engine for the media of calls than the phone's own; the media options above are for that one alone.
     pub fn media_engine(mut self, engine: Arc<dyn MediaEngine>) -> Self {
         self.media_engine = Some(engine);
+        self
+    }
+
+    /// Offers sessions of messages and files over TLS, with a certificate that the phone makes for itself and tells by its fingerprint;
+    /// both sides check the other's (RFC 4975 §14.4, RFC 8122). TCP if it is not set. Who answers does as the offer says.
+    pub fn msrp_tls(mut self, yes: bool) -> Self {
+        self.msrp_tls = yes;
+        self
+    }
+
+    /// Sessions of messages and files go through this relay (RFC 4976), `msrps://relay.example.com;tcp`: for phones that nobody can
+    /// connect to. It is told the name and the password of the phone; its certificate has to be of an authority that
+    /// [`tls`](Self::tls) trusts, the system's without.
+    pub fn msrp_relay(mut self, uri: &str) -> Self {
+        self.msrp_relay = Some((uri.into(), None));
+        self
+    }
+
+    /// The same with a name and a password of its own.
+    pub fn msrp_relay_as(mut self, uri: &str, name: &str, password: &str) -> Self {
+        self.msrp_relay = Some((uri.into(), Some((name.into(), password.into()))));
         self
     }
 
@@ -246,6 +355,17 @@ impl PhoneBuilder {
         let parse =
             |text: &str| text.parse::<Uri>().map_err(|error| BindError::Address { text: text.into(), error });
         let address = parse(&self.address)?;
+        let user = match self.username.as_str() {
+            "" => address.user().unwrap_or_default(),
+            name => name,
+        };
+        let mut sessions = SessionOptions::new(self.msrp_tls, self.tls.as_ref().and_then(Tls::authorities));
+        if let Some((text, account)) = self.msrp_relay {
+            let relay = text.parse().map_err(|error| BindError::MsrpRelay { text, error })?;
+            let own = || (user.to_owned(), self.password.clone().unwrap_or_default());
+            let (name, password) = account.unwrap_or_else(own);
+            sessions.relay = Some((relay, Account::new(name, password)));
+        }
         let mut listen = Vec::new();
         for text in &self.listen {
             listen.push(text.parse::<Listen>()?);
@@ -268,6 +388,7 @@ impl PhoneBuilder {
         dialogs.connected_identity = self.connected_identity;
         dialogs.session_ids = self.session_ids;
         dialogs.history = self.history;
+        dialogs.focus = self.focus;
         let identity = NameAddr::new(&address).with_display_name(&self.display_name);
         let mut config = PhoneConfig::new(identity, dialogs);
         config.credentials = self.password.map(|password| (self.username, password));
@@ -291,8 +412,9 @@ impl PhoneBuilder {
         if config.outbound_proxies.len() > 1 && config.instance.is_none() {
             return Err(BindError::NoInstance);
         }
-        let shell = Shell::new(PhoneCore::new(config));
-        let changed = Arc::clone(&shell.changed);
+        let mut shell = Shell::new(PhoneCore::new(config));
+        shell.quality = self.quality_reports.as_deref().map(parse).transpose()?.map(QualityReports::to);
+        let (changed, alarm) = (Arc::clone(&shell.changed), Arc::clone(&shell.alarm));
         let options = Options { tap: self.tap, ..Options::default() };
         let handle = Driver::spawn(shell, sockets, options);
         let cname = format!("{}@{}", address.user().unwrap_or("phone"), address.host());
@@ -300,20 +422,22 @@ impl PhoneBuilder {
             cname,
             rtcp_interval: self.rtcp_interval,
             tap: self.media_tap,
-            codecs: self.codecs,
+            codecs: if self.codecs.is_empty() { G711.to_vec() } else { self.codecs },
+            sending: self.sending,
             srtp: self.srtp,
+            srtp_suites: self.srtp_suites,
             sample_rate: self.sample_rate,
+            video: (!self.video.is_empty())
+                .then_some(VideoOptions { codecs: self.video, profile_level_id: self.h264_profile }),
         };
         let engine = self.media_engine.unwrap_or_else(|| Arc::new(OwnEngine { options }));
-        Ok(Phone {
-            inner: Arc::new(Inner {
-                handle,
-                listen: Mutex::new(listen),
-                engine,
-                media_ip: self.media_ip,
-                changed,
-            }),
-        })
+        let listen = Mutex::new(listen);
+        let inner = Inner { handle, listen, engine, media_ip: self.media_ip, sessions, changed };
+        let phone = Phone { inner: Arc::new(inner) };
+        if self.follow_network {
+            network_watch::follow(&phone, alarm);
+        }
+        Ok(phone)
     }
 }
 
@@ -338,14 +462,23 @@ impl Phone {
             media_tap: None,
             rtcp_interval: None,
             codecs: Vec::new(),
+            video: Vec::new(),
+            h264_profile: PROFILE_LEVEL_ID.into(),
             srtp: Srtp::Off,
+            srtp_suites: SUITES.to_vec(),
             sample_rate: 8000,
+            sending: Sending::default(),
+            quality_reports: None,
             media_engine: None,
+            msrp_tls: false,
+            msrp_relay: None,
             max_calls: sip_dialog::Config::MAX_CALLS,
             max_redirections: sip_dialog::Config::MAX_REDIRECTIONS,
             notifies: Vec::new(),
+            focus: false,
             message_types: Vec::new(),
             delivery_receipts: true,
+            follow_network: false,
             connected_identity: false,
             session_ids: false,
             history: false,

@@ -12,10 +12,10 @@ use sip_message::{Method, Request, Response, StatusCode, Uri};
 use sip_transport::Path;
 
 use crate::core::{PhoneCore, PhoneError};
-use crate::media::{Audio, MediaPlace, MediaSession};
+use crate::media::{Audio, MediaPlace, MediaSession, Video};
 use crate::phone::{CallError, Phone};
 use crate::requests::RequestError;
-use crate::shell::{Ended, Mailbox, Progress};
+use crate::shell::{Ended, Mailbox, Progress, Shell};
 
 /// Ends a call when nobody holds it any more: what is dropped is cancelled, refused or hung up.
 #[derive(Debug)]
@@ -46,15 +46,11 @@ impl Held {
         self.phone.inner.wait_for_call(self.key, look).await
     }
 
-    async fn ended(&self) -> Ended {
-        let key = self.key;
-        self.phone
-            .inner
-            .wait_for_call(key, |mailbox| match mailbox {
-                Some(mailbox) => mailbox.ended.as_deref().cloned(),
-                None => Some(Ended { cause: Cause::HungUp, bad_media: false }),
-            })
-            .await
+    fn ended(&self) -> impl Future<Output = Ended> {
+        self.phone.inner.wait_for_call(self.key, |mailbox| match mailbox {
+            Some(mailbox) => mailbox.ended.as_deref().cloned(),
+            None => Some(Ended { cause: Cause::HungUp, bad_media: false }),
+        })
     }
 }
 
@@ -93,7 +89,7 @@ impl OutgoingCall {
             .inner
             .wait_for_call(key, |mailbox| {
                 let Some(mailbox) = mailbox else { return Some(None) };
-                match mailbox.progress.pop_front() {
+                match mailbox.rare().and_then(|rare| rare.progress.pop_front()) {
                     Some(progress) => Some(Some(progress)),
                     None => (mailbox.agreed || mailbox.ended.is_some()).then_some(None),
                 }
@@ -107,7 +103,7 @@ impl OutgoingCall {
     /// Why the call did not come about.
     pub async fn answered(self) -> Result<Call, CallError> {
         match self.held.agreed().await {
-            Ok(()) => Call::new(self.held.hand_over(), NameAddr::new(&self.to)),
+            Ok(()) => Call::new(self.held.hand_over(), Arc::new(NameAddr::new(&self.to))),
             Err(ended) => {
                 if let Some(media) = self.held.media() {
                     media.finished().await;
@@ -119,7 +115,8 @@ impl OutgoingCall {
 
     /// Where a server sent the call last, if it did (3xx).
     pub fn redirected_to(&self) -> Option<Uri> {
-        self.held.phone.inner.with(|shell, _| shell.boxes.get(&self.held.key)?.redirected.as_deref().cloned())
+        let key = self.held.key;
+        self.held.phone.inner.with(|shell, _| shell.boxes.get_mut(&key)?.rare()?.redirected.clone())
     }
 
     /// Gives up; [`answered`](Self::answered) then tells how it ended, which can still be with an answer that
@@ -247,12 +244,35 @@ impl IncomingCall {
     /// # Errors
     /// If the caller has given up, or no media can be agreed on; the call is refused then.
     pub async fn answer(self) -> Result<Call, CallError> {
+        // Apart, so that a task that answers and then waits for the end is no larger than its wait.
+        Box::pin(self.answer_now()).await
+    }
+
+    async fn answer_now(self) -> Result<Call, CallError> {
         let key = self.held.key;
         if let Some(media) = self.held.media() {
             self.attach(&media, |core, now| core.answer_as_rung(now, key))?;
             return self.stand().await;
         }
         let media = self.open_media().await?;
+        self.answer_with(media).await
+    }
+
+    /// Whether the caller offers pictures too.
+    pub fn offers_video(&self) -> bool {
+        self.held.phone.inner.with(|shell, _| shell.core.offers_video(self.held.key))
+    }
+
+    /// Answers with sound alone, whatever the caller offers and the phone has. [`Call::add_video`] can bring pictures later.
+    ///
+    /// # Errors
+    /// As [`answer`](Self::answer).
+    pub async fn answer_without_video(self) -> Result<Call, CallError> {
+        if self.held.media().is_some() {
+            return self.answer().await; // it was agreed on before the answer
+        }
+        let media = self.open_media().await?;
+        media.want_video(false)?;
         self.answer_with(media).await
     }
 
@@ -266,7 +286,10 @@ impl IncomingCall {
     async fn stand(self) -> Result<Call, CallError> {
         // A caller that offered nothing has its say in the ACK (RFC 3261 §13.2.1).
         self.held.agreed().await.map_err(error_of)?;
-        Call::new(self.held.hand_over(), self.arrived.from)
+        let key = self.held.key;
+        let dialog = |shell: &mut Shell| Some(shell.core.dialogs().dialog(key)?.remote_shared());
+        let remote = self.held.phone.inner.with(|shell, _| dialog(shell));
+        Call::new(self.held.hand_over(), remote.unwrap_or_else(|| Arc::new(self.arrived.from)))
     }
 
     async fn open_media(&self) -> Result<Arc<dyn MediaSession>, CallError> {
@@ -342,7 +365,8 @@ pub struct Summary {
 pub struct Call {
     held: Held,
     media: Arc<dyn MediaSession>,
-    remote: NameAddr,
+    /// Shared with the dialog, where it came from there.
+    remote: Arc<NameAddr>,
     since: Instant,
 }
 
@@ -353,13 +377,49 @@ pub enum ChangeError {
     /// The peer refused.
     #[error("the peer refused: {} {}", .0.code(), .0.reason())]
     Refused(StatusCode),
+    /// The peer goes on without it: it takes no video.
+    #[error("the peer does not take it")]
+    NotTaken,
+    /// There is nothing to do it with: the phone was set up without video.
+    #[error("the phone has none: {0}")]
+    Unsupported(String),
     /// The call is over.
     #[error("the call is over")]
     Ended,
 }
 
+/// Changes a call by a re-INVITE, and waits until it is agreed upon.
+pub(crate) async fn change(
+    phone: &Phone,
+    key: CallKey,
+    ask: impl FnOnce(&mut PhoneCore, Instant, CallKey) -> Result<(), PhoneError>,
+) -> Result<(), ChangeError> {
+    let before = phone.inner.with(|shell, now| {
+        let mailbox = shell.boxes.get_mut(&key)?;
+        if let Some(rare) = mailbox.rare() {
+            rare.refused.clear();
+        }
+        let before = mailbox.changes;
+        ask(&mut shell.core, now, key).ok().map(|()| before)
+    });
+    let before = before.ok_or(ChangeError::Ended)?;
+    phone
+        .inner
+        .wait_for_call(key, |mailbox| {
+            let Some(mailbox) = mailbox else { return Some(Err(ChangeError::Ended)) };
+            if mailbox.changes > before {
+                return Some(Ok(()));
+            }
+            if let Some(status) = mailbox.rare().and_then(|rare| rare.refused.pop_front()) {
+                return Some(Err(ChangeError::Refused(status)));
+            }
+            mailbox.ended.is_some().then_some(Err(ChangeError::Ended))
+        })
+        .await
+}
+
 impl Call {
-    fn new(held: Held, remote: NameAddr) -> Result<Self, CallError> {
+    fn new(held: Held, remote: Arc<NameAddr>) -> Result<Self, CallError> {
         let media = held.media().ok_or(CallError::BadMedia)?;
         let since = held.phone.inner.with(|shell, now| {
             shell.boxes.get(&held.key).and_then(|mailbox| mailbox.established_at).unwrap_or(now)
@@ -391,6 +451,62 @@ impl Call {
         self.media.audio().unwrap_or_default()
     }
 
+    /// Its pictures, if both sides have them now.
+    pub fn video(&self) -> Option<Video> {
+        self.media.video()
+    }
+
+    /// Brings pictures into the call by a re-INVITE, or back into it.
+    ///
+    /// # Errors
+    /// If the phone has no video ([`PhoneBuilder::video`](crate::PhoneBuilder::video)), the peer refuses or takes none, or the call
+    /// ends.
+    pub async fn add_video(&self) -> Result<Video, ChangeError> {
+        if let Some(video) = self.video() {
+            return Ok(video);
+        }
+        self.media.want_video(true).map_err(|error| ChangeError::Unsupported(error.to_string()))?;
+        let described = self.media.describe();
+        let outcome =
+            change(self.phone(), self.held.key, |core, now, call| core.change_media(now, call, described))
+                .await;
+        match outcome.map(|()| self.video()) {
+            Ok(Some(video)) => Ok(video),
+            Ok(None) => Err(ChangeError::NotTaken),
+            Err(error) => {
+                let _ = self.media.want_video(false); // which never fails
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes the pictures out of the call by a re-INVITE; the sound goes on. The peer cannot bring them back, but
+    /// [`add_video`](Self::add_video) can.
+    ///
+    /// # Errors
+    /// If the peer refuses, or the call ends.
+    pub async fn remove_video(&self) -> Result<(), ChangeError> {
+        let _ = self.media.want_video(false); // which never fails
+        let described = self.media.describe();
+        let outcome =
+            change(self.phone(), self.held.key, |core, now, call| core.change_media(now, call, described))
+                .await;
+        if matches!(outcome, Err(ChangeError::Refused(_))) {
+            let _ = self.media.want_video(true); // as before
+        }
+        outcome
+    }
+
+    /// Waits until pictures are in the call, as when the peer adds them; `None` when the call is over. A peer can add them if the
+    /// phone has video and the call was not made or answered without.
+    pub async fn video_added(&self) -> Option<Video> {
+        let look = |mailbox: Option<&mut Mailbox>| match mailbox {
+            Some(mailbox) if mailbox.ended.is_none() => self.video().map(Some),
+            _ => Some(None),
+        };
+        self.held.phone.inner.wait_for_call(self.held.key, look).await
+    }
+
     /// Counters and the estimated quality up to now.
     pub fn statistics(&self) -> Statistics {
         self.media.statistics()
@@ -401,7 +517,7 @@ impl Call {
     /// # Errors
     /// If the peer refuses, or the call ends.
     pub async fn hold(&self) -> Result<(), ChangeError> {
-        self.change(PhoneCore::hold).await
+        change(self.phone(), self.held.key, PhoneCore::hold).await
     }
 
     /// Takes the peer off hold.
@@ -409,7 +525,7 @@ impl Call {
     /// # Errors
     /// If the peer refuses, or the call ends.
     pub async fn resume(&self) -> Result<(), ChangeError> {
-        self.change(PhoneCore::resume).await
+        change(self.phone(), self.held.key, PhoneCore::resume).await
     }
 
     /// Asks the peer whether it is still there, by a re-INVITE that changes nothing.
@@ -417,7 +533,7 @@ impl Call {
     /// # Errors
     /// If the peer refuses, or the call ends.
     pub async fn refresh(&self) -> Result<(), ChangeError> {
-        self.change(PhoneCore::refresh).await
+        change(self.phone(), self.held.key, PhoneCore::refresh).await
     }
 
     /// Sends a request inside the call (INFO with or without a package, MESSAGE) and waits for its final response.
@@ -443,34 +559,6 @@ impl Call {
         let octets = format!("Signal={key}\r\nDuration=160\r\n").into();
         let body = Body { content_type: "application/dtmf-relay".into(), octets };
         self.request(Method::Info, &[], Some(body)).await
-    }
-
-    async fn change(
-        &self,
-        ask: fn(&mut PhoneCore, Instant, CallKey) -> Result<(), PhoneError>,
-    ) -> Result<(), ChangeError> {
-        let key = self.held.key;
-        let before = self.held.phone.inner.with(|shell, now| {
-            let mailbox = shell.boxes.get_mut(&key)?;
-            mailbox.refused.clear();
-            let before = mailbox.changes;
-            ask(&mut shell.core, now, key).ok().map(|()| before)
-        });
-        let before = before.ok_or(ChangeError::Ended)?;
-        self.held
-            .phone
-            .inner
-            .wait_for_call(key, |mailbox| {
-                let Some(mailbox) = mailbox else { return Some(Err(ChangeError::Ended)) };
-                if mailbox.changes > before {
-                    return Some(Ok(()));
-                }
-                if let Some(status) = mailbox.refused.pop_front() {
-                    return Some(Err(ChangeError::Refused(status)));
-                }
-                mailbox.ended.is_some().then_some(Err(ChangeError::Ended))
-            })
-            .await
     }
 
     /// Whether the peer has put us on hold.

@@ -15,6 +15,7 @@ const ANONYMOUS: &str = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallOptions {
     pub(crate) details: CallDetails,
+    pub(crate) without_video: bool,
 }
 
 impl CallOptions {
@@ -43,6 +44,13 @@ impl CallOptions {
     #[must_use]
     pub fn without_offer(mut self) -> Self {
         self.details.without_offer = true;
+        self
+    }
+
+    /// Offers sound alone, although the phone has video: [`Call::add_video`](crate::Call::add_video) can bring it later.
+    #[must_use]
+    pub fn without_video(mut self) -> Self {
+        self.without_video = true;
         self
     }
 

@@ -33,7 +33,7 @@ impl PhoneBuilder {
     }
 
     /// Gives every call an identifier that both ends have in all its messages, for those who have to find them again in logs
-    /// (Session-ID, RFC 7989): [`Call::session_id`].
+    /// (Session-ID, RFC 7989): [`Call::session_id`]. Registrations, subscriptions and messages have one each, too.
     pub fn session_ids(mut self) -> Self {
         self.session_ids = true;
         self
@@ -56,8 +56,8 @@ impl Call {
     /// Waits until the peer says that it is somebody else; `None` when the call is over.
     pub async fn identity_changed(&self) -> Option<NameAddr> {
         let look = |mailbox: Option<&mut crate::shell::Mailbox>| match mailbox {
-            Some(mailbox) => match mailbox.identity.take() {
-                Some(identity) => Some(Some(*identity)),
+            Some(mailbox) => match mailbox.rare().and_then(|rare| rare.identity.take()) {
+                Some(identity) => Some(Some(identity)),
                 None => mailbox.ended.is_some().then_some(None),
             },
             None => Some(None),

@@ -52,11 +52,14 @@ pub mod guide {
 mod identity;
 mod media;
 mod network;
+mod network_watch;
 mod notifier;
 mod phone;
 mod presence;
 mod quality;
+mod quality_reports;
 mod requests;
+mod room;
 mod session;
 mod shell;
 mod transfer;
@@ -68,8 +71,8 @@ pub use call_options::CallOptions;
 pub use chat::{Chat, ChatEvent, Receipt, SentMessage};
 pub use identity::IdentityError;
 pub use media::{
-    Audio, AudioError, LiveSound, MediaEngine, MediaFuture, MediaPacket, MediaPlace, MediaSession, MediaTap,
-    NoMedia, Srtp,
+    Audio, AudioError, LiveSound, MediaEngine, MediaFuture, MediaPacket, MediaPlace, MediaReport,
+    MediaSession, MediaTap, NoMedia, Srtp, Video, VideoError,
 };
 #[cfg(feature = "sound-card")]
 pub use media::{SoundCard, SoundCardError};
@@ -78,10 +81,14 @@ pub use phone::{CallError, Phone, RegisterError};
 pub use presence::{PresenceState, PresenceStateError, PublishedPresence};
 pub use quality::{ReportedCall, quality_report};
 pub use requests::{RequestError, TextMessage};
+pub use room::{ChatRoom, RoomChat, RoomMessage, RoomPolicy};
 pub use rtp::audio_stream::Statistics;
 pub use rtp::codec::Codec;
+pub use rtp::ntp::NtpTimestamp;
+pub use rtp::video::Codec as VideoCodec;
+pub use rtp::video_stream::{Event as VideoEvent, VideoFrame};
 pub use sdp::CryptoSuite;
-pub use session::{ChatSession, FileToSend, IncomingChat, IncomingFile, SessionError};
+pub use session::{ChatSession, FileToSend, IncomingChat, IncomingFile, PostedText, SessionError};
 pub use shell::{Ended, Progress};
 pub use sip_dialog::packages::presence::Activity;
 pub use transfer::{Referral, TransferError};

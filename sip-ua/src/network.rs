@@ -11,7 +11,8 @@ impl Phone {
     /// The addresses of this machine are others now. What the phone tells of itself is found anew: listeners at all addresses
     /// stay, those at an address that is gone go on at all addresses. It registers from there, and every call goes on: its
     /// peer is told the new Contact and the new media address by a re-INVITE (RFC 3261 §12.2.1.2, RFC 6141). To be called when
-    /// the operating system says that the network has changed; calling it for nothing costs a REGISTER and a re-INVITE each.
+    /// the operating system says that the network has changed; calling it for nothing costs a REGISTER and a re-INVITE each. With
+    /// [`PhoneBuilder::follow_network`](crate::PhoneBuilder::follow_network) the phone does so by itself.
     ///
     /// # Errors
     /// If a listener cannot be opened; then nothing has changed.
@@ -34,7 +35,7 @@ impl Phone {
         self.relocate(wanted)
     }
 
-    fn listening(&self) -> Vec<Listen> {
+    pub(crate) fn listening(&self) -> Vec<Listen> {
         self.inner.listen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -31,6 +31,7 @@ pub(crate) struct Inner {
     pub(crate) listen: Mutex<Vec<Listen>>,
     pub(crate) engine: Arc<dyn MediaEngine>,
     pub(crate) media_ip: Option<IpAddr>,
+    pub(crate) sessions: crate::session::SessionOptions,
     pub(crate) changed: Arc<tokio::sync::Notify>,
 }
 
@@ -166,6 +167,9 @@ impl Phone {
     pub async fn call_with(&self, to: &str, options: CallOptions) -> Result<OutgoingCall, CallError> {
         let to: Uri = to.parse().map_err(|error| CallError::Address { text: to.into(), error })?;
         let media = self.media_for(&to).await?;
+        if options.without_video {
+            media.want_video(false)?;
+        }
         self.call_through(to, media, options)
     }
 
@@ -210,10 +214,14 @@ impl Phone {
         self.inner.with(|shell, _| shell.core.identity().uri().to_string())
     }
 
-    /// The next call that comes in.
+    /// The next call that comes in; `None` once the phone is closed.
     pub async fn incoming(&self) -> Option<IncomingCall> {
         loop {
-            let (key, request, path, replaces) = self.inner.wait(|shell| shell.incoming.pop_front()).await;
+            let (key, request, path, replaces) = tokio::select! {
+                biased; // what came before the end is told
+                came = self.inner.wait(|shell| shell.incoming.pop_front()) => came,
+                () = self.inner.handle.stopped() => return None,
+            };
             if let Some(call) = IncomingCall::new(self.clone(), key, request, path, replaces) {
                 return Some(call);
             }
@@ -244,6 +252,10 @@ impl Phone {
             for media in media {
                 media.finished().await;
             }
+            let reported = |shell: &mut Shell| {
+                shell.quality.as_ref().is_none_or(|quality| quality.all_answered()).then_some(())
+            };
+            self.inner.wait(reported).await;
             self.unregister().await;
         };
         if tokio::time::timeout(CLOSE_PATIENCE, all).await.is_err() {
@@ -272,32 +284,34 @@ impl Inner {
     }
 
     /// Waits until `look` finds what it looks for in the news of one call; it sees `None` once the call is forgotten.
-    pub(crate) async fn wait_for_call<T>(
+    pub(crate) fn wait_for_call<T>(
         &self,
         key: CallKey,
         mut look: impl FnMut(Option<&mut Mailbox>) -> Option<T>,
-    ) -> T {
+    ) -> impl Future<Output = T> {
         self.wait_for(
-            |shell| shell.boxes.get(&key).map(|mailbox| Arc::clone(&mailbox.changed)),
-            |shell| look(shell.boxes.get_mut(&key).map(|mailbox| &mut **mailbox)),
+            move |shell| shell.boxes.get(&key).map(|mailbox| Arc::clone(&mailbox.changed)),
+            move |shell| look(shell.boxes.get_mut(&key).map(|mailbox| &mut **mailbox)),
         )
-        .await
     }
 
-    /// Waits until `look` finds what it looks for, looking again when what `bell` gives rings.
-    pub(crate) async fn wait_for<T>(
+    /// Waits until `look` finds what it looks for, looking again when what `bell` gives rings. Every call that stands waits here, so
+    /// that what the future carries counts: it holds nothing twice, as nested async functions do.
+    pub(crate) fn wait_for<T>(
         &self,
         bell: impl FnOnce(&mut Shell) -> Option<Arc<tokio::sync::Notify>>,
         mut look: impl FnMut(&mut Shell) -> Option<T>,
-    ) -> T {
+    ) -> impl Future<Output = T> {
         let bell = self.handle.look(bell).unwrap_or_default();
-        loop {
-            let mut rings = pin!(bell.notified());
-            rings.as_mut().enable(); // a change between the look and the wait is not missed
-            if let Some(found) = self.handle.look(&mut look) {
-                return found;
+        async move {
+            loop {
+                let mut rings = pin!(bell.notified());
+                rings.as_mut().enable(); // a change between the look and the wait is not missed
+                if let Some(found) = self.handle.look(&mut look) {
+                    return found;
+                }
+                rings.await;
             }
-            rings.await;
         }
     }
 

@@ -2,21 +2,23 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use sdp::Negotiated;
 use sip_dialog::{
-    CallKey, Cause, KeyMap, PublicationChange, PublicationKey, RequestKey, SubscriberChange,
+    Body, CallKey, Cause, KeyMap, PublicationChange, PublicationKey, RequestKey, SubscriberChange,
     SubscriptionChange, SubscriptionKey,
 };
 use sip_message::headers::{From, NameAddr};
-use sip_message::{Request, Response, StatusCode, Uri};
-use sip_transport::{Answer, Close, Core, FlowEvent, Path, Query, Received, Transmit};
+use sip_message::{Method, Request, Response, StatusCode, Uri};
+use sip_transport::{Answer, Backlog, Close, Core, FlowEvent, Path, Query, Received, Transmit};
 use tokio::sync::Notify;
 
 use crate::chat::{ChatBox, ChatEvent, Receipt};
 use crate::core::{MessageKey, Peer, PhoneCore, PhoneEvent};
 use crate::media::MediaSession;
+use crate::network_watch;
+use crate::quality_reports::{self, QualityReports};
 use crate::requests::TextMessage;
 use crate::transfer::{Transferring, WaitingReferral};
 use crate::watch::News;
@@ -62,26 +64,36 @@ const MAX_MESSAGES: usize = 256;
 /// One call as its handles see it.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
-    pub(crate) progress: VecDeque<Progress>,
     pub(crate) media: Option<Arc<dyn MediaSession>>,
+    /// The peer called.
+    pub(crate) incoming: bool,
     /// Media was agreed on with the answer.
     pub(crate) agreed: bool,
     pub(crate) held_by_peer: bool,
     pub(crate) established_at: Option<Instant>,
-    /// Changes of the session by our own re-INVITEs, and refusals of them.
+    /// Changes of the session by our own re-INVITEs.
     pub(crate) changes: u64,
-    pub(crate) refused: VecDeque<StatusCode>,
     pub(crate) ended: Option<Box<Ended>>,
-    /// The transfer that was asked for last.
-    pub(crate) transfer: Option<Box<Transferring>>,
-    /// Who the peer says it is now, until somebody asks.
-    pub(crate) identity: Option<Box<NameAddr>>,
-    /// Where a 3xx sent the call last.
-    pub(crate) redirected: Option<Box<Uri>>,
+    /// What a call that merely stands has none of.
+    pub(crate) rare: Option<Box<Rare>>,
     /// Nobody holds the call any more: forget it with its end.
     pub(crate) abandoned: bool,
     /// Tells whoever waits for news of this call, and of no other: a thousand calls that wait must not all wake for one.
     pub(crate) changed: Arc<Notify>,
+}
+
+/// News that few calls have.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
+    pub(crate) progress: VecDeque<Progress>,
+    /// Our own re-INVITEs that were refused.
+    pub(crate) refused: VecDeque<StatusCode>,
+    /// The transfer that was asked for last.
+    pub(crate) transfer: Option<Transferring>,
+    /// Who the peer says it is now, until somebody asks.
+    pub(crate) identity: Option<NameAddr>,
+    /// Where a 3xx sent the call last.
+    pub(crate) redirected: Option<Uri>,
 }
 
 /// The core and the mailboxes of its calls, behind the driver's one lock.
@@ -110,8 +122,12 @@ pub(crate) struct Shell {
     /// Who subscribes to us, and those among them that nobody has looked at.
     pub(crate) subscribers: KeyMap<SubscriptionKey, News<SubscriberChange>>,
     pub(crate) new_subscribers: VecDeque<(SubscriptionKey, Request)>,
+    /// Reports of quality, if they are wanted.
+    pub(crate) quality: Option<QualityReports>,
     /// Something of the phone as a whole happened: a call comes in, a registration was answered, a call ended.
     pub(crate) changed: Arc<Notify>,
+    /// Something could not be sent: the network may be another one.
+    pub(crate) alarm: Arc<Notify>,
 }
 
 impl Shell {
@@ -131,8 +147,10 @@ impl Shell {
             publications: KeyMap::default(),
             subscribers: KeyMap::default(),
             new_subscribers: VecDeque::new(),
+            quality: None,
             responses: KeyMap::default(),
             changed: Arc::new(Notify::new()),
+            alarm: Arc::new(Notify::new()),
         }
     }
 
@@ -187,7 +205,7 @@ impl Shell {
                     }
                     return;
                 }
-                self.open(call, Mailbox::default());
+                self.open(call, Mailbox { incoming: true, ..Mailbox::default() });
                 self.incoming.push_back((call, request, path, replaces.is_some()));
             }
             PhoneEvent::Progress { call, response, early_media } => {
@@ -195,10 +213,11 @@ impl Shell {
                 if let (Some(agreed), Some(media)) = (&early_media, &mailbox.media) {
                     media.apply(agreed);
                 }
-                if mailbox.progress.len() >= MAX_PROGRESS {
-                    mailbox.progress.pop_front();
+                let progress = &mut mailbox.rare_mut().progress;
+                if progress.len() >= MAX_PROGRESS {
+                    progress.pop_front();
                 }
-                mailbox.progress.push_back(Progress {
+                progress.push_back(Progress {
                     status: response.status(),
                     reason: response.reason().into(),
                     early_media: early_media.is_some(),
@@ -212,12 +231,17 @@ impl Shell {
             PhoneEvent::Redirected { call, to } => {
                 let Some(mailbox) = self.boxes.get_mut(&call) else { return };
                 tracing::info!(%to, "the call goes on elsewhere");
-                mailbox.redirected = Some(Box::new(to));
+                mailbox.rare_mut().redirected = Some(to);
             }
             PhoneEvent::Established { call, media } => {
                 if let Some(mailbox) = self.boxes.get_mut(&call) {
                     mailbox.established_at = Some(now);
                     mailbox.agree(&media);
+                    if let (Some(quality), Some(dialog)) =
+                        (&mut self.quality, self.core.dialogs().dialog(call))
+                    {
+                        quality.begins(call, dialog, !mailbox.incoming);
+                    }
                 }
             }
             PhoneEvent::MediaChanged { call, media, by_us } => {
@@ -228,13 +252,14 @@ impl Shell {
             }
             PhoneEvent::PeerIdentified { call, identity } => {
                 if let Some(mailbox) = self.boxes.get_mut(&call) {
-                    mailbox.identity = Some(Box::new(identity));
+                    mailbox.rare_mut().identity = Some(identity);
                 }
             }
             PhoneEvent::ChangeRefused { call, status } => {
                 if let Some(mailbox) = self.boxes.get_mut(&call) {
-                    mailbox.refused.truncate(MAX_PROGRESS);
-                    mailbox.refused.push_back(status);
+                    let refused = &mut mailbox.rare_mut().refused;
+                    refused.truncate(MAX_PROGRESS);
+                    refused.push_back(status);
                 }
             }
             PhoneEvent::Digit { call, digit } => {
@@ -247,14 +272,28 @@ impl Shell {
                 let Some(mailbox) = self.boxes.get_mut(&call) else { return };
                 mailbox.ended = Some(Box::new(Ended { cause, bad_media }));
                 self.live = self.live.saturating_sub(1);
+                let report = self.quality.as_mut().and_then(|quality| {
+                    let media = mailbox.media.as_ref().and_then(|media| media.report());
+                    quality.ends(call, media, SystemTime::now())
+                });
                 if let Some(media) = &mailbox.media {
                     media.close();
                 }
                 if mailbox.abandoned {
                     self.boxes.remove(&call);
                 }
+                if let Some(report) = report {
+                    self.send_report(now, report);
+                }
             }
             PhoneEvent::Response { request, result } => {
+                if self.quality.as_mut().is_some_and(|quality| quality.answered(request)) {
+                    let status = result.map_or_else(|status| status, |response| response.status());
+                    if !status.is_success() {
+                        tracing::warn!(%status, "the collector did not take a report of quality");
+                    }
+                    return;
+                }
                 if let Some(awaited) = self.responses.get_mut(&request) {
                     *awaited = Some(result);
                 }
@@ -338,6 +377,16 @@ impl Shell {
         }
     }
 
+    /// Publishes the report of a call (RFC 6035 §4.3). It is said once and never changes, so there is nothing to refresh.
+    fn send_report(&mut self, now: Instant, report: Body) {
+        let Some(quality) = &mut self.quality else { return };
+        let event = [("Event", quality_reports::PACKAGE)];
+        match self.core.request(now, &quality.collector, Method::Publish, &event, Some(report)) {
+            Ok(request) => quality.sent(request),
+            Err(error) => tracing::warn!(%error, "a report of quality cannot be sent"),
+        }
+    }
+
     /// What was answered 200 is kept until it is read; when there is no room, the next are answered 486.
     pub(crate) fn make_room(&mut self) {
         let unread =
@@ -369,7 +418,7 @@ impl Shell {
     }
 
     fn transfer_of(&mut self, call: CallKey, transfer: SubscriptionKey) -> Option<&mut Transferring> {
-        let state = self.boxes.get_mut(&call)?.transfer.as_mut()?;
+        let state = self.boxes.get_mut(&call)?.rare()?.transfer.as_mut()?;
         (state.key == transfer).then_some(state)
     }
 
@@ -380,6 +429,15 @@ impl Shell {
 }
 
 impl Mailbox {
+    /// News of the rare kinds, if there are any.
+    pub(crate) fn rare(&mut self) -> Option<&mut Rare> {
+        self.rare.as_deref_mut()
+    }
+
+    pub(crate) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
     fn agree(&mut self, agreed: &Negotiated) {
         if let Some(media) = &self.media {
             media.apply(agreed);
@@ -395,7 +453,14 @@ impl Core for Shell {
         self.dispatch(now);
     }
 
+    fn backlog(&mut self, now: Instant, backlog: Backlog) {
+        self.core.backlog(now, backlog);
+    }
+
     fn flow_event(&mut self, now: Instant, event: FlowEvent) {
+        if network_watch::is_suspicious(&event) {
+            self.alarm.notify_one();
+        }
         self.core.flow_event(now, event);
         self.dispatch(now);
     }

@@ -87,7 +87,7 @@ impl Call {
         inner.with(|shell, now| {
             let key = ask(shell, now)?;
             if let Some(mailbox) = shell.boxes.get_mut(&call) {
-                mailbox.transfer = Some(Box::new(Transferring { key, status: None, over: false }));
+                mailbox.rare_mut().transfer = Some(Transferring { key, status: None, over: false });
             }
             Ok::<_, PhoneError>(())
         })?;
@@ -96,7 +96,7 @@ impl Call {
 }
 
 fn outcome_of(mailbox: Option<&mut Mailbox>) -> Option<Result<StatusCode, TransferError>> {
-    let Some(transfer) = mailbox.and_then(|mailbox| mailbox.transfer.as_ref()) else {
+    let Some(transfer) = mailbox.and_then(|mailbox| mailbox.rare()?.transfer.as_ref()) else {
         return Some(Err(TransferError::Ended));
     };
     match transfer.status {

@@ -61,6 +61,40 @@ async fn messages() {
     bob.close().await;
 }
 
+/// A phone that takes UDP and TCP at one port: the one that is free for UDP may be taken for TCP, so it is tried.
+async fn phone_of_both(user: &str) -> Phone {
+    loop {
+        let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let builder = Phone::builder(&format!("sip:{user}@example.com"));
+        let builder = builder.listen(&format!("udp:127.0.0.1:{port}"));
+        if let Ok(phone) = builder.listen(&format!("tcp:127.0.0.1:{port}")).bind().await {
+            return phone;
+        }
+    }
+}
+
+/// RFC 3428 §8, RFC 3261 §18.1.1: over 1300 octets a message goes over TCP, and over UDP where the far end has no TCP; a short one
+/// stays with UDP.
+#[tokio::test]
+async fn large_messages_go_over_tcp_where_they_can() {
+    let (alice, bob, carol) =
+        (phone_of_both("alice").await, phone_of_both("bob").await, phone("carol").await);
+    let large = "x".repeat(1300);
+    for (to, user, text, transport) in
+        [(&bob, "bob", "short", "UDP"), (&bob, "bob", &*large, "TCP"), (&carol, "carol", &*large, "UDP")]
+    {
+        let sent = patient("MESSAGE", alice.send_message(&address_of(to, user), text)).await.unwrap();
+        assert_eq!(sent, StatusCode::OK);
+        let message = patient("the message", to.next_message()).await;
+        assert_eq!(message.text, text);
+        let via = message.request.headers.text("Via").unwrap();
+        assert!(via.starts_with(&format!("SIP/2.0/{transport}")), "{via}");
+    }
+    alice.close().await;
+    bob.close().await;
+    carol.close().await;
+}
+
 /// RFC 3261 §8.2.1: a method that the phone does not have; an address that is none.
 #[tokio::test]
 async fn what_is_refused() {

@@ -101,11 +101,7 @@ async fn texts_both_ways() {
 async fn files() {
     let world = World::new().await;
     let octets: Vec<u8> = (0..300_000_u32).map(|number| (number % 251) as u8).collect();
-    let file = || FileToSend {
-        name: "a picture.png".into(),
-        media_type: "image/png".into(),
-        octets: octets.clone().into(),
-    };
+    let file = || FileToSend::new("a picture.png", octets.clone()).media_type("image/png");
     let mut progress = Vec::new();
     let sending = world.alice.send_file(&world.to_bob, file(), |octets| progress.push(octets));
     let receiving = async {
@@ -249,4 +245,180 @@ async fn a_file_that_is_another() {
     assert!(matches!(received, Err(SessionError::File(FileError::Hash))), "{received:?}");
     mallory.close().await;
     bob.close().await;
+}
+
+/// A file of these octets that goes with the test.
+struct OnDisk(std::path::PathBuf);
+
+impl OnDisk {
+    fn new(name: &str, octets: &[u8]) -> Self {
+        let path = std::env::temp_dir().join(format!("sip-ua-{}-{name}", std::process::id()));
+        std::fs::write(&path, octets).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for OnDisk {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// RFC 5547 §6, §8.3.1: a transfer that breaks off goes on where it was, from disk; the hash is that of the whole. Who does not have what
+/// comes before refuses, and so is the rest of another file.
+#[tokio::test]
+async fn rfc_5547_6_the_rest_of_a_file_from_disk() {
+    let world = World::new().await;
+    let octets: Vec<u8> =
+        (0..2_000_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let disk = OnDisk::new("whole.bin", &octets);
+    let limit = 10_000_000;
+
+    // The first time the receiver's disk is full after a while.
+    let mut saved = Vec::new();
+    let sending = world.alice.send_file(&world.to_bob, FileToSend::at(&disk.0), |_| {});
+    let receiving = async {
+        let save = |piece: &[u8]| {
+            if saved.len() > 500_000 {
+                return Err(std::io::ErrorKind::StorageFull.into());
+            }
+            saved.extend_from_slice(piece);
+            Ok(())
+        };
+        world.chat().await.receive(limit).await.unwrap().save(save).await
+    };
+    let (sent, received) = patient("the file", async { tokio::join!(sending, receiving) }).await;
+    assert!(sent.is_err() && matches!(received, Err(SessionError::Write(_))), "{sent:?} {received:?}");
+    let have = saved.len();
+    assert!(have > 500_000 && have < octets.len());
+
+    // Of the rest the file is written behind what is there.
+    let rest = FileToSend::at(&disk.0).after(have as u64);
+    let mut progress = Vec::new();
+    let sending = world.alice.send_file(&world.to_bob, rest, |octets| progress.push(octets));
+    let before = saved.clone();
+    let receiving = async {
+        let chat = world.chat().await;
+        assert_eq!(chat.range().unwrap().start, have as u64 + 1);
+        assert_eq!(chat.file().unwrap().size, Some(2_000_000));
+        let save = |piece: &[u8]| {
+            saved.extend_from_slice(piece);
+            Ok(())
+        };
+        chat.receive_rest(limit, before.as_slice()).await.unwrap().save(save).await
+    };
+    let (sent, received) = patient("the rest", async { tokio::join!(sending, receiving) }).await;
+    sent.unwrap();
+    assert_eq!(received.unwrap(), 2_000_000);
+    assert!(saved == octets);
+    assert!(progress[0] > have as u64 && progress.last() == Some(&2_000_000), "{progress:?}");
+
+    // Who has less, or takes whole files alone, refuses.
+    for take_rest in [true, false] {
+        let rest = FileToSend::at(&disk.0).after(have as u64);
+        let sending = world.alice.send_file(&world.to_bob, rest, |_| {});
+        let receiving = async {
+            let chat = world.chat().await;
+            match take_rest {
+                true => chat.receive_rest(limit, &before[..have - 1]).await.map(drop),
+                false => chat.receive(limit).await.map(drop),
+            }
+        };
+        let (sent, received) = patient("the refusal", async { tokio::join!(sending, receiving) }).await;
+        assert!(matches!(received, Err(SessionError::Range)), "{received:?}");
+        assert!(
+            matches!(sent, Err(SessionError::Call(CallError::Rejected { status: StatusCode::DECLINE, .. }))),
+            "{sent:?}"
+        );
+    }
+
+    // What is there is the beginning of another file.
+    let mut other = before.clone();
+    other[0] ^= 1;
+    let sending = world.alice.send_file(&world.to_bob, FileToSend::at(&disk.0).after(have as u64), |_| {});
+    let receiving = async {
+        world.chat().await.receive_rest(limit, other.as_slice()).await.unwrap().save(|_| Ok(())).await
+    };
+    let (_, received) = patient("the file", async { tokio::join!(sending, receiving) }).await;
+    assert!(matches!(received, Err(SessionError::File(FileError::Hash))), "{received:?}");
+
+    // Nobody is called for a file that is not there, or too short.
+    let nothing = world.alice.send_file(&world.to_bob, FileToSend::at("/nowhere/at/all"), |_| {}).await;
+    assert!(matches!(nothing, Err(SessionError::Read(_))), "{nothing:?}");
+    let short = FileToSend::at(&disk.0).after(2_000_001);
+    assert!(matches!(world.alice.send_file(&world.to_bob, short, |_| {}).await, Err(SessionError::Read(_))));
+    world.end().await;
+}
+
+/// RFC 5547 §8.2.2, §8.3.2: who wants a file asks for it by what it knows of it; it is sent, or refused; of one that broke off the rest.
+#[tokio::test]
+async fn rfc_5547_8_2_2_files_that_the_receiver_asks_for() {
+    let world = World::new().await;
+    let octets: Vec<u8> = (0..300_000_u32).map(|number| (number % 251) as u8).collect();
+    let file = || FileToSend::new("minutes.txt", octets.clone()).media_type("text/plain");
+    let named = FileSelector { name: Some("minutes.txt".into()), ..FileSelector::default() };
+    let sending = async {
+        let chat = world.chat().await;
+        assert!(chat.file().is_none(), "none is to come");
+        assert_eq!(chat.wanted().unwrap().safe_name(), Some("minutes.txt"));
+        chat.send(file(), |_| {}).await
+    };
+    let mut saved = Vec::new();
+    let receiving = async {
+        let coming = world.alice.request_file(&world.to_bob, &named, 1_000_000).await.unwrap();
+        assert_eq!(coming.selector().hash, Some(Sha1Hash::of(&octets)));
+        coming
+            .save(|piece| {
+                saved.extend_from_slice(piece);
+                Ok(())
+            })
+            .await
+    };
+    let (sent, received) = patient("the file", async { tokio::join!(sending, receiving) }).await;
+    sent.unwrap();
+    assert_eq!(received.unwrap(), 300_000);
+    assert!(saved == octets);
+
+    // The rest, by its hash alone.
+    let hashed = FileSelector { hash: Some(Sha1Hash::of(&octets)), ..FileSelector::default() };
+    let mut progress = Vec::new();
+    let sending = async { world.chat().await.send(file(), |octets| progress.push(octets)).await };
+    let mut rest = Vec::new();
+    let receiving = async {
+        let have = &octets[..200_000];
+        let coming =
+            world.alice.request_rest(&world.to_bob, &hashed, 1_000_000, 200_000, have).await.unwrap();
+        coming
+            .save(|piece| {
+                rest.extend_from_slice(piece);
+                Ok(())
+            })
+            .await
+    };
+    let (sent, received) = patient("the rest", async { tokio::join!(sending, receiving) }).await;
+    sent.unwrap();
+    assert_eq!(received.unwrap(), 300_000);
+    assert!(rest == octets[200_000..]);
+    assert!(progress.first().is_some_and(|&first| first > 200_000), "{progress:?}");
+
+    // There is none; another one; one that is too large.
+    let refused = |result: &Result<_, SessionError>, wanted: StatusCode| matches!(result, Err(SessionError::Call(CallError::Rejected { status, .. })) if *status == wanted);
+    let refusing = async { world.chat().await.reject(StatusCode::NOT_FOUND).unwrap() };
+    let asking = world.alice.request_file(&world.to_bob, &named, 1_000_000);
+    let (asked, ()) = patient("the refusal", async { tokio::join!(asking, refusing) }).await;
+    assert!(refused(&asked.map(drop), StatusCode::NOT_FOUND));
+    let other = async { world.chat().await.send(FileToSend::new("minutes.txt", "other"), |_| {}).await };
+    let asking = world.alice.request_file(&world.to_bob, &hashed, 1_000_000);
+    let (asked, sent) = patient("the refusal", async { tokio::join!(asking, other) }).await;
+    assert!(matches!(sent, Err(SessionError::OtherFile)), "{sent:?}");
+    assert!(refused(&asked.map(drop), StatusCode::NOT_ACCEPTABLE_HERE));
+    let sending = async { world.chat().await.send(file(), |_| {}).await };
+    let asking = world.alice.request_file(&world.to_bob, &named, 1_000);
+    let (asked, sent) = patient("the refusal", async { tokio::join!(asking, sending) }).await;
+    assert!(matches!(asked, Err(SessionError::File(FileError::TooLarge(1_000)))), "{asked:?}");
+    assert!(sent.is_err());
+    // Nobody asks for nothing at all.
+    let nothing = world.alice.request_file(&world.to_bob, &FileSelector::default(), 1_000).await;
+    assert!(matches!(nothing, Err(SessionError::NotDescribed)), "{nothing:?}");
+    world.end().await;
 }

@@ -190,7 +190,21 @@ impl Connection {
                 }
             }
             Method::Report => self.report(key, head),
-            Method::Auth | Method::Nickname | Method::Other(_) => self.answer(StatusCode::UNKNOWN_METHOD),
+            Method::Nickname => {
+                let status = self.nickname_wanted(key, head);
+                self.answer(status);
+            }
+            Method::Auth | Method::Other(_) => self.answer(StatusCode::UNKNOWN_METHOD),
+        }
+    }
+
+    /// The answer to a NICKNAME (RFC 7701 §7.1): only a switch has some to give.
+    fn nickname_wanted(&self, key: SessionKey, head: &Head) -> StatusCode {
+        let screen = self.sessions.get(&key).and_then(|session| session.inbox.config().screen.as_ref());
+        let Some(screen) = screen else { return StatusCode::UNKNOWN_METHOD };
+        match crate::screen::nickname(head.get("Use-Nickname")) {
+            Ok(name) => screen.nickname(&name),
+            Err(status) => status,
         }
     }
 

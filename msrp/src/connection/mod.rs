@@ -47,6 +47,9 @@ pub const MAX_CONTROL: usize = 1_024;
 /// Messages kept after they have left, for reports that come late.
 pub const MAX_SENT: usize = 1_024;
 
+/// Octets of content in a chunk that is one message of a WebSocket: the receiver, often a page in a browser, has it in memory whole.
+pub const MAX_WHOLE_CHUNK: usize = 65_536;
+
 /// Long messages of one session that are under way at once. The receiver holds each in part: more would meet its limits. What
 /// fits into one chunk passes them.
 pub const MAX_INTERLEAVED: usize = 4;
@@ -189,6 +192,8 @@ pub struct Connection {
     #[cfg(feature = "auth")]
     auths: auth::Auths,
     is_closed: bool,
+    /// Each chunk is one message of a WebSocket.
+    in_messages: bool,
 }
 
 impl std::fmt::Debug for Connection {
@@ -232,7 +237,23 @@ impl Connection {
             #[cfg(feature = "auth")]
             auths: auth::Auths::default(),
             is_closed: false,
+            in_messages: false,
         }
+    }
+
+    /// The connection is a WebSocket, of whose messages each is one chunk (RFC 7977 §5.1). Chunks are short then, and end where nothing
+    /// more is at hand: their receiver sees them when they are whole. [`is_at_chunk_end`](Self::is_at_chunk_end) tells where one ends.
+    #[must_use]
+    pub fn in_messages(mut self) -> Self {
+        self.decoder.set_in_messages();
+        self.in_messages = true;
+        self
+    }
+
+    /// Whether what [`poll_transmit`](Self::poll_transmit) has handed out ends with a whole chunk.
+    #[must_use]
+    pub fn is_at_chunk_end(&self) -> bool {
+        self.open.is_none() && self.staged.is_empty()
     }
 
     fn key(&mut self) -> u64 {
@@ -315,8 +336,17 @@ impl Connection {
         if !crate::message::is_line(name) {
             return Err(InjectionError.into());
         }
-        let quoted = format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""));
+        let quoted = crate::screen::quoted(name);
         self.request(key, &Method::Nickname, Waiting::Nickname(key), |w| w.typed("Use-Nickname", quoted))
+    }
+
+    /// The peer has another path, by a new offer or answer (RFC 4975 §8.4): requests from now on take it, over the same connection.
+    ///
+    /// # Errors
+    /// If the session is over.
+    pub fn set_remote(&mut self, key: SessionKey, remote: &Path) -> Result<(), SendError> {
+        self.sessions.get_mut(&key).ok_or(SendError::Over)?.set_remote(remote);
+        Ok(())
     }
 
     /// Ends a session; the connection stays. Messages that are not sent fail.

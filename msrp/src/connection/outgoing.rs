@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use memchr::memmem;
 
-use super::{Connection, MAX_UNANSWERED, MessageKey, SessionKey, Waiting};
+use super::{Connection, MAX_UNANSWERED, MAX_WHOLE_CHUNK, MessageKey, SessionKey, Waiting};
 use crate::event::Event;
 use crate::message::{ByteRange, FailureReport, Flag, HeadWriter, Ident, Method, end_line};
 use crate::outgoing::{Chunking, PIECE, SMALL_CHUNK, TURN};
@@ -96,7 +96,13 @@ impl Connection {
         let room = usize::try_from(open.limit.saturating_sub(open.sent)).unwrap_or(usize::MAX);
         // Where others may come, no more than their share is handed out at once.
         let most = if control { room.min(2_048) } else { room.min(PIECE) };
-        let Some(mut piece) = message.take(most) else { return false };
+        let Some(mut piece) = message.take(most) else {
+            // Nobody sees what has left of a WebSocket message before its end.
+            if self.in_messages {
+                self.end_chunk(Flag::Continued);
+            }
+            return self.in_messages;
+        };
         let clean = open.clean(&piece);
         open.sent = open.sent.saturating_add(clean as u64);
         let is_cut = clean < piece.len();
@@ -161,7 +167,11 @@ impl Connection {
             let short = left.filter(|&left| left <= SMALL_CHUNK && left == message.queued as u64);
             let small = message.chunking == Chunking::Small;
             let start = message.position.saturating_add(1);
-            let limit = if small { SMALL_CHUNK } else { u64::MAX };
+            let limit = match (small, self.in_messages) {
+                (true, _) => SMALL_CHUNK,
+                (false, true) => MAX_WHOLE_CHUNK as u64,
+                (false, false) => u64::MAX,
+            };
             // Only what is not interrupted may say where it ends.
             let end = short.map(|left| message.position.saturating_add(left));
             let range = ByteRange { start, end, total: message.total };

@@ -23,6 +23,8 @@ enum Verdict {
     /// None, or none that can be read.
     Missing,
     Wrong,
+    /// Not looked at.
+    ShutOut,
 }
 
 impl Relay {
@@ -41,10 +43,17 @@ impl Relay {
         let (username, information) = match self.verdict(now, connection, head, to) {
             Verdict::Good(username, information) => (username, information),
             verdict => {
-                if matches!(verdict, Verdict::Wrong)
+                if matches!(verdict, Verdict::Wrong | Verdict::ShutOut)
                     && let Some(peer) = self.peers.get_mut(&connection)
                 {
                     peer.failures = peer.failures.saturating_add(1);
+                }
+                match verdict {
+                    Verdict::ShutOut => return self.answer(connection, head, StatusCode::FORBIDDEN, &[]),
+                    Verdict::Wrong => {
+                        self.counts.wrong_credentials = self.counts.wrong_credentials.saturating_add(1);
+                    }
+                    _ => {}
                 }
                 return self.challenge(now, connection, head, matches!(verdict, Verdict::Stale));
             }
@@ -111,13 +120,21 @@ impl Relay {
         else {
             return Verdict::Missing;
         };
+        let from = self.peers.get(&connection).and_then(|peer| peer.from);
+        if from.is_some_and(|from| self.accounts.is_shut_out(from, username)) {
+            return Verdict::ShutOut;
+        }
         // Who is not known takes as long as who is.
         let ha1 = self.accounts.ha1(username, &self.config.realm, algorithm);
         let is_known = ha1.is_some() && realm == self.config.realm;
         let ha1 = ha1.unwrap_or_else(|| algorithm.ha1(username, realm, ""));
         let question =
             Question { algorithm, ha1: &ha1, nonce, count: nc, cnonce, method: "AUTH", uri: uri.as_str() };
-        if !same(&response.to_ascii_lowercase(), &question.response()) || !is_known {
+        let good = same(&response.to_ascii_lowercase(), &question.response()) && is_known;
+        if let Some(from) = from {
+            self.accounts.judged(from, username, good);
+        }
+        if !good {
             return Verdict::Wrong;
         }
         let Some(peer) = self.peers.get_mut(&connection) else { return Verdict::Wrong };
@@ -156,6 +173,7 @@ impl Relay {
         let hop = from.first()?.clone();
         let until = now.checked_add(Duration::from_secs(expires))?;
         let peer = self.peers.get_mut(&connection).filter(|peer| peer.grants.len() < MAX_GRANTS)?;
+        self.counts.granted = self.counts.granted.saturating_add(1);
         peer.grants.insert(token.clone());
         self.by_end.insert((until, token.clone()));
         self.grants.insert(token, Grant { uri, connection, hop, until });

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
-use super::peer::{Forward, Inbound, Other, Peer, Pending};
-use super::{Action, MAX_CONNECTIONS, MAX_HOPS, Relay, RelayError};
+use super::peer::{Forward, Inbound, Other, Peer, Pending, Piece};
+use super::{Action, MAX_HOPS, Relay, RelayError};
+use crate::connection::MAX_WHOLE_CHUNK;
 use crate::message::{ByteRange, FailureReport, Flag, Head, HeadWriter, Ident, Method, Start, end_line};
 use crate::status::StatusCode;
 use crate::uri::{Path, Uri};
@@ -154,12 +155,16 @@ impl Relay {
         if let Some(connection) = self.hops.get(next) {
             return Ok(*connection);
         }
+        // Who is behind a WebSocket has connected to us, or is reached by nobody (RFC 7977 §5.1, §5.2.2).
+        if !next.is_tcp() {
+            return Err(StatusCode::NO_SESSION);
+        }
         let port = next.port().ok_or(StatusCode::BAD_REQUEST)?;
         let target = (next.host().to_ascii_lowercase(), port, next.is_secure());
         if let Some(connection) = self.targets.get(&target) {
             return Ok(*connection);
         }
-        if self.peers.len() >= MAX_CONNECTIONS {
+        if self.peers.len() >= self.config.max_connections {
             return Err(StatusCode::TIMEOUT);
         }
         let connection = self.name();
@@ -210,11 +215,23 @@ impl Relay {
         }
     }
 
-    /// Sends on what is held, as a chunk of its own.
+    /// Sends on what is held as a chunk of its own, or as several where a chunk is one message of a WebSocket (RFC 7977 §5.1).
     fn piece(&mut self, source: u64, forward: &mut Forward, flag: Flag) {
+        if self.peers.get(&forward.target).is_some_and(|target| target.in_messages) {
+            while forward.held.len() > MAX_WHOLE_CHUNK {
+                let body = forward.held.split_to(MAX_WHOLE_CHUNK).freeze();
+                self.chunk(source, forward, body, Flag::Continued);
+            }
+        }
         let body = forward.held.split().freeze();
+        self.chunk(source, forward, body, flag);
+    }
+
+    fn chunk(&mut self, source: u64, forward: &mut Forward, body: Bytes, flag: Flag) {
         let id = self.fresh(forward.target, &body);
         let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        self.counts.forwarded = self.counts.forwarded.saturating_add(1);
+        self.counts.octets = self.counts.octets.saturating_add(length);
         let end = forward.start.saturating_add(length).saturating_sub(1);
         let range = ByteRange { start: forward.start, end: Some(end), total: forward.total };
         forward.start = forward.start.saturating_add(length);
@@ -239,8 +256,9 @@ impl Relay {
         if forward.head.has_body() {
             // Content-Type stays the last of the fields (RFC 4975 §9).
             let head = writer.typed("Byte-Range", range).printed(&forward.fields).before_body();
-            self.enqueue(target, head, None);
-            self.enqueue(target, body, None);
+            for octets in [head, body] {
+                self.enqueue_piece(target, Piece { octets, is_last: false, transaction: None });
+            }
             self.enqueue(target, end_line(&id, flag), transaction);
         } else {
             let writer = match forward.head.get_bytes("Byte-Range") {
@@ -258,6 +276,7 @@ impl Relay {
         if !self.peers.contains_key(&target) {
             return self.answer(source, &other.head, StatusCode::TIMEOUT, &[]);
         }
+        self.counts.forwarded = self.counts.forwarded.saturating_add(1);
         let id = self.fresh(target, &other.body);
         let writer = HeadWriter::request(id, method)
             .printed(&other.paths)

@@ -19,6 +19,7 @@ mod forward;
 mod peer;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -30,7 +31,7 @@ use crate::message::{FailureReport, Flag, Head, HeadWriter, Ident, Method, Start
 use crate::session::may_answer;
 use crate::status::StatusCode;
 use crate::uri::Uri;
-use peer::{Inbound, Peer, Pending, Target};
+use peer::{Inbound, Peer, Pending, Piece, Target};
 
 /// Octets that wait for one connection. Whoever sends to it is not read while there are more: a receiver that is slow, or does not
 /// read at all, would fill memory with what others send to it.
@@ -41,6 +42,9 @@ pub const MAX_PENDING: usize = 4_096;
 pub const MAX_GRANTS: usize = 1_024;
 /// Connections, whoever opened them: each costs memory before anybody has shown who he is.
 pub const MAX_CONNECTIONS: usize = 10_000;
+/// Connections from one address (of IPv6, from one network of 64 bits): nobody shall hold the places of all. Offices behind one
+/// address have many clients, each of which has one.
+pub const MAX_CONNECTIONS_PER_SOURCE: usize = 256;
 /// Previous hops remembered for one connection, so that answers of sessions find their way back over it.
 pub const MAX_HOPS: usize = 1_024;
 /// How long a connection may stay without one successful request (RFC 4976 §6.1): strangers shall not hold places.
@@ -63,6 +67,10 @@ pub struct RelayConfig {
     pub min_expires: u64,
     /// The most, and those of who asks for no certain time.
     pub max_expires: u64,
+    /// Connections that it has at one time; more are closed.
+    pub max_connections: usize,
+    /// The same from one address.
+    pub max_connections_per_source: usize,
     /// Whether AUTH is taken without TLS, which RFC 4976 §9.2 forbids: for a relay behind something that ends TLS, and for tests.
     pub over_plain_tcp: bool,
 }
@@ -79,13 +87,16 @@ impl RelayConfig {
             secure: true,
             min_expires: 60,
             max_expires: 3_600,
+            max_connections: MAX_CONNECTIONS,
+            max_connections_per_source: MAX_CONNECTIONS_PER_SOURCE,
             over_plain_tcp: false,
         }
     }
 
-    /// Whether this is our address.
+    /// Whether this is our address. That for WebSockets has another port, maybe of something before us (RFC 7977 §8.1.1).
     fn is_ours(&self, uri: &Uri) -> bool {
-        let port = uri.port() == Some(self.port) || (uri.port().is_none() && uri.session_id().is_none());
+        let is_of_relay = uri.session_id().is_none() && (uri.port().is_none() || uri.is_websocket());
+        let port = uri.port() == Some(self.port) || is_of_relay;
         port && uri.host().eq_ignore_ascii_case(&self.host)
     }
 }
@@ -98,6 +109,44 @@ pub trait Accounts: Send {
     /// Whether an account that has shown its password may have URIs; otherwise 403.
     fn may_relay(&self, _username: &str) -> bool {
         true
+    }
+
+    /// Whether credentials of this name from there are not even looked at (403), since too many were wrong.
+    fn is_shut_out(&self, _source: IpAddr, _username: &str) -> bool {
+        false
+    }
+
+    /// Credentials of this name from there were looked at: whether they hold.
+    fn judged(&self, _source: IpAddr, _username: &str, _good: bool) {}
+}
+
+/// What a relay has done and holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RelayCounts {
+    /// Connections that stand or are being made.
+    pub connections: usize,
+    /// URIs that are valid.
+    pub grants: usize,
+    /// URIs that were handed out.
+    pub granted: u64,
+    /// Wrong names or passwords.
+    pub wrong_credentials: u64,
+    /// Connections that were refused for want of a place.
+    pub connections_refused: u64,
+    /// Requests sent on, a chunk in pieces once for each.
+    pub forwarded: u64,
+    /// Octets of content in them.
+    pub octets: u64,
+    /// Failures that senders were told of.
+    pub failures: u64,
+}
+
+/// What counts as one source: an address, of IPv6 the network that one customer has.
+fn source_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) & !u128::from(u64::MAX)).into()),
+        ip => ip,
     }
 }
 
@@ -164,6 +213,9 @@ pub struct Relay {
     tokens: Box<dyn Tokens>,
     peers: HashMap<u64, Peer>,
     grants: HashMap<String, Grant>,
+    /// How many connections each source has.
+    sources: HashMap<IpAddr, usize>,
+    counts: RelayCounts,
     by_end: BTreeSet<(Instant, String)>,
     /// Hops that came over a connection.
     hops: HashMap<Uri, u64>,
@@ -197,6 +249,8 @@ impl Relay {
             tokens,
             peers: HashMap::new(),
             grants: HashMap::new(),
+            sources: HashMap::new(),
+            counts: RelayCounts::default(),
             by_end: BTreeSet::new(),
             hops: HashMap::new(),
             targets: HashMap::new(),
@@ -208,10 +262,10 @@ impl Relay {
         }
     }
 
-    /// URIs that are valid.
+    /// What it has done and holds.
     #[must_use]
-    pub fn grants(&self) -> usize {
-        self.grants.len()
+    pub fn counts(&self) -> RelayCounts {
+        RelayCounts { connections: self.peers.len(), grants: self.grants.len(), ..self.counts }
     }
 
     fn name(&mut self) -> u64 {
@@ -219,17 +273,39 @@ impl Relay {
         self.next
     }
 
-    /// Somebody has connected, over TLS or not; nothing if there are too many already.
-    pub fn accepted(&mut self, now: Instant, secure: bool) -> Option<u64> {
-        if self.peers.len() >= MAX_CONNECTIONS {
+    /// Somebody has connected from there, over TLS or not; nothing if there are too many already.
+    pub fn accepted(&mut self, now: Instant, secure: bool, from: IpAddr) -> Option<u64> {
+        let source = source_of(from);
+        let of_source = self.sources.get(&source).copied().unwrap_or_default();
+        if self.peers.len() >= self.config.max_connections
+            || of_source >= self.config.max_connections_per_source
+        {
+            self.counts.connections_refused = self.counts.connections_refused.saturating_add(1);
             return None;
         }
+        self.sources.insert(source, of_source.saturating_add(1));
         let connection = self.name();
-        self.peers.insert(connection, Peer::new(secure, true, None));
+        self.peers.insert(connection, Peer::new(secure, true, None).from(from));
         if let Some(due) = now.checked_add(PROBATION) {
             self.probations.push_back((due, connection));
         }
         Some(connection)
+    }
+
+    /// A connection that was accepted is a WebSocket, of whose messages each is one chunk (RFC 7977 §5.1): each
+    /// [`push`](Self::push) is one, when [`wants_input`](Self::wants_input) says so, and
+    /// [`is_at_chunk_end`](Self::is_at_chunk_end) tells where those that leave end.
+    pub fn set_in_messages(&mut self, connection: u64) {
+        if let Some(peer) = self.peers.get_mut(&connection) {
+            peer.in_messages = true;
+            peer.decoder.set_in_messages();
+        }
+    }
+
+    /// Whether what [`poll_transmit`](Self::poll_transmit) has handed out for a connection ends with a whole chunk.
+    #[must_use]
+    pub fn is_at_chunk_end(&self, connection: u64) -> bool {
+        self.peers.get(&connection).is_none_or(|peer| peer.is_at_chunk_end)
     }
 
     /// A connection that [`Action::Connect`] asked for stands.
@@ -246,6 +322,12 @@ impl Relay {
         self.peers.contains_key(&connection)
     }
 
+    /// Whether a request of the connection has succeeded.
+    #[must_use]
+    pub fn is_proven(&self, connection: u64) -> bool {
+        self.peers.get(&connection).is_some_and(|peer| peer.is_proven)
+    }
+
     /// Octets that arrived; then [`receive`](Self::receive).
     pub fn push(&mut self, connection: u64, octets: &[u8]) {
         if let Some(peer) = self.peers.get_mut(&connection) {
@@ -256,7 +338,10 @@ impl Relay {
     /// Whether more of this connection should be read.
     #[must_use]
     pub fn wants_input(&self, connection: u64) -> bool {
-        self.peers.get(&connection).is_some_and(|peer| peer.queued < MAX_QUEUED && peer.blocked_on.is_none())
+        self.peers.get(&connection).is_some_and(|peer| {
+            let is_free = !peer.in_messages || peer.decoder.is_between();
+            peer.queued < MAX_QUEUED && peer.blocked_on.is_none() && is_free
+        })
     }
 
     /// Reads what was pushed, as far as there is room where it goes.
@@ -305,7 +390,8 @@ impl Relay {
     pub fn poll_transmit(&mut self, connection: u64) -> Option<Bytes> {
         let peer = self.peers.get_mut(&connection).filter(|peer| peer.is_open)?;
         let (was_full, was_stuffed) = (peer.is_full(), peer.queued >= MAX_QUEUED);
-        let (octets, transaction) = peer.queue.pop_front()?;
+        let Piece { octets, is_last, transaction } = peer.queue.pop_front()?;
+        peer.is_at_chunk_end = is_last;
         peer.queued = peer.queued.saturating_sub(octets.len());
         peer.unstarted.extend(transaction);
         let (has_room, is_stuffed) = (was_full && !peer.is_full(), peer.queued >= MAX_QUEUED);
@@ -377,6 +463,14 @@ impl Relay {
     /// has failed.
     pub fn closed(&mut self, connection: u64) {
         let Some(mut peer) = self.peers.remove(&connection) else { return };
+        if let Some(source) = peer.from.map(source_of)
+            && let Some(count) = self.sources.get_mut(&source)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.sources.remove(&source);
+            }
+        }
         for token in std::mem::take(&mut peer.grants) {
             self.revoke(&token);
         }
@@ -408,11 +502,16 @@ impl Relay {
         }
     }
 
+    /// Something to send, which ends a chunk.
     fn enqueue(&mut self, connection: u64, octets: Bytes, transaction: Option<Ident>) {
+        self.enqueue_piece(connection, Piece { octets, is_last: true, transaction });
+    }
+
+    fn enqueue_piece(&mut self, connection: u64, piece: Piece) {
         let Some(peer) = self.peers.get_mut(&connection) else { return };
         let was_empty = peer.queue.is_empty();
-        peer.queued = peer.queued.saturating_add(octets.len());
-        peer.queue.push_back((octets, transaction));
+        peer.queued = peer.queued.saturating_add(piece.octets.len());
+        peer.queue.push_back(piece);
         if was_empty && peer.is_open {
             self.actions.push_back(Action::Wake { connection });
         }
@@ -437,6 +536,7 @@ impl Relay {
         if report == FailureReport::No || !self.peers.contains_key(&source) {
             return;
         }
+        self.counts.failures = self.counts.failures.saturating_add(1);
         let id = self.fresh(source, &[]);
         let mut writer =
             HeadWriter::request(id, &Method::Report).copied("To-Path", &back).typed("From-Path", us);

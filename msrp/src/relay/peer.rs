@@ -1,6 +1,7 @@
 //! What is known of one connection.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -75,14 +76,26 @@ pub(super) struct Nonce {
     pub(super) count: u32,
 }
 
+/// Octets to send.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) octets: Bytes,
+    /// They end a chunk.
+    pub(super) is_last: bool,
+    /// Of the chunk that they end, if its answer is waited for.
+    pub(super) transaction: Option<Ident>,
+}
+
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) decoder: Decoder,
     pub(super) secure: bool,
+    /// Who has connected; nobody where we did.
+    pub(super) from: Option<IpAddr>,
     pub(super) is_open: bool,
     pub(super) is_proven: bool,
     pub(super) target: Option<Target>,
-    pub(super) queue: VecDeque<(Bytes, Option<Ident>)>,
+    pub(super) queue: VecDeque<Piece>,
     pub(super) queued: usize,
     pub(super) unstarted: Vec<Ident>,
     pub(super) pending: HashMap<Ident, Pending>,
@@ -92,6 +105,10 @@ pub(super) struct Peer {
     pub(super) failures: usize,
     pub(super) grants: HashSet<String>,
     pub(super) hops: Vec<Uri>,
+    /// It is a WebSocket, of whose messages each is one chunk.
+    pub(super) in_messages: bool,
+    /// What was handed out ends with a whole chunk.
+    pub(super) is_at_chunk_end: bool,
 }
 
 impl Peer {
@@ -99,6 +116,7 @@ impl Peer {
         Self {
             decoder: Decoder::new(Limits::default()),
             secure,
+            from: None,
             is_open,
             // Those that we open need no probation.
             is_proven: target.is_some(),
@@ -113,7 +131,13 @@ impl Peer {
             failures: 0,
             grants: HashSet::new(),
             hops: Vec::new(),
+            in_messages: false,
+            is_at_chunk_end: true,
         }
+    }
+
+    pub(super) fn from(self, ip: IpAddr) -> Self {
+        Self { from: Some(ip), ..self }
     }
 
     /// Whether nothing more should be sent to it for now.

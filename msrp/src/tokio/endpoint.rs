@@ -14,7 +14,7 @@ use ::tokio::time::timeout;
 
 use super::session::Session;
 use super::socket::Socket;
-use super::task::{COMMANDS, Command, EVENTS, Task, Waiter};
+use super::task::{COMMANDS, Claimed, Command, EVENTS, Task, Waiter};
 use crate::connection::{Claim, SendError};
 use crate::event::{Event, Failure};
 use crate::session::SessionConfig;
@@ -32,8 +32,8 @@ const DISCARD: u16 = 9;
 /// Why a session did not come about.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The path leads nowhere: it has no port, or is `msrps` and there is no TLS.
-    #[error("the path cannot be reached: no port, or msrps without TLS")]
+    /// The path leads nowhere: it has no port, or a transport that we do not speak, or is `msrps` and there is no TLS.
+    #[error("the path cannot be reached: no port, an unknown transport, or msrps without TLS")]
     Path,
     /// Nobody answers there, or the handshake failed.
     #[error("connecting: {0}")]
@@ -66,6 +66,9 @@ pub struct Options {
     host: Option<String>,
     #[cfg(feature = "tls")]
     tls: Option<super::tls::Tls>,
+    /// Only where we connect.
+    #[cfg(feature = "tls")]
+    plain_listener: bool,
 }
 
 impl Options {
@@ -83,6 +86,8 @@ impl Options {
             host: None,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "tls")]
+            plain_listener: false,
         }
     }
 
@@ -101,9 +106,16 @@ impl Options {
         self
     }
 
+    /// Speaks TLS where it connects to `msrps` URIs, such as those of relays: the listener and our URIs are plain.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls_to_others(self, tls: super::tls::Tls) -> Self {
+        Self { plain_listener: true, ..self.tls(tls) }
+    }
+
     fn is_secure(&self) -> bool {
         #[cfg(feature = "tls")]
-        return self.tls.is_some();
+        return self.tls.is_some() && !self.plain_listener;
         #[cfg(not(feature = "tls"))]
         false
     }
@@ -117,7 +129,28 @@ enum Entry {
 }
 
 /// Whom a connection of ours leads to.
-type Target = (String, u16, bool);
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Target {
+    host: String,
+    port: u16,
+    is_secure: bool,
+    is_websocket: bool,
+}
+
+impl Target {
+    fn new(host: &str, port: u16, uri: &Uri) -> Self {
+        let host = host.to_ascii_lowercase();
+        Self { host, port, is_secure: uri.is_secure(), is_websocket: uri.is_websocket() }
+    }
+
+    #[cfg(feature = "ws")]
+    async fn upgrade(&self, socket: Socket) -> io::Result<Socket> {
+        let is_default = self.port == if self.is_secure { 443 } else { 80 };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let host = if is_default { host } else { format!("{host}:{}", self.port) };
+        super::websocket::connect(socket, &host).await
+    }
+}
 
 /// What connections and handles share.
 pub(super) struct Shared {
@@ -140,8 +173,19 @@ pub(super) fn random() -> u64 {
 
 impl Shared {
     /// A first request for a session of ours came.
-    pub(super) fn claim(&self, connection: u64, local: &Uri) -> Result<Waiter, Claim> {
+    pub(super) fn claim(
+        &self,
+        connection: u64,
+        local: &Uri,
+        shown: Option<[u8; 32]>,
+    ) -> Result<Waiter, Claim> {
         let mut sessions = lock(&self.sessions);
+        // Somebody else than the peer takes the session from nobody: it goes on waiting.
+        if let Some(Entry::Waiting(Waiter { announced, .. })) = sessions.get(local)
+            && !(announced.is_empty() || shown.is_some_and(|shown| announced.contains(&shown)))
+        {
+            return Err(Claim::Unknown);
+        }
         match sessions.get_mut(local) {
             None => Err(Claim::Unknown),
             Some(entry) => match std::mem::replace(entry, Entry::Bound(connection)) {
@@ -183,19 +227,34 @@ impl Shared {
         (id, handle)
     }
 
+    /// Whether a session needs a certificate that was announced.
+    fn needs_fingerprint(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.options.tls.as_ref().is_some_and(super::tls::Tls::needs_fingerprint);
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
     async fn accepted(&self, stream: TcpStream) -> io::Result<Socket> {
         #[cfg(feature = "tls")]
-        if let Some(tls) = &self.options.tls {
+        if let (true, Some(tls)) = (self.options.is_secure(), &self.options.tls) {
             return tls.accept(stream).await;
         }
         Ok(Socket::plain(stream))
     }
 
-    async fn connected(&self, stream: TcpStream, uri: &Uri) -> Result<Socket, ConnectError> {
+    async fn connected(
+        &self,
+        stream: TcpStream,
+        uri: &Uri,
+        announced: &[[u8; 32]],
+    ) -> Result<Socket, ConnectError> {
         #[cfg(feature = "tls")]
         if let (true, Some(tls)) = (uri.is_secure(), &self.options.tls) {
-            return Ok(tls.connect(stream, uri.host()).await?);
+            return Ok(tls.connect(stream, uri.host(), !announced.is_empty()).await?);
         }
+        #[cfg(not(feature = "tls"))]
+        let _ = announced;
         if uri.is_secure() { Err(ConnectError::Path) } else { Ok(Socket::plain(stream)) }
     }
 }
@@ -284,7 +343,8 @@ impl Endpoint {
         Ok(Pending {
             shared: shared.clone(),
             config: SessionConfig::new(uri),
-            fingerprint: None,
+            fingerprints: Vec::new(),
+            listening: None,
             #[cfg(feature = "auth")]
             relayed: None,
         })
@@ -296,10 +356,25 @@ impl Endpoint {
 pub struct Pending {
     shared: Arc<Shared>,
     config: SessionConfig,
-    fingerprint: Option<[u8; 32]>,
+    /// Of the peer's certificate: one of these.
+    fingerprints: Vec<[u8; 32]>,
+    listening: Option<Listening>,
     /// What our relays gave, and the connection to the first of them.
     #[cfg(feature = "auth")]
     relayed: Option<(crate::auth::Grant, mpsc::Sender<Command>)>,
+}
+
+/// A session that waits for its first request.
+struct Listening {
+    answer: oneshot::Receiver<Claimed>,
+    events: mpsc::Receiver<Event>,
+    waits: Waits,
+}
+
+impl std::fmt::Debug for Listening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listening").field("local", &self.waits.1).finish_non_exhaustive()
+    }
 }
 
 /// Takes a waiting session out of the table if nobody waits any more.
@@ -326,32 +401,62 @@ impl Pending {
         &mut self.config
     }
 
-    /// The SHA-256 fingerprint of the peer's certificate, from its session description (RFC 4975 §14.4). Checked when connecting.
+    /// The SHA-256 fingerprint of the peer's certificate, from its session description (RFC 4975 §14.4); once for each if there are
+    /// several. Checked on whichever side connects; behind relays, whose connections are not the peer's, it says nothing (RFC 6135
+    /// §4.3).
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn fingerprint(mut self, sha256: [u8; 32]) -> Self {
-        self.fingerprint = Some(sha256);
+        self.fingerprints.push(sha256);
         self
     }
 
-    /// Waits for the peer to connect (`a=setup:passive`) and send its first request. The session is known from the call on, so make
-    /// it before the peer can learn our URI; the future can wait any time, and dropping it withdraws the session.
-    ///
-    /// # Errors
-    /// The future's: if the endpoint is gone.
-    pub fn accept(self) -> impl Future<Output = Result<Session, ConnectError>> + Send {
-        let Self { shared, mut config, .. } = self;
+    /// Makes the session known before it is agreed upon which side connects (`a=setup:actpass`): the peer may come as soon as it has
+    /// read our URI. Then [`accept`](Self::accept) or [`connect`](Self::connect). Say before what [`config_mut`](Self::config_mut) is to
+    /// have; [`fingerprint`](Self::fingerprint) can follow when it is known.
+    pub fn listen(&mut self) {
+        if self.listening.is_some() {
+            return;
+        }
+        let mut config = self.config.clone();
         config.active = false;
         let local = config.local.clone();
         let (events, receiver) = mpsc::channel(EVENTS);
         let (ready, answer) = oneshot::channel();
-        let waiter = Waiter { config: Box::new(config), events, ready };
-        lock(&shared.sessions).insert(local.clone(), Entry::Waiting(waiter));
-        let waits = Waits(shared, local.clone());
+        #[cfg(feature = "auth")]
+        let is_relayed = self.relayed.is_some();
+        #[cfg(not(feature = "auth"))]
+        let is_relayed = false;
+        let announced = if is_relayed { Vec::new() } else { self.fingerprints.clone() };
+        let waiter = Waiter { config: Box::new(config), events, announced, ready };
+        lock(&self.shared.sessions).insert(local.clone(), Entry::Waiting(waiter));
+        let waits = Waits(self.shared.clone(), local);
+        self.listening = Some(Listening { answer, events: receiver, waits });
+    }
+
+    /// Waits for the peer to connect (`a=setup:passive`) and send its first request. The session is known from the call on, so make
+    /// it, or [`listen`](Self::listen), before the peer can learn our URI; the future can wait any time, and dropping it withdraws the
+    /// session.
+    ///
+    /// # Errors
+    /// The future's: if the endpoint is gone, or the certificate of who connected is not one that was announced.
+    pub fn accept(mut self) -> impl Future<Output = Result<Session, ConnectError>> + Send {
+        self.listen();
         async move {
-            let (commands, key) = answer.await.map_err(|_| ConnectError::Gone)?;
+            let Listening { answer, events, waits } = self.listening.take().ok_or(ConnectError::Gone)?;
+            let Claimed { commands, key, shown } = answer.await.map_err(|_| ConnectError::Gone)?;
             drop(waits);
-            Ok(Session { local, key, commands, events: receiver })
+            let session = Session { local: self.config.local.clone(), key, commands, events };
+            #[cfg(feature = "auth")]
+            if self.relayed.is_some() {
+                return Ok(session);
+            }
+            // It may have come before we knew whom to expect.
+            let announced = match self.fingerprints.as_slice() {
+                [] => !(self.config.local.is_secure() && self.shared.needs_fingerprint()),
+                announced => shown.is_some_and(|shown| announced.contains(&shown)),
+            };
+            if announced { Ok(session) } else { Err(ConnectError::Fingerprint) }
         }
     }
 
@@ -381,7 +486,8 @@ impl Pending {
     }
 
     /// Asks relays for URIs, the one next to us first (RFC 4976 §5.1). Then [`path`](Self::path) goes into our `a=path`, and
-    /// [`connect`](Self::connect) and [`accept`](Self::accept) use the relays. A relay without a port is asked at 2855.
+    /// [`connect`](Self::connect) and [`accept`](Self::accept) use the relays. A relay without a port is asked at 2855, over WebSocket
+    /// (feature `ws`; transport `ws` of its URI, which [`uri`](Self::uri) takes too) at 443.
     ///
     /// A URI is good for one session, for the time that is returned, and while the connection to the relay stands.
     ///
@@ -392,37 +498,46 @@ impl Pending {
         &mut self,
         relays: &[(Uri, crate::auth::Account)],
     ) -> Result<crate::auth::Grant, ConnectError> {
-        use crate::auth::{Auth, AuthError, RELAY_PORT};
-        let mut known: Vec<Uri> = Vec::new();
-        let mut relayed: Option<(crate::auth::Grant, mpsc::Sender<Command>)> = None;
-        for (relay, account) in relays {
-            let uris = known.iter().chain([relay]).cloned().collect();
-            let to = Path::new(uris).map_err(AuthError::from)?;
-            let auth = Auth::new(account.clone(), to, self.config.local.clone())?;
-            let commands = match relayed.take() {
-                Some((_, commands)) => commands,
-                None => {
-                    let port = relay.port().unwrap_or(RELAY_PORT);
-                    let target = (relay.host().to_ascii_lowercase(), port, relay.is_secure());
-                    let standing = lock(&self.shared.connections).get(&target).map(|(_, to)| to.clone());
-                    match standing.filter(|commands| !commands.is_closed()) {
-                        Some(commands) => commands,
-                        None => timeout(CONNECT, self.dial(&target, relay))
-                            .await
-                            .map_err(|_| ConnectError::Timeout)??,
-                    }
-                }
-            };
-            let (reply, answer) = oneshot::channel();
-            let command = Command::Auth { auth: Box::new(auth), reply };
-            commands.send(command).await.map_err(|_| ConnectError::Gone)?;
-            let grant = answer.await.map_err(|_| ConnectError::Gone)??;
-            known = grant.use_path().uris().to_vec();
-            relayed = Some((grant, commands));
-        }
-        let grant = relayed.as_ref().map(|(grant, _)| grant.clone()).ok_or(ConnectError::Path)?;
-        self.relayed = relayed;
+        use crate::auth::{Auth, RELAY_PORT};
+        let [(relay, account), ..] = relays else { return Err(ConnectError::Path) };
+        self.speak_to(relay)?;
+        // Who will not be asked is not connected to.
+        Auth::new(account.clone(), relay.clone().into(), self.config.local.clone())?;
+        let usual = match (relay.is_websocket(), relay.is_secure()) {
+            (false, _) => RELAY_PORT,
+            (true, true) => 443,
+            (true, false) => 80,
+        };
+        let target = Target::new(relay.host(), relay.port().unwrap_or(usual), relay);
+        let standing = lock(&self.shared.connections).get(&target).map(|(_, to)| to.clone());
+        let commands = match standing.filter(|commands| !commands.is_closed()) {
+            Some(commands) => commands,
+            None => timeout(CONNECT, self.dial(&target, relay, &[]))
+                .await
+                .map_err(|_| ConnectError::Timeout)??,
+        };
+        let grant = super::route::ask(&commands, relays, &self.config.local).await?;
+        self.relayed = Some((grant.clone(), commands));
         Ok(grant)
+    }
+
+    /// Whether we speak the transport of our relay. Our URI is of the same: who is behind a WebSocket has a name that nobody can
+    /// connect to (RFC 7977 §5.2.2, appendix A).
+    #[cfg(feature = "auth")]
+    fn speak_to(&mut self, relay: &Uri) -> Result<(), ConnectError> {
+        if relay.is_tcp() {
+            return Ok(());
+        }
+        if !(cfg!(feature = "ws") && relay.is_websocket()) {
+            return Err(ConnectError::Path);
+        }
+        if self.listening.is_none() && self.relayed.is_none() {
+            let scheme = if relay.is_secure() { "msrps" } else { "msrp" };
+            let (host, session) = (random(), format!("{:016x}{:016x}", random(), random()));
+            let uri = format!("{scheme}://{host:016x}.invalid:{}/{session};ws", crate::auth::RELAY_PORT);
+            self.config.local = uri.parse().map_err(crate::auth::AuthError::from)?;
+        }
+        Ok(())
     }
 
     /// What goes into our `a=path`: our URI, behind our relays if we have any.
@@ -444,12 +559,17 @@ impl Pending {
         first: &Uri,
         remote: Path,
     ) -> Result<Session, ConnectError> {
+        self.listening = None;
         self.config.active = true;
         self.config.remote = Some(remote);
         let local = self.config.local.clone();
         // Nobody else may come for it.
         lock(&self.shared.sessions).insert(local.clone(), Entry::Bound(0));
-        let target = (host.to_ascii_lowercase(), port, first.is_secure());
+        // Who is behind a WebSocket is reached by the relay alone (RFC 7977 §5.1).
+        if !first.is_tcp() {
+            return Err(ConnectError::Path);
+        }
+        let target = Target::new(host, port, first);
         let result = self.begin(&target, first).await;
         if result.is_err() {
             self.shared.forget(&local);
@@ -461,6 +581,7 @@ impl Pending {
     #[cfg(feature = "auth")]
     async fn connect_by_relay(mut self, remote: &Path) -> Result<Session, ConnectError> {
         let (grant, commands) = self.relayed.take().ok_or(ConnectError::Path)?;
+        self.listening = None;
         self.config.active = true;
         self.config.remote = Some(grant.towards(remote).map_err(crate::auth::AuthError::from)?);
         let local = self.config.local.clone();
@@ -474,9 +595,9 @@ impl Pending {
 
     async fn begin(&self, target: &Target, first: &Uri) -> Result<Session, ConnectError> {
         // A certificate is checked for the connection that is made for it.
-        let standing = match self.fingerprint {
-            None => lock(&self.shared.connections).get(target).map(|(_, handle)| handle.clone()),
-            Some(_) => None,
+        let standing = match self.fingerprints.as_slice() {
+            [] => lock(&self.shared.connections).get(target).map(|(_, handle)| handle.clone()),
+            _ => None,
         };
         if let Some(commands) = standing {
             match self.add(commands).await {
@@ -487,7 +608,7 @@ impl Pending {
                 result => return result,
             }
         }
-        let dialled = timeout(CONNECT, self.dial(target, first)).await;
+        let dialled = timeout(CONNECT, self.dial(target, first, &self.fingerprints)).await;
         self.add(dialled.map_err(|_| ConnectError::Timeout)??).await
     }
 
@@ -508,15 +629,16 @@ impl Pending {
     }
 
     /// Opens a connection, to the addresses of the host in their order (RFC 4975 §6.2).
-    async fn dial(&self, target: &Target, uri: &Uri) -> Result<mpsc::Sender<Command>, ConnectError> {
-        #[cfg(feature = "tls")]
-        if uri.is_secure()
-            && self.fingerprint.is_none()
-            && self.shared.options.tls.as_ref().is_some_and(super::tls::Tls::needs_fingerprint)
-        {
+    async fn dial(
+        &self,
+        target: &Target,
+        uri: &Uri,
+        announced: &[[u8; 32]],
+    ) -> Result<mpsc::Sender<Command>, ConnectError> {
+        if uri.is_secure() && announced.is_empty() && self.shared.needs_fingerprint() {
             return Err(ConnectError::Fingerprint);
         }
-        let (host, port, _) = target;
+        let Target { host, port, .. } = target;
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for address in lookup_host((host.as_str(), *port)).await? {
             let stream = match TcpStream::connect(address).await {
@@ -526,10 +648,11 @@ impl Pending {
                     continue;
                 }
             };
-            let socket = self.shared.connected(stream, uri).await?;
-            #[cfg(feature = "tls")]
-            if let Some(expected) = self.fingerprint
-                && socket.peer_certificate().map(super::tls::fingerprint) != Some(expected)
+            let socket = self.shared.connected(stream, uri, announced).await?;
+            #[cfg(feature = "ws")]
+            let socket = if target.is_websocket { target.upgrade(socket).await? } else { socket };
+            if !announced.is_empty()
+                && !socket.peer_fingerprint().is_some_and(|shown| announced.contains(&shown))
             {
                 return Err(ConnectError::Fingerprint);
             }

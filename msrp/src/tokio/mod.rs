@@ -25,17 +25,27 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! With the feature `ws` an endpoint reaches its relay over WebSocket (RFC 7977), if the relay's URI has that transport:
+//! `msrps://alice@relay.example.com:443;ws`. Whom it talks to need not know of WebSocket, only the relay does: nobody else takes or
+//! makes such connections.
+//!
 //! Every queue is bounded. An application that does not take its events stops the reading of its connection, and thereby the
 //! peer; other sessions of the same connection wait with it.
 
 mod endpoint;
 #[cfg(feature = "relay")]
 pub mod relay;
+mod route;
 mod session;
 mod socket;
 mod task;
 #[cfg(feature = "tls")]
 pub mod tls;
+#[cfg(feature = "ws")]
+mod websocket;
 
 pub use endpoint::{ConnectError, Endpoint, Options, Pending};
+pub use route::Route;
 pub use session::{Receipt, Session, Upload};
+#[cfg(all(feature = "ws", feature = "relay"))]
+pub use websocket::Origins;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ::tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use bytes::Bytes;
 
+use super::route::Route;
 use super::task::{Command, Stage};
 use crate::connection::{MessageKey, SendError, SessionKey};
 use crate::event::{Event, Failure};
@@ -27,6 +28,17 @@ impl Session {
     #[must_use]
     pub fn uri(&self) -> &Uri {
         &self.local
+    }
+
+    /// What changes its ways while it stands.
+    #[must_use]
+    pub fn route(&self) -> Route {
+        Route {
+            #[cfg(feature = "auth")]
+            local: self.local.clone(),
+            key: self.key,
+            commands: self.commands.clone(),
+        }
     }
 
     /// What happens next: messages, their parts, and at last [`Event::Closed`]. What becomes of messages of ours is told to their

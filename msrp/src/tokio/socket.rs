@@ -1,10 +1,11 @@
-//! The octets of one connection: TCP as it is, or TLS over it. Nothing here waits but the handshake.
+//! The octets of one connection: TCP as it is, or TLS over it, and WebSocket over either. Nothing here waits but the handshake.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::time::Instant;
 
 use ::tokio::net::TcpStream;
 use bytes::{Buf, Bytes, BytesMut};
-use std::collections::VecDeque;
 
 /// Pieces given to the kernel at once.
 const PIECES: usize = 64;
@@ -18,6 +19,20 @@ pub(super) struct Socket {
     stream: TcpStream,
     #[cfg(feature = "tls")]
     tls: Option<Box<rustls::Connection>>,
+    #[cfg(feature = "ws")]
+    pub(super) websocket: Option<Box<super::websocket::WebSocket>>,
+}
+
+/// What reading came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// The end.
+    End,
+    /// There is more in the buffer: of a stream some octets, of a WebSocket one message.
+    Some,
+    /// Nothing for the buffer.
+    #[cfg_attr(not(feature = "ws"), allow(dead_code))]
+    Control,
 }
 
 /// Takes written octets off the pieces.
@@ -42,7 +57,83 @@ impl Socket {
             stream,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "ws")]
+            websocket: None,
         }
+    }
+
+    /// Whether each chunk is one message of a WebSocket.
+    pub(super) fn is_websocket(&self) -> bool {
+        #[cfg(feature = "ws")]
+        return self.websocket.is_some();
+        #[cfg(not(feature = "ws"))]
+        false
+    }
+
+    /// Octets of a chunk on their way out. `is_last`: they end it.
+    pub(super) fn put(&mut self, octets: Bytes, is_last: bool, out: &mut VecDeque<Bytes>) {
+        #[cfg(feature = "ws")]
+        if let Some(websocket) = &mut self.websocket {
+            return websocket.put(octets, is_last, out);
+        }
+        let _ = is_last;
+        out.push_back(octets);
+    }
+
+    /// What the transport itself has to say, behind what waits already.
+    pub(super) fn put_control(&mut self, out: &mut VecDeque<Bytes>) {
+        #[cfg(feature = "ws")]
+        if let Some(websocket) = &mut self.websocket {
+            websocket.put_control(out);
+        }
+        let _ = out;
+    }
+
+    /// When [`tick`](Self::tick) is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        #[cfg(feature = "ws")]
+        return self.websocket.as_ref().map(|websocket| websocket.due());
+        #[cfg(not(feature = "ws"))]
+        None
+    }
+
+    /// Keeps the connection alive.
+    ///
+    /// # Errors
+    /// If the peer is not there any more.
+    pub(super) fn tick(&mut self) -> io::Result<()> {
+        #[cfg(feature = "ws")]
+        if let Some(websocket) = &mut self.websocket {
+            return websocket.tick();
+        }
+        Ok(())
+    }
+
+    /// Whether the peer has still to show who he is.
+    #[cfg(feature = "relay")]
+    pub(super) fn set_stranger(&mut self, is_stranger: bool) {
+        #[cfg(feature = "ws")]
+        if let Some(websocket) = &mut self.websocket {
+            websocket.set_stranger(is_stranger);
+        }
+        let _ = is_stranger;
+    }
+
+    /// What came is no MSRP.
+    pub(super) fn set_violated(&mut self) {
+        #[cfg(feature = "ws")]
+        if let Some(websocket) = &mut self.websocket {
+            websocket.set_violated();
+        }
+    }
+
+    /// The SHA-256 fingerprint of the peer's certificate, if it has shown one.
+    pub(super) fn peer_fingerprint(&self) -> Option<[u8; 32]> {
+        #[cfg(feature = "tls")]
+        if let Some(certificates) = self.tls.as_ref()?.peer_certificates() {
+            return certificates.first().map(|certificate| super::tls::fingerprint(certificate));
+        }
+        None
     }
 
     /// Writes what the kernel takes; `WouldBlock` when it takes no more.
@@ -71,8 +162,12 @@ impl Socket {
         Ok(())
     }
 
-    /// Whether something waits encrypted.
+    /// Whether something waits encrypted, or that the transport itself has to say.
     pub(super) fn is_pending(&self) -> bool {
+        #[cfg(feature = "ws")]
+        if self.websocket.as_ref().is_some_and(|websocket| websocket.has_control()) {
+            return true;
+        }
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             return tls.wants_write();
@@ -80,8 +175,27 @@ impl Socket {
         false
     }
 
-    /// Reads what is there, once; 0 is the end.
-    pub(super) fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+    /// Reads what is there, once.
+    pub(super) fn read(&mut self, buffer: &mut BytesMut) -> io::Result<Read> {
+        #[cfg(feature = "ws")]
+        if let Some(websocket) = &mut self.websocket {
+            if let Some(read) = websocket.next(buffer)? {
+                return Ok(read);
+            }
+            let mut scratch = super::websocket::WebSocket::scratch();
+            if self.read_octets(&mut scratch)? == 0 {
+                return Ok(Read::End);
+            }
+            if let Some(websocket) = &mut self.websocket {
+                websocket.push(&scratch);
+            }
+            return Ok(Read::Control);
+        }
+        Ok(if self.read_octets(buffer)? == 0 { Read::End } else { Read::Some })
+    }
+
+    /// 0 is the end.
+    fn read_octets(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
         if buffer.capacity().saturating_sub(buffer.len()) < LEAST_ROOM {
             buffer.reserve(READ);
         }
@@ -116,8 +230,14 @@ impl Socket {
         let _ = self.stream.writable().await;
     }
 
-    /// Says goodbye as far as the kernel takes it; the connection closes when it is dropped.
-    pub(super) fn shut_down(&mut self) {
+    /// Says goodbye as far as the kernel takes it, behind what waits; the connection closes when it is dropped.
+    pub(super) fn shut_down(&mut self, out: &mut VecDeque<Bytes>) {
+        #[cfg(feature = "ws")]
+        if let Some(websocket) = &mut self.websocket {
+            websocket.put_close(out);
+            let _ = self.write(out);
+        }
+        let _ = out;
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
@@ -130,7 +250,6 @@ impl Socket {
 impl Socket {
     /// TLS over a TCP connection, once the handshake is done.
     pub(super) async fn secure(stream: TcpStream, mut tls: rustls::Connection) -> io::Result<Self> {
-        let _ = stream.set_nodelay(true);
         tls.set_buffer_limit(Some(READ));
         let waits = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
         while tls.is_handshaking() || tls.wants_write() {
@@ -149,12 +268,7 @@ impl Socket {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self { stream, tls: Some(Box::new(tls)) })
-    }
-
-    /// The peer's certificate, in DER.
-    pub(super) fn peer_certificate(&self) -> Option<&[u8]> {
-        self.tls.as_ref()?.peer_certificates()?.first().map(|certificate| certificate.as_ref())
+        Ok(Self { tls: Some(Box::new(tls)), ..Self::plain(stream) })
     }
 }
 

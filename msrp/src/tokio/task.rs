@@ -10,7 +10,7 @@ use ::tokio::time::sleep_until;
 use bytes::Bytes;
 
 use super::endpoint::Shared;
-use super::socket::Socket;
+use super::socket::{Read, Socket};
 use crate::connection::{
     Claim, Connection, Directory, MAX_OUTGOING, MAX_SENT, MessageKey, SendError, SessionKey,
 };
@@ -20,7 +20,7 @@ use crate::message::Ident;
 use crate::outgoing::Message;
 use crate::session::SessionConfig;
 use crate::status::StatusCode;
-use crate::uri::Uri;
+use crate::uri::{Path, Uri};
 
 /// Octets taken from the core before the kernel has taken them.
 const BATCH: usize = 262_144;
@@ -88,6 +88,12 @@ pub(super) enum Command {
         name: String,
         reply: oneshot::Sender<Result<(), SendError>>,
     },
+    /// The peer has another path.
+    Remote {
+        session: SessionKey,
+        path: Box<Path>,
+        reply: oneshot::Sender<Result<(), SendError>>,
+    },
     End {
         session: SessionKey,
     },
@@ -103,18 +109,29 @@ pub(super) enum Command {
 pub(super) struct Waiter {
     pub(super) config: Box<SessionConfig>,
     pub(super) events: mpsc::Sender<Event>,
-    pub(super) ready: oneshot::Sender<(mpsc::Sender<Command>, SessionKey)>,
+    /// One of these certificates has to be shown, if there are any (RFC 4975 §14.4).
+    pub(super) announced: Vec<[u8; 32]>,
+    pub(super) ready: oneshot::Sender<Claimed>,
+}
+
+/// What has come for a session that waits.
+pub(super) struct Claimed {
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) key: SessionKey,
+    /// The fingerprint of the certificate that was shown.
+    pub(super) shown: Option<[u8; 32]>,
 }
 
 /// The table of waiting sessions, as one connection sees it.
 struct Claims<'s> {
     shared: &'s Shared,
+    shown: Option<[u8; 32]>,
     claimed: Vec<(Uri, Waiter)>,
 }
 
 impl Directory for Claims<'_> {
     fn claim(&mut self, connection: u64, local: &Uri) -> Claim {
-        match self.shared.claim(connection, local) {
+        match self.shared.claim(connection, local, self.shown) {
             Ok(waiter) => {
                 let config = waiter.config.clone();
                 self.claimed.push((local.clone(), waiter));
@@ -140,6 +157,8 @@ pub(super) struct Task {
     id: u64,
     core: Connection,
     socket: Socket,
+    /// The fingerprint of the peer's certificate.
+    shown: Option<[u8; 32]>,
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
     /// For sessions that a request of the peer's begins.
@@ -166,9 +185,11 @@ impl Task {
         commands: mpsc::Receiver<Command>,
     ) -> Self {
         let core = Connection::new(id, Limits::default(), Box::new(super::endpoint::random));
+        let core = if socket.is_websocket() { core.in_messages() } else { core };
         Self {
             id,
             core,
+            shown: socket.peer_fingerprint(),
             socket,
             shared,
             commands,
@@ -190,7 +211,7 @@ impl Task {
         self.commands.close();
         while self.commands.try_recv().is_ok() {}
         self.core.closed();
-        self.socket.shut_down();
+        self.socket.shut_down(&mut self.out);
         self.shared.closed(self.id);
         self.dispatch();
         // Applications learn of the end however slow they are, and none of them waits for another.
@@ -221,7 +242,7 @@ impl Task {
             }
             let due = self.core.poll_timeout();
             let idle = self.routes.is_empty().then(|| self.idle_since.checked_add(IDLE)).flatten();
-            let due = due.into_iter().chain(idle).min();
+            let due = due.into_iter().chain(idle).chain(self.socket.due()).min();
             let wants_input = self.waiting.is_empty() && self.core.wants_input();
             let wants_output = !self.out.is_empty() || self.socket.is_pending();
             let blocked = self.waiting.front().map(|(_, sender, _)| sender.clone());
@@ -237,6 +258,7 @@ impl Task {
                 () = async { if let Some(due) = due { sleep_until(due.into()).await; } }, if due.is_some() => {
                     let time = now();
                     self.core.handle_timeout(time);
+                    self.socket.tick()?;
                     if idle.is_some_and(|idle| idle <= time) {
                         return Ok(());
                     }
@@ -259,7 +281,10 @@ impl Task {
             && let Some(piece) = self.core.poll_transmit()
         {
             octets = octets.saturating_add(piece.len());
-            self.out.push_back(piece);
+            self.socket.put(piece, self.core.is_at_chunk_end(), &mut self.out);
+        }
+        if octets < BATCH {
+            self.socket.put_control(&mut self.out);
         }
         if !self.out.is_empty() || self.socket.is_pending() {
             match self.socket.write(&mut self.out) {
@@ -274,10 +299,11 @@ impl Task {
         progress |= self.dispatch();
         if self.waiting.is_empty() && self.core.wants_input() {
             match self.socket.read(self.core.buffer_mut()) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => {
+                Ok(Read::End) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(Read::Control) => progress = true,
+                Ok(Read::Some) => {
                     progress = true;
-                    self.received()?;
+                    self.received().inspect_err(|_| self.socket.set_violated())?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
@@ -288,7 +314,7 @@ impl Task {
     }
 
     fn received(&mut self) -> io::Result<()> {
-        let mut claims = Claims { shared: &self.shared, claimed: Vec::new() };
+        let mut claims = Claims { shared: &self.shared, shown: self.shown, claimed: Vec::new() };
         let result = self.core.receive(now(), &mut claims);
         for (local, waiter) in claims.claimed {
             let Some(key) = self.core.session(&local) else {
@@ -296,7 +322,8 @@ impl Task {
                 continue;
             };
             self.routes.insert(key, Route { events: waiter.events, local: local.clone() });
-            if waiter.ready.send((self.handle.clone(), key)).is_err() {
+            let claimed = Claimed { commands: self.handle.clone(), key, shown: self.shown };
+            if waiter.ready.send(claimed).is_err() {
                 self.end(key); // nobody waits for it any more
             }
         }
@@ -430,6 +457,9 @@ impl Task {
             Command::Refuse { session, id, status } => self.core.refuse(session, id, status),
             Command::Nickname { session, name, reply } => {
                 let _ = reply.send(self.core.nickname(session, &name));
+            }
+            Command::Remote { session, path, reply } => {
+                let _ = reply.send(self.core.set_remote(session, &path));
             }
             Command::End { session } => self.end(session),
             #[cfg(feature = "auth")]

@@ -10,7 +10,6 @@
 
 mod format;
 mod playing;
-mod protection;
 mod sending;
 mod stretching;
 
@@ -24,10 +23,10 @@ use crate::codec::{Codec, redundancy};
 use crate::dtmf::{self, MAX_QUEUED};
 use crate::emodel::{self, Conditions, Quality};
 use crate::jitter::{self, JitterBuffer, Playout};
+use crate::protection::Protection;
 use crate::session::{self, Channel, Discard, Event, Media, Remote, Session, Transmit};
 use crate::{srtp, statistics};
 use playing::{Incoming, Stored};
-use protection::Protection;
 use sending::{Outgoing, Payload};
 
 /// Samples of a frame: 20 ms at 8 kHz, the default of G.711 (RFC 3551 §4.2).
@@ -61,11 +60,11 @@ pub enum Direction {
 }
 
 impl Direction {
-    fn sends(self) -> bool {
+    pub(crate) fn sends(self) -> bool {
         matches!(self, Self::SendReceive | Self::SendOnly)
     }
 
-    fn receives(self) -> bool {
+    pub(crate) fn receives(self) -> bool {
         matches!(self, Self::SendReceive | Self::ReceiveOnly)
     }
 }
@@ -168,6 +167,10 @@ pub struct AudioStream {
     from_fec: u64,
     /// The codec heard last.
     heard: Codec,
+    /// The timestamp behind the last sample that is ready.
+    behind: Option<u32>,
+    /// That of the first sample given last.
+    given: Option<u32>,
 }
 
 impl AudioStream {
@@ -203,8 +206,22 @@ impl AudioStream {
             unknown_payloads: 0,
             from_fec: 0,
             heard: format.codec,
+            behind: None,
+            given: None,
             format,
         }
+    }
+
+    /// The SSRC that we send with.
+    #[must_use]
+    pub fn ssrc(&self) -> u32 {
+        self.session.ssrc()
+    }
+
+    /// The SSRC of what is heard, or was heard last.
+    #[must_use]
+    pub fn heard_source(&self) -> Option<u32> {
+        self.source.map(|(ssrc, _)| ssrc)
     }
 
     /// Samples per second of the application.
@@ -363,6 +380,7 @@ impl AudioStream {
             Some((_, heard)) if now.saturating_duration_since(heard) < SOURCE_HOLD => return,
             _ => {
                 self.jitter.reset();
+                self.behind = None;
                 self.events_in.reset();
                 self.incoming.reset();
             }
@@ -450,12 +468,14 @@ impl AudioStream {
             let ready = self.incoming.ready() as u64 * 1_000_000 / u64::from(self.sample_rate);
             match self.jitter.pop_ahead(now, Duration::from_micros(ready)) {
                 Playout::Frame(frame) => {
+                    self.behind = Some(frame.timestamp.wrapping_add(frame.samples));
                     let made = self.incoming.play(&frame.payload, frame.stretch);
                     if made != 0 {
                         self.jitter.stretched(made);
                     }
                 }
                 Playout::Missing { samples } => {
+                    self.behind = self.behind.map(|behind| behind.wrapping_add(samples));
                     let next = self.jitter.following();
                     self.from_fec +=
                         u64::from(next.is_some_and(|next| next.codec.repeats_previous(&next.octets)));
@@ -468,10 +488,20 @@ impl AudioStream {
                 Playout::Empty => break,
             }
         }
+        let waiting = self.incoming.ready() as u64 * u64::from(self.jitter.clock_rate());
+        self.given =
+            self.behind.map(|behind| behind.wrapping_sub((waiting / u64::from(self.sample_rate)) as u32));
         self.incoming.give(out);
         if !self.direction.receives() {
             out.fill(0);
         }
+    }
+
+    /// When what [`fill`](Self::fill) gave last was spoken, by the speaker's wall clock, once a sender report has told (RFC 3550
+    /// §6.4.1): pictures with the same time are shown with it.
+    #[must_use]
+    pub fn captured(&self) -> Option<crate::ntp::NtpTimestamp> {
+        self.session.wall_clock_at(self.heard_source()?, self.given?)
     }
 
     /// Queues digits as telephone events (RFC 4733).

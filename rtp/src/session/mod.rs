@@ -28,7 +28,7 @@ pub use latch::Remote;
 pub use types::{Channel, Discard, Event, LeaveCause, Media, SendError, Transmit};
 
 use crate::demux::{self, Protocol};
-use crate::ntp::WallClock;
+use crate::ntp::{NtpTimestamp, WallClock};
 use crate::packet::{Header, Packet};
 use crate::random::Random;
 use crate::rtcp::extended::VoipMetrics;
@@ -177,6 +177,11 @@ impl Session {
     /// rtcp-mux as negotiated (RFC 5761 §5.1.1).
     pub fn set_multiplexed(&mut self, multiplexed: bool) {
         self.config.multiplexed = multiplexed;
+    }
+
+    /// Whether feedback may be sent, as offer and answer agreed (RFC 4585 §4); see [`Config::feedback`].
+    pub fn set_feedback(&mut self, agreed: bool) {
+        self.config.feedback = agreed;
     }
 
     /// The clock of another codec, from the next packet on.
@@ -406,6 +411,24 @@ impl Session {
     #[must_use]
     pub fn cname(&self, ssrc: u32) -> Option<&str> {
         self.sources.iter().find(|source| source.ssrc == ssrc)?.cname.as_deref()
+    }
+
+    /// What the wall clock of a source showed at a timestamp of its stream, by its last sender report: streams of one sender
+    /// are played together by it (RFC 3550 §6.4.1). `None` before the first report, or if the sender has no wall clock.
+    #[must_use]
+    pub fn wall_clock_at(&self, ssrc: u32, rtp_timestamp: u32) -> Option<NtpTimestamp> {
+        let source = self.sources.iter().find(|source| source.ssrc == ssrc)?;
+        source.wall_clock_at(rtp_timestamp, self.config.clock_rate)
+    }
+
+    /// Where media goes now.
+    pub(crate) fn destination(&self) -> Option<SocketAddr> {
+        self.latch.rtp_destination()
+    }
+
+    /// The time to the peer and back, measured last.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.round_trip.map(|round_trip| round_trip.last)
     }
 
     /// Time of arrival in timestamp units.

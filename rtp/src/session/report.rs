@@ -74,7 +74,7 @@ impl Session {
                 Packet::SenderReport(report) => {
                     self.hear(now, from, report.ssrc)?;
                     if let Some(source) = self.source(now, report.ssrc) {
-                        source.receive_sender_report(now, report.ntp);
+                        source.receive_sender_report(now, report.ntp, report.rtp_timestamp);
                     }
                     self.process_blocks(now, &report.reports);
                 }

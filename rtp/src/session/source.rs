@@ -92,6 +92,8 @@ pub(crate) struct Source {
     /// Interarrival jitter in timestamp units.
     jitter: f64,
     last_sender_report: Option<(NtpTimestamp, Instant)>,
+    /// One moment on its wall clock and on its RTP clock (RFC 3550 §6.4.1).
+    clocks: Option<(NtpTimestamp, u32)>,
     /// Counters over restarts of the stream.
     totals: Received,
 }
@@ -111,6 +113,7 @@ impl Source {
             transit: None,
             jitter: 0.0,
             last_sender_report: None,
+            clocks: None,
             totals: Received::default(),
         }
     }
@@ -210,8 +213,19 @@ impl Source {
         self.transit = Some((timestamp, transit));
     }
 
-    pub(crate) fn receive_sender_report(&mut self, now: Instant, ntp: NtpTimestamp) {
+    pub(crate) fn receive_sender_report(&mut self, now: Instant, ntp: NtpTimestamp, rtp_timestamp: u32) {
         self.last_sender_report = Some((ntp, now));
+        // A sender without a wall clock writes 0.
+        self.clocks = (ntp.0 != 0).then_some((ntp, rtp_timestamp));
+    }
+
+    /// What the sender's wall clock showed at a timestamp of its stream.
+    pub(crate) fn wall_clock_at(&self, rtp_timestamp: u32, clock_rate: u32) -> Option<NtpTimestamp> {
+        let (ntp, at) = self.clocks?;
+        // 32 bits of timestamps and 32 of the fraction fit in 64 with their sign.
+        let units = i64::from(rtp_timestamp.wrapping_sub(at) as i32);
+        let later = (units << 32).checked_div(i64::from(clock_rate))?;
+        Some(NtpTimestamp(ntp.0.wrapping_add_signed(later)))
     }
 
     /// The report block for this source (RFC 3550 §6.4.1, appendix A.3); starts the next interval.

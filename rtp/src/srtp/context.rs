@@ -1,5 +1,6 @@
 //! Cryptographic contexts of the two directions (RFC 3711 §3.2), and RTP through them (§3.3).
 
+use super::identifier::{self, MasterKeyIdentifier};
 use super::key_derivation::Stream;
 use super::protection::{Position, Protection};
 use super::replay::ReplayWindow;
@@ -9,6 +10,9 @@ use crate::packet::{FIXED_HEADER_LENGTH, MAX_PACKET_LENGTH};
 /// Sources (SSRC) of one direction. A peer that has the key, or a mixer gone wrong, could otherwise make us keep a replay
 /// window for each of 2^32 of them. None is ever forgotten: its packets could then be replayed (RFC 3711 §9.1).
 pub const MAX_SOURCES: usize = 64;
+
+/// Master keys of one direction that packets may name. A peer could list many, each of which is expanded.
+pub const MAX_MASTER_KEYS: usize = 8;
 
 /// What is kept of each source of one direction; bounded by [`MAX_SOURCES`].
 #[derive(Default)]
@@ -56,6 +60,10 @@ pub(super) struct Context {
     pub(super) rtcp: Protection,
     rtp_sources: Sources,
     pub(super) rtcp_sources: Sources,
+    /// RTP is authenticated alone, and not encrypted.
+    clear_rtp: bool,
+    /// So is RTCP that we send.
+    pub(super) clear_rtcp: bool,
 }
 
 impl Context {
@@ -67,13 +75,30 @@ impl Context {
             rtcp: Protection::new(profile, key, Stream::Rtcp),
             rtp_sources: Sources::default(),
             rtcp_sources: Sources::default(),
+            clear_rtp: false,
+            clear_rtcp: false,
         })
+    }
+
+    /// The octets of an RTP packet of `length` octets, its tag left out, that stay as they are.
+    fn clear_octets(&self, header: usize, length: usize) -> usize {
+        if self.clear_rtp { length.max(header) } else { header }
+    }
+
+    fn open_rtp(&mut self, packet: &mut Vec<u8>) -> Result<(), Error> {
+        let header = RtpHeader::parse(packet)?;
+        let at = self.rtp_sources.locate(header.ssrc, header.sequence_number)?;
+        let sealed = packet.len().saturating_sub(self.profile.rtp_tag_length());
+        self.rtp.open_rtp(packet, self.clear_octets(header.length, sealed), at)?;
+        self.rtp_sources.note(at);
+        Ok(())
     }
 }
 
 /// Protects what is sent, with the key that the other side calls its remote one.
 pub struct Sender {
     pub(super) context: Context,
+    pub(super) identifier: Option<MasterKeyIdentifier>,
     pub(super) rtp_packets: u64,
     pub(super) rtcp_packets: u64,
 }
@@ -84,7 +109,21 @@ impl Sender {
     /// # Errors
     /// [`KeyError`] if the key was made for a profile of other lengths.
     pub fn new(profile: Profile, key: &MasterKey) -> Result<Self, KeyError> {
-        Ok(Self { context: Context::new(profile, key)?, rtp_packets: 0, rtcp_packets: 0 })
+        let context = Context::new(profile, key)?;
+        Ok(Self { context, identifier: None, rtp_packets: 0, rtcp_packets: 0 })
+    }
+
+    /// The same, naming the master key in each packet (RFC 3711 §3.1).
+    #[must_use]
+    pub fn identified_by(self, identifier: MasterKeyIdentifier) -> Self {
+        Self { identifier: Some(identifier), ..self }
+    }
+
+    /// The same without encryption of RTP, of RTCP, or of both (RFC 4568 §6.3.2): packets are authenticated alone.
+    #[must_use]
+    pub fn unencrypted(mut self, rtp: bool, rtcp: bool) -> Self {
+        (self.context.clear_rtp, self.context.clear_rtcp) = (rtp, rtcp);
+        self
     }
 
     /// Encrypts and authenticates an RTP packet in place (RFC 3711 §3.3).
@@ -98,9 +137,13 @@ impl Sender {
     pub fn protect_rtp(&mut self, packet: &mut Vec<u8>) -> Result<(), Error> {
         self.check_lifetime()?;
         let header = RtpHeader::parse(packet)?;
-        check_length(packet.len() + self.context.profile.rtp_tag_length())?;
+        check_length(packet.len() + identifier::added(self.identifier.as_ref(), self.context.profile))?;
         let at = self.context.rtp_sources.locate(header.ssrc, header.sequence_number)?;
-        self.context.rtp.seal_rtp(packet, header.length, at)?;
+        let clear = self.context.clear_octets(header.length, packet.len());
+        self.context.rtp.seal_rtp(packet, clear, at)?;
+        if let Some(identifier) = &self.identifier {
+            identifier.insert(packet, self.context.profile.behind_rtp_identifier());
+        }
         self.context.rtp_sources.note(at);
         self.rtp_packets += 1;
         Ok(())
@@ -122,7 +165,11 @@ impl Sender {
 
 /// Verifies and decrypts what is received.
 pub struct Receiver {
-    pub(super) context: Context,
+    context: Context,
+    /// Names the key of `context`; every packet carries an identifier then.
+    identifier: Option<MasterKeyIdentifier>,
+    /// Further master keys.
+    others: Vec<(MasterKeyIdentifier, Context)>,
 }
 
 impl Receiver {
@@ -131,7 +178,61 @@ impl Receiver {
     /// # Errors
     /// [`KeyError`] if the key was made for a profile of other lengths.
     pub fn new(profile: Profile, key: &MasterKey) -> Result<Self, KeyError> {
-        Ok(Self { context: Context::new(profile, key)? })
+        Ok(Self { context: Context::new(profile, key)?, identifier: None, others: Vec::new() })
+    }
+
+    /// The same for packets that name their master key (RFC 3711 §3.1), this one by `identifier`.
+    #[must_use]
+    pub fn identified_by(self, identifier: MasterKeyIdentifier) -> Self {
+        Self { identifier: Some(identifier), ..self }
+    }
+
+    /// Takes packets under another master key as well. What is beyond [`MAX_MASTER_KEYS`], or has an identifier of another length
+    /// than the first, is left out: no packet could name it.
+    ///
+    /// # Errors
+    /// [`KeyError`] if the key was made for a profile of other lengths.
+    pub fn and(mut self, identifier: MasterKeyIdentifier, key: &MasterKey) -> Result<Self, KeyError> {
+        let mut context = Context::new(self.context.profile, key)?;
+        context.clear_rtp = self.context.clear_rtp;
+        let alike = self.identifier.as_ref().is_some_and(|first| first.length() == identifier.length());
+        if alike && self.others.len() + 1 < MAX_MASTER_KEYS {
+            self.others.push((identifier, context));
+        }
+        Ok(self)
+    }
+
+    /// The same for RTP that is authenticated alone (RFC 4568 §6.3.2). Of RTCP each packet tells.
+    #[must_use]
+    pub fn unencrypted_rtp(mut self, clear: bool) -> Self {
+        self.context.clear_rtp = clear;
+        self.others.iter_mut().for_each(|(_, context)| context.clear_rtp = clear);
+        self
+    }
+
+    /// Opens a packet with the key that it names. Its identifier is taken out, and put back if it cannot be opened.
+    pub(super) fn open(
+        &mut self,
+        packet: &mut Vec<u8>,
+        behind: usize,
+        open: fn(&mut Context, &mut Vec<u8>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Some(first) = &self.identifier else { return open(&mut self.context, packet) };
+        let place = identifier::place(packet, first.length(), behind)?;
+        let named = packet.get(place.clone()).unwrap_or_default();
+        let context = match first.is(named) {
+            true => &mut self.context,
+            false => {
+                let other = self.others.iter_mut().find(|(identifier, _)| identifier.is(named));
+                &mut other.ok_or(Error::UnknownMasterKey)?.1
+            }
+        };
+        let taken: Vec<u8> = packet.drain(place.clone()).collect();
+        let opened = open(context, packet);
+        if opened.is_err() {
+            packet.splice(place.start..place.start, taken);
+        }
+        opened
     }
 
     /// Verifies and decrypts an RTP packet in place, and removes its tag (RFC 3711 §3.3).
@@ -142,11 +243,8 @@ impl Receiver {
     /// [`Error`]; packet and context are then as they were.
     pub fn unprotect_rtp(&mut self, packet: &mut Vec<u8>) -> Result<(), Error> {
         check_length(packet.len())?;
-        let header = RtpHeader::parse(packet)?;
-        let at = self.context.rtp_sources.locate(header.ssrc, header.sequence_number)?;
-        self.context.rtp.open_rtp(packet, header.length, at)?;
-        self.context.rtp_sources.note(at);
-        Ok(())
+        let behind = self.context.profile.behind_rtp_identifier();
+        self.open(packet, behind, Context::open_rtp)
     }
 
     /// The profile it was made for.

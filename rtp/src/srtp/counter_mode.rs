@@ -1,21 +1,23 @@
 //! AES in counter mode (RFC 3711 §4.1.1, RFC 6188 §2): the keystream of both encryption and key derivation.
 
 use aes::cipher::{InnerIvInit, KeyInit, StreamCipherCore};
-use aes::{Aes128Enc, Aes256Enc};
+use aes::{Aes128Enc, Aes192Enc, Aes256Enc};
 use ctr::{CtrCore, flavors::Ctr128BE};
 use zeroize::Zeroizing;
 
 /// An expanded key, in one place so that moving it leaves no copies; AES instructions are found at run time.
 pub(super) enum CounterMode {
     Aes128(Box<Aes128Enc>),
+    Aes192(Box<Aes192Enc>),
     Aes256(Box<Aes256Enc>),
 }
 
 impl CounterMode {
-    /// From the first 16 octets of `key`, or all 32.
+    /// From the first 16 or 24 octets of `key`, or all 32.
     pub(super) fn new(key: &Zeroizing<[u8; 32]>, length: usize) -> Self {
-        match key.first_chunk::<16>() {
-            Some(short) if length == 16 => Self::Aes128(Box::new(Aes128Enc::new(short.into()))),
+        match (key.first_chunk::<16>(), key.first_chunk::<24>()) {
+            (Some(short), _) if length == 16 => Self::Aes128(Box::new(Aes128Enc::new(short.into()))),
+            (_, Some(middle)) if length == 24 => Self::Aes192(Box::new(Aes192Enc::new(middle.into()))),
             _ => Self::Aes256(Box::new(Aes256Enc::new((&**key).into()))),
         }
     }
@@ -27,6 +29,9 @@ impl CounterMode {
         let start = &start.to_be_bytes().into();
         match self {
             Self::Aes128(cipher) => {
+                CtrCore::<_, Ctr128BE>::inner_iv_init(&**cipher, start).apply_keystream_partial(data.into())
+            }
+            Self::Aes192(cipher) => {
                 CtrCore::<_, Ctr128BE>::inner_iv_init(&**cipher, start).apply_keystream_partial(data.into())
             }
             Self::Aes256(cipher) => {
@@ -54,6 +59,21 @@ mod tests {
             cipher.apply(start + number, &mut alone);
             assert_eq!(alone[..], hex(expected), "block {number} alone");
         }
+    }
+
+    #[test]
+    fn rfc6188_7_3_keystream_of_aes_cm_192() {
+        keystream(
+            "eab234764e517b2d3d160d587d8c86219740f65f99b6bcf7",
+            [
+                (0, "35096cba4610028dc1b57503804ce37c"),
+                (1, "5de986291dcce161d5165ec4568f5c9a"),
+                (2, "474a40c77894bc17180202272a4c264d"),
+                (0xfeff, "d108d1a31a00bad6367ec23eb044b415"),
+                (0xff00, "c8f57129fdeb970b59f917b257662d4c"),
+                (0xff01, "a5dab625811034e8cebdfeb6dc158dd3"),
+            ],
+        );
     }
 
     #[test]

@@ -160,6 +160,17 @@ mod tests {
     }
 
     #[test]
+    fn rfc6188_7_4_session_keys_of_a_192_bit_master_key() {
+        let profile = Profile::AesCm192HmacSha1Tag80;
+        let key = hex("73edc66c4fa15776fb57f9505c17136550ffda71f3e8e5f1");
+        let master = MasterKey::new(profile, &key, &hex("c8522f3acd4ce86d5add78edbb11")).unwrap();
+        let keys = SessionKeys::derive(profile, &master, Stream::Rtp);
+        assert_eq!(keys.encryption[..24], hex("31874736a8f1143870c26e4857d8a5b2c4a354407faadabb"));
+        assert_eq!(keys.salt[..14], hex("2372b82d639b6d8503a47adc0a6c"));
+        assert_eq!(keys.authentication[..], hex("355b10973cd95b9eacf4061c7e1a7151e7cfbfcb"));
+    }
+
+    #[test]
     fn keys_of_the_wrong_length_are_refused_and_none_is_ever_shown() {
         for profile in Profile::ALL {
             let whole = profile.key_length() + profile.salt_length();

@@ -9,11 +9,12 @@
 //! | `profile` | [`Profile`]: ciphers, lengths, limits | §5, RFC 6188 §4, RFC 7714 §12 |
 //! | `key_derivation` | [`MasterKey`] and the session keys out of it | §4.3, appendix B.3 |
 //! | `counter_mode`, `protection` | one packet encrypted and tagged, verified and decrypted | §4.1, §4.2, RFC 7714 §8 §9 |
+//! | `identifier` | [`MasterKeyIdentifier`]: which of several keys | §3.1 |
 //! | `replay` | index estimation, replay window | §3.3.1, §3.3.2, appendix A |
 //! | `context` | [`Sender`], [`Receiver`], their sources, RTP | §3.2, §3.3 |
 //! | `rtcp` | RTCP | §3.4 |
 //!
-//! Not here: the agreement on keys (RFC 4568, RFC 5764), master key identifiers, key derivation rates other than zero,
+//! Not here: the agreement on keys (RFC 4568, RFC 5764), key derivation rates other than zero, RTP without authentication,
 //! encrypted header extensions (RFC 6904).
 //!
 //! ```
@@ -41,6 +42,7 @@
 
 mod context;
 mod counter_mode;
+mod identifier;
 mod key_derivation;
 mod profile;
 mod protection;
@@ -51,7 +53,8 @@ mod test_support;
 #[cfg(test)]
 mod tests;
 
-pub use context::{MAX_SOURCES, Receiver, Sender};
+pub use context::{MAX_MASTER_KEYS, MAX_SOURCES, Receiver, Sender};
+pub use identifier::MasterKeyIdentifier;
 pub use key_derivation::{KeyError, MasterKey};
 pub use profile::Profile;
 pub use replay::REPLAY_WINDOW;
@@ -97,6 +100,9 @@ pub enum Error {
     /// The tag is not that of this packet under this key.
     #[error("the packet is forged, damaged, or protected with another key")]
     AuthenticationFailed,
+    /// The packet names a master key that we do not have.
+    #[error("the packet names a master key that was not agreed on")]
+    UnknownMasterKey,
     /// The master key has protected as many packets as it may; agree on a new one.
     #[error("the key has protected all packets it may; agree on a new key")]
     KeyExhausted,

@@ -14,6 +14,10 @@ pub enum Profile {
     AesCm128HmacSha1Tag80,
     /// The same with SRTP tags of 32 bits; SRTCP tags keep 80.
     AesCm128HmacSha1Tag32,
+    /// AES counter mode with a 192-bit key, SRTP tags of 80 bits (RFC 6188).
+    AesCm192HmacSha1Tag80,
+    /// The same with SRTP tags of 32 bits; SRTCP tags keep 80.
+    AesCm192HmacSha1Tag32,
     /// AES counter mode with a 256-bit key, SRTP tags of 80 bits (RFC 6188).
     AesCm256HmacSha1Tag80,
     /// The same with SRTP tags of 32 bits; SRTCP tags keep 80.
@@ -26,13 +30,15 @@ pub enum Profile {
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::AesCm128HmacSha1Tag80,
         Self::AesCm128HmacSha1Tag32,
         Self::AesCm256HmacSha1Tag80,
         Self::AesCm256HmacSha1Tag32,
         Self::AeadAes128Gcm,
         Self::AeadAes256Gcm,
+        Self::AesCm192HmacSha1Tag80,
+        Self::AesCm192HmacSha1Tag32,
     ];
 
     /// The registered name of the crypto suite (RFC 4568 §6.2, RFC 6188 §5, RFC 7714 §14.1).
@@ -41,6 +47,8 @@ impl Profile {
         match self {
             Self::AesCm128HmacSha1Tag80 => "AES_CM_128_HMAC_SHA1_80",
             Self::AesCm128HmacSha1Tag32 => "AES_CM_128_HMAC_SHA1_32",
+            Self::AesCm192HmacSha1Tag80 => "AES_192_CM_HMAC_SHA1_80",
+            Self::AesCm192HmacSha1Tag32 => "AES_192_CM_HMAC_SHA1_32",
             Self::AesCm256HmacSha1Tag80 => "AES_256_CM_HMAC_SHA1_80",
             Self::AesCm256HmacSha1Tag32 => "AES_256_CM_HMAC_SHA1_32",
             Self::AeadAes128Gcm => "AEAD_AES_128_GCM",
@@ -53,6 +61,7 @@ impl Profile {
     pub const fn key_length(self) -> usize {
         match self {
             Self::AesCm128HmacSha1Tag80 | Self::AesCm128HmacSha1Tag32 | Self::AeadAes128Gcm => 16,
+            Self::AesCm192HmacSha1Tag80 | Self::AesCm192HmacSha1Tag32 => 24,
             Self::AesCm256HmacSha1Tag80 | Self::AesCm256HmacSha1Tag32 | Self::AeadAes256Gcm => 32,
         }
     }
@@ -67,8 +76,8 @@ impl Profile {
     #[must_use]
     pub const fn rtp_tag_length(self) -> usize {
         match self {
-            Self::AesCm128HmacSha1Tag80 | Self::AesCm256HmacSha1Tag80 => 10,
-            Self::AesCm128HmacSha1Tag32 | Self::AesCm256HmacSha1Tag32 => 4,
+            Self::AesCm128HmacSha1Tag80 | Self::AesCm192HmacSha1Tag80 | Self::AesCm256HmacSha1Tag80 => 10,
+            Self::AesCm128HmacSha1Tag32 | Self::AesCm192HmacSha1Tag32 | Self::AesCm256HmacSha1Tag32 => 4,
             Self::AeadAes128Gcm | Self::AeadAes256Gcm => AEAD_TAG,
         }
     }
@@ -84,7 +93,10 @@ impl Profile {
     #[must_use]
     pub const fn max_rtp_packets(self) -> u64 {
         match self {
-            Self::AesCm256HmacSha1Tag80 | Self::AesCm256HmacSha1Tag32 => 1 << 31,
+            Self::AesCm192HmacSha1Tag80
+            | Self::AesCm192HmacSha1Tag32
+            | Self::AesCm256HmacSha1Tag80
+            | Self::AesCm256HmacSha1Tag32 => 1 << 31,
             _ => 1 << 48,
         }
     }
@@ -93,6 +105,17 @@ impl Profile {
     #[must_use]
     pub const fn max_rtcp_packets(self) -> u64 {
         1 << 31
+    }
+
+    /// Octets behind the master key identifier of an RTP packet (RFC 3711 §3.1): the tag, which an AEAD has within what it
+    /// encrypts (RFC 7714 §8.2).
+    pub(super) const fn behind_rtp_identifier(self) -> usize {
+        if self.is_aead() { 0 } else { self.rtp_tag_length() }
+    }
+
+    /// The same of an RTCP packet (RFC 3711 §3.4, RFC 7714 §9).
+    pub(super) const fn behind_rtcp_identifier(self) -> usize {
+        if self.is_aead() { 0 } else { self.rtcp_tag_length() }
     }
 
     pub(super) const fn is_aead(self) -> bool {

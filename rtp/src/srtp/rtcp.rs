@@ -1,6 +1,7 @@
 //! RTCP through a context: SRTCP (RFC 3711 §3.4, RFC 7714 §9).
 
-use super::context::check_length;
+use super::context::{Context, check_length};
+use super::identifier::MasterKeyIdentifier;
 use super::protection::{ENCRYPTED, Position, RTCP_CLEAR, RTCP_INDEX};
 use super::{Error, Receiver, Sender};
 
@@ -10,7 +11,8 @@ impl Sender {
     /// # Errors
     /// [`Error`]; the packet is then as it was.
     pub fn protect_rtcp(&mut self, packet: &mut Vec<u8>) -> Result<(), Error> {
-        self.seal_rtcp(packet, true)
+        let encrypt = !self.context.clear_rtcp;
+        self.seal_rtcp(packet, encrypt)
     }
 
     /// Authenticates a compound RTCP packet that a monitor without the key shall read: the E bit is 0.
@@ -24,7 +26,8 @@ impl Sender {
     fn seal_rtcp(&mut self, packet: &mut Vec<u8>, encrypt: bool) -> Result<(), Error> {
         self.check_lifetime()?;
         let ssrc = ssrc(packet)?;
-        check_length(packet.len() + RTCP_INDEX + self.context.profile.rtcp_tag_length())?;
+        let named = self.identifier.as_ref().map_or(0, MasterKeyIdentifier::length);
+        check_length(packet.len() + RTCP_INDEX + named + self.context.profile.rtcp_tag_length())?;
         // The first index is 0; the lifetime of the key ends before the 31 bits do.
         let index = match self.context.rtcp_sources.get(ssrc) {
             Some(window) => window.newest() + 1,
@@ -35,6 +38,9 @@ impl Sender {
         };
         let at = Position { ssrc, index };
         self.context.rtcp.seal_rtcp(packet, encrypt, at)?;
+        if let Some(identifier) = &self.identifier {
+            identifier.insert(packet, self.context.profile.behind_rtcp_identifier());
+        }
         self.context.rtcp_sources.note(at);
         self.rtcp_packets += 1;
         Ok(())
@@ -48,15 +54,22 @@ impl Receiver {
     /// [`Error`]; packet and context are then as they were.
     pub fn unprotect_rtcp(&mut self, packet: &mut Vec<u8>) -> Result<(), Error> {
         check_length(packet.len())?;
+        let behind = self.profile().behind_rtcp_identifier();
+        self.open(packet, behind, Context::open_rtcp)
+    }
+}
+
+impl Context {
+    fn open_rtcp(&mut self, packet: &mut Vec<u8>) -> Result<(), Error> {
         let ssrc = ssrc(packet)?;
-        let trailer = self.context.rtcp.rtcp_trailer(packet)?;
+        let trailer = self.rtcp.rtcp_trailer(packet)?;
         let at = Position { ssrc, index: (trailer & !ENCRYPTED).into() };
-        match self.context.rtcp_sources.get(ssrc) {
+        match self.rtcp_sources.get(ssrc) {
             Some(window) => window.check(at.index)?,
-            None => self.context.rtcp_sources.room_for_another()?,
+            None => self.rtcp_sources.room_for_another()?,
         }
-        self.context.rtcp.open_rtcp(packet, trailer, at)?;
-        self.context.rtcp_sources.note(at);
+        self.rtcp.open_rtcp(packet, trailer, at)?;
+        self.rtcp_sources.note(at);
         Ok(())
     }
 }

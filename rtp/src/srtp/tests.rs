@@ -312,3 +312,105 @@ proptest! {
         prop_assert_eq!(packet, octets);
     }
 }
+
+fn identifier(value: u64, length: u8) -> MasterKeyIdentifier {
+    MasterKeyIdentifier::new(value, length).unwrap()
+}
+
+/// RFC 3711 §3.1, §3.4, RFC 7714 §8, §9: before the tag of HMAC, behind all else of an AEAD.
+#[test]
+fn rfc3711_3_1_the_identifier_stands_where_it_has_to() {
+    for profile in Profile::ALL {
+        let (mut plain, _) = pair(profile);
+        let (sender, receiver) = pair(profile);
+        let mut sender = sender.identified_by(identifier(0x0102, 4));
+        let mut receiver = receiver.identified_by(identifier(0x0102, 4));
+        for at in 0..3 {
+            let behind = if profile.is_aead() { 0 } else { profile.rtp_tag_length() };
+            let (packet, mut bare) =
+                (protected(&mut sender, &rtp(1, at)), protected(&mut plain, &rtp(1, at)));
+            let place = bare.len() - behind;
+            bare.splice(place..place, [0, 0, 1, 2]);
+            assert_eq!(packet, bare, "{profile}");
+            let mut opened = packet;
+            receiver.unprotect_rtp(&mut opened).unwrap();
+            assert_eq!(opened, rtp(1, at));
+
+            let (mut report, mut bare) = (rtcp(1), rtcp(1));
+            sender.protect_rtcp(&mut report).unwrap();
+            plain.protect_rtcp(&mut bare).unwrap();
+            let place = bare.len() - if profile.is_aead() { 0 } else { 10 };
+            bare.splice(place..place, [0, 0, 1, 2]);
+            assert_eq!(report, bare, "{profile}");
+            receiver.unprotect_rtcp(&mut report).unwrap();
+            assert_eq!(report, rtcp(1));
+        }
+    }
+}
+
+/// RFC 3711 §8.1: a sender goes over to another master key, and the receiver follows by the identifier alone.
+#[test]
+fn each_packet_is_opened_with_the_key_that_it_names() {
+    for profile in Profile::ALL {
+        let keys = [master(profile, 1), master(profile, 2), master(profile, 3)];
+        let named = |at: usize| identifier(at as u64, 2);
+        let sender = |at: usize| Sender::new(profile, &keys[at]).unwrap().identified_by(named(at));
+        let receiver = Receiver::new(profile, &keys[0]).unwrap().identified_by(named(0));
+        let mut receiver = receiver.and(named(1), &keys[1]).unwrap();
+        for (sequence_number, at) in [(1, 0), (2, 1), (3, 0)] {
+            let mut packet = protected(&mut sender(at), &rtp(7, sequence_number));
+            receiver.unprotect_rtp(&mut packet).unwrap();
+            assert_eq!(packet, rtp(7, sequence_number));
+        }
+        // A key that was not agreed on, a name with another's key, and too short a packet: refused, and left as they came.
+        let unknown = protected(&mut sender(2), &rtp(7, 4));
+        let mut forged = protected(&mut sender(1), &rtp(7, 5));
+        let place = forged.len() - 1 - profile.behind_rtp_identifier();
+        forged[place] = 0;
+        for (packet, expected) in [(unknown, Error::UnknownMasterKey), (forged, Error::AuthenticationFailed)]
+        {
+            let mut same = packet.clone();
+            assert_eq!(receiver.unprotect_rtp(&mut same), Err(expected), "{profile}");
+            assert_eq!(same, packet);
+        }
+        let mut short = vec![0x80, 0];
+        assert!(receiver.unprotect_rtp(&mut short).is_err());
+        assert_eq!(short, [0x80, 0]);
+    }
+}
+
+#[test]
+fn identifiers_have_the_octets_of_their_value() {
+    assert!(MasterKeyIdentifier::new(1, 0).is_none() && MasterKeyIdentifier::new(1, 129).is_none());
+    assert!(MasterKeyIdentifier::new(256, 1).is_none());
+    assert!(identifier(255, 1).is(&[255]) && identifier(1, 3).is(&[0, 0, 1]));
+    let longest = identifier(u64::MAX, 128);
+    assert_eq!(longest.length(), 128);
+    assert!(longest.is(&[[0; 120].as_slice(), &[255; 8]].concat()));
+}
+
+/// RFC 4568 §6.3.2: in the clear for whoever listens, and yet nobody can change it.
+#[test]
+fn rfc4568_6_3_2_what_is_not_encrypted_is_still_authenticated() {
+    for profile in Profile::ALL {
+        let (sender, receiver) = pair(profile);
+        let mut sender = sender.unencrypted(true, true);
+        let mut receiver = receiver.unencrypted_rtp(true);
+        let packet = protected(&mut sender, &rtp(1, 9));
+        assert_eq!(packet[..rtp(1, 9).len()], rtp(1, 9), "{profile}");
+        let mut changed = packet.clone();
+        changed[20] ^= 1;
+        assert_eq!(receiver.unprotect_rtp(&mut changed), Err(Error::AuthenticationFailed), "{profile}");
+        let mut opened = packet;
+        receiver.unprotect_rtp(&mut opened).unwrap();
+        assert_eq!(opened, rtp(1, 9));
+        let mut tiny = vec![0x80; 12];
+        assert!(receiver.unprotect_rtp(&mut tiny).is_err());
+
+        let mut report = rtcp(1);
+        sender.protect_rtcp(&mut report).unwrap();
+        assert_eq!(report[..rtcp(1).len()], rtcp(1), "{profile}");
+        receiver.unprotect_rtcp(&mut report).unwrap();
+        assert_eq!(report, rtcp(1));
+    }
+}

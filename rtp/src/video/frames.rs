@@ -11,7 +11,7 @@ pub struct Frame {
     pub key_frame: bool,
     /// Packets of it are missing: ask for them or for a key frame.
     pub damaged: bool,
-    /// The bit stream.
+    /// The bit stream; empty only if it is damaged and nothing of it is left.
     pub data: Vec<u8>,
 }
 
@@ -53,16 +53,28 @@ impl Assembly {
         frame.damaged |= lost;
         add(frame, lost || unfinished.is_some());
         let ended = if marker { self.end() } else { None };
-        unfinished.filter(|frame| !frame.data.is_empty()).into_iter().chain(ended)
+        unfinished.filter(Frame::is_something).into_iter().chain(ended)
+    }
+
+    /// Passes over a packet that is no part of a frame. Behind a gap the gap stays.
+    pub(super) fn skip(&mut self, number: u16) {
+        if self.expected == Some(number) {
+            self.expected = Some(number.wrapping_add(1));
+        }
     }
 
     /// The frame has ended.
     fn end(&mut self) -> Option<Frame> {
-        self.current.take().filter(|frame| !frame.data.is_empty())
+        self.current.take().filter(Frame::is_something)
     }
 }
 
 impl Frame {
+    /// A damaged frame of which nothing is left is still one that was lost.
+    fn is_something(&self) -> bool {
+        self.damaged || !self.data.is_empty()
+    }
+
     /// Adds octets, if the frame is not too long for that.
     pub(super) fn add(&mut self, octets: &[u8]) {
         if self.data.len() + octets.len() > MAX_FRAME {

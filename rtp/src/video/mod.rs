@@ -19,11 +19,15 @@
 //! ```
 
 pub mod av1;
+mod codec;
 mod frames;
 pub mod h264;
+pub mod ivf;
 pub mod vp8;
 pub mod vp9;
 
+pub use codec::Codec;
+pub(crate) use codec::{Depacketizer, Packetizer};
 pub use frames::Frame;
 
 /// RTP timestamp units a second of all video formats here.

@@ -99,7 +99,7 @@ pub fn is_key_frame(payload: &[u8]) -> bool {
         .is_some_and(|(descriptor, data)| descriptor.starts_frame() && starts_key_frame(data))
 }
 
-fn starts_key_frame(data: &[u8]) -> bool {
+pub(super) fn starts_key_frame(data: &[u8]) -> bool {
     data.first().is_some_and(|header| header & 1 == 0)
 }
 
@@ -148,6 +148,11 @@ impl Depacketizer {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A packet of this number carried no part of a frame: padding, or another format.
+    pub fn skip(&mut self, sequence_number: u16) {
+        self.assembly.skip(sequence_number);
     }
 
     /// Takes the payload of a packet; packets come in the order of their sequence numbers. Gives the frame that it ends, and

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::bundle;
+use super::companions;
 use super::line::Line;
 use super::local::{LocalStream, Protection, RtcpMux};
 use super::matching::{self, Common};
@@ -284,13 +285,18 @@ impl Terms {
     ) -> MediaStream {
         let remote_rtcp =
             if self.rtcp_mux { Some(remote.clone()) } else { rtcp_address(&remote, reading.rtcp) };
-        let plain = self.feedback.is_empty() && self.extensions.is_empty() && self.formats.is_empty();
+        let companions = companions::of(&self.common);
+        let plain = self.feedback.is_empty()
+            && self.extensions.is_empty()
+            && self.formats.is_empty()
+            && companions.is_empty();
         let details = (!plain || reading.mid.is_some()).then(|| {
             Box::new(Details {
                 mid: reading.mid.map(Into::into),
                 feedback: self.feedback,
                 extensions: self.extensions,
                 formats: self.formats,
+                companions,
                 ..Details::default()
             })
         });

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use sdp_types::Attribute;
 
+use super::companions;
 use super::profile::Profile;
 use crate::attributes::is_token;
 use crate::sdes::SrtpKey;
@@ -70,6 +71,9 @@ pub struct StreamOptions {
     /// More attributes, written as they are: fingerprints, ICE, what the machine does not know. `a=setup:actpass` becomes
     /// `active` or `passive` in an answer as the offer demands (RFC 8842 §5.3).
     pub attributes: Vec<Attribute>,
+    /// Take what the peer offers to authenticate and not to encrypt (`UNENCRYPTED_SRTP`, `UNENCRYPTED_SRTCP`, RFC 4568 §6.3.2).
+    /// Lines that say so are passed over without it. To offer it, say it in the keys.
+    pub allow_unencrypted: bool,
     /// A transport that is not RTP.
     pub transport: Option<OtherTransport>,
 }
@@ -90,8 +94,9 @@ pub enum Protection {
     #[default]
     None,
     /// By SDES if the peer can (RFC 4568). Offered as `RTP/AVP` with `a=crypto`, which peers without SRTP ignore: not in the
-    /// RFC's words, which want `RTP/SAVP`, but how phones do best-effort encryption, since a second offer after a 488 costs
-    /// a call set-up. Accepted in `RTP/AVP` with or without, and in `RTP/SAVP`.
+    /// RFC's words, which want `RTP/SAVP`, but how phones do best-effort encryption (RFC 8643 §3.1). Accepted in `RTP/AVP` with
+    /// or without, and in `RTP/SAVP`. Who refuses it may take `RTP/SAVP` alone: offer once more with
+    /// [`SdesRequired`](Self::SdesRequired), as the phone of `sip-ua` does.
     SdesOptional,
     /// By SDES or not at all. Offered as `RTP/SAVP`; accepted in `RTP/SAVP`, and in `RTP/AVP` if it has `a=crypto`.
     SdesRequired,
@@ -134,10 +139,9 @@ pub enum LocalMediaError {
     /// More than [`MAX_CODECS`].
     #[error("{0} codecs are more than the {MAX_CODECS} that payload types are left for")]
     TooManyCodecs(usize),
-    /// The codec's name, clock rate, channels or parameters cannot be written in SDP, or it is `rtx`, whose parameters name
-    /// payload types that are not given yet.
+    /// The codec's name, clock rate, channels or parameters cannot be written in SDP, or it is `rtx` for none of the others.
     #[error(
-        "codec {0:?} cannot be written: names are tokens, clock rate and channels above 0, parameters one line; rtx is not supported"
+        "codec {0:?} cannot be written: names are tokens, clock rate and channels above 0, parameters one line; rtx repairs a codec of the stream, see Codec::retransmission"
     )]
     InvalidCodec(Codec),
     /// The same format twice.
@@ -205,14 +209,10 @@ impl LocalMedia {
         self.with_first(|stream| stream.with_sdes(protection, keys))
     }
 
-    /// Moves the first stream to another address, as after a change of the network. An address of the other IP version is
-    /// kept if it still is of the other one. A stream with SDES needs new keys then (RFC 4568 §7.1.4).
+    /// Moves the first stream to another address; see [`LocalStream::relocate`].
     pub fn relocate(&mut self, address: SocketAddr) {
         if let Some(stream) = self.streams.first_mut() {
-            stream.address = address;
-            if let Some(more) = &mut stream.more {
-                more.other_family = more.other_family.filter(|other| other.is_ipv4() != address.is_ipv4());
-            }
+            stream.relocate(address);
         }
     }
 
@@ -296,6 +296,15 @@ impl LocalStream {
         LocalStream { ptime: Some(milliseconds), ..self }
     }
 
+    /// Moves the stream to another address, as after a change of the network. An address of the other IP version is kept if it
+    /// still is of the other one. With SDES it needs new keys then (RFC 4568 §7.1.4).
+    pub fn relocate(&mut self, address: SocketAddr) {
+        self.address = address;
+        if let Some(more) = &mut self.more {
+            more.other_family = more.other_family.filter(|other| other.is_ipv4() != address.is_ipv4());
+        }
+    }
+
     /// The same protected by SDES. `keys` are ours for sending, one for each suite, most wanted first; draw each at random for
     /// this stream alone ([`SrtpKey::generate`]). They stay in force over re-INVITEs until others are set, which rekeys.
     #[must_use]
@@ -350,6 +359,7 @@ impl LocalStream {
             extensions: Vec::new(),
             mid: None,
             attributes: Vec::new(),
+            allow_unencrypted: false,
             transport: None,
         };
         self.more.as_deref().unwrap_or(&NONE)
@@ -420,7 +430,9 @@ impl LocalStream {
             return Err(LocalMediaError::NoAudioCodec);
         }
         for (index, codec) in self.codecs.iter().enumerate() {
-            if !is_writable(codec) {
+            let orphan =
+                codec.is_retransmission() && companions::repaired_codec(codec, &self.codecs).is_none();
+            if orphan || !is_writable(codec) {
                 return Err(LocalMediaError::InvalidCodec(codec.clone()));
             }
             if self.codecs.iter().take(index).any(|earlier| earlier.is_compatible(codec)) {
@@ -489,5 +501,4 @@ fn is_writable(codec: &Codec) -> bool {
         && codec.clock_rate() > 0
         && codec.channels() > 0
         && !codec.fmtp().unwrap_or_default().contains(['\r', '\n', '\0'])
-        && !codec.name().eq_ignore_ascii_case("rtx")
 }

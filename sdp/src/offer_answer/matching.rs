@@ -1,6 +1,7 @@
 //! The choice of codecs and of what goes with them.
 
 use super::CodecOrder;
+use super::companions;
 use super::local::LocalStream;
 use super::negotiated::{Extension, Feedback};
 use super::payload_types::PayloadTypes;
@@ -24,12 +25,18 @@ pub(super) fn common_with_offer(
 ) -> Vec<Common> {
     let mut pairs: Vec<(usize, &Format<'_>)> = Vec::with_capacity(local.codecs.len());
     for format in formats {
-        if let Some(index) = local.codecs.iter().position(|codec| format.is(codec))
+        if let Some(index) = companions::position(format, formats, &local.codecs)
             && !pairs.iter().any(|(known, _)| *known == index)
         {
             pairs.push((index, format));
         }
     }
+    // A retransmission follows its codec: that of another number for the same codec repairs nothing here.
+    let numbers_in_use: Vec<u8> = pairs.iter().map(|(_, format)| format.payload_type).collect();
+    pairs.retain(|(_, format)| {
+        !companions::is_retransmission(format)
+            || companions::repaired(format.fmtp).is_some_and(|number| numbers_in_use.contains(&number))
+    });
     if order == CodecOrder::Local {
         pairs.sort_by_key(|(index, _)| *index);
     }
@@ -40,17 +47,28 @@ pub(super) fn common_with_offer(
     let lives = |index: usize| {
         primary(index) || pairs.iter().any(|(other, _)| primary(*other) && rate(*other) == rate(index))
     };
-    let common = pairs.iter().filter(|(index, _)| lives(*index)).filter_map(|(place, format)| {
-        let codec = ours(*place)?;
-        let remote = Payload { payload_type: format.payload_type, codec: theirs(format, codec)? };
-        let payload_type = numbers.adopt(line, codec, format.payload_type)?;
-        let codec = match parameters::answer(codec.name(), format.fmtp, codec.fmtp()) {
-            Some(changed) => codec.clone().with_fmtp(changed),
-            None => codec.clone(),
-        };
-        Some(Common { local: Payload { payload_type, codec }, remote })
+    let mut numbered: Vec<(usize, Payload)> = Vec::with_capacity(pairs.len());
+    for names_others in [false, true] {
+        for (place, format) in pairs.iter().filter(|(index, _)| lives(*index)) {
+            let Some(codec) = ours(*place).filter(|codec| companions::names_numbers(codec) == names_others)
+            else {
+                continue;
+            };
+            let Some(codec) = companions::resolved(codec, &local.codecs, &numbered) else { continue };
+            let Some(payload_type) = numbers.adopt(line, &codec, format.payload_type) else { continue };
+            let codec = match parameters::answer(codec.name(), format.fmtp, codec.fmtp()) {
+                Some(changed) => codec.with_fmtp(changed),
+                None => codec,
+            };
+            numbered.push((*place, Payload { payload_type, codec }));
+        }
+    }
+    let paired = pairs.iter().filter_map(|(place, format)| {
+        let at = numbered.iter().position(|(numbered, _)| numbered == place)?;
+        let remote = Payload { payload_type: format.payload_type, codec: theirs(format, ours(*place)?)? };
+        Some(Common { remote, local: numbered.swap_remove(at).1 })
     });
-    common.collect()
+    paired.collect()
 }
 
 /// The peer's description of a codec: kept once if it is ours.
@@ -63,7 +81,9 @@ fn theirs(format: &Format<'_>, ours: &Codec) -> Option<Codec> {
 /// The codecs of an answered section that we had offered, in the order of the answer, each once.
 pub(super) fn common_with_answer(formats: &[Format<'_>], offered: &[Payload]) -> Vec<Common> {
     let mut common: Vec<Common> = Vec::with_capacity(formats.len());
-    for format in formats {
+    let (repairs, others): (Vec<&Format<'_>>, Vec<&Format<'_>>) =
+        formats.iter().partition(|format| companions::is_retransmission(format));
+    for format in others {
         let known = match format.encoding {
             Some(_) => {
                 // The number decides between formats of one name, else the first that fits.
@@ -80,6 +100,24 @@ pub(super) fn common_with_answer(formats: &[Format<'_>], offered: &[Payload]) ->
             }
         };
         if let Some((local, codec)) = known
+            && !common.iter().any(|earlier| earlier.local.payload_type == local.payload_type)
+        {
+            let remote = Payload { payload_type: format.payload_type, codec };
+            common.push(Common { remote, local: local.clone() });
+        }
+    }
+    // Each side names the codec that is repaired by its own number (RFC 4588 §8.6).
+    for format in repairs {
+        let primary = companions::repaired(format.fmtp)
+            .and_then(|number| common.iter().find(|pair| pair.remote.payload_type == number))
+            .map(|pair| pair.local.payload_type);
+        let ours = |payload: &&Payload| {
+            payload.codec.is_retransmission()
+                && primary.is_some()
+                && companions::repaired(payload.codec.fmtp()) == primary
+        };
+        if let Some(local) = offered.iter().find(ours)
+            && let Some(codec) = theirs(format, &local.codec)
             && !common.iter().any(|earlier| earlier.local.payload_type == local.payload_type)
         {
             let remote = Payload { payload_type: format.payload_type, codec };

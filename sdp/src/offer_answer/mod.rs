@@ -2,6 +2,7 @@
 
 mod answering;
 mod bundle;
+mod companions;
 mod completing;
 mod error;
 mod line;
@@ -14,11 +15,13 @@ mod profile;
 mod security;
 mod write;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use sdp_types::Time;
 
+pub use companions::Companion;
 pub use error::{AnswerError, CreateOfferError, OfferError};
 pub use local::{
     LocalMedia, LocalMediaError, LocalStream, MAX_CODECS, MAX_STREAMS, OtherTransport, Protection, RtcpMux,
@@ -105,13 +108,29 @@ pub struct OfferAnswer {
     /// The wish to hold the peer, beside the directions of the streams.
     held: bool,
     origin: Origin,
-    /// As text: it is kept for the whole session, and looked at when the next one is made.
-    last_sent: Option<Arc<Written>>,
+    last_sent: LastSent,
     numbers: PayloadTypes,
     agreed: Option<Box<Agreement>>,
     offered: Option<Box<Offered>>,
     /// The agreement before the last answer of ours, for [`OfferAnswer::undo_answer`].
     before_answer: Option<Option<Box<Agreement>>>,
+}
+
+/// The last description that left: looked at when the next one is made.
+#[derive(Clone, Debug)]
+enum LastSent {
+    Nothing,
+    Whole(Arc<Written>),
+    /// Its [`fingerprint`].
+    Settled(u64),
+}
+
+/// Tells a description of ours from the one before it. Two with one fingerprint would both go out under one version: the peer, if it
+/// looks at that alone, would miss a change that it must have caused itself.
+fn fingerprint(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Of the [`Options`], what is needed all the time.
@@ -176,7 +195,7 @@ impl OfferAnswer {
             options: Choices { codec_order: options.codec_order, hold_style: options.hold_style },
             held: false,
             origin,
-            last_sent: None,
+            last_sent: LastSent::Nothing,
             numbers: PayloadTypes::default(),
             agreed: None,
             offered: None,
@@ -195,8 +214,20 @@ impl OfferAnswer {
     }
 
     /// The last description sent, for repeating it where a message has to carry the same once more (RFC 3261 §13.2.1).
+    /// `None` before the first, and after [`settle`](Self::settle).
     pub fn last_sent(&self) -> Option<SessionDescription> {
-        self.last_sent.clone().map(SessionDescription::written)
+        match &self.last_sent {
+            LastSent::Whole(text) => Some(SessionDescription::written(Arc::clone(text))),
+            LastSent::Nothing | LastSent::Settled(_) => None,
+        }
+    }
+
+    /// The last description has arrived and need not be repeated: of it only so much is kept as tells whether the next one is
+    /// equal (RFC 3264 §8). For those with many sessions that stand.
+    pub fn settle(&mut self) {
+        if let LastSent::Whole(text) = &self.last_sent {
+            self.last_sent = LastSent::Settled(fingerprint(text.as_str()));
+        }
     }
 
     /// What the local side brings.
@@ -344,18 +375,23 @@ impl OfferAnswer {
     /// The next version of `o=`, if something changes.
     fn next_version(&self) -> u64 {
         match self.last_sent {
-            Some(_) => self.origin.version.wrapping_add(1),
-            None => self.origin.version,
+            LastSent::Nothing => self.origin.version,
+            LastSent::Whole(_) | LastSent::Settled(_) => self.origin.version.wrapping_add(1),
         }
     }
 
     /// Gives a description its version: the last one if it is the last one, else the next (RFC 3264 §8). Compared with what
     /// was *sent* last, agreed or not, so that the peer never sees one version with two texts.
     fn stamped(&self, description: &Description<'_>) -> (Arc<Written>, u64) {
-        if let Some(last) = &self.last_sent {
+        if !matches!(self.last_sent, LastSent::Nothing) {
             let same = description.text(&self.origin, self.origin.version);
-            if last.as_str() == same.as_str() {
-                return (Arc::clone(last), self.origin.version);
+            let is_last = match &self.last_sent {
+                LastSent::Nothing => false,
+                LastSent::Whole(last) => last.as_str() == same.as_str(),
+                LastSent::Settled(last) => *last == fingerprint(same.as_str()),
+            };
+            if is_last {
+                return (same, self.origin.version);
             }
         }
         let version = self.next_version();
@@ -364,7 +400,7 @@ impl OfferAnswer {
 
     fn sent(&mut self, text: Arc<Written>, version: u64) -> SessionDescription {
         self.origin.version = version;
-        self.last_sent = Some(Arc::clone(&text));
+        self.last_sent = LastSent::Whole(Arc::clone(&text));
         SessionDescription::written(text)
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sdp_types::{Attribute, Candidate, Fingerprint, IceOptions, Setup};
 
+use super::companions::Companion;
 use super::profile::Profile;
 use crate::attributes::TlsId;
 use crate::sdes::SrtpKey;
@@ -74,6 +75,8 @@ pub struct StreamKeys {
     pub send: SrtpKey,
     /// What the peer sends with, of the same suite.
     pub receive: SrtpKey,
+    /// Further keys that the peer may go over to, each named by its [`mki`](SrtpKey::mki), as `receive` is then.
+    pub receive_also: Vec<SrtpKey>,
 }
 
 /// What few streams have.
@@ -84,6 +87,7 @@ pub(super) struct Details {
     pub(super) feedback: Vec<Feedback>,
     pub(super) extensions: Vec<Extension>,
     pub(super) formats: Vec<String>,
+    pub(super) companions: Vec<Companion>,
     pub(super) peer: Option<Box<PeerTransport>>,
 }
 
@@ -180,7 +184,7 @@ pub enum RejectReason {
     Declined,
     /// SDES is demanded, and no `a=crypto` line can be used (RFC 4568 §7.1.2); or DTLS without a fingerprint (RFC 5763 §5).
     #[error(
-        "it has no usable keys: a known suite with one key, no MKI and no session parameters; or a fingerprint"
+        "it has no usable keys: a known suite with its keys, and no session parameters that are not known; or a fingerprint"
     )]
     NoUsableKeys,
     /// One side wants RTP and RTCP on one port only, the other does not (RFC 8858 §4).

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use sdp_types::Time;
 
+use super::companions;
 use super::line::Line;
 use super::local::{LocalMedia, LocalStream, RtcpMux};
 use super::negotiated::{Extension, Feedback, MediaStream};
@@ -14,7 +15,7 @@ use super::write::{Description, Said, Section};
 use super::{CreateOfferError, OfferAnswer, index_of};
 use crate::limits::MAX_MEDIA;
 use crate::sdes::SrtpKey;
-use crate::{Direction, Payload, SessionDescription};
+use crate::{Codec, Direction, Payload, SessionDescription};
 
 /// RFC 8285 §4.2: identifiers of one-byte headers.
 const EXTENSION_IDS: std::ops::RangeInclusive<u8> = 1..=14;
@@ -240,12 +241,18 @@ impl OfferAnswer {
     ) -> Result<Said<'m>, CreateOfferError> {
         let rtp = local.is_rtp();
         let codecs = if rtp { local.codecs.as_slice() } else { &[] };
-        let payloads = codecs.iter().map(|codec| {
-            let payload_type = numbers.number_for(place, codec);
-            let missing = || CreateOfferError::NoPayloadTypeLeft(codec.name().to_owned());
-            Ok(Payload { payload_type: payload_type.ok_or_else(missing)?, codec: codec.clone() })
-        });
-        let payloads = payloads.collect::<Result<_, _>>()?;
+        let mut placed: Vec<(usize, Payload)> = Vec::with_capacity(codecs.len());
+        for names_others in [false, true] {
+            let those = |(_, codec): &(usize, &Codec)| companions::names_numbers(codec) == names_others;
+            for (at, codec) in codecs.iter().enumerate().filter(those) {
+                let Some(codec) = companions::resolved(codec, codecs, &placed) else { continue };
+                let missing = || CreateOfferError::NoPayloadTypeLeft(codec.name().to_owned());
+                let payload_type = numbers.number_for(place, &codec).ok_or_else(missing)?;
+                placed.push((at, Payload { payload_type, codec }));
+            }
+        }
+        placed.sort_by_key(|(at, _)| *at);
+        let payloads = placed.into_iter().map(|(_, payload)| payload).collect();
         let address = self.told(local.address);
         let in_force = self.in_force(index);
         let crypto = security::offered(local, in_force.and_then(|stream| stream.keys.as_deref()));

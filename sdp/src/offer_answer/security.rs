@@ -31,11 +31,14 @@ pub(super) fn choose(
     }
     let usable = |line: &&str| {
         let crypto: Crypto = line.parse().ok()?;
-        let receive = crypto.usable_key()?;
-        let send = stream.keys.iter().find(|key| key.suite() == receive.suite())?;
-        // RFC 4568 §7.1.2: the keys of both sides differ.
-        let fresh = !send.is_same_secret(&receive);
-        fresh.then(|| StreamKeys { tag: crypto.tag, send: send.clone(), receive })
+        let keys = crypto.usable_keys();
+        let unencrypted = keys.first()?.unencrypted();
+        if unencrypted.any() && !stream.options().allow_unencrypted {
+            return None;
+        }
+        let send = stream.keys.iter().find(|key| Some(key.suite()) == crypto.known_suite())?;
+        // RFC 4568 §6.3.2: what is not encrypted is so in both directions.
+        agree(&crypto, send.clone().with_unencrypted(unencrypted), keys)
     };
     match offered.iter().find_map(usable) {
         Some(keys) => Ok(Some(keys)),
@@ -60,13 +63,27 @@ pub(super) fn answered(
     }
     let chosen = |line: &&str| {
         let crypto: Crypto = line.parse().ok()?;
-        let receive = crypto.usable_key()?;
-        let (_, send) =
-            offered.iter().find(|(tag, key)| *tag == crypto.tag && key.suite() == receive.suite())?;
-        let fresh = !send.is_same_secret(&receive);
-        fresh.then(|| StreamKeys { tag: crypto.tag, send: send.clone(), receive })
+        let keys = crypto.usable_keys();
+        let unencrypted = keys.first()?.unencrypted();
+        let ours = |(tag, key): &&(u32, SrtpKey)| {
+            *tag == crypto.tag
+                && Some(key.suite()) == crypto.known_suite()
+                && key.unencrypted() == unencrypted
+        };
+        let (_, send) = offered.iter().find(ours)?;
+        agree(&crypto, send.clone(), keys)
     };
     answered.iter().find_map(chosen).map(Some)
+}
+
+/// RFC 4568 §7.1.2: the keys of both sides differ.
+fn agree(crypto: &Crypto, send: SrtpKey, theirs: Vec<SrtpKey>) -> Option<StreamKeys> {
+    if theirs.iter().any(|key| send.is_same_secret(key)) {
+        return None;
+    }
+    let mut theirs = theirs.into_iter();
+    let receive = theirs.next()?;
+    Some(StreamKeys { tag: crypto.tag, send, receive, receive_also: theirs.collect() })
 }
 
 /// What the peer says of DTLS and ICE, where the local side has anything to do with them.

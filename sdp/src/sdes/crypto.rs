@@ -7,7 +7,7 @@ use data_encoding::{BASE64, BASE64_NOPAD};
 use sdp_types::{AttributeError, TypedAttribute};
 use zeroize::Zeroizing;
 
-use super::{CryptoSuite, KeyLengthError, SrtpKey};
+use super::{CryptoSuite, KeyLengthError, SrtpKey, Unencrypted};
 
 /// RFC 4568 §4.1: a tag has at most nine digits.
 const LARGEST_TAG: u32 = 999_999_999;
@@ -86,8 +86,12 @@ impl Crypto {
     /// The line for a key of ours.
     pub fn of(tag: u32, key: &SrtpKey) -> Self {
         let key_and_salt = Zeroizing::new(key.key_and_salt().to_vec());
-        let keys = vec![KeyParameter { key_and_salt, lifetime: key.lifetime(), mki: None }];
-        Crypto { tag, suite: key.suite().name().to_owned(), keys, session: Vec::new() }
+        let keys = vec![KeyParameter { key_and_salt, lifetime: key.lifetime(), mki: key.mki() }];
+        let Unencrypted { srtp, srtcp } = key.unencrypted();
+        let parameters =
+            [(srtp, SessionParameter::UnencryptedSrtp), (srtcp, SessionParameter::UnencryptedSrtcp)];
+        let session = parameters.into_iter().filter_map(|(said, parameter)| said.then_some(parameter));
+        Crypto { tag, suite: key.suite().name().to_owned(), keys, session: session.collect() }
     }
 
     /// The suite, if it is one of ours.
@@ -95,19 +99,40 @@ impl Crypto {
         CryptoSuite::from_name(&self.suite)
     }
 
-    /// The key, if the line asks for nothing we lack: a known suite, one key of the right length without master key
-    /// identifier, and no session parameter but those that only hint (`WSH`, and `-` extensions, RFC 4568 §6.3.6, §6.3.7).
-    pub fn usable_key(&self) -> Option<SrtpKey> {
+    /// The keys, the first of them to be used first, if the line asks for nothing we lack; none otherwise.
+    ///
+    /// The suite is a known one and the keys are as long as it wants. One key has a master key identifier or none; several have one
+    /// each, of one length and all different (RFC 4568 §6.1). Of session parameters those that only hint are passed over (`WSH`, and
+    /// `-` extensions, RFC 4568 §6.3.6, §6.3.7), and those that leave encryption out are noted in the keys, for whoever accepts
+    /// that; an AEAD is not used for that. `KDR`, `FEC_ORDER`, `FEC_KEY` and `UNAUTHENTICATED_SRTP` are lacked: a line with one
+    /// of them must not be accepted (RFC 4568 §5.1.2), and RFC 4568 §6.3.3 itself advises against the last.
+    pub fn usable_keys(&self) -> Vec<SrtpKey> {
+        self.keys_if_usable().unwrap_or_default()
+    }
+
+    fn keys_if_usable(&self) -> Option<Vec<SrtpKey>> {
         let suite = self.known_suite()?;
-        let ignorable = |parameter: &SessionParameter| match parameter {
-            SessionParameter::WindowSizeHint(_) => true,
-            SessionParameter::Other(text) => text.starts_with('-'),
-            _ => false,
-        };
-        match self.keys.as_slice() {
-            [only] if only.mki.is_none() && self.session.iter().all(ignorable) => only.key(suite).ok(),
-            _ => None,
+        let mut unencrypted = Unencrypted::default();
+        for parameter in &self.session {
+            match parameter {
+                SessionParameter::WindowSizeHint(_) => {}
+                SessionParameter::Other(text) if text.starts_with('-') => {}
+                SessionParameter::UnencryptedSrtp if !suite.is_aead() => unencrypted.srtp = true,
+                SessionParameter::UnencryptedSrtcp if !suite.is_aead() => unencrypted.srtcp = true,
+                _ => return None,
+            }
         }
+        let names: Vec<Mki> = self.keys.iter().filter_map(|key| key.mki).collect();
+        let alike = names.windows(2).all(|pair| matches!(pair, [one, two] if one.length == two.length));
+        let fits = |mki: &Mki| mki.length >= 8 || mki.value >> (u32::from(mki.length) * 8) == 0;
+        let distinct =
+            names.iter().enumerate().all(|(at, mki)| !names.iter().take(at).any(|other| other == mki));
+        let named = names.len() == self.keys.len() || (names.is_empty() && self.keys.len() == 1);
+        if !(alike && distinct && named && names.iter().all(fits)) {
+            return None;
+        }
+        let key = |parameter: &KeyParameter| Some(parameter.key(suite).ok()?.with_unencrypted(unencrypted));
+        self.keys.iter().map(key).collect()
     }
 }
 
@@ -118,8 +143,12 @@ impl KeyParameter {
     /// [`KeyLengthError`] if it is too short or too long for the suite.
     pub fn key(&self, suite: CryptoSuite) -> Result<SrtpKey, KeyLengthError> {
         let key = SrtpKey::new(suite, &self.key_and_salt)?;
-        Ok(match self.lifetime {
+        let key = match self.lifetime {
             Some(packets) => key.with_lifetime(packets),
+            None => key,
+        };
+        Ok(match self.mki {
+            Some(mki) => key.with_mki(mki),
             None => key,
         })
     }
@@ -323,7 +352,7 @@ mod tests {
         assert_eq!(crypto.keys[0].mki, Some(Mki { value: 1, length: 4 }));
         assert_eq!(crypto.session, [SessionParameter::FecOrder(FecOrder::FecSrtp)]);
         assert_eq!(crypto.to_string(), text);
-        assert_eq!(crypto.usable_key(), None, "we have neither MKI nor FEC");
+        assert_eq!(crypto.usable_keys(), [], "we have no FEC");
         let two =
             format!("2 F8_128_HMAC_SHA1_80 inline:{KEY}|2^20|1:4; inline:{KEY}|2^20|2:4 FEC_ORDER=SRTP_FEC");
         let crypto: Crypto = two.parse().unwrap();
@@ -333,24 +362,59 @@ mod tests {
     #[test]
     fn only_lines_without_what_we_lack_give_a_key_rfc_4568_section_5_1_2() {
         let key = |rest: &str| {
-            format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}{rest}").parse::<Crypto>().unwrap().usable_key()
+            let line = format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}{rest}").parse::<Crypto>().unwrap();
+            let keys = line.usable_keys();
+            assert!(keys.len() < 2);
+            keys.into_iter().next()
         };
         assert_eq!(key("").unwrap().key(), b"YS___semctl () {");
         assert_eq!(key("|2^31").unwrap().lifetime(), Some(1 << 31));
         assert!(key(" WSH=128").is_some() && key(" -x=1").is_some());
+        let mki = |value, length| Some(Mki { value, length });
+        assert_eq!(key("|2^31|1:1").unwrap().mki(), mki(1, 1));
+        assert_eq!(key("|255:128").unwrap().mki(), mki(255, 128));
+        let unencrypted = key(" UNENCRYPTED_SRTP").unwrap().unencrypted();
+        assert_eq!(unencrypted, Unencrypted { srtp: true, srtcp: false });
+        assert!(key(" UNENCRYPTED_SRTCP").unwrap().unencrypted().srtcp);
         for lacked in [
-            "|2^31|1:1",
-            "|1:1",
+            "|256:1",
             " KDR=1",
-            " UNENCRYPTED_SRTP",
-            " UNENCRYPTED_SRTCP",
+            " KDR=0",
             " UNAUTHENTICATED_SRTP",
+            " UNENCRYPTED_SRTP UNAUTHENTICATED_SRTP",
+            " FEC_ORDER=FEC_SRTP",
             " x=1",
         ] {
             assert_eq!(key(lacked), None, "{lacked}");
         }
         let short: Crypto = "1 AES_256_CM_HMAC_SHA1_80 inline:AAAA".parse().unwrap();
-        assert_eq!(short.usable_key(), None);
+        assert_eq!(short.usable_keys(), []);
+        let aead = SrtpKey::new(CryptoSuite::AeadAes128Gcm, &[7; 28]).unwrap();
+        let aead = aead.with_unencrypted(Unencrypted { srtp: true, srtcp: true });
+        assert_eq!(Crypto::of(1, &aead).usable_keys(), []);
+    }
+
+    #[test]
+    fn several_keys_have_names_of_one_length_rfc_4568_section_6_1() {
+        let keys = |parameters: &[&str]| {
+            let parameters: Vec<_> = parameters.iter().map(|rest| format!("inline:{KEY}{rest}")).collect();
+            let line = format!("1 AES_CM_128_HMAC_SHA1_80 {}", parameters.join(";"));
+            line.parse::<Crypto>().unwrap().usable_keys().len()
+        };
+        assert_eq!(keys(&["|1:4", "|2:4", "|3:4"]), 3);
+        for refused in [["|1:4", "|2:3"], ["|1:4", "|1:4"], ["|1:4", ""], ["", ""]] {
+            assert_eq!(keys(&refused), 0, "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_key_is_about_is_written_and_read_again() {
+        let key = SrtpKey::new(CryptoSuite::AesCm192HmacSha1_80, &[7; 38]).unwrap();
+        let key = key.with_lifetime(1 << 20).with_mki(Mki { value: 9, length: 2 });
+        let key = key.with_unencrypted(Unencrypted { srtp: true, srtcp: true });
+        let text = Crypto::of(3, &key).to_string();
+        assert!(text.ends_with("|2^20|9:2 UNENCRYPTED_SRTP UNENCRYPTED_SRTCP"), "{text}");
+        assert_eq!(text.parse::<Crypto>().unwrap().usable_keys(), [key]);
     }
 
     #[test]
@@ -359,7 +423,7 @@ mod tests {
         let text = Crypto::of(3, &key).to_string();
         assert!(text.ends_with("=="), "{text}");
         for text in [text.as_str(), text.trim_end_matches('=')] {
-            assert_eq!(text.parse::<Crypto>().unwrap().usable_key().as_ref(), Some(&key));
+            assert_eq!(text.parse::<Crypto>().unwrap().usable_keys(), std::slice::from_ref(&key));
         }
     }
 

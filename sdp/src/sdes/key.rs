@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::CryptoSuite;
+use super::{CryptoSuite, Mki};
 
 /// Longest key and salt of any suite: 256 bits of AES in counter mode.
 const LONGEST: usize = 46;
@@ -14,8 +14,26 @@ const LONGEST: usize = 46;
 pub struct SrtpKey {
     suite: CryptoSuite,
     lifetime: Option<u64>,
+    mki: Option<Mki>,
+    unencrypted: Unencrypted,
     /// Key, then salt, then zeros.
     octets: Zeroizing<[u8; LONGEST]>,
+}
+
+/// What is authenticated under a key and not encrypted (RFC 4568 §6.3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Unencrypted {
+    /// `UNENCRYPTED_SRTP`.
+    pub srtp: bool,
+    /// `UNENCRYPTED_SRTCP`.
+    pub srtcp: bool,
+}
+
+impl Unencrypted {
+    /// Whether anything is.
+    pub fn any(self) -> bool {
+        self.srtp || self.srtcp
+    }
 }
 
 /// Key material of the wrong length for its suite.
@@ -38,7 +56,7 @@ impl SrtpKey {
         match octets.get_mut(..key_and_salt.len()) {
             Some(place) if key_and_salt.len() == suite.key_and_salt_length() => {
                 place.copy_from_slice(key_and_salt);
-                Ok(SrtpKey { suite, lifetime: None, octets })
+                Ok(Self::plain(suite, octets))
             }
             _ => Err(KeyLengthError { suite, given: key_and_salt.len() }),
         }
@@ -51,7 +69,33 @@ impl SrtpKey {
         if let Some(place) = octets.get_mut(..suite.key_and_salt_length()) {
             fill(place);
         }
-        SrtpKey { suite, lifetime: None, octets }
+        Self::plain(suite, octets)
+    }
+
+    fn plain(suite: CryptoSuite, octets: Zeroizing<[u8; LONGEST]>) -> Self {
+        SrtpKey { suite, lifetime: None, mki: None, unencrypted: Unencrypted::default(), octets }
+    }
+
+    /// The same key, named in each packet (RFC 4568 §6.1).
+    #[must_use]
+    pub fn with_mki(self, mki: Mki) -> Self {
+        SrtpKey { mki: Some(mki), ..self }
+    }
+
+    /// The same key for packets of which these are not encrypted. Both sides must say so.
+    #[must_use]
+    pub fn with_unencrypted(self, unencrypted: Unencrypted) -> Self {
+        SrtpKey { unencrypted, ..self }
+    }
+
+    /// What names it in packets, if anything does.
+    pub fn mki(&self) -> Option<Mki> {
+        self.mki
+    }
+
+    /// What is not encrypted under it.
+    pub fn unencrypted(&self) -> Unencrypted {
+        self.unencrypted
     }
 
     /// The same key, to be used for at most `packets` SRTP or SRTCP packets.

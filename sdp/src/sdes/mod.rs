@@ -8,5 +8,5 @@ mod key;
 mod suite;
 
 pub use crypto::{Crypto, FecOrder, KeyParameter, Mki, SessionParameter};
-pub use key::{KeyLengthError, SrtpKey};
+pub use key::{KeyLengthError, SrtpKey, Unencrypted};
 pub use suite::CryptoSuite;

@@ -78,6 +78,11 @@ impl CryptoSuite {
         }
     }
 
+    /// Whether encryption and authentication are one (RFC 7714).
+    pub fn is_aead(self) -> bool {
+        matches!(self, CryptoSuite::AeadAes128Gcm | CryptoSuite::AeadAes256Gcm)
+    }
+
     /// Octets of master key and salt together: what `inline:` carries.
     pub fn key_and_salt_length(self) -> usize {
         self.key_length().saturating_add(self.salt_length())

@@ -232,6 +232,7 @@ async fn bind(
     peer: Option<&str>,
 ) -> Result<Phone, Failure> {
     Identity {
+        focus: false,
         address,
         account,
         tls: &args.tls,
@@ -240,6 +241,7 @@ async fn bind(
         instance: args.instance.as_ref(),
         peer,
         sound: &args.sound,
+        sessions: &args.sessions,
     }
     .bind()
     .await

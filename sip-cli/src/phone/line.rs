@@ -26,6 +26,7 @@ pub(super) struct Manner {
     pub(super) sound: Option<Vec<i16>>,
     pub(super) record: Option<PathBuf>,
     pub(super) recordings: AtomicU32,
+    pub(super) files: super::session::Files,
     pub(super) output: Output,
 }
 

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod line;
+mod session;
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -12,13 +13,14 @@ use std::time::Duration;
 
 use serde_json::json;
 use sip_dialog::CallKey;
-use sip_message::StatusCode;
-use sip_ua::{IncomingCall, Phone, Referral};
+use sip_message::{StatusCode, Uri};
+use sip_ua::{IncomingCall, IncomingChat, Phone, Referral};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::args::PhoneArgs;
+use crate::chat_files;
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
 use crate::keys::Command;
@@ -26,6 +28,7 @@ use crate::media;
 use crate::output::Output;
 use accounts::{Accounts, News};
 use line::{Line, Manner, Order, shown};
+use session::{Files, MAX_REPLIES, MAX_SESSIONS};
 
 /// Calls at once; more are answered 486. Each has two sockets and a recording in memory, and anybody can call.
 const MAX_CALLS: usize = 256;
@@ -45,6 +48,10 @@ struct Calls {
     tasks: JoinSet<u32>,
     /// Texts on their way.
     messages: JoinSet<()>,
+    /// Chats in sessions, and files that come.
+    sessions: JoinSet<()>,
+    /// Who takes replies to those who chat with us in a session, by address; of several sessions the last one's.
+    chats: BTreeMap<String, mpsc::Sender<String>>,
 }
 
 /// One call among them.
@@ -75,6 +82,7 @@ pub(crate) async fn run(args: PhoneArgs, output: Output, mut interrupt: Interrup
         sound,
         record: args.record.clone(),
         recordings: AtomicU32::new(0),
+        files: Files { folder: args.files.clone(), limit: args.file_limit },
         output,
     });
 
@@ -122,7 +130,10 @@ async fn serve(
     loop {
         tokio::select! {
             Some(what) = news.recv() => match what {
-                News::Incoming(incoming) => calls.take(incoming, manner),
+                News::Incoming(incoming) => match incoming.into_chat() {
+                    Ok(chat) => calls.open(chat, manner),
+                    Err(call) => calls.take(*call, manner),
+                },
                 News::Referral(referral) => calls.refer(referral, manner),
                 News::Presence(uri, state) => output.event(
                     json!({
@@ -171,6 +182,7 @@ async fn serve(
                 None => typing = false,
             },
             Some(_) = calls.messages.join_next(), if !calls.messages.is_empty() => {}
+            Some(_) = calls.sessions.join_next(), if !calls.sessions.is_empty() => {}
             Some(done) = calls.tasks.join_next(), if !calls.tasks.is_empty() => calls.forget(done.ok()),
             () = &mut end => break,
             () = interrupt.requested() => break,
@@ -288,6 +300,21 @@ impl Calls {
         self.tasks.spawn(line.incoming(incoming));
     }
 
+    /// Somebody wants to chat in a session, or to send a file.
+    fn open(&mut self, chat: IncomingChat, manner: &Arc<Manner>) {
+        if self.sessions.len() >= MAX_SESSIONS {
+            tracing::warn!(from = shown(chat.from()), "a session too many was answered 486");
+            let _ = chat.reject(StatusCode::BUSY_HERE); // it may be gone already
+            return;
+        }
+        let (replies, to_send) = mpsc::channel(MAX_REPLIES);
+        self.chats.retain(|_, replies| !replies.is_closed());
+        if chat.file().or(chat.wanted()).is_none() {
+            self.chats.insert(chat.from().uri().canonical_aor(), replies);
+        }
+        self.sessions.spawn(session::take(chat, Arc::clone(manner), to_send));
+    }
+
     fn obey(&mut self, command: Command, phone: &Phone, manner: &Arc<Manner>) {
         let order = match command {
             Command::Answer => Order::Answer,
@@ -310,7 +337,22 @@ impl Calls {
                 self.tasks.spawn(line.outgoing(phone.clone(), uri));
                 return;
             }
+            Command::File(uri, path) => {
+                self.messages.spawn(chat_files::send(phone.clone(), uri, path, manner.output));
+                return;
+            }
             Command::Message(uri, text) => {
+                let address = uri.parse::<Uri>().map(|uri| uri.canonical_aor()).unwrap_or_default();
+                let text = match self.chats.get(&address).map(|chat| chat.try_send(text.clone())) {
+                    Some(Ok(())) => return,
+                    Some(Err(mpsc::error::TrySendError::Full(_))) => {
+                        return eprintln!(
+                            "sip: too many messages to {uri} wait to be sent; this one is left out"
+                        );
+                    }
+                    Some(Err(mpsc::error::TrySendError::Closed(text))) => text,
+                    None => text,
+                };
                 let (phone, output) = (phone.clone(), manner.output);
                 self.messages.spawn(async move {
                     match phone.send_message(&uri, &text).await {

@@ -11,11 +11,13 @@
 //! | [`watcher_info`] | `application/watcherinfo+xml` | RFC 3857, RFC 3858 |
 //! | [`resource_list`] | `application/resource-lists+xml` | RFC 4826 §3, RFC 5364 |
 //! | [`rlmi`] | `application/rlmi+xml` in `multipart/related` | RFC 4662 |
+//! | [`conference`] | `application/conference-info+xml` | RFC 4575, nicknames of RFC 6501 |
 //! | [`voice_quality`] | `application/vq-rtcpxr` | RFC 6035 |
 //!
 //! Whatever a peer sends has limits: octets, depth, elements, attributes. A document type is refused, and with it every
 //! entity that somebody defines.
 
+pub mod conference;
 pub mod dialog_info;
 pub mod message_summary;
 pub mod partial_presence;

@@ -228,8 +228,8 @@ impl Dialogs {
         if self.subscriptions.has_dialog(id) {
             return self.subscriptions.dialogs.get_mut(id)?.dialog.as_mut();
         }
-        let call = self.by_dialog.get(id)?;
-        self.calls.get_mut(call)?.dialog.as_mut().filter(|dialog| dialog.id() == id)
+        let call = self.call_with(id)?;
+        self.calls.get_mut(&call)?.dialog.as_mut().filter(|dialog| dialog.id() == id)
     }
 
     /// A subscription begins in a dialog that a call owns.
@@ -257,7 +257,7 @@ impl Dialogs {
         usages.subscriptions.retain(|other| *other != key);
         if usages.subscriptions.is_empty() {
             self.subscriptions.dialogs.remove(id);
-            if !self.by_dialog.contains_key(id) {
+            if self.call_with(id).is_none() {
                 self.credentials.forget(&id.call_id);
             }
         }

@@ -89,9 +89,9 @@ pub(crate) struct Attempt {
     pub(crate) until: Instant,
     plan: Option<Arc<Subscribe>>,
     asked: u32,
-    /// A NOTIFY has made the dialog of the subscription that was asked for; others make further ones.
-    bound: bool,
-    forks: usize,
+    /// The notifiers whose NOTIFYs have made dialogs of it: the first that of the subscription that was asked for, others further
+    /// ones. None makes a second one: what still comes of a dialog that is over makes no new one.
+    notifiers: Vec<String>,
     /// What a 2xx granted whose notifier has not yet sent its NOTIFY: its tag, and when it ends.
     granted: Option<(String, Instant)>,
 }
@@ -256,8 +256,7 @@ impl Dialogs {
             until,
             plan: subscriber.plan.clone(),
             asked: subscriber.asked,
-            bound: false,
-            forks: 0,
+            notifiers: Vec::new(),
             granted: None,
         };
         self.subscriptions.attempts.insert(id.clone(), attempt);

@@ -34,6 +34,13 @@ impl NameAddr {
         Self { uri: uri.clone(), params: Params::default() }
     }
 
+    /// The same of another URI.
+    #[must_use]
+    pub fn with_uri(mut self, uri: &Uri) -> Self {
+        self.uri = uri.clone();
+        self
+    }
+
     /// With a display name.
     #[must_use]
     pub fn with_display_name(mut self, name: &str) -> Self {
@@ -315,6 +322,15 @@ impl Contact {
     /// The URI alone.
     pub fn new(uri: &Uri) -> Self {
         Self::Address(NameAddr::new(uri))
+    }
+
+    /// With another URI and the same parameters; `*` has none.
+    #[must_use]
+    pub fn with_uri(self, uri: &Uri) -> Self {
+        match self {
+            Self::Star => self,
+            Self::Address(address) => Self::Address(address.with_uri(uri)),
+        }
     }
 
     /// With a parameter; `*` has none.

@@ -43,6 +43,7 @@ struct Facts {
     call_id: Box<str>,
     from_tag: Box<str>,
     caller: Name,
+    /// As the INVITE said.
     caller_target: Option<String>,
     called: Name,
     started: Instant,
@@ -57,6 +58,8 @@ struct Line {
     branch: Option<usize>,
     /// Of the callee.
     tag: Option<Box<str>>,
+    /// The caller's Contact, if it is another since.
+    caller_target: Option<String>,
     /// The callee's Contact.
     target: Option<String>,
     state: DialogState,
@@ -82,6 +85,15 @@ struct Talk {
     timer: TimerId,
 }
 
+/// A request that may change where a dialog leads (RFC 3261 §12.2), without its final response.
+#[derive(Debug)]
+struct Refresh {
+    dialog: DialogKey,
+    by_caller: bool,
+    /// The Contact of its sender.
+    target: Option<String>,
+}
+
 /// The calls of a user are others now.
 #[derive(Debug)]
 pub(crate) struct Change {
@@ -99,6 +111,7 @@ pub(crate) struct UserCalls {
     talks: Sharded<DialogKey, Talk>,
     /// BYEs without a final response, and whether the caller sent them.
     farewells: Sharded<ServerTx, (DialogKey, bool)>,
+    refreshes: Sharded<ServerTx, Refresh>,
     timers: Timers<DialogKey>,
     patience: Duration,
     /// BYE passes here, so that the end of a call that was answered is seen.
@@ -116,6 +129,7 @@ impl UserCalls {
             of_user: HashMap::new(),
             talks: Sharded::new(),
             farewells: Sharded::new(),
+            refreshes: Sharded::new(),
             timers: Timers::new([patience]),
             patience,
             stays,
@@ -225,8 +239,15 @@ impl UserCalls {
             let key: DialogKey = (call_id.into(), caller.into(), callee.into());
             let Some(talk) = self.talks.get_mut(&key) else { continue };
             talk.heard = now;
-            if *request.method() == Method::Bye {
-                self.farewells.insert(tx, (key, by_caller));
+            match request.method() {
+                Method::Bye => {
+                    self.farewells.insert(tx, (key, by_caller));
+                }
+                Method::Invite | Method::Update => {
+                    let target = contact_of(request.headers.get::<Contact>());
+                    self.refreshes.insert(tx, Refresh { dialog: key, by_caller, target });
+                }
+                _ => {}
             }
             return;
         }
@@ -254,6 +275,14 @@ impl UserCalls {
             }
             return;
         }
+        if status.is_final()
+            && let Some(refresh) = self.refreshes.remove(&tx)
+        {
+            if status.is_success() {
+                self.refreshed(refresh, contact_of(response.headers.get::<Contact>()));
+            }
+            return;
+        }
         if !status.is_final() || status.is_success() {
             self.progress(now, tx, None, response);
         } else {
@@ -266,6 +295,7 @@ impl UserCalls {
         if let Some((key, by_caller)) = self.farewells.remove(&tx) {
             self.hang_up(now, &key, Some(by_caller));
         }
+        self.refreshes.remove(&tx);
         self.fail(now, tx, |_| true, StatusCode::REQUEST_TIMEOUT);
         self.attempts.remove(&tx);
     }
@@ -360,6 +390,7 @@ impl UserCalls {
             facts: facts.clone(),
             branch,
             tag: tag.map(Into::into),
+            caller_target: None,
             target: None,
             state: DialogState::Trying,
             id: format!("d{:016x}", hasher.finish()),
@@ -404,6 +435,30 @@ impl UserCalls {
         }
     }
 
+    /// RFC 3261 §12.2.1.2, RFC 3311 §5: a re-INVITE or UPDATE that was accepted says where each side is reached from now on.
+    fn refreshed(&mut self, refresh: Refresh, answered: Option<String>) {
+        let Some(talk) = self.talks.get(&refresh.dialog) else { return };
+        let (caller, callee) = match refresh.by_caller {
+            true => (refresh.target, answered),
+            false => (answered, refresh.target),
+        };
+        for key in &talk.lines {
+            let Some(line) = self.lines.get_mut(*key) else { continue };
+            let mut moved = false;
+            if caller.is_some() && line.caller_target() != caller.as_ref() {
+                line.caller_target.clone_from(&caller);
+                moved = true;
+            }
+            if callee.is_some() && line.target != callee {
+                line.target.clone_from(&callee);
+                moved = true;
+            }
+            if moved {
+                self.changes.push_back(Change { user: line.user.clone(), ended: None });
+            }
+        }
+    }
+
     fn hang_up(&mut self, now: Instant, dialog: &DialogKey, by_caller: Option<bool>) {
         let Some(talk) = self.talks.remove(dialog) else { return };
         self.timers.cancel(talk.timer);
@@ -431,22 +486,26 @@ impl UserCalls {
 }
 
 impl Line {
+    fn caller_target(&self) -> Option<&String> {
+        self.caller_target.as_ref().or(self.facts.caller_target.as_ref())
+    }
+
     fn entry(&self, now: Instant) -> DialogEntry {
         let facts = &self.facts;
         let from_tag = (!facts.from_tag.is_empty()).then(|| facts.from_tag.to_string());
         let to_tag = self.tag.as_deref().map(str::to_owned);
-        let side = |name: Name, target: &Option<String>| Participant {
+        let side = |name: Name, target: Option<&String>| Participant {
             identities: vec![name],
-            target: target.clone().map(|uri| (uri, Vec::new())),
+            target: target.map(|uri| (uri.clone(), Vec::new())),
             session_description: None,
         };
-        let caller = side(facts.caller.clone(), &facts.caller_target);
+        let caller = side(facts.caller.clone(), self.caller_target());
         let calls = self.branch.is_none();
         let callee = match calls {
             true => facts.called.clone(),
             false => Name { uri: format!("sip:{}", self.user), display: None },
         };
-        let callee = side(callee, &self.target);
+        let callee = side(callee, self.target.as_ref());
         let (local_tag, remote_tag, local, remote) = match calls {
             true => (from_tag, to_tag, caller, callee),
             false => (to_tag, from_tag, callee, caller),

@@ -109,8 +109,14 @@ impl ServerCore {
         request: Request,
         path: Path,
     ) -> Option<(Request, Path)> {
+        if self.book.is_none() {
+            return Some((request, path));
+        }
+        let certified = self.names_by_certificate(&request, &path);
         let Some(book) = &mut self.book else { return Some((request, path)) };
-        let Some(name) = book.wanted(now, &request, &self.realm) else { return Some((request, path)) };
+        let certified = certified.into_iter().find(|name| !book.cache.has(now, name));
+        let wanted = certified.or_else(|| book.wanted(now, &request, &self.realm));
+        let Some(name) = wanted else { return Some((request, path)) };
         let held = Held { tx, request: Box::new(request), path, name };
         if book.waiting.len().max(book.questions.len()) >= self.limits.questions {
             self.go_on_with(now, held, Err(()));
@@ -144,7 +150,8 @@ impl ServerCore {
         match (secret, &mut self.book) {
             (Ok(secret), Some(book)) => {
                 book.cache.learn(now, &name, secret);
-                self.request_of_known(now, tx, *request, path);
+                // A certificate names its user by user part or by address: both may have to be asked for.
+                self.request(now, tx, *request, path);
             }
             _ => {
                 count(&mut self.layer.counters.overloaded);

@@ -101,7 +101,9 @@ impl ServerCore {
             Destination::Server if subscribes && in_dialog => Some(EventRequest::Within),
             // A GRUU means one phone.
             Destination::User(aor) if !in_dialog && !request.uri().is_ok_and(|uri| uri.is_gruu()) => {
-                let event = request.headers.get::<Event>().ok().flatten()?;
+                let Ok(Some(event)) = request.headers.get::<Event>() else {
+                    return Some(EventRequest::Nameless);
+                };
                 let package = events.serves(&event.token)?;
                 let aor = aor.clone();
                 match subscribes {
@@ -133,12 +135,16 @@ impl ServerCore {
             let refresh = (&request, &path, members.as_ref());
             return events.subscribe_within(now, tx, refresh, is_ours, &mut self.layer);
         }
-        let ip = path.remote.ip();
-        let trusted = self.trust.has(ip);
-        let user = if trusted { Ok(None) } else { self.authenticate(now, tx, (&mut request, ip), false) };
+        if let EventRequest::Nameless = event {
+            // RFC 3903 §6, RFC 6665 §8.3.2: the answer says what there is.
+            let reply = self.allow(request.reply(StatusCode::BAD_EVENT));
+            return self.refuse(now, tx, reply);
+        }
+        let trusted = self.trusts(&path);
+        let user = if trusted { Ok(None) } else { self.authenticate(now, tx, (&mut request, &path), false) };
         let user = match user {
             Ok(user) => user,
-            Err(reply) => return self.layer.reply(now, tx, *reply),
+            Err(reply) => return self.layer.challenge(now, tx, *reply),
         };
         // Where nobody is asked, and from peers that are trusted, From is who it says.
         let believed = user.is_some() || trusted || self.calls.is_none();
@@ -186,7 +192,7 @@ impl ServerCore {
                 let Some(events) = &mut self.events else { return };
                 events.publish(now, tx, &request, (package, &aor), &mut self.layer);
             }
-            EventRequest::Within => {}
+            EventRequest::Within | EventRequest::Nameless => {}
         }
     }
 
@@ -224,4 +230,6 @@ pub(super) enum EventRequest {
     Publish(Package, AddressOfRecord),
     /// A SUBSCRIBE within a dialog.
     Within,
+    /// Without an Event that can be read, which nobody could understand.
+    Nameless,
 }

@@ -120,7 +120,7 @@ impl ServerCore {
                         .flatten()
                         .next()
                 {
-                    self.forward_ack(*request, hop);
+                    self.forward_ack(*request, hop, None); // to a phone of ours
                 } else {
                     count(&mut self.layer.counters.acks_dropped);
                 }
@@ -190,6 +190,7 @@ impl ServerCore {
 
     /// RFC 5626 §7: "MUST invalidate all the bindings in the target set that use that flow".
     pub(super) fn connection_closed(&mut self, now: Instant, flow: FlowId) {
+        self.peers.closed(flow);
         for aor in self.bound.remove(&flow).unwrap_or_default() {
             self.ask(now, Question::Lookup { aor: aor.clone() }, Waiting::FlowGone(flow, aor));
         }
@@ -316,9 +317,7 @@ impl ServerCore {
 
     /// The time after which it is worth to try again: shared among the clients, so that they do not return together.
     pub(super) fn retry_after(&mut self) -> RetryAfter {
-        let base = self.limits.transactions.retry_after.as_secs().clamp(1, 3600);
-        let jitter = self.layer.transactions.random() % base.saturating_add(1);
-        RetryAfter::new(u32::try_from(base.saturating_add(jitter)).unwrap_or(u32::MAX))
+        RetryAfter::new(u32::try_from(self.layer.transactions.retry_after()).unwrap_or(u32::MAX))
     }
 }
 

@@ -69,6 +69,8 @@ struct Delivery {
     out: usize,
     /// What becomes of it when all have.
     outcome: Outcome,
+    /// Another was kept since the store was asked for the next: should it know of none, it did not know of that one yet.
+    more: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -264,12 +266,13 @@ impl ServerCore {
             (Awaited::Next(aor), MessageAnswer::Next(Some(message))) => self.next_message(now, aor, message),
             (Awaited::Next(aor), MessageAnswer::Next(None)) => {
                 let Some(mailbox) = &mut self.mailbox else { return };
+                if mailbox.deliveries.get(&aor).is_some_and(|delivery| delivery.more) {
+                    return self.ask_for_next(now, aor);
+                }
                 mailbox.holders.remove(&aor);
                 mailbox.deliveries.remove(&aor);
             }
-            (Awaited::Removed(aor), MessageAnswer::Removed) => {
-                self.ask_messages(now, MessageQuestion::Next { aor: aor.clone() }, Awaited::Next(aor));
-            }
+            (Awaited::Removed(aor), MessageAnswer::Removed) => self.ask_for_next(now, aor),
             (Awaited::Next(aor) | Awaited::Removed(aor), _) => self.leave_for_later(now, &aor),
             (Awaited::Holders, MessageAnswer::Holders(all)) => {
                 let Some(mailbox) = &mut self.mailbox else { return };
@@ -300,8 +303,9 @@ impl ServerCore {
         }
         let again = mailbox.config.again;
         mailbox.holders.insert(aor.clone());
-        if !mailbox.deliveries.contains_key(&aor) {
-            mailbox.try_again(now + again, &aor);
+        match mailbox.deliveries.get_mut(&aor) {
+            Some(delivery) => delivery.more = true,
+            None => mailbox.try_again(now + again, &aor),
         }
     }
 
@@ -346,9 +350,16 @@ impl ServerCore {
             return;
         }
         mailbox.not_again(aor);
-        let delivery = Delivery { message: None, out: 0, outcome: Outcome::NotYet };
+        let delivery = Delivery { message: None, out: 0, outcome: Outcome::NotYet, more: false };
         mailbox.deliveries.insert(aor.clone(), delivery);
         self.ask_messages(now, MessageQuestion::Next { aor: aor.clone() }, Awaited::Next(aor.clone()));
+    }
+
+    fn ask_for_next(&mut self, now: Instant, aor: AddressOfRecord) {
+        if let Some(delivery) = self.mailbox.as_mut().and_then(|mailbox| mailbox.deliveries.get_mut(&aor)) {
+            delivery.more = false;
+        }
+        self.ask_messages(now, MessageQuestion::Next { aor: aor.clone() }, Awaited::Next(aor));
     }
 
     fn next_message(&mut self, now: Instant, aor: AddressOfRecord, message: StoredMessage) {
@@ -360,7 +371,7 @@ impl ServerCore {
             let remove = MessageQuestion::Remove { aor: aor.clone(), id: message.id };
             return self.ask_messages(now, remove, Awaited::Removed(aor));
         }
-        *delivery = Delivery { message: Some(message), out: 0, outcome: Outcome::NotYet };
+        *delivery = Delivery { message: Some(message), out: 0, outcome: Outcome::NotYet, more: false };
         self.ask(now, Question::Lookup { aor: aor.clone() }, Waiting::Mail(aor));
     }
 

@@ -1,16 +1,20 @@
 //! Registrar, proxy and location service as one core (RFC 3261 §10, §16).
 
+mod authenticate;
 mod book;
 mod credentials;
 mod durable;
+mod elsewhere;
 mod events;
 mod location;
 mod messages;
+mod peers;
 mod push;
 mod redirect;
 mod reload;
 mod requests;
 mod routing;
+mod stateless;
 mod trunks;
 
 pub(crate) use push::Asleep;
@@ -26,10 +30,9 @@ use sip_transaction::tables::Sharded;
 use sip_transaction::timers::{TimerId, Timers};
 use sip_transaction::{Event, ServerTx, Target, Tier, Transactions};
 use sip_transport::outbound::FlowTokens;
-use sip_transport::proxy_protocol::Network;
 use sip_transport::resolve::{Need, Progress, Resolution};
 use sip_transport::{
-    Answer, Close, Core, FlowEvent, FlowId, Locals, Path, Query, Queues, Received, Transmit,
+    Answer, Backlog, Close, Core, FlowEvent, FlowId, Locals, Path, Query, Queues, Received, Transmit,
 };
 
 use self::book::Book;
@@ -44,7 +47,7 @@ use crate::gruu::Gruus;
 use crate::identity::TrustDomain;
 use crate::location::{MemoryLocation, Question, QuestionKey};
 use crate::protection::{Guard, ProtectionConfig, ProtectionCounters};
-use crate::proxy::{Layer, Manner, Proxy, RecordRoute, Template};
+use crate::proxy::{Layer, Manner, Proxy, RecordRoute, Seals, Template};
 use crate::registrar::{self, Registration};
 use crate::routing::Rules;
 use crate::traffic::Traffic;
@@ -105,6 +108,8 @@ pub struct ServerCore {
     /// Watches sources, if they are watched.
     guard: Option<Guard>,
     trust: TrustDomain,
+    /// Who they are at the other ends of connections.
+    peers: peers::Peers,
     /// Answers SUBSCRIBE and PUBLISH for the users, if it is to.
     events: Option<EventServer>,
     /// Messages for users who are away, if they are kept.
@@ -112,6 +117,8 @@ pub struct ServerCore {
     /// What the owner said of the machine's load.
     least_tier: Tier,
     draining: bool,
+    /// Some requests are forwarded without transactions, or were.
+    stateless: bool,
 }
 
 /// What of the configuration decides on single requests.
@@ -245,6 +252,7 @@ impl ServerCore {
             limits: config.limits,
             guard,
             trust,
+            peers: peers::Peers::default(),
             events: config.events.map(|events| {
                 let events = EventServer::new(events, now);
                 if config.keep_events { events.keeping(now, unix_time) } else { events }
@@ -254,7 +262,9 @@ impl ServerCore {
             }),
             least_tier: Tier::default(),
             draining: false,
+            stateless: false,
         };
+        core.stateless = core.rules.are_stateless();
         core.attend_trunks(now);
         core.attend_messages(now);
         Ok(core)
@@ -469,7 +479,7 @@ impl ServerCore {
             }
             Event::Response { tx, mut response, path } => {
                 // RFC 3325 §5 holds for responses too.
-                if self.calls.is_some() && !self.trust.has(path.remote.ip()) {
+                if self.calls.is_some() && !self.trusts(&path) {
                     response.headers.remove(HeaderName::P_ASSERTED_IDENTITY);
                 }
                 let _span = span(response.status().code(), &response.headers);
@@ -536,14 +546,26 @@ impl ServerCore {
 
 impl Core for ServerCore {
     fn receive(&mut self, now: Instant, received: Received) {
-        if self.guard.as_mut().is_some_and(|guard| !guard.admits(now, &received)) {
+        if self.guard.is_some()
+            && !self.is_trunk(&received.path)
+            && self.guard.as_mut().is_some_and(|guard| !guard.admits(now, &received))
+        {
             return;
         }
-        self.layer.transactions.receive(now, received, &mut self.layer.out);
-        self.settle(now);
+        if let Some(received) = self.forward_stateless(received) {
+            self.layer.transactions.receive(now, received, &mut self.layer.out);
+            self.settle(now);
+        }
+    }
+
+    fn backlog(&mut self, now: Instant, backlog: Backlog) {
+        self.layer.transactions.backlog(now, backlog);
     }
 
     fn flow_event(&mut self, now: Instant, event: FlowEvent) {
+        if let FlowEvent::Proven { path, peer } = &event {
+            self.peers.proven(path, peer.clone());
+        }
         if let FlowEvent::Closed { path: Path { flow: Some(flow), .. }, .. } = event {
             self.connection_closed(now, flow);
         }
@@ -625,15 +647,20 @@ fn span(what: impl std::fmt::Display, headers: &Headers) -> tracing::span::Enter
 
 /// A carrier's gateways are no strangers.
 fn trusting(mut protection: ProtectionConfig, rules: &Rules) -> ProtectionConfig {
-    protection.trusted.extend(rules.gateway_addresses().map(Network::from));
+    protection.trusted.extend(rules.trunk_networks());
     protection
 }
 
 /// What is written into messages and has to be known again, with keys of this generator.
 fn keyed(random: &mut Transactions, locals: &Locals) -> (RecordRoute, Gruus) {
     let keys = (random.random(), random.random());
-    let own_routes = RecordRoute::new(keys, FlowTokens::new(&secret(random)), locals);
-    (own_routes, Gruus::new(&secret(random)))
+    let tokens = FlowTokens::new(&secret(random));
+    let gruus = Gruus::new(&secret(random));
+    let mut key = [0; 16];
+    key.iter_mut().zip(secret(random)).for_each(|(octet, random)| *octet = random);
+    let mut pair = || (random.random(), random.random());
+    let seals = Seals::new(key, [pair(), pair()]);
+    (RecordRoute::new(keys, tokens, seals, locals), gruus)
 }
 
 /// The first domain, or the first address, if no realm is named.

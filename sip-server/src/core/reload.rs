@@ -94,6 +94,7 @@ impl ServerCore {
         });
         self.domains = Domains::new(config.domains, locals);
         self.rules = self.rules.turned_to(config.rules);
+        self.stateless |= self.rules.are_stateless();
         (self.realm, self.algorithms) = (realm, config.algorithms);
         self.trust = TrustDomain::new(&config.trusted_peers, &self.rules);
         let protection = config.protection.map(|protection| trusting(protection, &self.rules));

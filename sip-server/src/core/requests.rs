@@ -1,7 +1,6 @@
 //! What becomes of a request: registrar, the server itself, or the proxy (RFC 3261 §10.3, §11, §16.3 to §16.5).
 
 use std::hash::Hasher;
-use std::net::IpAddr;
 use std::time::Instant;
 
 use sip_message::headers::{Accept, Contact, From, Route, To, Via};
@@ -9,7 +8,8 @@ use sip_message::{HeaderName, Method, Request, ResponseBuilder, StatusCode, Uri}
 use sip_transaction::{ServerTx, Target};
 use sip_transport::Path;
 
-use super::credentials::{Judge, Judged, Known, offers, strip_credentials};
+use super::credentials::{Judge, Judged, Known, strip_credentials};
+use super::peers::Certified;
 use super::routing::Sender;
 use super::{ServerCore, Waiting};
 use crate::AddressOfRecord;
@@ -19,10 +19,9 @@ use crate::flow::is_direct;
 use crate::identity::assert_sender;
 use crate::location::Question;
 use crate::proxy::{
-    Group, History, Hop, Recursion, RouteError, Routed, Template, ask_for_timer, preprocess, validate,
+    Group, Hiding, History, Hop, Recursion, RouteError, Routed, Template, ask_for_timer, preprocess, validate,
 };
 use crate::registrar::{self, Registration};
-use crate::users::owns;
 
 /// Where a request goes.
 #[derive(Debug)]
@@ -79,13 +78,14 @@ impl ServerCore {
                     timer: None,
                     history: None,
                     recursion: None,
+                    hiding: None,
                 };
                 self.proxy_request(now, tx, template, &routed, in_dialog, destination);
             }
         }
     }
 
-    fn destination(&self, request: &Request, routed: &Routed, in_dialog: bool) -> Destination {
+    pub(super) fn destination(&self, request: &Request, routed: &Routed, in_dialog: bool) -> Destination {
         if let Some(flow) = routed.flow {
             return Destination::Flow(flow, routed.preferred);
         }
@@ -145,7 +145,7 @@ impl ServerCore {
     }
 
     /// What the server itself does (RFC 3261 §20.5, RFC 6665 §8.2.2). On one line: an answer to strangers is to be short.
-    fn allow(&self, reply: ResponseBuilder) -> ResponseBuilder {
+    pub(super) fn allow(&self, reply: ResponseBuilder) -> ResponseBuilder {
         let mut methods = String::from("OPTIONS");
         if self.policy.registrar.is_some() {
             methods.push_str(", REGISTER");
@@ -165,7 +165,23 @@ impl ServerCore {
             return self.layer.reply(now, tx, refusal.reply(request));
         }
         let mut user = None;
-        if let Some(verifier) = &mut self.registrations {
+        if self.registrations.is_some()
+            && let Ok(Some(to)) = request.headers.get::<To>()
+            && let Some(aor) = self.domains.aor(to.uri())
+        {
+            match self.certified(request, path, &aor) {
+                Certified::User(name) => {
+                    self.proved(now, tx, path, &name);
+                    user = Some(name);
+                }
+                // The registrar refuses it (§10.3 step 4).
+                Certified::Another(named) => user = Some(named.to_string()),
+                Certified::Nothing => {}
+            }
+        }
+        if user.is_none()
+            && let Some(verifier) = &mut self.registrations
+        {
             let judge = Judge {
                 verifier,
                 users: Known { list: self.users.as_ref(), book: self.book.as_ref().map(|book| &book.cache) },
@@ -215,14 +231,14 @@ impl ServerCore {
         }
         // A dialog that was let through when it was set up is not asked again.
         let proven = routed.ticketed && in_dialog;
-        let ip = template.path.remote.ip();
-        let user = match self.authenticate(now, tx, (&mut template.request, ip), proven) {
+        let path = template.path;
+        let user = match self.authenticate(now, tx, (&mut template.request, &path), proven) {
             Ok(user) => user,
-            Err(reply) => return self.layer.reply(now, tx, *reply),
+            Err(reply) => return self.layer.challenge(now, tx, *reply),
         };
         // Where nobody is asked, nobody can prove anything.
-        template.known = user.is_some() || proven || self.calls.is_none() || self.trust.has(ip);
-        if self.calls.is_some() && !self.trust.has(ip) {
+        template.known = user.is_some() || proven || self.calls.is_none() || self.trusts(&path);
+        if self.calls.is_some() && !self.trusts(&path) {
             assert_sender(&mut template.request, user.as_deref(), &self.domains);
         }
         if let Some(lines) = &mut self.layer.lines
@@ -263,6 +279,7 @@ impl ServerCore {
         if follows && *template.request.method() != Method::Register {
             template.recursion = Some(Box::new(Recursion::new(user.clone())));
         }
+        template.hiding = self.hiding(&template, routed, user.as_deref(), in_dialog);
         let sender = Sender { user, proven };
         // Whoever holds a flow's token has it from a registration or a dialog that went through here: it is the decision.
         let by_flow = matches!(destination, Destination::Flow(..));
@@ -270,6 +287,25 @@ impl ServerCore {
             return self.consult(now, tx, template, sender, destination);
         }
         self.proceed(now, tx, template, &sender, destination);
+    }
+
+    /// From whom our topology is hidden. In a dialog its routes say so.
+    fn hiding(
+        &self,
+        template: &Template,
+        routed: &Routed,
+        user: Option<&str>,
+        in_dialog: bool,
+    ) -> Option<Box<Hiding>> {
+        let (request, path) = (&template.request, &template.path);
+        if in_dialog {
+            return Hiding::of(request, routed.from_hidden, routed.to_hidden, false);
+        }
+        let peer = self.peers.at(path).map(|peer| &**peer);
+        let stranger = self.calls.is_some() && user.is_none() && !self.trusts(path);
+        let hide = self.rules.set().hide;
+        let from = (hide && stranger) || self.rules.hides(path.remote.ip(), peer);
+        Hiding::of(request, from, false, hide)
     }
 
     /// What is done without a decision, or with the decision that nothing shall be changed.
@@ -305,16 +341,20 @@ impl ServerCore {
                     let reply = template.request.reply(StatusCode::FORBIDDEN).reason("Relaying Denied");
                     return self.refuse(now, tx, reply);
                 }
-                let route = template.request.headers.get::<Route>().ok().flatten();
-                let uri =
-                    route.map(|route| Ok(route.uri().clone())).unwrap_or_else(|| template.request.uri());
-                let gateway = uri.ok().and_then(|uri| self.rules.gateway_at(uri.host()).cloned());
-                Hop { gateway, ..Hop::as_addressed() }
+                self.to_outside(&template.request)
             }
         };
         self.trying(now, tx, &template.request);
         let groups = vec![Group::from([hop])];
         self.proxy.open(now, tx, template, groups, &mut self.layer);
+    }
+
+    /// To where the request itself says, which may be a trunk's gateway.
+    pub(super) fn to_outside(&self, request: &Request) -> Hop {
+        let route = request.headers.get::<Route>().ok().flatten();
+        let uri = route.map_or_else(|| request.uri().ok(), |route| Some(route.uri().clone()));
+        let gateway = uri.and_then(|uri| self.rules.gateway_at(uri.host()).cloned());
+        Hop { gateway, ..Hop::as_addressed() }
     }
 
     /// RFC 5393 §4.2: marks a request, and refuses one that is here again as it was.
@@ -355,7 +395,8 @@ impl ServerCore {
 
     /// Somebody looks for users, or for a way out.
     pub(super) fn probed(&mut self, now: Instant, path: &Path) {
-        if let Some(guard) = &mut self.guard {
+        let trunk = self.is_trunk(path);
+        if let Some(guard) = self.guard.as_mut().filter(|_| !trunk) {
             guard.probe(now, path.remote.ip());
         }
     }
@@ -363,62 +404,6 @@ impl ServerCore {
     /// A proxy for everything that comes, by configuration.
     pub(super) fn may_relay(&self) -> bool {
         self.policy.open_relay || self.policy.next_hop.is_some()
-    }
-
-    /// §22.3: which user of ours the sender has proved to be. Only those who claim to be one are asked.
-    pub(super) fn authenticate(
-        &mut self,
-        now: Instant,
-        tx: ServerTx,
-        (request, ip): (&mut Request, IpAddr),
-        proven: bool,
-    ) -> Result<Option<String>, Box<ResponseBuilder>> {
-        let Some(verifier) = &mut self.calls else { return Ok(None) };
-        let from = request.headers.get::<From>().ok().flatten();
-        let claimed = from.as_ref().and_then(|from| self.domains.aor(from.uri()));
-        if proven {
-            // Many phones send their credentials along unasked.
-            strip_credentials(request, &verifier.config().realm);
-            return Ok(None);
-        }
-        // Credentials for somebody else's realm, from somebody who does not claim to be ours.
-        if claimed.is_none() && !offers(request, &verifier.config().realm) {
-            return Ok(None);
-        }
-        // A carrier sends calls with the called or the forwarding number as From: who that is it cannot prove. It reaches what
-        // strangers reach; for more it is asked, where it is refused.
-        if self.rules.is_gateway(ip) && !offers(request, &verifier.config().realm) {
-            return Ok(None);
-        }
-        let judge = Judge {
-            verifier,
-            users: Known { list: self.users.as_ref(), book: self.book.as_ref().map(|book| &book.cache) },
-            guard: self.guard.as_mut(),
-            counters: &mut self.layer.counters,
-        };
-        match judge.judge(now, request, ip) {
-            Judged::Accepted { user, realm } => {
-                if claimed.as_ref().is_some_and(|claimed| !owns(&user, claimed)) {
-                    count(&mut self.layer.counters.refused);
-                    return Err(Box::new(request.reply(StatusCode::FORBIDDEN).reason("From Is Not Yours")));
-                }
-                if let Some(calls) = &mut self.layer.calls {
-                    calls.authenticated(tx, &user);
-                }
-                strip_credentials(request, &realm);
-                Ok(Some(user))
-            }
-            Judged::Refused(_) if claimed.is_none() => Ok(None),
-            Judged::Refused(reply) => Err(reply),
-        }
-    }
-
-    /// The challenge for a request without credentials, if there are users who have some.
-    pub(super) fn challenge(&mut self, now: Instant, request: &Request) -> Option<ResponseBuilder> {
-        let verifier = self.calls.as_mut()?;
-        let judge =
-            Judge { verifier, users: Known::default(), guard: None, counters: &mut self.layer.counters };
-        Some(judge.challenge(now, request))
     }
 
     /// Whether the request has a Via of ours below the top one: it was here before.
@@ -441,12 +426,17 @@ impl ServerCore {
         if let Some(verifier) = &self.calls {
             strip_credentials(&mut request, &verifier.config().realm); // §22.1: an ACK has those of its INVITE
         }
+        let hiding = Hiding::of(&request, routed.from_hidden, routed.to_hidden, false);
+        let hidden = Some((hiding.as_deref(), &path));
         match self.destination(&request, &routed, has_to_tag(&request)) {
             Destination::Outside if routed.ticketed || self.may_relay() => {
-                self.forward_ack(request, Hop::as_addressed());
+                let hop = self.to_outside(&request);
+                self.forward_ack(request, hop, hidden);
             }
-            Destination::NextHop(target) => self.forward_ack(request, Hop::fixed(target)),
-            Destination::Flow(flow, preferred) => self.forward_ack(request, Hop::over(flow, preferred)),
+            Destination::NextHop(target) => self.forward_ack(request, Hop::fixed(target), hidden),
+            Destination::Flow(flow, preferred) => {
+                self.forward_ack(request, Hop::over(flow, preferred), hidden);
+            }
             Destination::User(aor) => {
                 self.ask(now, Question::Lookup { aor }, Waiting::Ack(Box::new(request)));
             }
@@ -454,11 +444,22 @@ impl ServerCore {
         }
     }
 
-    pub(super) fn forward_ack(&mut self, mut request: Request, hop: Hop) {
+    /// `hiding`: from whom our topology is hidden, and how it came; `None`: it goes to a phone of ours.
+    pub(super) fn forward_ack(
+        &mut self,
+        mut request: Request,
+        hop: Hop,
+        hiding: Option<(Option<&Hiding>, &Path)>,
+    ) {
         let target = match hop.prepare(&mut request) {
             Ok(target) => target,
             Err(_) => return count(&mut self.layer.counters.acks_dropped),
         };
+        if let Some((hiding, path)) = hiding
+            && hop.hidden(hiding)
+        {
+            self.proxy.hide_stateless(&mut request, &target, path, &self.layer);
+        }
         match self.layer.transactions.send_stateless(request, target, &mut self.layer.out) {
             Ok(()) => count(&mut self.layer.counters.acks_forwarded),
             Err(_) => count(&mut self.layer.counters.acks_dropped),
@@ -471,7 +472,7 @@ pub(super) fn has_to_tag(request: &Request) -> bool {
 }
 
 /// Requests that may create a dialog (RFC 3261 §12.1, RFC 6665, RFC 3515).
-fn creates_dialog(method: &Method) -> bool {
+pub(super) fn creates_dialog(method: &Method) -> bool {
     matches!(method, Method::Invite | Method::Subscribe | Method::Refer | Method::Notify)
 }
 

@@ -251,7 +251,7 @@ mod tests {
 
     fn to(target: &Target) -> String {
         match target {
-            Target::Uri(uri) => uri.to_string(),
+            Target::Uri(uri) | Target::Proving(uri, _) => uri.to_string(),
             Target::Path(path) => path.remote.to_string(),
         }
     }

@@ -33,6 +33,7 @@ impl Collector for Snapshot {
         self.proxy(out)?;
         self.transport(out)?;
         self.calls(out)?;
+        self.msrp(out)?;
         self.protection(out)
     }
 }
@@ -51,7 +52,8 @@ impl Snapshot {
             ("malformed", transactions.bad_requests),
             ("unanswerable", transactions.unanswerable),
             ("merged", transactions.merged),
-            ("overload", transactions.refused),
+            ("overload", transactions.refused.saturating_sub(transactions.shed)),
+            ("behind", transactions.shed),
         ];
         labelled(
             out,
@@ -61,6 +63,8 @@ impl Snapshot {
             refused,
         )?;
         counter(out, "sip_transactions_failed", "Requests sent that nobody answered", transactions.failed)?;
+        let early = "Answered requests forgotten before their time, for want of memory";
+        counter(out, "sip_transactions_forgotten", early, transactions.gave_way)?;
         counter(out, "sip_failovers", "Attempts at another place (RFC 3263)", transactions.failovers)?;
         gauge(out, "sip_transactions_active", "Transactions that are not over", self.counts.live_transactions)
     }
@@ -92,6 +96,7 @@ impl Snapshot {
         let server = &self.counts.server;
         gauge(out, "sip_proxy_requests_active", "Requests under way", self.counts.contexts)?;
         counter(out, "sip_proxy_requests", "Requests forwarded with state", server.proxied)?;
+        counter(out, "sip_proxy_stateless", "Requests forwarded without state", server.stateless)?;
         counter(out, "sip_proxy_branches", "Branches sent", server.branches)?;
         let refused = [
             ("routing", server.refused),
@@ -128,6 +133,8 @@ impl Snapshot {
             ("stream", transport.malformed_streams),
         ];
         labelled(out, "sip_parse_errors", "What was no SIP message", "reason", errors)?;
+        let overflowed = "Datagrams that came while the socket was full";
+        counter(out, "sip_datagrams_overflowed", overflowed, transport.overflowed)?;
         let dropped =
             [("send-failed", transport.send_failures), ("buffer-full", transport.datagrams_dropped)];
         labelled(out, "sip_dropped", "Messages that could not be sent", "reason", dropped)
@@ -147,6 +154,24 @@ impl Snapshot {
 }
 
 impl Snapshot {
+    fn msrp(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(relay) = &self.msrp_relay else { return Ok(()) };
+        gauge(out, "msrp_relay_connections_active", "Connections of the MSRP relay", relay.connections)?;
+        gauge(out, "msrp_relay_uris_active", "URIs of the MSRP relay that are good", relay.grants)?;
+        counter(out, "msrp_relay_uris_granted", "URIs that it handed out", relay.granted)?;
+        counter(out, "msrp_relay_auth_failures", "Wrong names or passwords", relay.wrong_credentials)?;
+        let refused = "Connections refused for want of a place";
+        counter(out, "msrp_relay_connections_refused", refused, relay.connections_refused)?;
+        counter(
+            out,
+            "msrp_relay_requests_forwarded",
+            "Requests and pieces of them sent on",
+            relay.forwarded,
+        )?;
+        counter(out, "msrp_relay_content_bytes", "Octets of content in them", relay.octets)?;
+        counter(out, "msrp_relay_failures_reported", "Failures that senders were told of", relay.failures)
+    }
+
     fn protection(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let Some((watch, banned)) = &self.protection else { return Ok(()) };
         gauge(out, "sip_sources_banned", "Sources that are not heard now", *banned)?;

@@ -117,6 +117,12 @@ impl Guard {
         true
     }
 
+    /// Whether a source is shut out.
+    pub(crate) fn is_banned(&self, now: Instant, ip: IpAddr) -> bool {
+        let second = self.second(now);
+        !self.trusts(ip) && self.sources.get(&ip.into()).is_some_and(|source| source.banned_until > second)
+    }
+
     /// A user of ours has proven himself there.
     pub(crate) fn good(&mut self, now: Instant, ip: IpAddr) {
         let second = self.second(now);

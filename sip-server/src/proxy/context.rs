@@ -19,7 +19,7 @@ use super::prove::Proof;
 use super::redirect::Recursion;
 use super::route::next_hop;
 use super::target::{Edits, Group, Hop};
-use super::{Asked, Clock, Layer, Proxy, Side, later};
+use super::{Asked, Clock, Hiding, Layer, Proxy, Side, later};
 use crate::AddressOfRecord;
 use crate::calls::Seat;
 use crate::config::count;
@@ -46,6 +46,8 @@ pub(crate) struct Template {
     pub(crate) history: Option<Box<History>>,
     /// A 3xx to it is followed.
     pub(crate) recursion: Option<Box<Recursion>>,
+    /// From whom it is hidden where it came from, if it is.
+    pub(crate) hiding: Option<Box<Hiding>>,
 }
 
 /// The response context (§16): a request, its branches, and what they answered.
@@ -71,6 +73,7 @@ pub(crate) struct Context {
     pub(super) early_ends: bool,
     pub(super) timer: Option<Asked>,
     pub(super) history: Option<Box<History>>,
+    pub(super) hiding: Option<Box<Hiding>>,
     pub(super) best: Best,
     /// A final response was forwarded.
     pub(super) answered: bool,
@@ -103,6 +106,8 @@ pub(crate) struct Branch {
     pub(super) own_history: Vec<HistoryInfo>,
     /// What is sent when its phone is awake.
     pub(super) aside: Option<Box<(Request, Hop)>>,
+    /// What is inside is hidden from it.
+    pub(super) hidden: bool,
     /// Of the trunk that it goes to.
     pub(super) seat: Option<Arc<Seat>>,
     /// Kept if the caller is to hear of their ends.
@@ -124,13 +129,24 @@ pub(super) enum Again {
 
 impl Context {
     pub(super) fn new(template: Template, groups: Vec<Group>, early_ends: bool) -> Self {
-        let Template { request, path, record_route, fingerprint, known: _, keep, recursion, timer, history } =
-            template;
+        let Template {
+            request,
+            path,
+            record_route,
+            fingerprint,
+            known: _,
+            keep,
+            recursion,
+            timer,
+            history,
+            hiding,
+        } = template;
         Self {
             invite: *request.method() == Method::Invite,
             early_ends: early_ends && wants_early_ends(&request),
             timer,
             history,
+            hiding,
             request: Some(request),
             path,
             record_route,
@@ -247,6 +263,7 @@ impl Proxy {
             breadth,
             edits: None,
             own_history: Vec::new(),
+            hidden: false,
             seat: None,
             aside: None,
             early: EarlyDialogs::default(),
@@ -288,6 +305,8 @@ impl Proxy {
         }
         let Some(context) = self.contexts.get_mut(&tx) else { return };
         let (path, record) = (context.path, context.record_route);
+        let from_hidden = context.hiding.as_ref().is_some_and(|hiding| hiding.from.is_some());
+        let hidden = hop.hidden(context.hiding.as_deref());
         let flow = hop.flow();
         let others = std::mem::take(&mut hop.others);
         let reserve = (!others.is_empty()).then(|| (request.clone(), others));
@@ -305,10 +324,21 @@ impl Proxy {
             withhold_history(&mut request, &self.manner.domains);
         }
         // Step 4 comes last here: which listener the request leaves from decides what is written.
-        if record {
+        if record || hidden {
             let local = leaving_from(layer.transactions.locals(), &target, &path).cloned();
-            let leaves = Side { local: local.as_ref(), flow: flow.as_ref(), only: hop.outbound };
-            self.record(&mut request, &path, leaves, layer);
+            if record {
+                let leaves = Side {
+                    local: local.as_ref(),
+                    flow: flow.as_ref(),
+                    only: hop.outbound,
+                    hidden,
+                    stateless: false,
+                };
+                self.record(&mut request, &path, leaves, from_hidden, layer);
+            }
+            if hidden {
+                self.hide(tx, index, &mut request, local.as_ref());
+            }
         }
         let again = match (reserve, flow) {
             (Some((request, others)), _) if hop.gateway.is_some() => {
@@ -439,10 +469,10 @@ fn max_breadth(request: &Request) -> usize {
 }
 
 /// The listener that a request to `target` will leave from, as far as that can be told before names are resolved.
-fn leaving_from<'l>(locals: &'l Locals, target: &Target, came: &Path) -> Option<&'l Local> {
+pub(super) fn leaving_from<'l>(locals: &'l Locals, target: &Target, came: &Path) -> Option<&'l Local> {
     let uri = match target {
         Target::Path(path) => return locals.at(path),
-        Target::Uri(uri) => uri,
+        Target::Uri(uri) | Target::Proving(uri, _) => uri,
     };
     let transport = Transport::of_uri(uri).unwrap_or(Transport::Udp);
     match parse_ip(uri.maddr().unwrap_or(uri.host())) {

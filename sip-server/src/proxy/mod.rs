@@ -14,6 +14,7 @@ mod aside;
 mod best;
 mod context;
 mod early;
+mod hide;
 mod history;
 mod overload;
 mod plan;
@@ -34,10 +35,11 @@ use std::time::{Duration, Instant};
 use sip_message::{Headers, Request, Response, ResponseBuilder, StatusCode};
 use sip_transaction::tables::Sharded;
 use sip_transaction::timers::Timers;
-use sip_transaction::{ClientTx, Event, RespondError, ServerTx, Transactions};
+use sip_transaction::{ClientTx, Event, RespondError, ServerTx, Target, Transactions};
 use sip_transport::{Path, Queues};
 
 pub(crate) use context::{Context, Template};
+pub(crate) use hide::{Hiding, Seals};
 pub(crate) use history::History;
 pub(crate) use plan::Plan;
 pub(crate) use record_route::{RecordRoute, Side};
@@ -111,12 +113,12 @@ impl Layer {
         let _ = self.respond(now, tx, response);
     }
 
-    /// Answers with a challenge, for which nothing is kept (RFC 3261 §8.2.7).
+    /// Answers with a challenge, or a refusal in its place, for which nothing is kept (RFC 3261 §8.2.7).
     pub(crate) fn challenge(&mut self, now: Instant, tx: ServerTx, reply: ResponseBuilder) {
-        if let Err(error) = self.transactions.respond_and_forget(now, tx, reply, &mut self.out) {
-            return tracing::debug!(%error, "a challenge was not sent");
+        match self.transactions.respond_and_forget(now, tx, reply, &mut self.out) {
+            Ok(response) => self.note(now, tx, &response),
+            Err(error) => tracing::debug!(%error, "a challenge was not sent"),
         }
-        self.traffic.response(StatusCode::UNAUTHORIZED);
     }
 
     /// Answers with nothing but a status.
@@ -375,9 +377,23 @@ impl Proxy {
         }
     }
 
+    /// Adds our Record-Route to a request that leaves without a transaction.
+    pub(crate) fn record_stateless(
+        &self,
+        request: &mut Request,
+        path: &Path,
+        target: &Target,
+        flow: Option<&Path>,
+        layer: &Layer,
+    ) {
+        let local = context::leaving_from(layer.transactions.locals(), target, path);
+        let leaves = Side { local, flow, only: false, hidden: false, stateless: true };
+        self.record(request, path, leaves, false, layer);
+    }
+
     /// Adds our Record-Route to a request that came on `path` and goes to `leaves`. Phones that can be reached over their own
     /// flow alone stay on it for the whole dialog (RFC 5626 §5.3).
-    fn record(&self, request: &mut Request, path: &Path, leaves: Side<'_>, layer: &Layer) {
+    fn record(&self, request: &mut Request, path: &Path, leaves: Side<'_>, from_hidden: bool, layer: &Layer) {
         let Some(own) = &self.manner.record_route else { return };
         let call_id = request.headers.text(sip_message::HeaderName::CALL_ID).unwrap_or_default().to_owned();
         let contact = request.headers.get::<sip_message::headers::Contact>().ok().flatten();
@@ -385,7 +401,13 @@ impl Proxy {
         let back = contact.as_ref().and_then(|contact| contact.uri());
         let flow = back.is_some_and(|uri| leads_back(request, uri, path)).then_some(path);
         let only = back.is_some_and(|uri| uri.has_ob());
-        let came = Side { local: layer.transactions.locals().at(path), flow, only };
+        let came = Side {
+            local: layer.transactions.locals().at(path),
+            flow,
+            only,
+            hidden: from_hidden,
+            stateless: leaves.stateless,
+        };
         let next = request.headers.get::<sip_message::headers::Route>().ok().flatten();
         let sips =
             request.uri().is_ok_and(|uri| uri.is_sips()) || next.is_some_and(|route| route.uri().is_sips());

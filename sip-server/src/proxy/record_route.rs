@@ -7,11 +7,16 @@ use sip_message::{BuildError, HeaderName, Headers, Uri};
 use sip_transport::outbound::{BadToken, FlowTokens};
 use sip_transport::{Local, Locals, Path};
 
+use super::hide::{HIDES, Seals};
+
 /// The URI parameter that carries a ticket.
 const PARAMETER: &str = "tk";
 
 /// The URI parameter of a flow that is preferred and not the only way: where it is gone, the Contact is tried.
 const PREFERRED: &str = "pf";
+
+/// The URI parameter of a dialog whose requests go without transactions.
+const STATELESS: &str = "sl";
 
 /// Writes Record-Route, and knows its own when they come back as Route.
 ///
@@ -25,6 +30,7 @@ const PREFERRED: &str = "pf";
 pub(crate) struct RecordRoute {
     keys: (u64, u64),
     tokens: FlowTokens,
+    seals: Seals,
     starts: Vec<Start>,
 }
 
@@ -46,6 +52,17 @@ pub(crate) struct Own {
     pub(crate) ticketed: bool,
 }
 
+/// What stands in a Route of ours besides the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Marks {
+    /// Its flow is not the only way.
+    pub(crate) preferred: bool,
+    /// Things are hidden from those behind it.
+    pub(crate) hides: bool,
+    /// Requests go by it without transactions.
+    pub(crate) stateless: bool,
+}
+
 /// One side of a request: the listener, and the flow if the peer there can be reached over it alone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Side<'a> {
@@ -53,10 +70,14 @@ pub(crate) struct Side<'a> {
     pub(crate) flow: Option<&'a Path>,
     /// The phone has asked for its flow (`ob`, RFC 5626 §4.3, or by registering it): there is no other way to it.
     pub(crate) only: bool,
+    /// What is on the other side is hidden from it.
+    pub(crate) hidden: bool,
+    /// Requests in the dialog go without transactions, too.
+    pub(crate) stateless: bool,
 }
 
 impl RecordRoute {
-    pub(crate) fn new(keys: (u64, u64), tokens: FlowTokens, locals: &Locals) -> Self {
+    pub(crate) fn new(keys: (u64, u64), tokens: FlowTokens, seals: Seals, locals: &Locals) -> Self {
         let text = |uri: sip_message::Uri| {
             let text = uri.to_string();
             let behind = text.split_once(':').map_or("", |(_, behind)| behind);
@@ -66,7 +87,7 @@ impl RecordRoute {
             let sips = local.sips_uri(None).and_then(Result::ok).map(text);
             Some(Start { local: local.clone(), sip: text(local.uri(None).ok()?), sips })
         };
-        Self { keys, tokens, starts: locals.iter().filter_map(start).collect() }
+        Self { keys, tokens, seals, starts: locals.iter().filter_map(start).collect() }
     }
 
     /// 64 bits that nobody can make up for a Call-ID.
@@ -95,14 +116,46 @@ impl RecordRoute {
         Ok(Own { flow: Some(self.tokens.flow(token)?), ticketed: false })
     }
 
-    /// Whether the flow in a Route of ours is not the only way.
-    pub(crate) fn is_preferred(uri: &Uri) -> bool {
-        uri.param(PREFERRED).is_some()
+    /// What stands in a Route of ours besides.
+    pub(crate) fn marks(uri: &Uri) -> Marks {
+        let has = |name| uri.param(name).is_some();
+        Marks { preferred: has(PREFERRED), hides: has(HIDES), stateless: has(STATELESS) }
+    }
+
+    /// 128 bits that nobody can make up, the same for the same text.
+    pub(crate) fn hash(&self, text: &str) -> u128 {
+        let half = |keys: (u64, u64)| {
+            // As in `ticket`.
+            #[allow(deprecated)]
+            let mut hasher = std::hash::SipHasher::new_with_keys(keys.0, keys.1);
+            hasher.write(b"branch");
+            hasher.write(text.as_bytes());
+            u128::from(hasher.finish())
+        };
+        half(self.keys) << 64 | half((self.keys.1, self.keys.0))
+    }
+
+    /// The path as a token that is good together with this text alone.
+    pub(crate) fn path_token(&self, path: &Path, text: &str) -> String {
+        self.tokens.token_for(path, text)
+    }
+
+    /// The path of such a token.
+    ///
+    /// # Errors
+    /// When it is none of ours, or was made with another text.
+    pub(crate) fn path_of(&self, token: &str, text: &str) -> Result<Path, BadToken> {
+        self.tokens.flow_for(token, text)
+    }
+
+    /// What hides things, and shows them again.
+    pub(crate) fn seals(&self) -> &Seals {
+        &self.seals
     }
 
     /// Adds the values for a request that came in at one side and leaves from another: two where they differ, so that
-    /// each side finds an address that it can reach over its own transport (RFC 5658), and two where one of them is a flow, so
-    /// that the order tells which way a request goes. `sips`: the Request-URI or the next Route is a `sips` one, and so are
+    /// each side finds an address that it can reach over its own transport (RFC 5658), and two where one of them is a flow or hides
+    /// something, so that the order tells which way a request goes. `sips`: the Request-URI or the next Route is a `sips` one, and so are
     /// ours (RFC 3261 §16.6 step 4).
     pub(crate) fn write(
         &self,
@@ -116,16 +169,23 @@ impl RecordRoute {
         else {
             return Ok(());
         };
-        let text = |start, side: Side<'_>| match side.flow {
-            Some(flow) => {
-                let preferred = if side.only { String::new() } else { format!(";{PREFERRED}") };
-                let token = self.tokens.token_for(flow, call_id);
-                format!("<{}{preferred}>", begin(start, Some(&token), sips))
+        let text = |start, side: Side<'_>| {
+            let mut hides = if side.hidden { format!(";{HIDES}") } else { String::new() };
+            if side.stateless {
+                hides.push(';');
+                hides.push_str(STATELESS);
             }
-            None => format!("<{};{PARAMETER}={}>", begin(start, None, sips), self.ticket(call_id)),
+            match side.flow {
+                Some(flow) => {
+                    let preferred = if side.only { String::new() } else { format!(";{PREFERRED}") };
+                    let token = self.tokens.token_for(flow, call_id);
+                    format!("<{}{preferred}{hides}>", begin(start, Some(&token), sips))
+                }
+                None => format!("<{};{PARAMETER}={}{hides}>", begin(start, None, sips), self.ticket(call_id)),
+            }
         };
         headers.push_front_raw(HeaderName::RECORD_ROUTE, &text(first, came))?;
-        if last.local != first.local || came.flow.or(leaves.flow).is_some() {
+        if last.local != first.local || came.flow.or(leaves.flow).is_some() || came.hidden || leaves.hidden {
             headers.push_front_raw(HeaderName::RECORD_ROUTE, &text(last, leaves))?;
         }
         Ok(())
@@ -166,15 +226,21 @@ mod tests {
     use sip_message::headers::RecordRoute as Field;
     use sip_transport::Transport;
 
+    fn seals() -> Seals {
+        Seals::new([7; 16], [(1, 2), (3, 4)])
+    }
+
     #[test]
     fn one_value_for_one_listener_and_two_for_two() {
         let udp = Local::new(Transport::Udp, "192.0.2.1:5060".parse().unwrap());
         let tcp = Local::new(Transport::Tcp, "192.0.2.1:5070".parse().unwrap());
         let tokens = FlowTokens::new(&[1; 32]);
-        let routes = RecordRoute::new((1, 2), tokens.clone(), &Locals::new(vec![udp.clone(), tcp.clone()]));
+        let routes =
+            RecordRoute::new((1, 2), tokens.clone(), seals(), &Locals::new(vec![udp.clone(), tcp.clone()]));
         let written = |came, leaves| {
             let mut headers = Headers::new();
-            let side = |local| Side { local: Some(local), flow: None, only: false };
+            let side =
+                |local| Side { local: Some(local), flow: None, only: false, hidden: false, stateless: false };
             routes.write(&mut headers, side(came), side(leaves), "call-1", false).unwrap();
             headers.all::<Field>().map(|one| one.unwrap().uri().clone()).collect::<Vec<_>>()
         };
@@ -187,7 +253,7 @@ mod tests {
         assert_eq!(two[1].transport_param(), None);
         let ticketed = |routes: &RecordRoute, uri, call_id| routes.read(uri, call_id).unwrap().ticketed;
         assert!(two.iter().all(|uri| ticketed(&routes, uri, "call-1") && !ticketed(&routes, uri, "call-2")));
-        let others = RecordRoute::new((1, 3), tokens, &Locals::new(vec![udp]));
+        let others = RecordRoute::new((1, 3), tokens, seals(), &Locals::new(vec![udp]));
         assert!(!ticketed(&others, &two[0], "call-1"), "another server's key");
     }
 
@@ -195,15 +261,23 @@ mod tests {
     #[test]
     fn a_side_that_is_a_flow_is_named_by_it() {
         let local = Local::new(Transport::Tcp, "192.0.2.1:5060".parse().unwrap());
-        let routes = RecordRoute::new((1, 2), FlowTokens::new(&[1; 32]), &Locals::new(vec![local.clone()]));
+        let routes =
+            RecordRoute::new((1, 2), FlowTokens::new(&[1; 32]), seals(), &Locals::new(vec![local.clone()]));
         let flow = Path {
             flow: Some(sip_transport::FlowId(9)),
             ..Path::to(Transport::Tcp, "203.0.113.9:40000".parse().unwrap())
         };
         let mut headers = Headers::new();
-        let came = Side { local: Some(&local), flow: Some(&flow), only: true };
+        let came =
+            Side { local: Some(&local), flow: Some(&flow), only: true, hidden: false, stateless: false };
         routes
-            .write(&mut headers, came, Side { local: Some(&local), flow: None, only: false }, "c", false)
+            .write(
+                &mut headers,
+                came,
+                Side { local: Some(&local), flow: None, only: false, hidden: false, stateless: false },
+                "c",
+                false,
+            )
             .unwrap();
         let written: Vec<Uri> = headers.all::<Field>().map(|one| one.unwrap().uri().clone()).collect();
         assert_eq!(written.len(), 2, "the order tells the direction");

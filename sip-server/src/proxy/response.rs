@@ -35,6 +35,7 @@ impl Proxy {
         // Step 3.
         let popped = response.headers.pop_front::<Via>();
         forget_load(&mut response.headers);
+        self.unhide(tx, index, &mut response, layer);
         let forwardable = popped.is_ok() && response.headers.contains(HeaderName::VIA);
         if status.is_provisional() {
             self.provisional(now, tx, index, response, forwardable, layer);

@@ -7,7 +7,7 @@ use sip_transaction::Target;
 use sip_transport::Path;
 use sip_transport::outbound::BadToken;
 
-use super::record_route::{Own, RecordRoute};
+use super::record_route::{Marks, Own, RecordRoute};
 use crate::domains::Domains;
 use crate::flow::is_same;
 
@@ -28,6 +28,12 @@ pub(crate) struct Routed {
     pub(crate) flow: Option<Path>,
     /// That flow is not the only way.
     pub(crate) preferred: bool,
+    /// It brought back what had been hidden from who sends it.
+    pub(crate) from_hidden: bool,
+    /// It goes to where its dialog is hidden from.
+    pub(crate) to_hidden: bool,
+    /// Its dialog was set up without transactions.
+    pub(crate) stateless: bool,
 }
 
 /// Why a request cannot be routed.
@@ -53,12 +59,13 @@ pub(crate) fn preprocess(
     own: &RecordRoute,
 ) -> Result<Routed, RouteError> {
     let malformed = |error| HeaderError::Malformed { name: HeaderName::ROUTE, error };
+    let from_hidden = own.seals().open_request(request, domains)?;
     let read = |uri: &Uri, request: &Request| {
         let call_id = request.headers.text(HeaderName::CALL_ID).unwrap_or_default();
-        (own.read(uri, call_id), RecordRoute::is_preferred(uri))
+        (own.read(uri, call_id), RecordRoute::marks(uri))
     };
     let mut uri = request.uri().map_err(malformed)?;
-    let mut own_routes: Vec<(Result<Own, BadToken>, bool)> = Vec::new();
+    let mut own_routes: Vec<(Result<Own, BadToken>, Marks)> = Vec::new();
     // A strict router put our Record-Route into the Request-URI and the Request-URI behind the Routes.
     if uri.has_lr()
         && (uri.user().is_none() || matches!(read(&uri, request).0, Ok(Own { flow: Some(_), .. })))
@@ -89,11 +96,14 @@ pub(crate) fn preprocess(
     }
     // Of two, the first is the sender's side, which has brought it here, and the second says where it goes. One alone is
     // from a registration, or of a dialog whose other side is no flow.
-    let (last, preferred) = own_routes.last().copied().unwrap_or((Ok(Own::default()), false));
+    let last = own_routes.last().copied();
+    let (last, marks) = last.unwrap_or((Ok(Own::default()), Marks::default()));
+    let Marks { preferred, hides: to_hidden, stateless } = marks;
     let flow = last?.flow.filter(|flow| own_routes.len() > 1 || !is_same(flow, path));
-    let ticketed = own_routes.iter().any(|(own, _)| own.is_ok_and(|own| own.ticketed));
+    // What was sealed for this Call-ID proves the same.
+    let ticketed = from_hidden || own_routes.iter().any(|(own, _)| own.is_ok_and(|own| own.ticketed));
     let more = request.headers.contains(HeaderName::ROUTE);
-    Ok(Routed { uri, ticketed, more, flow, preferred })
+    Ok(Routed { uri, ticketed, more, flow, preferred, from_hidden, to_hidden, stateless })
 }
 
 /// The URI "as if those parameters or ports were not present".
@@ -134,13 +144,19 @@ pub(crate) fn next_hop(request: &mut Request) -> Result<Target, HeaderError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::Seals;
     use sip_message::Limits;
     use sip_transport::outbound::FlowTokens;
     use sip_transport::{Local, Locals, Transport};
 
     fn world() -> (Domains, RecordRoute) {
         let locals = Locals::new(vec![Local::new(Transport::Udp, "192.0.2.1:5060".parse().unwrap())]);
-        let own = RecordRoute::new((1, 2), FlowTokens::new(&[1; 32]), &locals);
+        let own = RecordRoute::new(
+            (1, 2),
+            FlowTokens::new(&[1; 32]),
+            Seals::new([7; 16], [(1, 2), (3, 4)]),
+            &locals,
+        );
         (Domains::new(vec!["p1.example.com".into()], locals), own)
     }
 

@@ -12,6 +12,7 @@ use sip_message::{HeaderError, HeaderName, Request, Uri};
 use sip_transaction::Target;
 use sip_transport::{Path, Transport};
 
+use super::Hiding;
 use super::route::next_hop;
 use crate::AddressOfRecord;
 use crate::calls::Seat;
@@ -144,7 +145,7 @@ impl Hop {
     pub(crate) fn secure_enough(mut self, sips: bool) -> Option<Self> {
         let secure = |hop: &Self| {
             let target = match &hop.target {
-                Some(Target::Uri(uri)) => {
+                Some(Target::Uri(uri) | Target::Proving(uri, _)) => {
                     uri.is_sips() || Transport::of_uri(uri).is_some_and(Transport::is_secure)
                 }
                 _ => true,
@@ -186,6 +187,13 @@ impl Hop {
         }
     }
 
+    /// Whether what is inside is hidden from it.
+    pub(crate) fn hidden(&self, hiding: Option<&Hiding>) -> bool {
+        let from_trunk = self.gateway.as_ref().is_some_and(|gateway| gateway.hide);
+        let outside = !self.registered && !self.trusted && self.target.is_none();
+        from_trunk || hiding.is_some_and(|hiding| hiding.to || (hiding.outside && outside))
+    }
+
     /// RFC 3261 §16.6 steps 2, 3, 5, 6, 7 and 9: makes of the request what this target gets. Gives where to send it.
     ///
     /// # Errors
@@ -220,10 +228,14 @@ impl Hop {
             let length = ContentLength(request.body().len());
             request.headers.push_back(&length);
         }
-        match &self.target {
-            Some(target) => Ok(target.clone()),
-            None => next_hop(request),
-        }
+        let target = match &self.target {
+            Some(target) => target.clone(),
+            None => next_hop(request)?,
+        };
+        Ok(match (target, &self.gateway) {
+            (Target::Uri(uri), Some(identity)) => identity.target(uri),
+            (target, _) => target,
+        })
     }
 
     /// To a binding, for a request whose Request-URI was `sips` or not. RFC 5630 §5.3: the scheme of the request stays, and

@@ -2,31 +2,46 @@
 
 use std::borrow::Cow;
 
-use sip_message::{Method, StatusCode, Tel};
+use sip_message::{Method, StatusCode, Tel, Uri};
 
 use super::expand::Expansion;
 use super::rules::{Action, Block, Facts, Goal, Route, RuleSet, Rules};
 use super::{Decision, Destination, RELAYING_DENIED, Step};
 
 impl Rules {
+    /// The next hop of a request that is forwarded without a transaction, or its refusal by a block list: by what stands in the request
+    /// and in the rules alone, so that its repetitions get the same.
+    pub(crate) fn stateless(&self, facts: &Facts<'_>) -> Option<Result<&Uri, StatusCode>> {
+        if facts.route.is_some() || !self.are_stateless() {
+            return None;
+        }
+        let set = &*self.set;
+        let (dialled, number) = set.numbers(facts);
+        let called = number.as_deref().unwrap_or_default();
+        let ours = facts.called.is_some() || facts.uri.is_tel();
+        let mut routes = set.routes.iter().filter(|route| route.domain.is_some() || ours);
+        let mut first = routes.find(|route| route.applies(facts, called))?;
+        if ours && set.is_name(called) {
+            // Names of ours go before, but for routes that say otherwise.
+            first = set.routes.iter().find(|route| route.before_users && route.applies(facts, called))?;
+        }
+        let (true, Action::Via(hop)) = (first.stateless, &first.action) else { return None };
+        Some(match set.blocked(facts, dialled.as_deref(), number.as_deref()) {
+            Some(status) => Err(status),
+            None => Ok(hop),
+        })
+    }
+
     /// The decision on a request. Emergency numbers pass all block lists; then block lists, re-writing, names of ours, routes.
     pub fn decide(&mut self, facts: &Facts<'_>) -> Decision {
         if self.is_empty() {
             return Decision::Default;
         }
         let set = self.set.clone();
-        let dialled = number_of(facts);
-        let number = dialled.as_deref().map(|number| set.rewritten(number));
-        let emergency = [dialled.as_deref(), number.as_deref()]
-            .into_iter()
-            .flatten()
-            .any(|number| set.emergency.iter().any(|one| one == number));
-        if !emergency {
-            let blocked =
-                set.blocks.iter().find(|block| block.applies(facts, dialled.as_deref(), number.as_deref()));
-            if let Some(block) = blocked {
-                return Decision::Reject(block.status, None);
-            }
+        let (dialled, number) = set.numbers(facts);
+        let emergency = set.is_emergency(dialled.as_deref(), number.as_deref());
+        if let Some(status) = set.blocked(facts, dialled.as_deref(), number.as_deref()) {
+            return Decision::Reject(status, None);
         }
         if facts.route.is_some() || (facts.called.is_none() && !facts.uri.is_tel()) {
             return set.foreign(facts);
@@ -65,6 +80,27 @@ fn simplified(decision: Decision, facts: &Facts<'_>) -> Decision {
 }
 
 impl RuleSet {
+    /// What is called, as it was dialled and as it is re-written.
+    fn numbers(&self, facts: &Facts<'_>) -> (Option<String>, Option<String>) {
+        let dialled = number_of(facts);
+        let number = dialled.as_deref().map(|number| self.rewritten(number).into_owned());
+        (dialled, number)
+    }
+
+    fn is_emergency(&self, dialled: Option<&str>, number: Option<&str>) -> bool {
+        let mut numbers = [dialled, number].into_iter().flatten();
+        numbers.any(|number| self.emergency.iter().any(|one| one == number))
+    }
+
+    /// The refusal of the block list that stops a request.
+    fn blocked(&self, facts: &Facts<'_>, dialled: Option<&str>, number: Option<&str>) -> Option<StatusCode> {
+        if self.is_emergency(dialled, number) {
+            return None;
+        }
+        let block = self.blocks.iter().find(|block| block.applies(facts, dialled, number));
+        block.map(|block| block.status)
+    }
+
     fn rewritten<'n>(&self, number: &'n str) -> Cow<'n, str> {
         let mut now = Cow::Borrowed(number);
         for rewrite in &self.rewrites {

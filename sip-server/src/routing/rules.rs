@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sip_message::{Method, StatusCode, Uri};
+use sip_transport::identity::Identities;
 use sip_transport::proxy_protocol::Network;
 
 pub use super::pattern::Pattern;
@@ -53,6 +54,8 @@ pub struct RuleSet {
     pub history_contacts: bool,
     /// Whether Diversion (RFC 5806) does.
     pub diversion: bool,
+    /// Whether strangers are shown neither our other proxies nor where our phones are; trunks say so by themselves.
+    pub hide: bool,
 }
 
 /// What a user has asked for.
@@ -124,6 +127,8 @@ pub struct Route {
     pub anyone: bool,
     /// Whether it takes names of ours too.
     pub before_users: bool,
+    /// Whether it is forwarded without transactions (RFC 3261 §16.11): with [`Action::Via`], for anyone.
+    pub stateless: bool,
     /// What it does.
     pub action: Action,
 }
@@ -225,15 +230,17 @@ impl Rules {
 
     /// The trunk identity for a gateway at this host: what requests in a dialog meet too.
     pub(crate) fn gateway_at(&self, host: &str) -> Option<&Arc<TrunkIdentity>> {
-        let is_here =
-            |trunk: &&Trunk| trunk.gateways.iter().any(|one| one.uri.host().eq_ignore_ascii_case(host));
-        self.set.trunks.values().find(is_here).map(|trunk| &trunk.identity)
+        self.set.trunks.values().find(|trunk| trunk.is_host(host)).map(|trunk| &trunk.identity)
     }
 
-    /// The addresses of all gateways; those that are named are not among them.
-    pub(crate) fn gateway_addresses(&self) -> impl Iterator<Item = std::net::IpAddr> + '_ {
-        let gateways = self.set.trunks.values().flat_map(|trunk| &trunk.gateways);
-        gateways.filter_map(|one| sip_transport::locals::parse_ip(one.uri.host()))
+    /// Where requests of trunks come from.
+    pub(crate) fn trunk_networks(&self) -> impl Iterator<Item = Network> + '_ {
+        self.set.trunks.values().flat_map(Trunk::networks_of_calls)
+    }
+
+    /// Whether some requests are forwarded without transactions.
+    pub(crate) fn are_stateless(&self) -> bool {
+        self.set.routes.iter().any(|route| route.stateless)
     }
 
     /// Whether some trunk takes so many calls and no more.
@@ -241,9 +248,28 @@ impl Rules {
         self.set.trunks.values().any(|trunk| trunk.max_calls.is_some())
     }
 
-    /// Whether this is the address of a trunk's gateway.
-    pub(crate) fn is_gateway(&self, ip: IpAddr) -> bool {
-        !self.set.trunks.is_empty() && self.gateway_addresses().any(|gateway| gateway == ip)
+    /// Whether who has proven this is a trunk.
+    pub(crate) fn trunk_is(&self, peer: &Identities) -> bool {
+        self.set.trunks.values().any(|trunk| trunk.is(peer))
+    }
+
+    /// Whether our topology is hidden from a trunk at this address, or that has proven this.
+    pub(crate) fn hides(&self, ip: IpAddr, peer: Option<&Identities>) -> bool {
+        let is_here = |trunk: &&Trunk| trunk.is_at(ip) || peer.is_some_and(|peer| trunk.is(peer));
+        self.set.trunks.values().filter(|trunk| trunk.identity.hide).any(|trunk| is_here(&trunk))
+    }
+
+    /// Whether a trunk at this address, or that has proven this, may say that `from` calls; `None` if there is no trunk.
+    pub(crate) fn trunk_may_say(
+        &self,
+        ip: IpAddr,
+        peer: Option<&Identities>,
+        from: Option<&Uri>,
+    ) -> Option<bool> {
+        let is_here = |trunk: &&Trunk| trunk.is_at(ip) || peer.is_some_and(|peer| trunk.is(peer));
+        let mut here = self.set.trunks.values().filter(is_here).peekable();
+        here.peek()?;
+        Some(from.is_none_or(|from| here.any(|trunk| trunk.may_say(from))))
     }
 
     /// The rules as they were given.

@@ -1,10 +1,20 @@
 //! Trunks: ways to other networks.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sip_auth::{Authenticator, Secret};
 use sip_message::Uri;
+use sip_transaction::Target;
+use sip_transport::identity::Identities;
+use sip_transport::locals::parse_ip;
+use sip_transport::proxy_protocol::Network;
+
+use super::pattern::Pattern;
+
+/// The host of a From that names nobody (RFC 3323 §4.1.1.3).
+const ANONYMOUS: &str = "anonymous.invalid";
 
 /// A way to another network.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +33,11 @@ pub struct Trunk {
     pub max_calls: Option<usize>,
     /// Where it registers.
     pub registration: Option<Arc<TrunkRegistration>>,
+    /// Where its calls come from, beside the addresses of its gateways: a gateway that is named by a host name has none until
+    /// it is called.
+    pub networks: Vec<Network>,
+    /// Who it may say is calling: `user@host` of From matches one of these; `None`: anybody.
+    pub from: Option<Vec<Pattern>>,
 }
 
 /// User name and password at a trunk.
@@ -78,6 +93,20 @@ pub struct TrunkIdentity {
     pub asserted: Option<Uri>,
     /// Goes into P-Preferred-Identity (RFC 3325 §9.2), for a carrier of which we are a customer.
     pub preferred: Option<Uri>,
+    /// The name that its certificate proves, whatever its address (RFC 5922).
+    pub tls_name: Option<Arc<str>>,
+    /// Whether it is shown neither our other proxies nor where our phones are.
+    pub hide: bool,
+}
+
+impl TrunkIdentity {
+    /// Where a request to it goes, whose certificate has to prove its name if it has one.
+    pub(crate) fn target(&self, uri: Uri) -> Target {
+        match &self.tls_name {
+            Some(name) => Target::Proving(uri, name.clone()),
+            None => Target::Uri(uri),
+        }
+    }
 }
 
 /// One gateway of a trunk.
@@ -92,6 +121,46 @@ pub struct Gateway {
 }
 
 impl Trunk {
+    /// Whether its requests come from this address.
+    pub(crate) fn is_at(&self, ip: IpAddr) -> bool {
+        self.networks_of_calls().any(|network| network.contains(ip))
+    }
+
+    /// Whether who has proven this is it.
+    pub(crate) fn is(&self, peer: &Identities) -> bool {
+        self.identity.tls_name.as_deref().is_some_and(|name| peer.proves(name))
+    }
+
+    /// Whether one of its gateways is at this host. One with a name for certificates is also where its requests come from: what it
+    /// writes into Contact has to prove that name, too.
+    pub(crate) fn is_host(&self, host: &str) -> bool {
+        self.gateways.iter().any(|one| one.uri.host().eq_ignore_ascii_case(host))
+            || (self.identity.tls_name.is_some() && parse_ip(host).is_some_and(|ip| self.is_at(ip)))
+    }
+
+    /// Where it is registered at: a registrar beside the gateways proves its own name, unless it has none.
+    pub(crate) fn registrar(&self, uri: &Uri) -> Target {
+        let beside = !self.is_host(uri.host()) && parse_ip(uri.host()).is_none();
+        if beside { Target::Uri(uri.clone()) } else { self.identity.target(uri.clone()) }
+    }
+
+    /// Where its requests come from.
+    pub(crate) fn networks_of_calls(&self) -> impl Iterator<Item = Network> + '_ {
+        let gateways = self.gateways.iter().filter_map(|one| parse_ip(one.uri.host()));
+        gateways.map(Network::from).chain(self.networks.iter().copied())
+    }
+
+    /// Whether it may say that this is who calls. Who does not want to be named (RFC 3323 §4.1.1.3) is nobody.
+    pub(crate) fn may_say(&self, from: &Uri) -> bool {
+        let Some(patterns) = &self.from else { return true };
+        let host = from.host().to_ascii_lowercase();
+        let address = match from.user() {
+            Some(user) => format!("{user}@{host}"),
+            None => host.clone(),
+        };
+        host == ANONYMOUS || patterns.iter().any(|pattern| pattern.matches(&address))
+    }
+
     /// The gateways in the order in which one request tries them: by priority, and among equals by chance, in proportion to
     /// their weights.
     #[must_use]

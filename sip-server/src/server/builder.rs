@@ -14,7 +14,7 @@ use sip_transport::websocket::Origins;
 use super::outside::{
     answer_questions, ask_router, ask_users, keep_events, keep_messages, wake_phones, write_records,
 };
-use super::{Running, Server};
+use super::{MsrpRelay, Running, Server};
 use crate::events::{EventConfig, EventStore, EventStoreError};
 use crate::keeper::Keeper;
 use crate::location::disk::{Disk, RealDisk};
@@ -51,6 +51,7 @@ pub struct ServerBuilder {
     settings: Option<Settings>,
     file: Option<LocationFile>,
     tls: Option<Tls>,
+    relay: Option<MsrpRelay>,
     error: Option<ListenError>,
 }
 
@@ -96,6 +97,9 @@ pub enum BuildError {
         #[source]
         error: std::io::Error,
     },
+    /// The relay of session messages cannot be started.
+    #[error("the relay of session messages: {0}")]
+    MsrpRelay(String),
     /// The operating system gives no thread.
     #[error("no thread from the operating system: {0}")]
     Thread(std::io::Error),
@@ -126,6 +130,7 @@ impl ServerBuilder {
             settings: None,
             file: None,
             tls: None,
+            relay: None,
             error: None,
         }
     }
@@ -151,6 +156,13 @@ impl ServerBuilder {
     /// The certificates for `tls:` and `wss:`, and the authorities to trust. A clone of it reloads them.
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// Relays session messages and files of the server's users (RFC 4976): phones behind NAT reach each other by it. The users are those
+    /// of [`users`](Self::users); who guesses passwords there is not heard by the server either.
+    pub fn msrp_relay(mut self, relay: MsrpRelay) -> Self {
+        self.relay = Some(relay);
         self
     }
 
@@ -358,6 +370,7 @@ impl ServerBuilder {
             gateway,
             settings,
             tls,
+            relay,
             error,
         } = self;
         if let Some(error) = error {
@@ -366,7 +379,9 @@ impl ServerBuilder {
         if listen.is_empty() {
             return Err(ConfigError::NoListener.into());
         }
-        let running = Arc::new(Running { settings: Mutex::new(settings), tls: tls.clone() });
+        let running =
+            Arc::new(Running { settings: Mutex::new(settings), tls: tls.clone(), relay: Mutex::default() });
+        let origins = options.origins.clone();
         let sockets = match tls {
             Some(tls) => Sockets::bind_with_tls(&listen, tls)?,
             None => Sockets::bind(&listen)?,
@@ -411,9 +426,19 @@ impl ServerBuilder {
         let records = records.map(|file| tokio::spawn(write_records(handle.clone(), file)));
         let decisions = router.map(|router| tokio::spawn(ask_router(handle.clone(), router, timeout)));
         let pushes = gateway.map(|gateway| tokio::spawn(wake_phones(handle.clone(), gateway, push_timeout)));
+        if let Some(store) = &users
+            && let Err(error) = store.ready().await
+        {
+            tracing::error!(%error, "until that changes, what its users send is answered 503");
+        }
         let users = users.map(|store| tokio::spawn(ask_users(handle.clone(), store, timeout)));
         let messages = messages.map(|store| tokio::spawn(keep_messages(handle.clone(), store, timeout)));
         let events = events.map(|store| tokio::spawn(keep_events(handle.clone(), store)));
+        if let Some(relay) = relay {
+            let authorities = running.tls.as_ref().and_then(Tls::authorities);
+            let relay = relay.start(handle.clone(), authorities, &origins).await?;
+            *running.relay() = Some(relay);
+        }
         Ok(Server { handle, questions, records, decisions, users, messages, events, pushes, keeper, running })
     }
 }

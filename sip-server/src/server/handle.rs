@@ -4,10 +4,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use msrp::relay::RelayCounts;
+use msrp::tokio::relay::RelayServer;
 use sip_transport::Locals;
 use sip_transport::tokio::Handle;
+use sip_transport::tokio::tls::Tls;
 
-use super::{BuildError, Running};
+use super::{BuildError, MsrpIdentity, Running};
 use crate::AddressOfRecord;
 use crate::calls::CallStatistics;
 use crate::events::Permission;
@@ -54,6 +57,8 @@ pub struct Snapshot {
     pub traffic: Traffic,
     /// Calls, if they are followed.
     pub calls: Option<CallStatistics>,
+    /// The relay of session messages, if there is one.
+    pub msrp_relay: Option<RelayCounts>,
     /// The watch over sources, if there is one, and how many it does not hear now.
     pub protection: Option<(ProtectionCounters, usize)>,
 }
@@ -92,8 +97,11 @@ impl ServerHandle {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let counts = self.counts();
+        // The relay asks the core: never the other way round while the core is held.
+        let msrp_relay = self.running.relay().as_ref().map(RelayServer::counts);
         self.handle.with(|core, now| Snapshot {
             counts,
+            msrp_relay,
             traffic: core.traffic(),
             calls: core.call_statistics(),
             protection: core.protection_counters().map(|counters| (counters, core.banned(now).len())),
@@ -150,6 +158,19 @@ impl ServerHandle {
         self.handle.with(|core, _| core.set_least_tier(tier));
     }
 
+    /// Another certificate for connections to the relay of session messages that are made from now on.
+    ///
+    /// # Errors
+    /// If it does not fit its key.
+    pub fn set_msrp_identity(&self, identity: MsrpIdentity) -> Result<(), BuildError> {
+        let authorities = self.running.tls.as_ref().and_then(Tls::authorities);
+        let tls = super::msrp::tls(identity, authorities)?;
+        if let Some(relay) = self.running.relay().as_ref() {
+            relay.set_tls(tls);
+        }
+        Ok(())
+    }
+
     /// The listeners with their real ports.
     #[must_use]
     pub fn locals(&self) -> Locals {
@@ -176,6 +197,9 @@ impl ServerHandle {
         config.external_location = self.handle.look(|core| core.has_external_location());
         if let (Some(options), Some(tls)) = (options, &self.running.tls) {
             tls.reload(options)?;
+        }
+        if let Some(identity) = settings.msrp_identity()? {
+            self.set_msrp_identity(identity)?;
         }
         let mut later = self.handle.with(|core, now| core.reconfigure(config, now))?;
         // What the sockets were made of stays to be compared with.

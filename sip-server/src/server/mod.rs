@@ -2,12 +2,15 @@
 
 mod builder;
 mod handle;
+mod msrp;
 mod outside;
 
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ::msrp::tokio::relay::RelayServer;
 use sip_transport::Locals;
 use sip_transport::tokio::Handle;
 use sip_transport::tokio::tls::Tls;
@@ -15,6 +18,7 @@ use tokio::task::JoinHandle;
 
 pub use builder::{BuildError, ServerBuilder};
 pub use handle::{Counts, ServerHandle, Snapshot};
+pub use msrp::{MsrpIdentity, MsrpRelay};
 
 use handle::LOOK_AGAIN;
 
@@ -45,6 +49,14 @@ pub struct Server {
 struct Running {
     settings: Mutex<Option<Settings>>,
     tls: Option<Tls>,
+    /// It goes with the server, and not with the last handle.
+    relay: Mutex<Option<RelayServer>>,
+}
+
+impl Running {
+    fn relay(&self) -> MutexGuard<'_, Option<RelayServer>> {
+        self.relay.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Server {
@@ -57,6 +69,18 @@ impl Server {
     #[must_use]
     pub fn locals(&self) -> Locals {
         self.handle.locals()
+    }
+
+    /// Where its relay of session messages listens, if it has one.
+    #[must_use]
+    pub fn msrp_relay(&self) -> Option<SocketAddr> {
+        self.running.relay().as_ref().map(RelayServer::address)
+    }
+
+    /// Where that relay listens for WebSockets, if it does.
+    #[must_use]
+    pub fn msrp_websockets(&self) -> Option<SocketAddr> {
+        self.running.relay().as_ref().and_then(RelayServer::websocket_address)
     }
 
     /// A handle for looking into it.
@@ -75,6 +99,7 @@ impl Server {
     /// Closes all sockets and the location file, and waits until they are closed and the last call record is written.
     pub async fn close(mut self) {
         self.leave_trunks().await;
+        drop(self.running.relay().take());
         self.handle.with(|core, _| core.end_call_records());
         self.handle.close();
         self.handle.stopped().await;
@@ -111,6 +136,7 @@ const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 impl Drop for Server {
     fn drop(&mut self) {
+        drop(self.running.relay().take());
         if let Some(questions) = self.questions.take() {
             questions.abort();
         }

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -119,16 +120,30 @@ pub(super) async fn wake_phones(
 /// The secrets of users.
 pub(super) async fn ask_users(handle: Handle<ServerCore>, store: Arc<dyn UserStore>, timeout: Duration) {
     let questions = Questions { poll: ServerCore::poll_user, wake: ServerCore::wake_on_user };
+    let failing = Arc::new(AtomicBool::new(false));
     carry(handle, questions, move |handle, (key, name), _| {
-        let store = store.clone();
+        let (store, failing) = (store.clone(), failing.clone());
         async move {
             let secret = match tokio::time::timeout(timeout, store.find(name)).await {
-                Ok(Ok(secret)) => Ok(secret),
+                Ok(Ok(secret)) => {
+                    if failing.swap(false, Ordering::Relaxed) {
+                        tracing::info!("users are looked up again");
+                    }
+                    Ok(secret)
+                }
+                // Told once: the store may be gone for long.
                 Ok(Err(error)) => {
-                    tracing::error!(%error, "a user was not looked up");
+                    if !failing.swap(true, Ordering::Relaxed) {
+                        tracing::error!(%error, "a user was not looked up");
+                    }
                     Err(())
                 }
-                Err(_) => Err(()),
+                Err(_) => {
+                    if !failing.swap(true, Ordering::Relaxed) {
+                        tracing::error!("a user was not looked up: the store does not answer");
+                    }
+                    Err(())
+                }
             };
             handle.with(|core, now| core.user_found(now, key, secret));
         }

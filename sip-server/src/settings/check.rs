@@ -59,6 +59,7 @@ pub(super) fn check(file: File, folder: &Path, open: bool, faults: &mut Faults) 
         );
     }
     tls(&file, folder, open, faults);
+    users_database(&file, faults);
     let hep = file.hep.as_ref().and_then(|hep| match hep.collector.parse() {
         Ok(address) => Some(address),
         Err(_) => {
@@ -76,6 +77,8 @@ pub(super) fn check(file: File, folder: &Path, open: bool, faults: &mut Faults) 
     let trusted_peers = networks(&file.trusted_peers, faults);
     let operation = operation(&file, folder, faults);
     let events = events::compile(&file, faults);
+    let msrp_relay = msrp_relay(&file, faults);
+    let msrp_websockets = msrp_websockets(&file, faults);
     // Names that may be in a database are let pass.
     let all_known = open && file.users_database.is_none();
     let set = routes::compile(&file, users.as_ref(), all_known, faults);
@@ -92,8 +95,74 @@ pub(super) fn check(file: File, folder: &Path, open: bool, faults: &mut Faults) 
         trusted_peers,
         operation,
         events,
+        msrp_relay,
+        msrp_websockets,
         file,
     }
+}
+
+fn users_database(file: &File, faults: &mut Faults) {
+    let database = file.users_database.as_ref();
+    for (name, value) in
+        [("users_query", &file.users_query), ("users_database_authority", &file.users_database_authority)]
+    {
+        if let (Some(value), None) = (value, database) {
+            faults.add(value.offset, format!("{name} is about the users_database, which is not given"));
+        }
+    }
+    let Some(database) = database else { return };
+    if super::start::is_postgres(database) {
+        #[cfg(feature = "postgres")]
+        if let Err(error) = crate::users::PostgresUsers::new(database, None) {
+            faults.add(database.offset, format!("users_database: {error}"));
+        }
+    } else if let Some(authority) = &file.users_database_authority {
+        faults.add(
+            authority.offset,
+            "users_database_authority is for a PostgreSQL database, and this is a file",
+        );
+    }
+}
+
+fn msrp_websockets(file: &File, faults: &mut Faults) -> Option<std::net::SocketAddr> {
+    let text = file.msrp.websockets.as_ref()?;
+    if file.msrp.relay.is_none() {
+        faults.add(
+            text.offset,
+            "msrp.websockets is another way to the relay: say where that listens, relay = \"0.0.0.0:2855\"",
+        );
+    }
+    let address = text.parse().ok();
+    if address.is_none() {
+        faults.add(text.offset, "msrp.websockets: expected an ADDRESS:PORT, such as \"0.0.0.0:8443\"");
+    }
+    address
+}
+
+fn msrp_relay(file: &File, faults: &mut Faults) -> Option<std::net::SocketAddr> {
+    let text = file.msrp.relay.as_ref()?;
+    let mut wrong = |message: &str| faults.add(text.offset, message);
+    if file.tls.as_ref().is_none_or(|tls| tls.certificate.is_none()) {
+        wrong(
+            "msrp.relay needs a certificate, since it speaks TLS alone: add [tls] with certificate = \"FILE\"",
+        );
+    }
+    if !file.authentication {
+        wrong("msrp.relay serves users who prove who they are alone, and authentication = false");
+    }
+    if file.users_database.is_some() && file.users_file.is_none() && file.user.is_empty() {
+        wrong("msrp.relay knows the users of [[user]] and users_file, not those of users_database");
+    }
+    let address = text.parse().ok();
+    if address.is_none() {
+        wrong("msrp.relay: expected an ADDRESS:PORT, such as \"0.0.0.0:2855\"");
+    }
+    if let Some(host) = &file.msrp.host
+        && msrp::Uri::new(true, host, 2855, "x").is_err()
+    {
+        faults.add(host.offset, format!("\"{}\" is no host name or address", **host));
+    }
+    address
 }
 
 /// RFC 3608 §6.3: "such route elements MUST include the loose-routing indicator parameter".
@@ -221,6 +290,7 @@ fn users(file: &File, folder: &Path, open: bool, faults: &mut Faults) -> Option<
             Err(error) => faults.add(path.offset, error.to_string()),
         }
     }
+    let certified = file.tls.as_ref().is_some_and(|tls| !tls.user_authorities.is_empty());
     let mut names: BTreeSet<&str> = BTreeSet::new();
     for user in &file.user {
         let name = user.name.as_str();
@@ -231,14 +301,16 @@ fn users(file: &File, folder: &Path, open: bool, faults: &mut Faults) -> Option<
         if name.contains(|c: char| c.is_whitespace() || c == ':') {
             faults.add(user.name.offset, "a user's name holds neither white space nor a colon");
         }
-        if !names.insert(name) || users.secret(name).is_some() {
+        if !names.insert(name) || users.contains(name) {
             faults.add(
                 user.name.offset,
                 format!("the user \"{name}\" is there already; take one of the two out"),
             );
         }
-        if let Some(secret) = secret(user, file.authentication, faults) {
-            users = users.with(name, secret);
+        match secret(user, file.authentication && !certified, faults) {
+            Some(secret) => users = users.with(name, secret),
+            None if certified => users = users.with_certificate(name),
+            None => {}
         }
     }
     if !file.authentication {
@@ -308,6 +380,12 @@ fn tls(file: &File, folder: &Path, open: bool, faults: &mut Faults) {
         let hint = did_you_mean(&tls.clients, ["ignore", "ask", "require"]);
         faults.add(tls.clients.offset, format!("expected \"ignore\", \"ask\" or \"require\"{hint}"));
     }
+    if let Some(first) = tls.user_authorities.first().filter(|_| *tls.clients == "ignore") {
+        faults.add(
+            first.offset,
+            "user_authorities: nobody is asked for a certificate; write clients = \"ask\" or \"require\"",
+        );
+    }
     if let (Some(key), None) = (&tls.key, &tls.certificate) {
         faults.add(key.offset, "a key without a certificate: add certificate = \"FILE\"");
     }
@@ -334,6 +412,7 @@ fn numbers(file: &File, faults: &mut Faults) {
         within(expires, "session_expires", (*file.min_session_expires).clamp(90, 86_400), 86_400);
     }
     within(&file.limits.question_timeout, "question_timeout", 1, 30);
+    within(&file.msrp.expires, "expires", 60, 86_400);
     for group in &file.hunt_group {
         within(&group.ring, "ring", 1, 180);
     }

@@ -9,6 +9,7 @@ use super::fault::Faults;
 use super::value::{At, Described, Private, Setting, known_table, settings};
 use crate::events::{EventLimits, Package};
 use crate::protection::ProtectionConfig;
+use crate::server::MsrpRelay;
 use crate::{Limits, registrar};
 
 fn texts(all: &[&str]) -> Vec<At<String>> {
@@ -39,10 +40,18 @@ settings! {
         authentication: bool = true,
         /// A file with a line `name:password` for each user, beside those of `[[user]]`. Its place is relative to that of this file.
         users_file: Option<At<String>> = None,
-        /// A file of SQLite with more users: a table `users` with the columns `name`, `password`, `ha1`, `ha1_sha256`. It may be changed
-        /// while the server runs; what was read is remembered for a minute. Its place is relative to that of this file. A change needs a
-        /// new start.
+        /// A database with more users: a file of SQLite, its place relative to that of this file, or a PostgreSQL database by its URL,
+        /// `postgres://user:password@host/database`. Read is a table `users` with the columns `name`, `password`, `ha1`, `ha1_sha256`,
+        /// or what `users_query` says. It may be changed while the server runs; what was read is remembered for a minute. A change
+        /// needs a new start.
         users_database: Option<At<String>> = None,
+        /// The query for one user, for a table of another shape: `SELECT ha1 FROM subscriber WHERE username = $1`. The name stands for
+        /// `$1` (PostgreSQL) or `?1` (SQLite); of the columns those named `password`, `ha1` and `ha1_sha256` count. A change needs a
+        /// new start.
+        users_query: Option<At<String>> = None,
+        /// A file of authorities in PEM, one of which has issued the certificate of the PostgreSQL database; those of the system if it
+        /// is not given. A database on this machine needs none with `?sslmode=disable` in its URL. A change needs a new start.
+        users_database_authority: Option<At<String>> = None,
         /// Digest algorithms to offer, the most wanted first: `MD5`, `SHA-256`, `SHA-512-256`. Many phones know MD5 alone and give up
         /// when they see another; name `SHA-256` where none of them call.
         digest: Vec<At<String>> = texts(&["MD5"]),
@@ -82,6 +91,8 @@ settings! {
         events: EventSettings = EventSettings::default(),
         /// Messages for users who are away.
         messages: MessageSettings = MessageSettings::default(),
+        /// A relay of session messages and files.
+        msrp: MsrpSettings = MsrpSettings::default(),
         /// What holds for all routing.
         routing: RoutingSettings = RoutingSettings::default(),
         /// A user.
@@ -111,8 +122,35 @@ settings! {
         key: Option<At<String>> = None,
         /// Files of authorities to trust instead of the system's.
         authorities: Vec<At<String>> = Vec::new(),
+        /// Files of authorities whose certificates prove users of ours: who shows one is not asked for a password, and is the users that
+        /// its subjectAltName names by their addresses, `URI:sip:alice@example.com`, or without any `sip` URI by `email:`. Others from
+        /// there are refused with 403. A user of `[[user]]` needs no password then. Authorities of servers prove no user.
+        user_authorities: Vec<At<String>> = Vec::new(),
         /// What is asked of those who connect to us: `ignore` (no certificate), `ask` (one if they have it), `require`.
         clients: At<String> = At::nowhere("ignore".into()),
+    }
+}
+
+settings! {
+    /// `[msrp]`: chats in sessions and files between phones that cannot connect to each other (RFC 4976), for the users of `[[user]]` and
+    /// `users_file`. It takes what its users send to any address that is not this machine's.
+    MsrpSettings {
+        /// Where the relay listens, `0.0.0.0:2855`, over TLS alone and with the certificate of `[tls]`. Without, there is none. A change
+        /// needs a new start.
+        relay: Option<At<String>> = None,
+        /// Where it listens for WebSockets too, `0.0.0.0:8443` (RFC 7977), over TLS with the same certificate: for pages in browsers, those
+        /// of `websocket_origins`. A change needs a new start.
+        websockets: Option<At<String>> = None,
+        /// The host that phones and other relays connect to, for which the certificate is; the first domain if it is not given. A change
+        /// needs a new start.
+        host: Option<At<String>> = None,
+        /// Seconds for which the URIs that it hands out are good at most, from 60 on; phones renew them or their sessions end. A change needs
+        /// a new start.
+        expires: At<u32> = At::nowhere(MsrpRelay::EXPIRES),
+        /// Connections at one time; more are closed. A change needs a new start.
+        connections: usize = MsrpRelay::CONNECTIONS,
+        /// Connections from one address at one time. A change needs a new start.
+        connections_per_source: usize = MsrpRelay::PER_SOURCE,
     }
 }
 
@@ -240,6 +278,9 @@ settings! {
         file: Option<At<String>> = None,
         /// Messages for one user at a time. A change needs a new start.
         per_user: usize = 100,
+        /// Users with messages at a time: where users are in a database a sender must not fill the disk with messages for made-up names.
+        /// Messages for further users are not kept. A change needs a new start.
+        users: usize = 100_000,
         /// Days for which one is kept, unless its Expires says less. A change needs a new start.
         days: u32 = 7,
     }
@@ -298,6 +339,10 @@ settings! {
         history_contacts: bool = false,
         /// Whether Diversion (RFC 5806) does.
         diversion: bool = true,
+        /// Whether trunks, and foreign domains in calls with them, are shown neither our other proxies nor the addresses of our phones:
+        /// Via, Record-Route and Contact name this server alone, and carry what they stand for sealed. `location` keeps the key of it
+        /// over restarts. Other fields and bodies leave as they are, and so does a REGISTER of a phone to elsewhere.
+        hide_topology: At<bool> = At::nowhere(false),
     }
 }
 
@@ -306,7 +351,7 @@ settings! {
     UserSettings {
         /// The user part, good in every domain of ours, or `user@domain`.
         name: At<String> = At::default(),
-        /// The password. One of `password`, `ha1` and `ha1_sha256` is needed where users prove who they are.
+        /// The password. One of `password`, `ha1` and `ha1_sha256` is needed where users prove who they are, and not by certificates.
         password: Option<At<Private>> = None,
         /// In its stead: MD5 of `name:realm:password`, in hexadecimal.
         ha1: Option<At<Private>> = None,
@@ -370,6 +415,9 @@ settings! {
         to: Option<At<String>> = None,
         /// Send it to this next hop, the Request-URI as it is.
         via: Option<At<String>> = None,
+        /// Forward it to `via` without transactions (RFC 3261 §16.11): nothing is kept of it, and its retransmissions pass as they come. For
+        /// `callers = "anyone"`, since nobody is asked who he is; calls are in no call record. Requests in its dialogs go so, too.
+        stateless: At<bool> = At::nowhere(false),
         /// Send it to this trunk.
         trunk: Option<At<String>> = None,
         /// The number for the trunk, if not the one that was called; `$1` is what the first group has matched.
@@ -436,6 +484,19 @@ settings! {
         /// How many calls may go out by it at a time. One more is answered 503, if the rules name nobody else. A call is counted until its
         /// BYE, or until nothing was heard of it for a day: `session_expires` makes sure that something is.
         max_calls: Option<At<usize>> = None,
+        /// Networks that its calls come from, `192.0.2.0/28`, beside the gateways that are named by their address. Who calls from there is
+        /// not asked for a password, is believed in P-Asserted-Identity, and is always heard (`[protection]`).
+        addresses: Vec<At<String>> = Vec::new(),
+        /// Whether it is shown neither our other proxies nor the addresses of our phones, in Via, Record-Route and Contact. Without a word
+        /// about it as `routing.hide_topology` says.
+        hide_topology: Option<At<bool>> = None,
+        /// The name in the certificate of its TLS connections, `sip.carrier.example`, whatever its addresses (RFC 5922): what comes
+        /// over one that proves it is the trunk's, as what comes from `addresses`, if `[tls]` has `clients = "ask"`; and a gateway
+        /// that is called over TLS has to prove it instead of the host of its URI.
+        tls_name: Option<At<String>> = None,
+        /// Who the trunk may say is calling: regular expressions that all of `user@host` in From has to match, as in `\+.*@.*`. Another
+        /// From is refused with 403, a caller who withholds the number is not. Without it the trunk may use any From, ours too.
+        from: Option<Vec<At<String>>> = None,
         /// Ask the gateways whether they are there.
         check: Option<CheckSettings> = None,
         /// Register at the carrier's registrar.

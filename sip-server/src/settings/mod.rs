@@ -47,9 +47,9 @@ use toml::de::{DeTable, DeValue};
 pub use fault::{Fault, SettingsError};
 pub use file::{
     BlockSettings, CheckSettings, EventListSettings, EventSettings, File, ForwardSettings, GatewaySettings,
-    HepSettings, HuntGroupSettings, LimitSettings, MessageSettings, RegistrarSettings, RegistrationSettings,
-    RewriteSettings, RouteSettings, RoutingSettings, TlsSettings, TrunkSettings, UserSettings,
-    WatcherSettings,
+    HepSettings, HuntGroupSettings, LimitSettings, MessageSettings, MsrpSettings, RegistrarSettings,
+    RegistrationSettings, RewriteSettings, RouteSettings, RoutingSettings, TlsSettings, TrunkSettings,
+    UserSettings, WatcherSettings,
 };
 pub use reference::reference;
 pub use value::{At, Private};
@@ -79,6 +79,8 @@ pub struct Settings {
     trusted_peers: Vec<Network>,
     operation: Operation,
     events: Option<EventConfig>,
+    msrp_relay: Option<std::net::SocketAddr>,
+    msrp_websockets: Option<std::net::SocketAddr>,
 }
 
 /// What a program does beside the server: `[operation]`, read.

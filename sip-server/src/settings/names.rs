@@ -23,7 +23,7 @@ pub(super) struct Names<'f> {
 impl Names<'_> {
     fn is_user(&self, name: &str) -> bool {
         self.file.user.iter().any(|user| *user.name == name)
-            || self.users.is_some_and(|users| users.secret(name).is_some())
+            || self.users.is_some_and(|users| users.contains(name))
     }
 
     fn is_known(&self, name: &str) -> bool {

@@ -25,9 +25,14 @@ pub(super) fn compile(file: &File, users: Option<&Users>, open: bool, faults: &m
         history: file.routing.history,
         history_contacts: file.routing.history_contacts,
         diversion: file.routing.diversion,
+        hide: *file.routing.hide_topology,
         emergency: file.routing.emergency.iter().map(|number| number.to_string()).collect(),
         ..RuleSet::default()
     };
+    let of_trunks = file.trunk.iter().filter_map(|trunk| trunk.hide_topology.as_ref());
+    for hide in of_trunks.chain([&file.routing.hide_topology]).filter(|hide| ***hide && !file.record_route) {
+        faults.add(hide.offset, "hide_topology: without record_route requests in dialogs would pass us by");
+    }
     let dnd = &file.routing.do_not_disturb;
     let busy = status(dnd, [480, 486, 600, 603].contains(&**dnd), "480, 486, 600 or 603", faults);
     for rewrite in &file.rewrite {
@@ -40,7 +45,7 @@ pub(super) fn compile(file: &File, users: Option<&Users>, open: bool, faults: &m
     }
     for trunk in &file.trunk {
         let name = required(&trunk.name, trunk.at, "a trunk without a name", faults);
-        let compiled = self::trunk(trunk, faults);
+        let compiled = self::trunk(trunk, *file.routing.hide_topology, faults);
         if let Some(most) = trunk.max_calls.as_ref().filter(|_| !file.record_route) {
             faults.add(most.offset, "max_calls: without record_route the end of a call is not seen");
         }
@@ -159,7 +164,7 @@ fn refusal(code: &At<u16>, faults: &mut Faults) -> StatusCode {
     status(code, (400..700).contains(&**code), "400 to 699", faults)
 }
 
-fn trunk(trunk: &TrunkSettings, faults: &mut Faults) -> Trunk {
+fn trunk(trunk: &TrunkSettings, hide: bool, faults: &mut Faults) -> Trunk {
     if trunk.gateways.is_empty() {
         faults.add(
             trunk.at,
@@ -206,7 +211,9 @@ fn trunk(trunk: &TrunkSettings, faults: &mut Faults) -> Trunk {
     if let Some(most) = trunk.max_calls.as_ref().filter(|most| ***most == 0) {
         faults.add(most.offset, "max_calls: 0 would let no call out; leave it out for any number");
     }
-    let identity = Arc::new(TrunkIdentity { account, asserted, preferred });
+    let hide = trunk.hide_topology.as_ref().map_or(hide, |hide| **hide);
+    let tls_name = trunk.tls_name.as_ref().and_then(|name| domain_name(name, faults));
+    let identity = Arc::new(TrunkIdentity { account, asserted, preferred, tls_name, hide });
     let check = trunk.check.as_ref().map(|check| {
         for (value, name, most) in
             [(&check.interval, "interval", 3600), (&check.falls, "falls", 100), (&check.rises, "rises", 100)]
@@ -220,7 +227,23 @@ fn trunk(trunk: &TrunkSettings, faults: &mut Faults) -> Trunk {
     });
     let registration = trunk.registration.as_ref().and_then(|one| registration(one, faults)).map(Arc::new);
     let max_calls = trunk.max_calls.as_deref().copied();
-    Trunk { gateways, strip: trunk.strip, add: trunk.add.clone(), identity, check, max_calls, registration }
+    let networks = networks(&trunk.addresses, faults);
+    let from = trunk.from.as_ref();
+    let from = from.map(|all| all.iter().filter_map(|one| pattern(Some(one), faults)).collect());
+    let (strip, add) = (trunk.strip, trunk.add.clone());
+    Trunk { gateways, strip, add, identity, check, max_calls, registration, networks, from }
+}
+
+/// A name that a certificate can prove (RFC 5922 §7.1).
+fn domain_name(name: &At<String>, faults: &mut Faults) -> Option<Arc<str>> {
+    let fits = sip_transport::identity::Identities::of_domain(name).proves(name);
+    if !fits {
+        faults.add(
+            name.offset,
+            format!("\"{}\" is no domain name: write it like \"sip.carrier.example\"", **name),
+        );
+    }
+    fits.then(|| name.as_str().into())
 }
 
 fn registration(one: &RegistrationSettings, faults: &mut Faults) -> Option<TrunkRegistration> {
@@ -301,9 +324,21 @@ fn route(
              \"anyone\" if really anybody may",
         );
     }
+    if *route.stateless && route.via.is_none() {
+        faults.add(
+            route.stateless.offset,
+            "stateless goes with via: whatever comes again has to go to the same next hop",
+        );
+    }
+    if *route.stateless && (!anyone || !route.users.is_empty()) {
+        faults.add(
+            route.stateless.offset,
+            "stateless: without transactions nobody is asked who he is; write callers = \"anyone\", and no users",
+        );
+    }
     for user in &route.users {
         let known = file.user.iter().any(|one| *one.name == **user)
-            || users.is_some_and(|users| users.secret(user).is_some())
+            || users.is_some_and(|users| users.contains(user))
             || ((file.users_file.is_some() || file.users_database.is_some()) && !open);
         if !known {
             let hint = did_you_mean(user, file.user.iter().map(|one| one.name.as_str()));
@@ -330,6 +365,7 @@ fn route(
         users: route.users.iter().map(|user| user.to_string()).collect(),
         anyone,
         before_users: route.before_users,
+        stateless: *route.stateless,
         action,
     })
 }

@@ -8,12 +8,12 @@ use sip_transport::tokio::HepTap;
 use sip_transport::tokio::tls::{ClientCertificates, CredentialsError, Identity, Roots, Tls, TlsOptions};
 use sip_transport::websocket::Origins;
 
-use super::{File, MessageSettings, Settings, TlsSettings};
+use super::{File, MessageSettings, MsrpSettings, Settings, TlsSettings};
 use crate::config::SessionTimer;
 use crate::location::Flush;
 use crate::messages::MessageConfig;
 use crate::protection::ProtectionConfig;
-use crate::server::{BuildError, ServerBuilder};
+use crate::server::{BuildError, MsrpIdentity, MsrpRelay, ServerBuilder};
 use crate::{Config, Server, registrar};
 
 /// The files of `[tls]`.
@@ -33,19 +33,82 @@ pub(super) fn tls_options(tls: &TlsSettings, folder: &Path) -> Result<TlsOptions
         let more = Roots::from_pem_file(folder.join(&**file))?;
         roots = Some(roots.unwrap_or_default().and(more));
     }
+    let mut users: Option<Roots> = None;
+    for file in &tls.user_authorities {
+        let more = Roots::from_pem_file(folder.join(&**file))?;
+        users = Some(users.unwrap_or_default().and(more));
+    }
+    if let Some(users) = users {
+        options = options.user_roots(users);
+    }
     Ok(match roots {
         Some(roots) => options.roots(roots),
         None => options,
     })
 }
 
+/// The users of `users_database`: a file of `SQLite`, or a `PostgreSQL` database by its URL.
+fn with_database(builder: ServerBuilder, file: &File, folder: &Path) -> Result<ServerBuilder, BuildError> {
+    let Some(database) = file.users_database.as_deref() else { return Ok(builder) };
+    let query = file.users_query.as_deref().map(String::as_str);
+    if is_postgres(database) {
+        let authority = file.users_database_authority.as_ref().map(|path| folder.join(&**path));
+        with_postgres(builder, database, query, authority.as_deref())
+    } else {
+        with_sqlite(builder, &folder.join(database), query)
+    }
+}
+
+/// Whether a database is named by an URL of `PostgreSQL`.
+pub(super) fn is_postgres(database: &str) -> bool {
+    database.starts_with("postgres://") || database.starts_with("postgresql://")
+}
+
+#[cfg(feature = "postgres")]
+fn with_postgres(
+    builder: ServerBuilder,
+    url: &str,
+    query: Option<&str>,
+    authority: Option<&Path>,
+) -> Result<ServerBuilder, BuildError> {
+    use crate::users::{PostgresUsers, UserStoreError};
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|error| UserStoreError(format!("{}: {error}", path.display())))
+    };
+    let authority = authority.map(read).transpose()?;
+    let users = PostgresUsers::new(url, authority.as_deref())?;
+    Ok(builder.user_store(match query {
+        Some(query) => users.query(query),
+        None => users,
+    }))
+}
+
+#[cfg(not(feature = "postgres"))]
+fn with_postgres(
+    _: ServerBuilder,
+    _: &str,
+    _: Option<&str>,
+    _: Option<&Path>,
+) -> Result<ServerBuilder, BuildError> {
+    Err(crate::users::UserStoreError("this program was built without the feature postgres".into()).into())
+}
+
 #[cfg(feature = "sqlite")]
-fn with_database(builder: ServerBuilder, path: &Path) -> Result<ServerBuilder, BuildError> {
-    Ok(builder.user_store(crate::users::SqliteUsers::open(path)?))
+fn with_sqlite(
+    builder: ServerBuilder,
+    path: &Path,
+    query: Option<&str>,
+) -> Result<ServerBuilder, BuildError> {
+    use crate::users::SqliteUsers;
+    let users = match query {
+        Some(query) => SqliteUsers::open_with_query(path, query)?,
+        None => SqliteUsers::open(path)?,
+    };
+    Ok(builder.user_store(users))
 }
 
 #[cfg(not(feature = "sqlite"))]
-fn with_database(_: ServerBuilder, path: &Path) -> Result<ServerBuilder, BuildError> {
+fn with_sqlite(_: ServerBuilder, path: &Path, _: Option<&str>) -> Result<ServerBuilder, BuildError> {
     let why = format!("{}: this program was built without the feature sqlite", path.display());
     Err(crate::users::UserStoreError(why).into())
 }
@@ -57,6 +120,16 @@ impl Settings {
     /// When they cannot be read.
     pub fn tls(&self) -> Result<Option<TlsOptions>, CredentialsError> {
         self.file.tls.as_ref().map(|tls| tls_options(tls, &self.folder)).transpose()
+    }
+
+    /// The relay of session messages, with the certificate as its files are now.
+    pub(crate) fn msrp_identity(&self) -> Result<Option<MsrpIdentity>, BuildError> {
+        let (Some(_), Some(tls)) = (self.msrp_relay, &self.file.tls) else { return Ok(None) };
+        let Some(certificate) = &tls.certificate else { return Ok(None) };
+        let key = tls.key.as_ref().unwrap_or(certificate);
+        let (certificate, key) = (self.folder.join(&**certificate), self.folder.join(&**key));
+        let identity = MsrpIdentity::from_pem_files(certificate, key);
+        identity.map(Some).map_err(|error| BuildError::MsrpRelay(error.to_string()))
     }
 
     /// Sets everything that the core is told. Seed and listeners are left as they are.
@@ -84,6 +157,7 @@ impl Settings {
         config.messages = file.messages.file.as_ref().map(|_| {
             let mut messages = MessageConfig::new();
             messages.per_user = file.messages.per_user;
+            messages.users = file.messages.users;
             messages.age = Duration::from_secs(u64::from(file.messages.days).saturating_mul(86_400));
             messages
         });
@@ -125,6 +199,12 @@ impl Settings {
             let key = settings.file.hep.as_ref().map(|hep| (hep.id, hep.key.clone()));
             (settings.hep, key)
         };
+        let msrp = |settings: &Self| {
+            let MsrpSettings { host, expires, connections, connections_per_source, .. } = &settings.file.msrp;
+            let host = host.as_ref().map(|host| host.to_string());
+            let at = (settings.msrp_relay, settings.msrp_websockets);
+            (at, host, **expires, *connections, *connections_per_source)
+        };
         let messages = |file: &File| {
             let MessageSettings { file, per_user, days, .. } = &file.messages;
             (file.as_ref().map(|file| file.to_string()), *per_user, *days)
@@ -141,8 +221,14 @@ impl Settings {
             ("websocket_origins", origins(self) != origins(other)),
             ("tls", old.tls.is_some() != new.tls.is_some()),
             ("hep", hep(self) != hep(other)),
+            ("msrp", msrp(self) != msrp(other)),
             ("operation", self.operation != other.operation),
             ("users_database", old.users_database.as_deref() != new.users_database.as_deref()),
+            ("users_query", old.users_query.as_deref() != new.users_query.as_deref()),
+            (
+                "users_database_authority",
+                old.users_database_authority.as_deref() != new.users_database_authority.as_deref(),
+            ),
             ("events.file", old.events.file.as_deref() != new.events.file.as_deref()),
             ("messages", messages(old) != messages(new)),
             ("location", old.location.as_deref() != new.location.as_deref()),
@@ -167,6 +253,20 @@ impl Server {
         if let Some(options) = settings.tls()? {
             builder = builder.tls(Tls::new(options)?);
         }
+        if let (Some(listen), Some(identity)) = (settings.msrp_relay, settings.msrp_identity()?) {
+            let msrp = &settings.file.msrp;
+            let relay = MsrpRelay::new(listen, identity)
+                .expires(*msrp.expires)
+                .limits(msrp.connections, msrp.connections_per_source);
+            let relay = match settings.msrp_websockets {
+                Some(listen) => relay.websockets(listen),
+                None => relay,
+            };
+            builder = builder.msrp_relay(match &msrp.host {
+                Some(host) => relay.host(host),
+                None => relay,
+            });
+        }
         if let (Some(collector), Some(hep)) = (settings.hep, &settings.file.hep) {
             builder = builder.tap(HepTap::new(
                 collector,
@@ -176,9 +276,7 @@ impl Server {
         if let Some(origins) = &settings.file.websocket_origins {
             builder = builder.origins(Origins::Only(origins.iter().map(|one| one.to_string()).collect()));
         }
-        if let Some(database) = &settings.file.users_database {
-            builder = with_database(builder, &settings.folder.join(&**database))?;
-        }
+        builder = with_database(builder, &settings.file, &settings.folder)?;
         if let Some(file) = &settings.file.messages.file {
             builder = builder.message_file(settings.folder.join(&**file))?;
         }

@@ -1,13 +1,19 @@
 //! Who may register and call: names and passwords.
 
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod row;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
 
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresUsers;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteUsers;
 pub(crate) use store::UserCache;
-pub use store::{Finding, UserStore, UserStoreError};
+pub use store::{Finding, Ready, UserStore, UserStoreError};
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -31,7 +37,8 @@ use crate::AddressOfRecord;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Users {
-    secrets: HashMap<String, Secret>,
+    /// `None`: a certificate alone proves this user.
+    secrets: HashMap<String, Option<Secret>>,
 }
 
 /// Why a file of users cannot be used.
@@ -79,7 +86,14 @@ impl Users {
     /// Adds or replaces a user.
     #[must_use]
     pub fn with(mut self, name: &str, secret: Secret) -> Self {
-        self.secrets.insert(name.to_owned(), secret);
+        self.secrets.insert(name.to_owned(), Some(secret));
+        self
+    }
+
+    /// Adds a user who has no password, and proves himself with a certificate.
+    #[must_use]
+    pub fn with_certificate(mut self, name: &str) -> Self {
+        self.secrets.entry(name.to_owned()).or_default();
         self
     }
 
@@ -105,7 +119,7 @@ impl Users {
             if password.is_empty() {
                 return Err(UsersError::NoPassword(number));
             }
-            if users.secrets.insert(name.to_owned(), Secret::password(password)).is_some() {
+            if users.secrets.insert(name.to_owned(), Some(Secret::password(password))).is_some() {
                 return Err(UsersError::Twice { line: number, name: name.to_owned() });
             }
         }
@@ -126,7 +140,13 @@ impl Users {
     /// The secret of a user name.
     #[must_use]
     pub fn secret(&self, name: &str) -> Option<&Secret> {
-        self.secrets.get(name)
+        self.secrets.get(name)?.as_ref()
+    }
+
+    /// Whether there is a user of this name, with a secret or without.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.secrets.contains_key(name)
     }
 
     /// Whether the address-of-record belongs to a user.

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
-use sip_auth::{Hash, HexDigest, Secret};
+use sip_auth::Secret;
 
+use super::row::{Columns, secret};
 use super::store::{Finding, UserStore, UserStoreError};
 
 /// How long a writer of another program is waited for.
@@ -22,8 +23,11 @@ const BUSY: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct SqliteUsers {
     connection: Arc<Mutex<Connection>>,
+    query: Arc<str>,
+    columns: Columns,
 }
 
+/// A user's row, if the settings name no other query.
 const QUERY: &str = "SELECT password, ha1, ha1_sha256 FROM users WHERE name = ?1";
 
 impl SqliteUsers {
@@ -32,35 +36,37 @@ impl SqliteUsers {
     /// # Errors
     /// When it cannot be read or has no such table.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, UserStoreError> {
+        Self::open_with_query(path, QUERY)
+    }
+
+    /// The same with a query of one's own: `?1` is the name, and of the columns those named `password`, `ha1` and `ha1_sha256`
+    /// count.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or the query does not fit it.
+    pub fn open_with_query(path: impl AsRef<Path>, query: &str) -> Result<Self, UserStoreError> {
         let path = path.as_ref();
         let fault = |error: rusqlite::Error| UserStoreError(format!("{}: {error}", path.display()));
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
         connection.busy_timeout(BUSY).map_err(fault)?;
-        connection.prepare(QUERY).map_err(fault)?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
+        let columns = Columns::find(connection.prepare(query).map_err(fault)?.column_names())?;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), query: query.into(), columns })
     }
 
     fn read(&self, name: &str) -> Result<Option<Secret>, UserStoreError> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let columns = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let Columns { password, ha1, ha1_sha256 } = self.columns;
+        let columns = |row: &rusqlite::Row<'_>| {
+            let text = |at: Option<usize>| at.map_or(Ok(None), |at| row.get(at));
+            Ok((text(password)?, text(ha1)?, text(ha1_sha256)?))
+        };
         let found = connection
-            .prepare_cached(QUERY)
+            .prepare_cached(&self.query)
             .and_then(|mut query| query.query_row([name], columns).optional())
             .map_err(|error| UserStoreError(error.to_string()))?;
         Ok(found.and_then(|(password, md5, sha256)| secret(password, md5, sha256)))
     }
-}
-
-/// A user without any of them cannot prove himself.
-fn secret(password: Option<String>, md5: Option<String>, sha256: Option<String>) -> Option<Secret> {
-    if let Some(password) = password.filter(|password| !password.is_empty()) {
-        return Some(Secret::password(password));
-    }
-    let hash = |hash, text: Option<String>| Some((hash, HexDigest::parse(hash, &text?)?));
-    let mut hashes = [hash(Hash::Md5, md5), hash(Hash::Sha256, sha256)].into_iter().flatten();
-    let (first, ha1) = hashes.next()?;
-    Some(hashes.fold(Secret::ha1(first, ha1), |secret, (hash, ha1)| secret.and_ha1(hash, ha1)))
 }
 
 impl UserStore for SqliteUsers {
@@ -76,6 +82,7 @@ impl UserStore for SqliteUsers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sip_auth::{Hash, HexDigest};
 
     #[tokio::test]
     async fn users_are_read_as_they_are_at_the_moment() {
@@ -102,6 +109,18 @@ mod tests {
         }
         writer.execute("UPDATE users SET password = 'looking glass' WHERE name = 'alice'", []).unwrap();
         assert_eq!(find("alice").await, Some(Secret::password("looking glass")));
+        // A table that was there before.
+        writer
+            .execute_batch(
+                "CREATE TABLE subscriber (username TEXT, domain TEXT, ha1 TEXT);
+                 INSERT INTO subscriber VALUES ('bob', 'example.com', '37593d991414f52c30246c60c7798431');",
+            )
+            .unwrap();
+        let query = "SELECT ha1 FROM subscriber WHERE username = ?1 AND domain = 'example.com'";
+        let users = SqliteUsers::open_with_query(&path, query).unwrap();
+        assert_eq!(users.find("bob".into()).await.unwrap(), Some(Secret::ha1(Hash::Md5, ha1)));
+        let error = SqliteUsers::open_with_query(&path, "SELECT domain FROM subscriber").unwrap_err();
+        assert!(error.to_string().contains("none of the columns"), "{error}");
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

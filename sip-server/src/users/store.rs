@@ -10,6 +10,9 @@ use sip_auth::Secret;
 /// The answer of a [`UserStore`], to be awaited.
 pub type Finding<'a> = Pin<Box<dyn Future<Output = Result<Option<Secret>, UserStoreError>> + Send + 'a>>;
 
+/// Whether a [`UserStore`] can be asked, to be awaited.
+pub type Ready<'a> = Pin<Box<dyn Future<Output = Result<(), UserStoreError>> + Send + 'a>>;
+
 /// Where users and their secrets are, if not in a list: a database.
 ///
 /// A server asks when credentials with a user's name come, and not again for a minute. It never waits: other requests
@@ -17,6 +20,11 @@ pub type Finding<'a> = Pin<Box<dyn Future<Output = Result<Option<Secret>, UserSt
 pub trait UserStore: Send + Sync + 'static {
     /// The secret of a user name; `None` if there is no such user.
     fn find(&self, name: String) -> Finding<'_>;
+
+    /// Whether it can be asked now: a server that starts says so if not, and starts all the same.
+    fn ready(&self) -> Ready<'_> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// Why a store could not answer.

@@ -1,7 +1,8 @@
-//! Fifty users who watch each other over lossy links, come and go, and a server that crashes: in the end everybody knows the truth.
+//! Fifty users who watch each other and write to each other over lossy links, come and go, and a server that crashes: in the end
+//! everybody knows the truth, and has every message once that anybody was told is on its way.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use sip_message::headers::{
 use sip_message::{Method, Request, RequestBuilder, Response, StatusCode, Uri};
 use sip_server::events::record::KeptSubscription;
 use sip_server::events::{EventConfig, MemoryEvents};
+use sip_server::messages::{MemoryMessages, MessageConfig};
 use sip_server::{Config, ServerCore};
 use sip_sim::{Conditions, NodeId, Sim, for_each_seed};
 use sip_transaction::{ClientTx, Config as LayerConfig, Event, Target, Transactions};
@@ -62,6 +64,7 @@ enum Asked {
     Register,
     Publish(u32),
     Subscribe(usize, String),
+    Write(usize, u32),
     Nothing,
 }
 
@@ -82,6 +85,12 @@ struct User {
     watches: BTreeMap<usize, Watch>,
     asked: BTreeMap<ClientTx, Asked>,
     busy: bool,
+    /// Messages begun, and those that were taken: for whom, which, and whether they were kept for later (202).
+    written: u32,
+    taken: Vec<(usize, u32, bool)>,
+    /// Messages that came, by whom and which, and what a phone knows repetitions by.
+    came: Vec<(usize, u32)>,
+    had: BTreeSet<String>,
 }
 
 fn name(user: usize) -> String {
@@ -154,6 +163,29 @@ impl User {
         self.busy = true;
         let request = request.body("application/pidf+xml", presence.to_xml());
         self.send(now, request, Asked::Publish(note));
+    }
+
+    fn write(&mut self, now: Instant, whom: usize) {
+        if !self.here {
+            return;
+        }
+        self.written += 1;
+        let request = self.outside(Method::Message, &name(whom));
+        let request = request.body("text/plain", format!("{} {}", self.number, self.written));
+        self.send(now, request, Asked::Write(whom, self.written));
+    }
+
+    /// A message came: one that has come before is not shown again.
+    fn read(&mut self, request: &Request) -> StatusCode {
+        if !self.here {
+            return StatusCode::TEMPORARILY_UNAVAILABLE;
+        }
+        if self.had.insert(request.headers.require::<CallId>().unwrap().as_str().to_owned()) {
+            let text = std::str::from_utf8(request.body()).unwrap();
+            let (by, which) = text.split_once(' ').unwrap();
+            self.came.push((by.parse().unwrap(), which.parse().unwrap()));
+        }
+        StatusCode::OK
     }
 
     fn subscribe(&mut self, now: Instant, whom: usize, expires: u32) {
@@ -229,7 +261,10 @@ impl User {
         while let Some(event) = self.out.events.pop_front() {
             match event {
                 Event::Request { tx, request, .. } => {
-                    let status = self.notified(now, &request);
+                    let status = match request.method() {
+                        Method::Message => self.read(&request),
+                        _ => self.notified(now, &request),
+                    };
                     let reply = request.reply(status).build().unwrap();
                     let _ = self.layer.respond(now, tx, reply, &mut self.out);
                 }
@@ -258,6 +293,9 @@ impl User {
                 if good.is_none() || self.note != Some(note) {
                     self.publish_at = Some(now + if good.is_none() { AGAIN } else { Duration::ZERO });
                 }
+            }
+            Asked::Write(whom, which) => {
+                self.taken.extend(good.map(|good| (whom, which, good.status() == StatusCode::ACCEPTED)));
             }
             Asked::Subscribe(whom, call_id) => {
                 let Some(watch) = self.watches.get_mut(&whom).filter(|watch| watch.call_id == call_id) else {
@@ -374,20 +412,40 @@ fn core(sim: &mut Sim, locals: &Locals, store: &MemoryEvents) -> ServerCore {
     let mut events = EventConfig::new();
     events.limits.notifying = 20;
     (config.events, config.keep_events) = (Some(events), true);
+    (config.messages, config.external_messages) = (Some(MessageConfig::new()), true);
     let mut core = ServerCore::new(config, sim.now(), UNIX + sim.elapsed()).unwrap();
     core.restore_events(sim.now(), store.records());
     core
 }
 
+/// The store of messages answers after a while, as a disk does: what it has done stays done if the server is no more.
+fn answer_for_the_store(
+    sim: &mut Sim,
+    server: NodeId<ServerCore>,
+    store: &Rc<RefCell<MemoryMessages>>,
+    run: &Rc<Cell<u32>>,
+) {
+    while let Some((key, question)) = sim.node(server).poll_message_question() {
+        let answer = store.borrow_mut().answer(question);
+        let (asked_in, run, wait) = (run.get(), run.clone(), sim.random() % 50);
+        sim.after(Duration::from_millis(wait), move |sim| {
+            if run.get() == asked_in {
+                sim.with(server, |core, now| core.message_answer(now, key, answer));
+            }
+        });
+    }
+}
+
 #[test]
-fn every_watcher_knows_the_truth_in_the_end() {
+fn every_watcher_knows_the_truth_in_the_end_and_every_message_came_once() {
     // What has happened in all runs together: without these the test would prove nothing.
-    let seen = Mutex::new((0, 0, 0));
+    let seen = Mutex::new((0, 0, 0, 0, 0));
     for_each_seed(seeds(), |seed| {
         let loss = [0.0, 0.05, 0.1, 0.2][usize::try_from(seed % 4).unwrap()];
         let mut sim = Sim::new(seed, if loss == 0.0 { Conditions::PERFECT } else { Conditions::rough(loss) });
         sim.set_tracing(false);
         let (store, alive) = (MemoryEvents::new(), Rc::new(Cell::new(true)));
+        let (messages, run) = (Rc::new(RefCell::new(MemoryMessages::new())), Rc::new(Cell::new(0)));
         let locals = Sim::locals(SERVER.parse().unwrap(), &[Transport::Udp]);
         let first = core(&mut sim, &locals, &store);
         let server: NodeId<ServerCore> = sim.add("server", locals.clone(), first);
@@ -410,11 +468,16 @@ fn every_watcher_knows_the_truth_in_the_end() {
                     watches: BTreeMap::new(),
                     asked: BTreeMap::new(),
                     busy: false,
+                    written: 0,
+                    taken: Vec::new(),
+                    came: Vec::new(),
+                    had: BTreeSet::new(),
                 };
                 sim.add(&format!("u{number}"), locals, user)
             })
             .collect();
         let (kept, running) = (store.clone(), alive.clone());
+        let (mail, runs) = (messages.clone(), run.clone());
         sim.after_each_step(move |sim| {
             if !running.get() {
                 return;
@@ -424,9 +487,19 @@ fn every_watcher_knows_the_truth_in_the_end() {
                 kept.apply(changes);
                 sim.with(server, |core, now| core.events_kept(now));
             }
+            answer_for_the_store(sim, server, &mail, &runs);
         });
-        // Twenty things that each user does, within five minutes; a crash somewhere in them.
+        // Twenty things that each user does and ten messages, within five minutes; a crash somewhere in them.
         for user in &users {
+            for _ in 0..10 {
+                let (at, whom, user) = (sim.random() % 300_000, sim.random(), *user);
+                sim.after(Duration::from_millis(at), move |sim| {
+                    sim.with(user, |user, now| {
+                        user.write(now, usize::try_from(whom).unwrap() % USERS);
+                        user.settle(now);
+                    });
+                });
+            }
             for _ in 0..20 {
                 let (at, what, user) = (sim.random() % 300_000, sim.random(), *user);
                 sim.after(Duration::from_millis(at), move |sim| {
@@ -442,6 +515,7 @@ fn every_watcher_knows_the_truth_in_the_end() {
         sim.run_for(crash);
         sim.crash(server);
         alive.set(false);
+        run.set(1);
         sim.run_for(away);
         let next = core(&mut sim, &locals, &store);
         let restored = next.events().unwrap();
@@ -489,13 +563,38 @@ fn every_watcher_knows_the_truth_in_the_end() {
         }
         assert!(wanted.values().all(|dialogs| *dialogs == 1), "{wanted:?}");
         assert_eq!(sim.node(server).events().unwrap().0, wanted.values().sum::<usize>());
+        // Everybody comes back: what was taken is there, each once.
+        for user in &users {
+            sim.with(*user, |user, now| {
+                if !user.here {
+                    user.here = true;
+                    user.register(now);
+                }
+            });
+        }
+        sim.run_for(Duration::from_secs(600));
+        let came: Vec<Vec<(usize, u32)>> = users.iter().map(|user| sim.node(*user).came.clone()).collect();
+        let (mut taken, mut kept) = (0, 0);
+        for user in &users {
+            let user = sim.node(*user);
+            for (whom, which, later) in &user.taken {
+                let times = came[*whom].iter().filter(|came| **came == (user.number, *which)).count();
+                assert_eq!(times, 1, "message {which} of u{} to u{whom}, kept: {later}", user.number);
+                taken += 1;
+                kept += usize::from(*later);
+            }
+        }
+        assert_eq!(sim.node(server).message_holders(), 0);
         let mut seen = seen.lock().unwrap();
+        seen.3 += taken;
+        seen.4 += kept;
         seen.0 += watched;
         seen.1 += restored.0;
         seen.2 += truth.iter().filter(|shown| matches!(shown, Shown::Note(_))).count();
     });
-    let (watched, restored, published) = *seen.lock().unwrap();
+    let (watched, restored, published, taken, kept) = *seen.lock().unwrap();
     if sip_sim::replayed_seed().is_none() {
         assert!(watched > 100 && restored > 100 && published > 20, "{watched} {restored} {published}");
+        assert!(taken > 500 && kept > 100, "{taken} messages, {kept} of them kept");
     }
 }

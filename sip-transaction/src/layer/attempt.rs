@@ -49,22 +49,32 @@ impl Transactions {
     /// The host that has to be proven where the way to a target is secure (RFC 5922 §7.3). Only hosts that can speak over
     /// more than UDP and TCP need to remember it.
     pub(super) fn domain_of(&self, target: &Target) -> Option<Arc<str>> {
-        let Target::Uri(uri) = target else { return None };
+        let uri = match target {
+            Target::Proving(_, domain) => return Some(domain.clone()),
+            Target::Uri(uri) => uri,
+            Target::Path(_) => return None,
+        };
         let supported = self.locals.supported();
         let needed = [Transport::Tls, Transport::Ws, Transport::Wss].into_iter().any(|t| supported.any(t));
         needed.then(|| uri.host().into())
     }
 
+    /// What chooses among servers of equal weight.
+    pub(super) fn choice(&mut self, target: &Target) -> u64 {
+        if matches!(target, Target::Path(_)) { 0 } else { self.rng.number() }
+    }
+
     /// The places that a target names, or the resolution that will name them.
     pub(super) fn places(
-        &mut self,
+        &self,
         request: &Request,
         target: Target,
+        random: u64,
     ) -> (VecDeque<Place>, Option<Box<Resolution>>) {
         let size = request.to_bytes().len().saturating_add(VIA_ROOM);
         match target {
-            Target::Uri(uri) => {
-                let need = Need { size, supported: self.locals.supported(), random: self.rng.number() };
+            Target::Uri(uri) | Target::Proving(uri, _) => {
+                let need = Need { size, supported: self.locals.supported(), random };
                 (VecDeque::new(), Some(Box::new(Resolution::new(&uri, need))))
             }
             Target::Path(path) => {
@@ -228,6 +238,7 @@ impl Transactions {
         entry.payload = request.to_bytes();
         entry.machine = Machine::new(&entry.method);
         entry.error = None;
+        entry.moved = false;
         entry.ack = None;
         let running = std::mem::take(&mut entry.running);
         self.stop(running);

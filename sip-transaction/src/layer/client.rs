@@ -97,6 +97,10 @@ pub(super) struct ClientEntry {
     pub(super) watched: Option<(Transport, SocketAddr)>,
     /// When the request was sent last over a connection.
     pub(super) sent: Option<Instant>,
+    /// It left from an address that is none of ours any more.
+    pub(super) moved: bool,
+    /// An INVITE that has its 2xx.
+    pub(super) answered: bool,
 }
 
 #[derive(Debug)]
@@ -129,6 +133,8 @@ impl ClientEntry {
             fixed: false,
             watched: None,
             sent: None,
+            moved: false,
+            answered: false,
         }
     }
 }
@@ -159,7 +165,8 @@ impl Transactions {
         add_max_forwards(&mut request);
         let domain = self.domain_of(&target);
         let fixed = matches!(&target, Target::Path(path) if path.flow.is_some());
-        let (places, waiting) = self.places(&request, target);
+        let choice = self.choice(&target);
+        let (places, waiting) = self.places(&request, target, choice);
         let path = places.front().map_or_else(nowhere, |place| place.path);
         let key = self.clients.insert(ClientEntry::new(request, path));
         if let Some(entry) = self.clients.get_mut(key) {
@@ -302,6 +309,7 @@ impl Transactions {
             && !entry.machine.is_early()
         {
             (entry.request, entry.payload) = (None, Bytes::new());
+            self.client_answered(key, out);
         }
         if received.is_some() {
             self.counters.responses_absorbed = self.counters.responses_absorbed.saturating_add(1);
@@ -340,6 +348,7 @@ impl Transactions {
         let Some(entry) = self.clients.get(key) else { return };
         let failure = match (failing, entry.error) {
             (Failing::Transport, Some(error)) => Failure::Transport(error),
+            _ if entry.moved => Failure::Moved,
             _ => Failure::Timeout,
         };
         self.report_failure(key, failure, out);
@@ -358,6 +367,9 @@ impl Transactions {
         self.unwatch(key);
         let Some(entry) = self.clients.remove(key) else { return };
         self.stop(entry.running);
+        if entry.answered {
+            self.client_no_longer_answered();
+        }
         if let Cancel::Sent(cancel) = entry.cancel
             && let Some(cancel) = self.clients.remove(cancel)
         {

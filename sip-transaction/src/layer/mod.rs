@@ -6,30 +6,35 @@ mod attempt;
 mod broken;
 mod cancel;
 mod client;
+mod completed;
 mod dead;
 mod fallback;
+mod moved;
 mod race;
 mod response;
 mod server;
 mod stateless;
 
 use self::client::ClientEntry;
+use self::completed::Completed;
 use self::dead::DeadTargets;
 use self::server::ServerEntry;
 use self::stateless::Pending;
+pub use self::stateless::StatelessVia;
 use crate::config::{Config, Limits};
 use crate::counters::Counters;
 use crate::event::{ClientTx, Event, ServerTx};
 use crate::fsm::{Slot, Timer};
 use crate::overload::{Load, Reports, Tier};
 use crate::random::Random;
+use crate::shedding::Shedding;
 use crate::silence::Silence;
 use crate::slab::{Key, Slab};
 use crate::tables::Sharded;
 use crate::timers::{TimerId, Timers};
 use crate::timing::Timing;
 use sip_message::{Message, Request};
-use sip_transport::{Answer, FlowEvent, Locals, Outbox, Path, QueryKey, Received, Token};
+use sip_transport::{Answer, Backlog, FlowEvent, Locals, Outbox, Path, QueryKey, Received, Token};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -43,12 +48,15 @@ use std::time::{Duration, Instant};
 pub struct Transactions {
     timing: Timing,
     locals: Locals,
+    /// Those before the last change: requests that left by them are ours.
+    left: Locals,
     limits: Limits,
     refuse_merged: bool,
     heed_overload: bool,
     offer_keep_alive: bool,
     /// Our own load, and what next hops have said of theirs.
     load: Load,
+    shedding: Shedding,
     reports: Reports,
     silence: Silence,
     /// Counts our reports (RFC 7339 §4.4).
@@ -62,6 +70,8 @@ pub struct Transactions {
     matching: Sharded<Box<str>, Key>,
     /// Server transactions by the key of RFC 3261 §8.2.2.2, if merged requests are refused.
     merged: Sharded<Box<str>, Key>,
+    /// Those that have their final response.
+    completed: Completed,
     timers: Timers<Due>,
     dead: DeadTargets,
     /// Requests over connections that nothing was answered to yet.
@@ -153,12 +163,14 @@ impl Transactions {
             timers: Timers::new(timing.lengths()),
             timing,
             locals,
+            left: Locals::default(),
             dead: DeadTargets::new(limits.dead_targets, limits.dead_for),
             limits,
             refuse_merged,
             heed_overload,
             offer_keep_alive,
             load: Load::new(limits.overload),
+            shedding: Shedding::default(),
             reports: Reports::default(),
             silence: Silence::default(),
             report_sequence: 0,
@@ -169,6 +181,7 @@ impl Transactions {
             matching: Sharded::new(),
             unanswered: BTreeSet::new(),
             merged: Sharded::new(),
+            completed: Completed::default(),
             scratch: String::new(),
             counters: Counters::default(),
             stateless_tag,
@@ -199,7 +212,7 @@ impl Transactions {
                 }
             }
             FlowEvent::Closed { path, reason } => self.connection_closed(now, &path, reason, out),
-            FlowEvent::Opened { .. } | FlowEvent::KeptAlive { .. } => {}
+            FlowEvent::Opened { .. } | FlowEvent::Proven { .. } | FlowEvent::KeptAlive { .. } => {}
         }
     }
 
@@ -233,6 +246,12 @@ impl Transactions {
         }
     }
 
+    /// What the driver tells by [`Core::backlog`](sip_transport::Core::backlog): if for 50 ms what is read has waited for 20 ms, or some was lost, a share of
+    /// what is new is refused with 503, the larger the longer it lasts, so that the rest is done in time.
+    pub fn backlog(&mut self, now: Instant, backlog: Backlog) {
+        self.shedding.backlog(now, backlog);
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -244,6 +263,12 @@ impl Transactions {
         self.rng.token()
     }
 
+    /// Seconds for the Retry-After of a refusal: from [`Limits::retry_after`](crate::Limits::retry_after) up to twice as many, so
+    /// that those who are refused do not return together.
+    pub fn retry_after(&mut self) -> u64 {
+        self.rng.jittered_seconds(self.limits.retry_after)
+    }
+
     /// A fresh number, for choices that nobody may foresee.
     pub fn random(&mut self) -> u64 {
         self.rng.number()
@@ -253,11 +278,6 @@ impl Transactions {
     #[must_use]
     pub const fn locals(&self) -> &Locals {
         &self.locals
-    }
-
-    /// The listeners are these now: what is sent from here on names them in Via, and leaves by them.
-    pub fn set_locals(&mut self, locals: Locals) {
-        self.locals = locals;
     }
 
     /// The base values of the timers.
@@ -272,9 +292,10 @@ impl Transactions {
         &self.counters
     }
 
-    /// How much is refused now, by how full the table of server transactions is and by what the application says.
+    /// How much is refused now, by how many server transactions are under way and by what the application says.
     pub fn tier(&mut self) -> Tier {
-        self.load.tier(self.servers.len(), self.limits.server_transactions)
+        let under_way = self.under_way();
+        self.load.tier(under_way, self.limits.server_transactions)
     }
 
     /// Says how loaded the application is by its own measure: its queues, its processors. At least this tier holds until

@@ -9,7 +9,7 @@ use crate::overload::Report;
 use crate::slab::Key;
 use sip_message::headers::{CSeq, Via};
 use sip_message::{Method, Response, StatusCode};
-use sip_transport::{Outbox, Path, Token, Transmit};
+use sip_transport::{Locals, Outbox, Path, Token, Transmit};
 use std::time::Instant;
 
 impl Transactions {
@@ -30,7 +30,8 @@ impl Transactions {
             return;
         };
         // §18.1.2: a response whose top Via is not ours came to the wrong place.
-        if !self.locals.is_ours(via.host(), via.port()) {
+        let is_ours = |locals: &Locals| locals.is_ours(via.host(), via.port());
+        if !is_ours(&self.locals) && !is_ours(&self.left) {
             self.dropped();
             return;
         }

@@ -1,5 +1,6 @@
 //! Server transactions: RFC 3261 §17.2, and the CANCELs and ACKs that belong to them.
 
+use super::completed::Held;
 use super::fallback::Fallback;
 use super::{Due, Named, Running, Transactions};
 use crate::error::{RespondError, Unrespondable};
@@ -64,8 +65,10 @@ pub(super) struct ServerEntry {
     pub(super) fallback: Option<Box<Fallback>>,
     pub(super) running: Running,
     /// Under which it is found in `matching` and `merged`.
-    matching: Box<str>,
-    merged: Option<Box<str>>,
+    pub(super) matching: Box<str>,
+    pub(super) merged: Option<Box<str>>,
+    /// What it counts for among the completed ones.
+    pub(super) held: Held,
     /// The To tag of our responses to INVITE.
     pub(super) to_tag: Option<Box<str>>,
     pub(super) cancelled: bool,
@@ -108,24 +111,25 @@ impl Transactions {
             self.server_step(now, key, Input::Repeated, About::Nothing, out);
             return;
         }
+        // Before all that costs: there is too much to do already.
+        if self.shedding.refuses(now, &request) {
+            self.counters.shed = self.counters.shed.saturating_add(1);
+            self.refuse_overloaded(&request, via, &path, out);
+            return;
+        }
         if let Err(error) = request.check() {
             self.counters.bad_requests = self.counters.bad_requests.saturating_add(1);
             self.refuse(&request, via, &path, error.status, &error.reason, out);
             return;
         }
-        if self.servers.len() >= self.limits.servers_for(request.method()) {
+        if self.under_way() >= self.limits.servers_for(request.method()) {
             self.counters.refused = self.counters.refused.saturating_add(1);
             let status = StatusCode::SERVICE_UNAVAILABLE;
             self.refuse(&request, via, &path, status, status.reason(), out);
             return;
         }
         if self.tier().refuses(&request) {
-            self.counters.refused = self.counters.refused.saturating_add(1);
-            if matches!(request.method(), Method::Invite | Method::Subscribe | Method::Refer) {
-                self.counters.refused_dialogs = self.counters.refused_dialogs.saturating_add(1);
-            }
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            self.refuse(&request, via, &path, status, status.reason(), out);
+            self.refuse_overloaded(&request, via, &path, out);
             return;
         }
         let merged = if self.refuse_merged { self.merge_key(&request) } else { None };
@@ -175,6 +179,7 @@ impl Transactions {
             running: Running::default(),
             matching: matching.clone(),
             merged: merged.clone(),
+            held: Held::No,
             to_tag: None,
             cancelled: false,
             silent: false,
@@ -238,13 +243,26 @@ impl Transactions {
         }
         let payload = if entry.wants_reports { self.reported(response) } else { response.to_bytes() };
         self.server_step(now, tx.0, Input::Status(status), About::Response(payload), out);
+        if status.is_final() {
+            self.completed(tx.0, out);
+        }
         Ok(())
     }
 
-    /// Answers a request other than INVITE and forgets it at once, as a server without transactions does (RFC 3261 §8.2.7): for
+    /// The ACK for a 2xx to an INVITE has come, which only the user can know, since it is a request of its own (RFC 3261 §13.3.1.4):
+    /// the transaction goes on for the repetitions of the INVITE that it absorbs (RFC 6026 §7.1), and keeps no response for them.
+    pub fn acknowledged(&mut self, tx: ServerTx) {
+        let Some(entry) = self.servers.get_mut(tx.0) else { return };
+        if matches!(entry.machine, Machine::Invite(InviteServer::Accepted)) {
+            (entry.last, entry.fallback) = (None, None);
+        }
+    }
+
+    /// Answers a request and forgets it at once, as a server without transactions does (RFC 3261 §8.2.7): for
     /// challenges, which anybody can call forth as fast as he can send. A repetition is a new request then; the To tag is the
-    /// same for all, as it has to be for one and the same request. An INVITE is answered as ever, since its ACK has to be
-    /// absorbed.
+    /// same for all, as it has to be for one and the same request, and the ACK to an INVITE's is known by it. An INVITE is
+    /// answered as ever if its client may have ceased to repeat it, because there was a provisional response, or if its dialog has
+    /// a tag already, by which its ACK could not be told from others. Gives what was answered.
     ///
     /// # Errors
     /// As [`respond_ref`](Self::respond_ref); if the answer cannot be written nothing is done.
@@ -254,16 +272,22 @@ impl Transactions {
         tx: ServerTx,
         reply: ResponseBuilder,
         out: &mut impl Outbox<Event>,
-    ) -> Result<(), Unrespondable> {
+    ) -> Result<Response, Unrespondable> {
         let Ok(response) = reply.to_tag(&self.stateless_tag).build() else {
             return Err(Unrespondable::Unwritable);
         };
+        let silent = self.servers.get(tx.0).is_some_and(|entry| entry.last.is_none());
+        let tagged = response.headers.tag(HeaderName::TO) == Some(self.stateless_tag.as_str());
         self.respond_ref(now, tx, &response, out)?;
-        let is_invite = |entry: &ServerEntry| matches!(entry.machine, Machine::Invite(_));
-        if response.status().is_final() && !self.servers.get(tx.0).is_some_and(is_invite) {
+        // A 2xx to an INVITE is not forgotten: more of them may have to be sent.
+        let forget = self.servers.get(tx.0).is_some_and(|entry| match entry.machine {
+            Machine::Invite(machine) => silent && tagged && matches!(machine, InviteServer::Completed { .. }),
+            Machine::Other(_) => response.status().is_final(),
+        });
+        if forget {
             self.end_server(tx.0, out);
         }
-        Ok(())
+        Ok(response)
     }
 
     /// What the response is with our report in its top Via (RFC 7339 §5.2).
@@ -275,11 +299,25 @@ impl Transactions {
         response.to_bytes()
     }
 
+    /// 503 with the time after which to come again, and no transaction.
+    fn refuse_overloaded(&mut self, request: &Request, via: &Via, path: &Path, out: &mut impl Outbox<Event>) {
+        self.counters.refused = self.counters.refused.saturating_add(1);
+        if matches!(request.method(), Method::Invite | Method::Subscribe | Method::Refer) {
+            self.counters.refused_dialogs = self.counters.refused_dialogs.saturating_add(1);
+        }
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        self.refuse(request, via, path, status, status.reason(), out);
+    }
+
     /// Our load as told to those who send to us.
     pub(super) fn report(&mut self) -> Report {
         self.report_sequence = self.report_sequence.saturating_add(1);
+        let under_way = self.under_way();
         Report {
-            reduction: self.load.reduction(self.servers.len(), self.limits.server_transactions),
+            reduction: self
+                .load
+                .reduction(under_way, self.limits.server_transactions)
+                .max(self.shedding.percent()),
             validity: Report::VALIDITY,
             sequence: self.report_sequence,
         }
@@ -406,13 +444,14 @@ impl Transactions {
         }
     }
 
-    fn end_server(&mut self, key: Key, out: &mut impl Outbox<Event>) {
+    pub(super) fn end_server(&mut self, key: Key, out: &mut impl Outbox<Event>) {
         let Some(entry) = self.servers.remove(key) else { return };
         self.stop(entry.running);
         self.matching.remove(&entry.matching);
         if let Some(merged) = entry.merged {
             self.merged.remove(&merged);
         }
+        self.no_longer_held(entry.held);
         out.event(Event::ServerTerminated { tx: ServerTx(key) });
     }
 }

@@ -6,7 +6,7 @@ use crate::event::{ClientTx, Event, ServerTx, Target};
 use crate::layer::Transactions;
 use ::tokio::sync::Notify;
 use sip_message::{HeaderName, Headers, Method, Request, Response, StatusCode};
-use sip_transport::{Answer, Close, Core, FlowEvent, Path, Query, Queues, Received, Transmit};
+use sip_transport::{Answer, Backlog, Close, Core, FlowEvent, Path, Query, Queues, Received, Transmit};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,9 +14,6 @@ use std::time::Instant;
 /// Responses that wait in one client's mailbox. A peer can send any number of 1xx and of 2xx with ever new tags; of
 /// those beyond, the oldest provisional one is dropped, or the newest.
 const MAILBOX: usize = 64;
-
-/// Seconds in the Retry-After of what a full queue refuses.
-const RETRY_AFTER: &str = "5";
 
 /// What a client transaction's handle waits for.
 #[derive(Debug, Default)]
@@ -267,8 +264,8 @@ impl EndpointCore {
         let in_dialog = request.headers.tag(HeaderName::TO).is_some();
         let status =
             if in_dialog { StatusCode::SERVER_INTERNAL_ERROR } else { StatusCode::SERVICE_UNAVAILABLE };
-        let tag = self.layer.token();
-        if let Ok(refusal) = request.reply(status).to_tag(&tag).raw("Retry-After", RETRY_AFTER).build() {
+        let (tag, seconds) = (self.layer.token(), self.layer.retry_after().to_string());
+        if let Ok(refusal) = request.reply(status).to_tag(&tag).raw("Retry-After", &seconds).build() {
             // It may be over by now, and then needs no answer.
             let _ = self.layer.respond_ref(now, tx, &refusal, &mut self.out);
         }
@@ -287,6 +284,10 @@ impl Core for EndpointCore {
     fn receive(&mut self, now: Instant, received: Received) {
         self.layer.receive(now, received, &mut self.out);
         self.settle(now);
+    }
+
+    fn backlog(&mut self, now: Instant, backlog: Backlog) {
+        self.layer.backlog(now, backlog);
     }
 
     fn flow_event(&mut self, now: Instant, event: FlowEvent) {

@@ -1,6 +1,7 @@
 //! Next hops, large requests, failover: RFC 3263, RFC 3261 §18.1.1.
 
 use super::*;
+use sip_transaction::StatelessVia;
 use sip_transport::{Question, ResolveError, Srv};
 
 fn records(list: &[&str]) -> Records {
@@ -211,11 +212,50 @@ fn an_ack_without_a_transaction_finds_its_way_by_dns_too() {
 #[test]
 fn rfc_3261_8_1_2_the_next_hop_is_the_first_loose_route_or_the_request_uri() {
     let hop = |request: &Request| match Target::next_hop(request).unwrap() {
-        Target::Uri(uri) => uri.to_string(),
+        Target::Uri(uri) | Target::Proving(uri, _) => uri.to_string(),
         Target::Path(path) => panic!("{path}"),
     };
     let mut request = outgoing(Method::Bye);
     assert_eq!(hop(&request), "sip:192.0.2.2;lr");
     request.headers.remove(HeaderName::ROUTE);
     assert_eq!(hop(&request), "sip:bob@192.0.2.2");
+}
+
+/// §16.11: "a retransmitted request MUST be forwarded to the same destination each time it is processed", also where DNS leaves a choice.
+#[test]
+fn rfc_3261_16_11_what_is_forwarded_without_state_goes_to_the_same_server_each_time() {
+    let mut party = Party::new();
+    let mut forward = |choice: u64, branch: &str| {
+        let via = StatelessVia { branch: branch.to_owned(), param: ("fw", "x".to_owned()), choice };
+        let target = "sip:example.com".parse::<Uri>().unwrap().into();
+        party.layer.forward_stateless(outgoing(Method::Message), target, via, &mut party.out).unwrap();
+        while let Some(query) = party.out.queries.pop_front() {
+            let srv = |target: &str| Srv { priority: 0, weight: 1, port: 5060, target: target.into() };
+            match &query.question {
+                Question::Srv(name) if &**name == "_sip._udp.example.com" => {
+                    party.resolve(&query, Records::Srv(vec![srv("one.example"), srv("two.example")]));
+                }
+                Question::A(name) if &**name == "one.example" => {
+                    party.resolve(&query, records(&["192.0.2.8"]));
+                }
+                Question::A(name) if &**name == "two.example" => {
+                    party.resolve(&query, records(&["192.0.2.9"]));
+                }
+                _ => party.unresolved(&query, ResolveError::NotFound),
+            }
+        }
+        party.sent()
+    };
+    let mut servers = std::collections::BTreeSet::new();
+    for choice in 0..16_u64 {
+        let choice = choice.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let first = forward(choice, "z9hG4bKs1");
+        for _ in 0..3 {
+            let again = forward(choice, "z9hG4bKs1");
+            assert_eq!((again.path, again.payload), (first.path, first.payload.clone()));
+        }
+        servers.insert(first.path.remote.to_string());
+    }
+    assert_eq!(servers.len(), 2, "both are used: {servers:?}");
+    assert_eq!(party.layer.live_client(), 0);
 }

@@ -10,11 +10,13 @@
     clippy::new_without_default
 )]
 
+mod answered;
 mod broken;
 mod cancel;
 mod client;
 mod failover;
 mod forged;
+mod moved;
 mod overload;
 mod race;
 mod refused;

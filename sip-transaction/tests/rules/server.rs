@@ -91,6 +91,30 @@ fn rfc_6026_7_1_after_a_2xx_invites_are_absorbed_and_acks_go_up() {
     party.empty();
 }
 
+/// The user tells that the ACK for its 2xx has come: INVITEs are absorbed as before, and another 2xx goes out all the same.
+#[test]
+fn rfc_6026_7_1_an_acknowledged_invite_goes_on_without_its_response() {
+    let mut party = Party::new();
+    let text = from_them("INVITE", "z9hG4bK1", "");
+    let (tx, invite) = party.incoming(&text);
+    party.respond(tx, &invite, 180);
+    let ringing = party.sent();
+    party.layer.acknowledged(tx); // nothing was accepted yet
+    party.receive(text.clone(), Transport::Udp);
+    assert_eq!(party.sent().payload, ringing.payload);
+    party.respond(tx, &invite, 200);
+    let ok = party.sent();
+    party.layer.acknowledged(tx);
+    party.receive(text, Transport::Udp);
+    party.quiet();
+    party.respond(tx, &invite, 200);
+    assert_eq!(party.sent().payload, ok.payload);
+    party.pass(32 * SECOND);
+    party.server_ends(tx);
+    party.empty();
+    party.layer.acknowledged(tx);
+}
+
 #[test]
 fn rfc_3261_17_2_2_a_repeated_request_gets_the_final_response_for_64_t1() {
     let mut party = Party::new();
@@ -138,12 +162,76 @@ fn rfc_3261_8_2_7_what_is_answered_and_forgotten_is_asked_anew() {
         party.empty();
     }
     assert_eq!(tags[0], tags[1]);
-    // The ACK to an INVITE's answer has to be waited for.
+}
+
+/// The ACK is known by the tag. Where the client no longer repeats its INVITE, or the tag is that of a dialog, the answer is
+/// repeated as ever.
+#[test]
+fn rfc_3261_8_2_7_a_challenge_to_an_invite_is_forgotten_if_its_client_repeats_it() {
+    let mut party = Party::new();
+    let (tx, invite) = party.incoming(&from_them("INVITE", "z9hG4bK1", ""));
+    party
+        .layer
+        .respond_and_forget(party.now, tx, invite.reply(StatusCode::UNAUTHORIZED), &mut party.out)
+        .unwrap();
+    let tag = party.sent_response().headers.tag(HeaderName::TO).unwrap().to_owned();
+    party.server_ends(tx);
+    party.receive(from_them("ACK", "z9hG4bK1", &format!(";tag={tag}")), Transport::Udp);
+    party.empty();
+
     let (tx, invite) = party.incoming(&from_them("INVITE", "z9hG4bK2", ""));
-    let reply = invite.reply(StatusCode::UNAUTHORIZED);
-    party.layer.respond_and_forget(party.now, tx, reply, &mut party.out).unwrap();
+    party.respond(tx, &invite, 100);
     party.sent();
-    assert_eq!(party.layer.live_server(), 1);
+    party
+        .layer
+        .respond_and_forget(party.now, tx, invite.reply(StatusCode::UNAUTHORIZED), &mut party.out)
+        .unwrap();
+    party.sent();
+    let (tx, invite) = party.incoming(&from_them("INVITE", "z9hG4bK3", ";tag=ours"));
+    party
+        .layer
+        .respond_and_forget(party.now, tx, invite.reply(StatusCode::UNAUTHORIZED), &mut party.out)
+        .unwrap();
+    party.sent();
+    assert_eq!(party.layer.live_server(), 2);
+}
+
+/// R34: what was answered is held up to a bound, the newest longest; what is under way and calls that were taken stay.
+#[test]
+fn the_oldest_answered_requests_give_way() {
+    const OCTETS: usize = 20_000;
+    let mut party = Party::with(|config| config.limits.completed_octets = OCTETS);
+    let (ringing, _) = party.incoming(&from_them("INVITE", "z9hG4bKringing", ""));
+    let (taken, invite) = party.incoming(&from_them("INVITE", "z9hG4bKtaken", ""));
+    party.respond(taken, &invite, 200);
+    party.sent();
+    let mut last = String::new();
+    for number in 0..1_000 {
+        let method = if number % 2 == 0 { "INVITE" } else { "OPTIONS" };
+        last = from_them(method, &format!("z9hG4bK{number}"), "");
+        party.receive(last.clone(), Transport::Udp);
+        let (tx, request) = loop {
+            match party.event() {
+                Event::Request { tx, request, .. } => break (tx, request),
+                Event::ServerTerminated { tx } => assert!(tx != ringing && tx != taken),
+                other => panic!("{other:?}"),
+            }
+        };
+        party.respond(tx, &request, 404);
+        party.sent();
+        assert!(party.layer.completed_octets() <= OCTETS);
+    }
+    let (held, gave_way) = (party.layer.live_server() - 2, party.layer.counters().gave_way);
+    assert!(held > 5 && held as u64 + gave_way == 1_000, "{held} held, {gave_way} gave way");
+    while party.out.events.pop_front().is_some() {}
+    // The newest is repeated from memory, the oldest is heard anew.
+    party.receive(last, Transport::Udp);
+    assert_eq!(party.sent_response().status(), StatusCode::NOT_FOUND);
+    party.incoming(&from_them("OPTIONS", "z9hG4bK1", ""));
+    assert!(party.layer.server_path(ringing).is_some() && party.layer.server_path(taken).is_some());
+    // Time takes the rest.
+    party.pass(2 * TIMEOUT);
+    assert_eq!(party.layer.completed_octets(), 0);
 }
 
 #[test]

@@ -193,10 +193,12 @@ async fn shake_hands<C: Core + Send + 'static>(
         let connection = state.wire.table.get_mut(flow)?;
         connection.path = path;
         connection.socket = Some(socket.clone());
+        let proven = proof.event(path);
         connection.proof = proof;
         connection.last_activity = now;
         add(&mut state.wire.counters.accepted);
         state.events.push_back(FlowEvent::Opened { path });
+        state.events.extend(proven);
         Some(now)
     });
     if let Some(now) = opened {

@@ -17,19 +17,37 @@ pub(super) const BATCH: usize = 32;
 const DATAGRAM: usize = 65_536;
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::{Receiver, Sender};
+pub(super) use linux::{Receiver, Sender, measure};
 #[cfg(not(target_os = "linux"))]
-pub(super) use portable::{Receiver, Sender};
+pub(super) use portable::{Receiver, Sender, measure};
 
 #[cfg(target_os = "linux")]
 mod linux {
     use std::cell::RefCell;
     use std::io::{IoSlice, IoSliceMut};
-    use std::os::fd::AsRawFd;
+    use std::os::fd::{AsFd, AsRawFd};
+    use std::time::{Duration, SystemTime};
 
-    use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrLike, SockaddrStorage, recvmmsg, sendmmsg};
+    use nix::sys::socket::{
+        ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrLike, SockaddrStorage, recvmmsg, recvmsg,
+        sendmmsg, setsockopt, sockopt,
+    };
 
     use super::{BATCH, Bytes, DatagramSocket, SocketAddr, io};
+    use crate::core::Backlog;
+
+    /// No socket is that far behind: the wall clock was set in the meantime.
+    const LONGEST: Duration = Duration::from_secs(10);
+
+    /// Lets the kernel note when each datagram came, and how many found no room. A kernel that does not leaves us unaware of
+    /// being behind.
+    pub(in super::super) fn measure(socket: &impl AsFd) {
+        if let Err(error) = setsockopt(socket, sockopt::ReceiveTimestampns, &true)
+            .and_then(|()| setsockopt(socket, sockopt::RxqOvfl, &1))
+        {
+            tracing::debug!(%error, "how far behind a socket is will not be known");
+        }
+    }
 
     /// Room for each datagram. The kernel says when one was longer, which none of SIP's may be.
     const DATAGRAM: usize = 65_536;
@@ -49,12 +67,58 @@ mod linux {
         ipv4: bool,
         /// The kernel touches only what a datagram fills, so that pages nobody needs cost no memory.
         buffer: Vec<u8>,
+        /// What the kernel says beside a datagram.
+        control: Vec<u8>,
+        /// How many datagrams had found no room by then, as the kernel counts them.
+        lost: u32,
     }
 
     impl Receiver {
         /// For a socket of one family.
         pub(in super::super) fn new(ipv4: bool) -> Receiver {
-            Receiver { ipv4, buffer: vec![0; BATCH * DATAGRAM] }
+            let control = nix::cmsg_space!(nix::sys::time::TimeSpec, u32);
+            Receiver { ipv4, buffer: vec![0; BATCH * DATAGRAM], control, lost: 0 }
+        }
+
+        /// Reads one datagram more and finds out how long it has waited: asked for when a batch was full, since what the kernel
+        /// says beside each costs more than it is worth where nothing waits.
+        pub(in super::super) fn backlog(
+            &mut self,
+            socket: &DatagramSocket,
+            batch: &mut Vec<(SocketAddr, Bytes)>,
+        ) -> Backlog {
+            let mut backlog = Backlog::default();
+            let _ = socket.try_read(|socket| {
+                let octets = self.buffer.get_mut(..DATAGRAM).unwrap_or_default();
+                let mut slices = [IoSliceMut::new(octets)];
+                let flags = MsgFlags::MSG_DONTWAIT;
+                let fd = socket.as_raw_fd();
+                let message = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut self.control), flags)?;
+                // What is said may be cut off; the datagram counts all the same.
+                for said in message.cmsgs().into_iter().flatten() {
+                    match said {
+                        ControlMessageOwned::ScmTimestampns(came) => {
+                            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+                            let waited = now.unwrap_or_default().saturating_sub(Duration::from(came));
+                            backlog.waited = if waited < LONGEST { waited } else { Duration::ZERO };
+                        }
+                        ControlMessageOwned::RxqOvfl(lost) => {
+                            backlog.lost = lost.wrapping_sub(self.lost);
+                            self.lost = lost;
+                        }
+                        _ => {}
+                    }
+                }
+                let source = message.address.as_ref().and_then(address);
+                let octets = message.iovs().next().unwrap_or_default();
+                if let Some(source) = source
+                    && !message.flags.contains(MsgFlags::MSG_TRUNC)
+                {
+                    batch.push((source, Bytes::copy_from_slice(octets)));
+                }
+                Ok(())
+            });
+            backlog
         }
 
         /// Appends what is there, up to a batch, each datagram in memory of its own: one that is kept for long keeps no
@@ -130,6 +194,10 @@ mod linux {
 #[cfg(not(target_os = "linux"))]
 mod portable {
     use super::{BATCH, Bytes, DATAGRAM, DatagramSocket, SocketAddr, io};
+    use crate::core::Backlog;
+
+    /// Nothing is measured here.
+    pub(in super::super) fn measure<S>(_socket: &S) {}
 
     /// Reads datagrams of one socket.
     pub(in super::super) struct Receiver {
@@ -140,6 +208,16 @@ mod portable {
         /// For a socket of any family.
         pub(in super::super) fn new(_ipv4: bool) -> Receiver {
             Receiver { buffer: vec![0; DATAGRAM] }
+        }
+
+        /// Not known here.
+        #[allow(clippy::unused_self)] // as where it is
+        pub(in super::super) fn backlog(
+            &mut self,
+            _socket: &DatagramSocket,
+            _batch: &mut Vec<(SocketAddr, Bytes)>,
+        ) -> Backlog {
+            Backlog::default()
         }
 
         /// Appends what is there, up to a batch, each datagram in memory of its own.
@@ -223,6 +301,53 @@ mod tests {
             assert_eq!(got, expected);
             assert_eq!(receiver.receive(&other, &mut got).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         }
+    }
+
+    /// What lay in the socket tells how long, and what found no room is counted once.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_backlog_is_measured() {
+        use crate::core::Backlog;
+        use std::time::{Duration, Instant};
+
+        let (one, other) = (bound("127.0.0.1:0"), std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+        measure(&other);
+        other.set_nonblocking(true).unwrap();
+        let other = DatagramSocket::new(other).unwrap();
+        let to = other.local_addr().unwrap();
+        let datagram = Bytes::from(vec![1; 1_200]);
+        let (mut sender, mut receiver) = (Sender::new(), Receiver::new(true));
+        // The kernel's default has room for far fewer.
+        let begin = Instant::now();
+        let mut sent = 0;
+        while sent < 20_000 {
+            one.writable().await;
+            sent += sender.send(&one, std::iter::repeat_n((&datagram, to), BATCH)).unwrap();
+        }
+        let wait = Duration::from_millis(30);
+        tokio::time::sleep(wait).await;
+        let mut got = Vec::new();
+        other.readable().await.unwrap();
+        receiver.receive(&other, &mut got).unwrap();
+        assert_eq!(got.len(), BATCH);
+        let backlog = receiver.backlog(&other, &mut got);
+        assert_eq!(got.len(), BATCH + 1, "the one that was asked about is not lost");
+        assert!(backlog.waited >= wait && backlog.waited <= begin.elapsed(), "{backlog:?}");
+        assert_eq!(backlog.lost, 0, "none had been lost when this one came");
+        while receiver.receive(&other, &mut got).is_ok() {}
+        assert!(got.len() < sent);
+        // The next that comes brings the count.
+        let missing = sent - got.len();
+        for _ in 0..2 {
+            one.writable().await;
+            assert_eq!(sender.send(&one, [(&datagram, to)].into_iter()).unwrap(), 1);
+            other.readable().await.unwrap();
+            let last = receiver.backlog(&other, &mut got);
+            assert!(last.waited < Duration::from_secs(5));
+            let expected = if got.len() + missing == sent + 1 { missing } else { 0 };
+            assert_eq!(usize::try_from(last.lost).unwrap(), expected);
+        }
+        assert_eq!(receiver.backlog(&other, &mut got), Backlog::default());
     }
 
     #[tokio::test]

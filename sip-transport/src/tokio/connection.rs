@@ -92,11 +92,13 @@ async fn opened<C: Core + Send + 'static>(
         let connection = state.wire.table.get_mut(flow)?;
         connection.path = path;
         connection.socket = Some(socket.clone());
+        let proven = proof.event(path);
         connection.proof = proof;
         connection.last_activity = now;
         let awaited_by = std::mem::take(&mut connection.awaited_by);
         add(&mut state.wire.counters.opened);
         state.events.push_back(FlowEvent::Opened { path });
+        state.events.extend(proven);
         state.events.extend(awaited_by.into_iter().map(|token| FlowEvent::Ready { token, path }));
         Some(())
     })?;

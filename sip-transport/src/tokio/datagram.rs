@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use crate::core::Core;
+use crate::core::{Backlog, Core};
 use crate::ingress::{self, Rejected};
 use crate::path::{FlowEvent, KeepAliveAnswer, Path, Transmit, Transport};
 use crate::stun::{self, Binding};
@@ -79,6 +79,8 @@ fn read<C: Core + Send + 'static>(
     if batch.is_empty() {
         return;
     }
+    // A full batch: there is more in the socket.
+    let backlog = if batch.len() < BATCH { Backlog::default() } else { receiver.backlog(socket, batch) };
     let limits = shared.limits.message;
     let path = |remote| Path { transport: Transport::Udp, local: udp.bound, remote, flow: Some(udp.flow) };
     let parsed: Vec<_> = batch
@@ -89,6 +91,9 @@ fn read<C: Core + Send + 'static>(
         })
         .collect();
     shared.enter(|state, now| {
+        state.wire.counters.overflowed =
+            state.wire.counters.overflowed.saturating_add(u64::from(backlog.lost));
+        state.core.backlog(now, backlog);
         for (path, received, bytes) in parsed {
             if !matches!(received, Err(Rejected::KeepAlive | Rejected::Stun)) {
                 state.wire.tap(true, &path, &bytes);

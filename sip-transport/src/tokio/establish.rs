@@ -117,11 +117,16 @@ impl Security {
             }
         };
         let socket = Socket::secure(stream, connection).await.map_err(|error| io_failure(&error))?;
-        let proof = match (role, socket.peer_certificate()) {
+        let proof = match (role, socket.peer_certificates().as_deref()) {
             (Role::Opened(_), _) if setup.insecure => Proof::Unseen,
             // The chain has been verified in the handshake. A client's certificate without a SIP domain proves none.
-            (_, Some(der)) => Proof::Domains(Identities::from_certificate(&der).unwrap_or_default()),
-            (_, None) => Proof::Nothing,
+            (_, Some([own, chain @ ..])) => {
+                let peer = Identities::from_certificate(own).unwrap_or_default();
+                // Who may vouch for a domain may not vouch for a user.
+                let users = matches!(role, Role::Accepted) && setup.vouches_for_users(own, chain);
+                Proof::Domains(Arc::new(if users { peer } else { peer.without_users() }))
+            }
+            _ => Proof::Nothing,
         };
         Ok((socket, proof))
     }

@@ -1,15 +1,12 @@
 //! Messages in the bytes of a connection: by Content-Length (RFC 3261 §18.3), or one to each WebSocket message (RFC 7118 §4).
 
-#[cfg(feature = "ws")]
-use std::hash::{BuildHasher, RandomState};
-
 use bytes::Bytes;
 use sip_message::framing::{Frame, FramingError, StreamDecoder};
 use sip_message::{Limits, Message, ParseError};
 
 use crate::path::Transport;
 #[cfg(feature = "ws")]
-use crate::websocket::{Decoder, Event, Opcode, Side, Violation, frame};
+use crate::websocket::{Decoder, Event, Masks, Opcode, Side, Violation, frame};
 
 /// What came.
 pub(super) enum Item {
@@ -147,7 +144,7 @@ impl Outbound {
         match self {
             Outbound::Stream => payload,
             #[cfg(feature = "ws")]
-            Outbound::WebSocket(masks) => frame::message(&payload, masks.next()),
+            Outbound::WebSocket(masks) => frame::message(&payload, masks.next_mask()),
         }
     }
 
@@ -155,7 +152,7 @@ impl Outbound {
     pub(super) fn pong(&mut self, payload: &[u8]) -> Option<Bytes> {
         match self {
             Outbound::Stream => None,
-            Outbound::WebSocket(masks) => Some(frame::encode(Opcode::Pong, payload, masks.next())),
+            Outbound::WebSocket(masks) => Some(frame::encode(Opcode::Pong, payload, masks.next_mask())),
         }
     }
 
@@ -167,24 +164,7 @@ impl Outbound {
                 None
             }
             #[cfg(feature = "ws")]
-            Outbound::WebSocket(masks) => Some(frame::close(code, masks.next())),
+            Outbound::WebSocket(masks) => Some(frame::close(code, masks.next_mask())),
         }
-    }
-}
-
-/// Masks that nobody outside can guess (RFC 6455 §10.3), for clients: a keyed hash of a counter.
-#[cfg(feature = "ws")]
-pub(super) struct Masks(Option<(Box<RandomState>, u64)>);
-
-#[cfg(feature = "ws")]
-impl Masks {
-    fn new(side: Side) -> Masks {
-        Masks((side == Side::Client).then(|| (Box::new(RandomState::new()), 0)))
-    }
-
-    fn next(&mut self) -> Option<[u8; 4]> {
-        let (keys, count) = self.0.as_mut()?;
-        *count = count.wrapping_add(1);
-        keys.hash_one(*count).to_be_bytes().first_chunk().copied()
     }
 }

@@ -215,6 +215,16 @@ impl Listen {
             if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         Listen { address: (anywhere, self.address.port()).into(), ..self.clone() }
     }
+
+    /// The address that this machine sends from by this listener as things are: the listener's own as long as the machine has
+    /// it, else the one that leads to the outside. `None` while nothing leads there. Asking sends nothing.
+    #[must_use]
+    pub fn present_ip(&self) -> Option<IpAddr> {
+        match self.relocated().address.ip() {
+            any if any.is_unspecified() => routed_ip(any),
+            own => Some(own),
+        }
+    }
 }
 
 /// Whether this machine has the address at present.
@@ -327,6 +337,7 @@ fn udp(address: SocketAddr) -> io::Result<(DatagramSocket, SocketAddr)> {
     if let Err(error) = socket.set_send_buffer_size(DATAGRAM_BUFFER) {
         tracing::debug!(%error, "send buffer stays at its default size");
     }
+    super::batch::measure(&socket);
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     let socket = DatagramSocket::new(socket.into())?;
@@ -357,20 +368,25 @@ fn advertised_ip(bound: IpAddr) -> IpAddr {
     if !bound.is_unspecified() {
         return bound;
     }
-    // Connecting a UDP socket sends nothing; the kernel only picks a route. The targets are documentation addresses.
-    let (any, target): (IpAddr, IpAddr) = match bound {
-        IpAddr::V4(any) => (any.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
-        IpAddr::V6(any) => (any.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
-    };
-    let primary = std::net::UdpSocket::bind((any, 0)).and_then(|socket| {
-        socket.connect((target, 9))?;
-        socket.local_addr()
-    });
-    match (primary, bound) {
-        (Ok(address), _) if !address.ip().is_unspecified() => address.ip(),
-        (_, IpAddr::V4(_)) => Ipv4Addr::LOCALHOST.into(),
-        (_, IpAddr::V6(_)) => Ipv6Addr::LOCALHOST.into(),
+    match routed_ip(bound) {
+        Some(ip) => ip,
+        None if bound.is_ipv4() => Ipv4Addr::LOCALHOST.into(),
+        None => Ipv6Addr::LOCALHOST.into(),
     }
+}
+
+/// The address from which this machine reaches the outside, of the family of `like`; `None` if it does not.
+fn routed_ip(like: IpAddr) -> Option<IpAddr> {
+    // Connecting a UDP socket sends nothing; the kernel only picks a route. The targets are documentation addresses.
+    let (any, target): (IpAddr, IpAddr) = match like {
+        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
+        IpAddr::V6(_) => {
+            (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into())
+        }
+    };
+    let socket = std::net::UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((target, 9)).ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified())
 }
 
 #[cfg(test)]

@@ -174,10 +174,11 @@ impl Socket {
         Ok(Socket { tls: Some(Box::new(Mutex::new(tls))), ..socket })
     }
 
-    /// The peer's certificate, in DER.
-    pub(super) fn peer_certificate(&self) -> Option<Vec<u8>> {
+    /// The peer's certificates, its own first; never an empty list.
+    pub(super) fn peer_certificates(&self) -> Option<Vec<rustls::pki_types::CertificateDer<'static>>> {
         let tls = self.tls()?;
-        tls.peer_certificates()?.first().map(|certificate| certificate.to_vec())
+        let chain = tls.peer_certificates().filter(|chain| !chain.is_empty())?;
+        Some(chain.iter().map(|certificate| certificate.clone().into_owned()).collect())
     }
 
     fn tls(&self) -> Option<MutexGuard<'_, Connection>> {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::identity::Identities;
 use crate::limits::Limits;
 use crate::locals::{host_text, parse_ip};
-use crate::path::{CloseReason, FlowId, Path, Token, Transport};
+use crate::path::{CloseReason, FlowEvent, FlowId, Path, Token, Transport};
 use crate::tokio::framing::Outbound;
 use crate::tokio::socket::Socket;
 
@@ -39,7 +39,7 @@ pub(super) enum Proof {
     #[cfg(feature = "tls")]
     Unseen,
     #[cfg(feature = "tls")]
-    Domains(Identities),
+    Domains(Arc<Identities>),
 }
 
 impl Proof {
@@ -51,6 +51,18 @@ impl Proof {
             Proof::Unseen => false,
             #[cfg(feature = "tls")]
             Proof::Domains(_) => true,
+        }
+    }
+
+    /// What the core is told of it.
+    pub(super) fn event(&self, path: Path) -> Option<FlowEvent> {
+        match self {
+            #[cfg(feature = "tls")]
+            Proof::Domains(peer) => Some(FlowEvent::Proven { path, peer: peer.clone() }),
+            _ => {
+                let _ = path;
+                None
+            }
         }
     }
 

@@ -1,15 +1,6 @@
-//! WebSocket (RFC 6455) as SIP uses it (RFC 7118): the upgrade and the frames, without any I/O.
-//!
-//! Of our own making because of what a library's stream costs: buffers for each connection whether anything comes or
-//! not. Here an idle connection holds nothing but a few numbers, and a message is copied once.
-//!
-//! | part | what |
-//! |---|---|
-//! | [`handshake`] | the upgrade of HTTP, both sides, with the subprotocol `sip` |
-//! | [`frame`] | frames to messages and back |
+//! WebSocket as SIP uses it (RFC 7118): the crate [`websocket_wire`], with the subprotocol `sip`.
 
-pub mod frame;
 pub mod handshake;
 
-pub use frame::{Decoder, Event, Opcode, Side, Violation};
 pub use handshake::{Origins, Refusal};
+pub use websocket_wire::{Decoder, Event, Masks, Opcode, Side, Violation, frame};

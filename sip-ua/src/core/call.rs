@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use sdp::{OfferAnswer, SessionDescription};
+use sdp::{
+    CreateOfferError, LocalMedia, LocalStream, MediaKind, OfferAnswer, Protection, SessionDescription,
+};
 use sip_dialog::{Body, CallKey, Described, DialogId, OfferKey};
 use sip_message::{Headers, Request, Response, StatusCode};
 
@@ -16,6 +18,8 @@ pub(super) enum Wish {
     Hold,
     Resume,
     Refresh,
+    /// Other media than those agreed on.
+    Media,
 }
 
 /// A call that rings here until its owner brings the media.
@@ -26,55 +30,168 @@ pub(super) struct Ringing {
     pub(super) bad_media: bool,
 }
 
+#[derive(Debug, Default)]
+struct Early {
+    /// What each phone of a fork has agreed on with us before its answer (RFC 3262 §5).
+    machines: Vec<(DialogId, OfferAnswer)>,
+    /// The session as it is if our offer is refused and the second one made.
+    second: Option<Box<OfferAnswer>>,
+    /// We said this before the answer; unless a PRACK took it, the 2xx says it again (RFC 6337 §3.1.1).
+    answer: Option<String>,
+}
+
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) machine: OfferAnswer,
-    /// What each phone of a fork has agreed on with us before its answer (RFC 3262 §5).
-    early: Vec<(DialogId, OfferAnswer)>,
-    /// We said this before the answer; unless a PRACK took it, the 2xx says it again (RFC 6337 §3.1.1).
-    pub(super) early_answer: Option<String>,
+    /// What is of use before the answer alone.
+    early: Option<Box<Early>>,
     pub(super) established: bool,
     pub(super) bad_media: bool,
     pub(super) wish: Option<Wish>,
+    /// What we brought before a change that the peer has not answered yet.
+    before_change: Option<Box<LocalMedia>>,
+    /// The open offer holds the change.
+    change_offered: bool,
 }
 
 impl Session {
     pub(super) fn new(machine: OfferAnswer) -> Self {
         Self {
             machine,
-            early: Vec::new(),
-            early_answer: None,
+            early: None,
             established: false,
             bad_media: false,
             wish: None,
+            before_change: None,
+            change_offered: false,
         }
     }
 
-    /// Media is wanted at another address, from the next offer or answer on.
-    pub(super) fn relocate(&mut self, moved: &sdp::LocalMedia) {
-        let Some(stream) = moved.streams.first() else { return };
-        for machine in self.early.iter_mut().map(|(_, machine)| machine).chain([&mut self.machine]) {
-            let mut local = machine.local().clone();
-            local.relocate(stream.address);
-            if let Some(first) = local.streams.first_mut() {
-                first.keys.clone_from(&stream.keys);
+    /// The next offer. What the peer has refused, or was never offered, comes only when it is wished for: a hold adds no video.
+    fn next_offer(&mut self) -> Result<SessionDescription, CreateOfferError> {
+        let agreed: Vec<usize> = self
+            .machine
+            .current()
+            .iter()
+            .flat_map(|agreed| &agreed.streams)
+            .map(|stream| stream.stream)
+            .collect();
+        self.change_offered = self.before_change.is_some();
+        if self.change_offered || agreed.is_empty() {
+            return self.machine.create_offer();
+        }
+        let local = self.machine.local().clone();
+        for index in (0..local.streams.len()).filter(|index| !agreed.contains(index)) {
+            if let Err(error) = self.machine.remove_stream(index) {
+                tracing::warn!(%error, "a stream cannot be left out");
             }
+        }
+        let offer = self.machine.create_offer();
+        // They are accepted all the same if the peer offers them.
+        if let Err(error) = self.machine.set_local(local) {
+            tracing::warn!(%error, "a stream cannot be taken up again");
+        }
+        offer
+    }
+
+    /// The offer to make if the first is refused. Protection that may be had or not is offered as `RTP/AVP` with keys (RFC 8643
+    /// §3.1), which a peer that takes `RTP/SAVP` alone refuses: it is offered that.
+    pub(super) fn prepare_second_offer(&mut self) -> Option<Body> {
+        let mut local = self.machine.local().clone();
+        let optional = |stream: &&mut LocalStream| stream.protection == Protection::SdesOptional;
+        let mut found = false;
+        for stream in local.streams.iter_mut().filter(optional) {
+            stream.protection = Protection::SdesRequired;
+            found = true;
+        }
+        if !found {
+            return None;
+        }
+        let mut second = self.machine.clone();
+        second.rollback();
+        second.set_local(local).ok()?;
+        let offer = second.create_offer().ok()?;
+        self.early.get_or_insert_default().second = Some(Box::new(second));
+        Some(Body::sdp(offer.to_string()))
+    }
+
+    /// We have said this before the answer.
+    pub(super) fn said_early(&mut self, answer: String) {
+        self.early.get_or_insert_default().answer = Some(answer);
+    }
+
+    /// What we said before the answer, if we did.
+    pub(super) fn early_answer(&self) -> Option<&str> {
+        self.early.as_ref()?.answer.as_deref()
+    }
+
+    /// Our answer is out: what was said before has served.
+    pub(super) fn answer_is_out(&mut self) {
+        self.established = self.machine.current().is_some();
+        self.early = None;
+    }
+
+    /// Media is wanted at another address, from the next offer or answer on.
+    pub(super) fn relocate(&mut self, moved: &LocalMedia) {
+        let early = self.early.as_deref_mut();
+        let early =
+            early.map(|early| (early.machines.iter_mut().map(|(_, machine)| machine), &mut early.second));
+        let early = early.into_iter().flat_map(|(machines, second)| machines.chain(second.as_deref_mut()));
+        for machine in early.chain([&mut self.machine]) {
+            let mut local = machine.local().clone();
+            move_streams(&mut local, moved);
             if let Err(error) = machine.set_local(local) {
                 tracing::warn!(%error, "the new media address cannot be described");
             }
+        }
+        if let Some(before) = &mut self.before_change {
+            move_streams(before, moved);
         }
     }
 
     /// The machine of a dialog: its own if there was an exchange in it before the answer.
     fn machine_of(&mut self, dialog: &DialogId) -> &mut OfferAnswer {
-        match self.early.iter_mut().find(|(early, _)| early == dialog) {
+        let mut early = self.early.iter_mut().flat_map(|early| &mut early.machines);
+        match early.find(|(early, _)| early == dialog) {
             Some((_, machine)) => machine,
             None => &mut self.machine,
         }
     }
 }
 
+fn move_streams(local: &mut LocalMedia, moved: &LocalMedia) {
+    for (stream, moved) in local.streams.iter_mut().zip(&moved.streams) {
+        stream.relocate(moved.address);
+        stream.keys.clone_from(&moved.keys);
+    }
+}
+
 impl PhoneCore {
+    /// Brings other media into a call from now on, by a re-INVITE: a stream added to those there were is offered, one that is not
+    /// [enabled](LocalStream::enabled) any more ends, one that the peer had refused is offered again. Streams keep their index.
+    /// [`PhoneEvent::MediaChanged`] or [`PhoneEvent::ChangeRefused`] follows; with a refusal the media are those of before.
+    ///
+    /// # Errors
+    /// If the media cannot be described, or there is no such call.
+    pub fn change_media(&mut self, now: Instant, call: CallKey, media: LocalMedia) -> Result<(), PhoneError> {
+        let session = self.sessions.get_mut(&call).ok_or(PhoneError::NoSuchCall)?;
+        let before = session.machine.local().clone();
+        session.machine.set_local(media)?;
+        session.before_change.get_or_insert_with(|| Box::new(before));
+        self.wish(now, call, Wish::Media)
+    }
+
+    /// Whether the offer of a call that rings here has video in it.
+    pub fn offers_video(&self, call: CallKey) -> bool {
+        let offer = self.ringing.get(&call).and_then(|ringing| ringing.offer.as_ref());
+        offer.is_some_and(|offer| {
+            let video = |section: sdp::MediaSection<'_>| {
+                section.kind().eq_ignore_ascii_case(MediaKind::Video.as_str()) && section.port() != 0
+            };
+            offer.media().any(video)
+        })
+    }
+
     pub(super) fn incoming(
         &mut self,
         now: Instant,
@@ -125,7 +242,7 @@ impl PhoneCore {
                 if described != Described::Preview
                     && let Some(session) = self.sessions.get_mut(&call)
                 {
-                    session.early.push((dialog, machine));
+                    session.early.get_or_insert_default().machines.push((dialog, machine));
                 }
                 agreed
             }
@@ -162,9 +279,18 @@ impl PhoneCore {
     /// The callee answered: what its phone agreed on with us before is the session from now on.
     pub(super) fn answered_in(&mut self, call: CallKey, dialog: &DialogId) {
         let Some(session) = self.sessions.get_mut(&call) else { return };
-        let early = std::mem::take(&mut session.early);
+        let early = session.early.take().map(|early| early.machines).unwrap_or_default();
         if let Some((_, machine)) = early.into_iter().find(|(early, _)| early == dialog) {
             session.machine = machine;
+        }
+    }
+
+    /// Our offer was refused, and the second one is made; what phones said to the first counts no more.
+    pub(super) fn offered_again(&mut self, call: CallKey) {
+        let Some(session) = self.sessions.get_mut(&call) else { return };
+        if let Some(second) = session.early.as_mut().and_then(|early| early.second.take()) {
+            session.machine = *second;
+            session.early = None;
         }
     }
 
@@ -231,8 +357,8 @@ impl PhoneCore {
             if session.machine_of(dialog).undo_answer() {
                 self.changed(call, dialog, false);
             }
-        } else {
-            session.early.retain(|(early, _)| early != dialog);
+        } else if let Some(early) = &mut session.early {
+            early.machines.retain(|(early, _)| early != dialog);
         }
     }
 
@@ -322,6 +448,10 @@ impl PhoneCore {
         let Some(session) = self.sessions.get_mut(&call) else { return };
         let Some(media) = session.machine.current().cloned() else { return };
         let first = !std::mem::replace(&mut session.established, true);
+        if by_us && std::mem::take(&mut session.change_offered) {
+            session.before_change = None;
+        }
+        session.machine.settle();
         self.events.push_back(if first {
             PhoneEvent::Established { call, media }
         } else {
@@ -348,6 +478,9 @@ impl PhoneCore {
                 Ok(()) => self.agreed(call, false),
                 Err(reason) => self.no_media(now, call, &reason),
             }
+        }
+        if let Some(session) = self.sessions.get_mut(&call) {
+            session.machine.settle(); // our answer has arrived
         }
         // We offered in a reliable response, and its PRACK answered after we had accepted: this is when the call stands.
         if self
@@ -396,6 +529,12 @@ impl PhoneCore {
         }
         // What could not be had is wished no longer.
         session.machine.revert_hold();
+        if std::mem::take(&mut session.change_offered)
+            && let Some(before) = session.before_change.take()
+            && let Err(error) = session.machine.set_local(*before)
+        {
+            tracing::warn!(%error, "the media of before cannot be described");
+        }
         self.events.push_back(PhoneEvent::ChangeRefused { call, status });
         self.grant_wish(now, call);
     }
@@ -408,6 +547,23 @@ impl PhoneCore {
         Ok(())
     }
 
+    /// Describes other media of a call from the next offer or answer on.
+    pub(crate) fn redescribe(&mut self, call: CallKey, local: sdp::LocalMedia) -> Result<(), PhoneError> {
+        let session = self.sessions.get_mut(&call).ok_or(PhoneError::NoSuchCall)?;
+        Ok(session.machine.set_local(local)?)
+    }
+
+    /// The same, and offers it.
+    pub(crate) fn offer_anew(
+        &mut self,
+        now: Instant,
+        call: CallKey,
+        local: sdp::LocalMedia,
+    ) -> Result<(), PhoneError> {
+        self.redescribe(call, local)?;
+        self.wish(now, call, Wish::Refresh)
+    }
+
     /// Sends the offer that a wish needs, as soon as nothing else is under way.
     pub(super) fn grant_wish(&mut self, now: Instant, call: CallKey) {
         if !self.dialogs.can_reinvite(call) {
@@ -418,9 +574,9 @@ impl PhoneCore {
         match wish {
             Wish::Hold => session.machine.hold(),
             Wish::Resume => session.machine.resume(),
-            Wish::Refresh => {}
+            Wish::Refresh | Wish::Media => {}
         }
-        let offer = match session.machine.create_offer() {
+        let offer = match session.next_offer() {
             Ok(offer) => offer,
             Err(error) => {
                 tracing::warn!(%error, "no offer can be made");

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use sip_dialog::{Dialogs, RequestKey};
-use sip_message::headers::{Contact, Route};
+use sip_message::headers::{Contact, Route, Via};
 use sip_message::{RequestBuilder, Response, StatusCode, Uri};
 use sip_transport::outbound::{Failure, KeepAlive, News, Step};
 use sip_transport::{FlowEvent, Path};
@@ -111,10 +111,23 @@ impl Flows {
         self.iter().flat_map(|flow| [flow.next, keep_alive(flow)]).flatten().min()
     }
 
+    /// Every proxy has said that it cannot hold a flow.
+    fn none_can_be(&self) -> bool {
+        !self.others.is_empty() && !self.first.is_plain() && self.iter().all(Registration::lacks_outbound)
+    }
+
     /// Another flow than this one works: what is lost can be waited for longer (§4.5).
     fn another_works(&self, at: usize) -> bool {
         self.iter().enumerate().any(|(other, flow)| other != at && flow.works)
     }
+}
+
+/// Whether a request of ours came from another address than the one we put into Via; nothing if that is told by a name, or not told
+/// (RFC 6135 §4.2.2).
+fn crossed_nat(response: &Response) -> Option<bool> {
+    let via = response.headers.get::<Via>().ok().flatten()?;
+    let ours = sip_transport::locals::parse_ip(via.host())?;
+    Some(sip_transport::locals::parse_ip(via.received()?)? != ours)
 }
 
 impl PhoneCore {
@@ -235,6 +248,9 @@ impl PhoneCore {
         let another_works = self.flows.another_works(at);
         let Some(flow) = self.flows.get_mut(at) else { return };
         flow.another_works = another_works;
+        if let Some(crossed) = result.ok().and_then(crossed_nat) {
+            self.behind_nat = crossed;
+        }
         match flow.answered(now, result, path, &contact, chance) {
             Outcome::Registered(lifetime) => {
                 self.dialogs.use_gruu(self.flows.gruu());
@@ -246,11 +262,22 @@ impl PhoneCore {
                     self.events.push_back(PhoneEvent::Unregistered);
                 }
             }
+            Outcome::Failed(StatusCode::FIRST_HOP_LACKS_OUTBOUND_SUPPORT) if self.flows.none_can_be() => {
+                self.register_without_outbound(now);
+            }
             // While another flow works or may come to work, nothing is lost.
             Outcome::Failed(_) if self.flows.state() != RegistrationState::Failed => {}
             Outcome::Failed(status) => self.events.push_back(PhoneEvent::RegistrationFailed(status)),
             Outcome::Again => self.register_again(now, at),
         }
+    }
+
+    /// None of several proxies can hold a flow: one ordinary registration is left (RFC 5626 §4.2.1), by way of the first. More of
+    /// them would have calls ring here as often as there are proxies.
+    fn register_without_outbound(&mut self, now: Instant) {
+        self.flows.first.without_outbound();
+        self.flows.others.iter_mut().for_each(Registration::rest);
+        self.register_again(now, 0);
     }
 
     fn register_again(&mut self, now: Instant, at: usize) {

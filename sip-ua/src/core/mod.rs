@@ -22,7 +22,7 @@ use sdp::{LocalMedia, Negotiated, OfferAnswer, SessionDescription};
 use sip_dialog::{Body, CallKey, Described, Dialogs, Event as DialogEvent, Invite, KeyMap, SubscriptionKey};
 use sip_message::headers::{ContentType, Reason};
 use sip_message::{HeaderName, Method, StatusCode, Uri};
-use sip_transport::{Answer, Close, Core, FlowEvent, FlowId, Query, Received, Transmit};
+use sip_transport::{Answer, Backlog, Close, Core, FlowEvent, FlowId, Query, Received, Transmit};
 
 pub use answer_mode::{AnswerPolicy, HowToAnswer};
 use call::{Ringing, Session, Wish};
@@ -56,6 +56,7 @@ pub struct PhoneCore {
     /// Keep-alives to send, and connections to close.
     pings: VecDeque<Transmit>,
     dead: VecDeque<FlowId>,
+    behind_nat: bool,
 }
 
 impl PhoneCore {
@@ -97,6 +98,7 @@ impl PhoneCore {
             followed: KeyMap::default(),
             pings: VecDeque::new(),
             dead: VecDeque::new(),
+            behind_nat: false,
         }
     }
 
@@ -113,6 +115,12 @@ impl PhoneCore {
     /// The layer below, to look at.
     pub fn dialogs(&self) -> &Dialogs {
         &self.dialogs
+    }
+
+    /// Whether the registrar saw our last REGISTER come from another address than ours: others can hardly connect to us
+    /// (RFC 6135 §4.2.2).
+    pub fn is_behind_nat(&self) -> bool {
+        self.behind_nat
     }
 
     /// Whether no call, transaction or timer of one is left; a registration may stand.
@@ -197,10 +205,11 @@ impl PhoneCore {
         &mut self,
         now: Instant,
         to: &Uri,
-        session: Box<Session>,
+        mut session: Box<Session>,
         offer: Option<Body>,
         details: CallDetails,
     ) -> Result<CallKey, PhoneError> {
+        let second = offer.as_ref().and_then(|_| session.prepare_second_offer());
         let CallDetails { mut fields, from, .. } = details;
         fields.push(("Accept".into(), "application/sdp".into()));
         let invite = Invite {
@@ -211,6 +220,11 @@ impl PhoneCore {
             fields,
         };
         let call = self.dialogs.invite(now, invite)?;
+        if let Some(second) = second
+            && let Err(error) = self.dialogs.offer_if_refused(call, second)
+        {
+            tracing::debug!(%error, "the call is over already");
+        }
         self.sessions.insert(call, session);
         self.dispatch(now);
         Ok(call)
@@ -246,7 +260,7 @@ impl PhoneCore {
         let (mut session, body) = self.describe_answer(now, call, media)?;
         self.dialogs.ring(now, call, status, Some(Body::sdp(body.clone())))?;
         let answered = session.machine.current().is_some();
-        session.early_answer = Some(body);
+        session.said_early(body);
         self.ringing.remove(&call);
         self.sessions.insert(call, session);
         if answered {
@@ -275,8 +289,8 @@ impl PhoneCore {
     /// # Errors
     /// If there is no such call, or it is not ringing here.
     pub fn answer_as_rung(&mut self, now: Instant, call: CallKey) -> Result<(), PhoneError> {
-        let said = self.sessions.get(&call).and_then(|session| session.early_answer.clone());
-        let said = said.ok_or(PhoneError::NoSuchCall)?;
+        let said = self.sessions.get(&call).and_then(|session| session.early_answer());
+        let said = said.ok_or(PhoneError::NoSuchCall)?.to_owned();
         let repeat = self.dialogs.description_due(call) == Described::Answer;
         self.dialogs.accept(now, call, repeat.then(|| Body::sdp(said)))?;
         self.answer_is_out(now, call);
@@ -285,9 +299,8 @@ impl PhoneCore {
 
     fn answer_is_out(&mut self, now: Instant, call: CallKey) {
         if let Some(session) = self.sessions.get_mut(&call) {
-            let media = session.machine.current().cloned();
-            session.established = media.is_some();
-            if let Some(media) = media {
+            session.answer_is_out();
+            if let Some(media) = session.machine.current().cloned() {
                 self.events.push_back(PhoneEvent::Established { call, media });
             }
         }
@@ -410,6 +423,7 @@ impl PhoneCore {
                 DialogEvent::Redirected { call, to } => {
                     self.events.push_back(PhoneEvent::Redirected { call, to });
                 }
+                DialogEvent::OfferedAgain { call } => self.offered_again(call),
                 DialogEvent::Answered { call, dialog, response, described } => {
                     self.report_progress(now, call, &response);
                     self.answered_in(call, &dialog);
@@ -496,6 +510,10 @@ impl Core for PhoneCore {
     fn receive(&mut self, now: Instant, received: Received) {
         self.dialogs.receive(now, received);
         self.dispatch(now);
+    }
+
+    fn backlog(&mut self, now: Instant, backlog: Backlog) {
+        self.dialogs.backlog(now, backlog);
     }
 
     fn flow_event(&mut self, now: Instant, event: FlowEvent) {

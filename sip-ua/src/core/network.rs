@@ -19,7 +19,7 @@ impl PhoneCore {
         locals: &Locals,
         mut media: impl FnMut(CallKey, Option<&Local>) -> Option<LocalMedia>,
     ) {
-        self.dialogs.relocate(locals);
+        self.dialogs.relocate(now, locals);
         let calls: Vec<CallKey> = self.sessions.keys().copied().collect();
         for call in calls {
             let hop = self.dialogs.dialog(call).map(|dialog| dialog.next_hop());

@@ -64,6 +64,10 @@ pub(super) struct Registration {
     pub(super) reg_id: u32,
     /// Who we are, if we offer outbound (RFC 5626 §4.2).
     instance: Option<InstanceId>,
+    /// A proxy before us cannot hold a flow (RFC 5626 §11.6), as far as the network is the one that we are in.
+    lacks_outbound: bool,
+    /// The registration is an ordinary one for that.
+    plain: bool,
     /// The routes that the registrar wants our requests to take (RFC 3608 §5.1).
     pub(super) service_route: Vec<Route>,
     /// A URI that leads to this phone alone, from wherever (RFC 5627 §4.2).
@@ -123,6 +127,8 @@ impl Registration {
             works: false,
             reg_id,
             instance,
+            lacks_outbound: false,
+            plain: false,
             service_route: Vec::new(),
             gruu: None,
             keep_alive: None,
@@ -162,7 +168,7 @@ impl Registration {
             self.left.iter().map(|left| left.clone().with_param("expires", Some("0"))).collect();
         self.contact = Some(contact.clone());
         let (mut contact, mut extensions) = (contact.clone(), Vec::new());
-        if let Some(instance) = &self.instance {
+        if let Some(instance) = self.instance.as_ref().filter(|_| !self.plain) {
             contact = contact.with_instance(instance).with_reg_id(self.reg_id);
             extensions.extend(["path", "outbound", "gruu"].map(Supported::new));
         }
@@ -205,13 +211,15 @@ impl Registration {
     pub(super) fn relocate(&mut self) -> Option<FlowId> {
         if let Some(old) = self.contact.take()
             && self.bound
-            && self.instance.is_none()
+            && (self.instance.is_none() || self.plain)
         {
             self.left.push(old);
             let surplus = self.left.len().saturating_sub(MAX_LEFT);
             self.left.drain(..surplus);
         }
         (self.failures, self.works) = (0, false);
+        // Other proxies may be before us there.
+        (self.lacks_outbound, self.plain) = (false, false);
         let path = *self.keep_alive.take()?.path();
         path.flow.filter(|_| path.transport.is_reliable())
     }
@@ -249,6 +257,7 @@ impl Registration {
                 let granted = granted(response, contact).unwrap_or(self.expires);
                 self.state = RegistrationState::Registered;
                 self.works = true;
+                self.lacks_outbound = false;
                 self.left.clear();
                 self.service_route = response
                     .headers
@@ -280,10 +289,15 @@ impl Registration {
             // only if no flow over another one serves.
             Ok(response)
                 if response.status() == StatusCode::FIRST_HOP_LACKS_OUTBOUND_SUPPORT
-                    && self.alone
-                    && self.instance.take().is_some() =>
+                    && self.instance.is_some()
+                    && !self.plain =>
             {
-                return Outcome::Again;
+                self.lacks_outbound = true;
+                if self.alone {
+                    self.plain = true;
+                    return Outcome::Again;
+                }
+                response.status()
             }
             Ok(response) => response.status(),
             Err(status) => status,
@@ -291,6 +305,26 @@ impl Registration {
         let asked = result.ok().and_then(|response| response.headers.get::<RetryAfter>().ok().flatten());
         self.wait(now, asked.map(|asked| Duration::from_secs(u64::from(asked.seconds))), chance);
         Outcome::Failed(status)
+    }
+
+    /// The proxy of this flow has said that it cannot hold one.
+    pub(super) fn lacks_outbound(&self) -> bool {
+        self.lacks_outbound
+    }
+
+    /// The registration is an ordinary one, although we have an instance.
+    pub(super) fn is_plain(&self) -> bool {
+        self.plain
+    }
+
+    /// No proxy can hold a flow: this registration is to be an ordinary one until the network is another.
+    pub(super) fn without_outbound(&mut self) {
+        self.plain = true;
+    }
+
+    /// Another registration serves for all; this one waits for another network.
+    pub(super) fn rest(&mut self) {
+        self.next = None;
     }
 
     /// The next try comes after a while: what RFC 5626 §4.5 says, or the registrar wants, whichever is longer; 0 seconds from the

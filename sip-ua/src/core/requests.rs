@@ -22,7 +22,15 @@ impl PhoneCore {
         let reply = |status| request.reply(status).to_tag(&tag);
         let builder = match (request.method(), call) {
             (Method::Options, _) => {
-                self.dialogs.capabilities(reply(StatusCode::OK)).header(&Accept::new("application/sdp"))
+                let builder = self.dialogs.capabilities(reply(StatusCode::OK));
+                let builder = builder.header(&Accept::new("application/sdp"));
+                let identity = self.config.identity.uri();
+                let contact = self.dialogs.contact_for(identity.user(), self.first_hop(identity));
+                // RFC 4579 §4.2: who asks a focus what it is learns it.
+                match contact.ok().filter(|contact| contact.features("isfocus").is_some()) {
+                    Some(contact) => builder.header(&contact),
+                    None => builder,
+                }
             }
             (Method::Info, Some(call)) => match digit_of(request) {
                 Ok(Some(digit)) => {

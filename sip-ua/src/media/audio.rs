@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rtp::audio::wav::{self, WavError};
 use rtp::audio_stream::{DigitError, Statistics};
 use rtp::codec::Codec;
+use rtp::ntp::NtpTimestamp;
 use sdp::CryptoSuite;
 
 use super::both_sides::BothSides;
@@ -198,6 +199,12 @@ impl Audio {
     /// The crypto suite that protects the call; `None` if nothing does.
     pub fn crypto_suite(&self) -> Option<CryptoSuite> {
         self.media.as_ref()?.crypto_suite()
+    }
+
+    /// When what is heard now was spoken, by the peer's wall clock, once it has told (RFC 3550 §6.4.1): a
+    /// [`VideoFrame`](crate::VideoFrame) with the same time belongs to it.
+    pub fn captured(&self) -> Option<NtpTimestamp> {
+        self.media.as_ref()?.state().stream.captured()
     }
 
     /// Counters and the estimated quality up to now.

@@ -8,9 +8,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rtp::audio_stream::Statistics;
-use sdp::{LocalMedia, LocalStream, Negotiated};
+use sdp::{CryptoSuite, LocalMedia, LocalStream, Negotiated, Protection, RtcpMux, SrtpKey};
 
-use super::{Audio, Media, MediaOptions, MediaPort, Srtp, codecs};
+use super::video::VideoMedia;
+use super::{Audio, Media, MediaOptions, MediaPort, MediaReport, Srtp, Video, codecs};
 
 /// A future without a name.
 pub type MediaFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -69,11 +70,32 @@ pub trait MediaSession: Debug + Send + Sync {
         Statistics::default()
     }
 
+    /// What a report of the call's quality says of its media (RFC 6035); `None` reports nothing.
+    fn report(&self) -> Option<MediaReport> {
+        None
+    }
+
     /// The sound of it, if the session is one of the phone's own engine.
     fn audio(&self) -> Option<Audio> {
         None
     }
+
+    /// Whether pictures are offered and accepted, as [`describe`](Self::describe) tells from now on.
+    ///
+    /// # Errors
+    /// If there can be none.
+    fn want_video(&self, wanted: bool) -> io::Result<()> {
+        if wanted { Err(io::Error::from(io::ErrorKind::Unsupported)) } else { Ok(()) }
+    }
+
+    /// Its pictures, while offer and answer have them, if the session is one of the phone's own engine.
+    fn video(&self) -> Option<Video> {
+        None
+    }
 }
+
+/// Why there are no pictures.
+const NO_VIDEO: &str = "the phone was set up without video: PhoneBuilder::video";
 
 /// The engine that a phone has of its own.
 #[derive(Debug)]
@@ -86,9 +108,28 @@ impl MediaEngine for OwnEngine {
         Box::pin(async move {
             let port = MediaPort::bind(place.bind)?;
             let told = SocketAddr::new(place.told, port.address().port());
-            let local = describe(&self.options, told)?;
+            let mut local = describe(&self.options, told)?;
+            let mut video = None;
+            if let Some(options) = &self.options.video {
+                let port = MediaPort::bind(place.bind)?;
+                let told = SocketAddr::new(place.told, port.address().port());
+                let (protection, keys) = keys(self.options.srtp, &self.options.srtp_suites)?;
+                local = local.with_stream(options.describe(told).with_sdes(protection, keys));
+                video = Some((port, options));
+            }
             let media = Media::start(port, &self.options).map_err(io::Error::other)?;
-            let session = OwnSession { media, local: Mutex::new(local), srtp: self.options.srtp };
+            let pictures = video.map(|(port, options)| VideoMedia::start(port, &self.options, options));
+            let pictures = pictures.transpose().map_err(|error| {
+                media.close();
+                io::Error::other(error)
+            })?;
+            let session = OwnSession {
+                media,
+                pictures,
+                local: Mutex::new(local),
+                srtp: self.options.srtp,
+                srtp_suites: self.options.srtp_suites.clone(),
+            };
             Ok(Arc::new(session) as Arc<dyn MediaSession>)
         })
     }
@@ -96,19 +137,25 @@ impl MediaEngine for OwnEngine {
 
 /// What a phone with these options offers at an address.
 fn describe(options: &MediaOptions, told: SocketAddr) -> io::Result<LocalMedia> {
-    let mut stream = LocalStream::audio(told);
-    if !options.codecs.is_empty() {
-        stream = stream.with_codecs(codecs::offered(&options.codecs));
-    }
-    let (protection, keys) = options.srtp.protection().map_err(io::Error::other)?;
+    let stream = LocalStream::audio(told)
+        .with_codecs(codecs::offered(&options.codecs, options.sending))
+        .with_rtcp_mux(RtcpMux::Negotiate);
+    let (protection, keys) = keys(options.srtp, &options.srtp_suites)?;
     Ok(LocalMedia::new([stream.with_sdes(protection, keys)]))
+}
+
+/// How a stream is protected, with keys of its own (RFC 4568 §6.1).
+fn keys(srtp: Srtp, suites: &[CryptoSuite]) -> io::Result<(Protection, Vec<SrtpKey>)> {
+    srtp.protection(suites).map_err(io::Error::other)
 }
 
 #[derive(Debug)]
 struct OwnSession {
     media: Arc<Media>,
+    pictures: Option<Arc<VideoMedia>>,
     local: Mutex<LocalMedia>,
     srtp: Srtp,
+    srtp_suites: Vec<CryptoSuite>,
 }
 
 impl OwnSession {
@@ -123,17 +170,22 @@ impl MediaSession for OwnSession {
     }
 
     fn relocate(&self, place: MediaPlace) -> io::Result<()> {
-        // Another address, other keys (RFC 4568 §7.1.4).
-        let (protection, keys) = self.srtp.protection().map_err(io::Error::other)?;
-        let port = self.media.relocate(place.bind)?;
+        let sound = self.media.relocate(place.bind)?;
+        let pictures = self.pictures.as_ref().map(|pictures| pictures.relocate(place.bind)).transpose()?;
         let mut local = self.local();
-        local.relocate(SocketAddr::new(place.told, port));
-        *local = std::mem::replace(&mut *local, LocalMedia::new([])).with_sdes(protection, keys);
+        for (stream, port) in local.streams.iter_mut().zip([Some(sound), pictures]) {
+            // Another address, other keys (RFC 4568 §7.1.4).
+            (stream.protection, stream.keys) = keys(self.srtp, &self.srtp_suites)?;
+            stream.relocate(SocketAddr::new(place.told, port.unwrap_or(stream.address.port())));
+        }
         Ok(())
     }
 
     fn apply(&self, agreed: &Negotiated) {
         self.media.apply(agreed);
+        if let Some(pictures) = &self.pictures {
+            pictures.apply(agreed.video());
+        }
     }
 
     fn digit(&self, key: char) {
@@ -142,6 +194,9 @@ impl MediaSession for OwnSession {
 
     fn close(&self) {
         self.media.close();
+        if let Some(pictures) = &self.pictures {
+            pictures.close();
+        }
     }
 
     fn finished(&self) -> MediaFuture<'_, ()> {
@@ -152,8 +207,26 @@ impl MediaSession for OwnSession {
         self.media.statistics()
     }
 
+    fn report(&self) -> Option<MediaReport> {
+        let told = self.local().streams.first().map(|stream| stream.address)?;
+        self.media.report(told)
+    }
+
     fn audio(&self) -> Option<Audio> {
         Some(Audio { media: Some(Arc::clone(&self.media)) })
+    }
+
+    fn want_video(&self, wanted: bool) -> io::Result<()> {
+        match self.local().streams.get_mut(1) {
+            Some(stream) => stream.enabled = wanted,
+            None if wanted => return Err(io::Error::new(io::ErrorKind::Unsupported, NO_VIDEO)),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn video(&self) -> Option<Video> {
+        self.pictures.as_ref().and_then(Video::of)
     }
 }
 

@@ -1,4 +1,5 @@
-//! The sound of a call: RTP sockets, a task that ticks every 20 ms, and the handle to what it plays and hears.
+//! The sound of a call: RTP sockets, a task that ticks every 20 ms, and the handle to what it plays and hears. Its pictures are in
+//! [`video`].
 
 mod audio;
 mod both_sides;
@@ -7,10 +8,13 @@ mod engine;
 mod live;
 mod port;
 mod recording;
+mod report;
 mod security;
 #[cfg(feature = "sound-card")]
 mod sound_card;
 mod task;
+mod video;
+mod wire;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -28,15 +32,21 @@ use tokio::sync::Notify;
 
 pub use audio::{Audio, AudioError};
 use both_sides::BothSides;
+pub(crate) use codecs::Sending;
 pub(crate) use engine::OwnEngine;
 pub use engine::{MediaEngine, MediaFuture, MediaPlace, MediaSession, NoMedia};
 pub use live::LiveSound;
 pub(crate) use port::MediaPort;
 use recording::Recording;
+use report::Heard;
+pub use report::MediaReport;
 use security::Keys;
+pub(crate) use security::SUITES;
 pub use security::Srtp;
 #[cfg(feature = "sound-card")]
 pub use sound_card::{SoundCard, SoundCardError};
+pub(crate) use video::{PROFILE_LEVEL_ID, VideoOptions};
+pub use video::{Video, VideoError};
 
 /// An RTP or RTCP datagram that passed, for captures.
 #[derive(Clone, Copy, Debug)]
@@ -62,10 +72,15 @@ pub(crate) struct MediaOptions {
     pub(crate) cname: String,
     pub(crate) rtcp_interval: Option<Duration>,
     pub(crate) tap: Option<MediaTap>,
-    /// Most wanted first; G.711 if empty.
+    /// Most wanted first.
     pub(crate) codecs: Vec<Codec>,
     pub(crate) srtp: Srtp,
+    /// Most wanted first.
+    pub(crate) srtp_suites: Vec<CryptoSuite>,
     pub(crate) sample_rate: u32,
+    pub(crate) sending: Sending,
+    /// `None` makes calls of sound alone.
+    pub(crate) video: Option<VideoOptions>,
 }
 
 impl std::fmt::Debug for MediaOptions {
@@ -116,6 +131,9 @@ struct State {
     fresh: Option<MediaPort>,
     /// Where the sockets are.
     bound: SocketAddr,
+    sending: Sending,
+    /// For a report of the call's quality.
+    quality: Heard,
     /// Media was agreed on; before it nothing is sent.
     active: bool,
     closing: bool,
@@ -170,6 +188,8 @@ impl Media {
                 pressing: false,
                 fresh: None,
                 bound: port.address(),
+                sending: options.sending,
+                quality: Heard::default(),
                 active: false,
                 closing: false,
                 finished: false,
@@ -193,8 +213,9 @@ impl Media {
         let mut state = self.state();
         if let Some(remote) = remote_of(audio) {
             state.stream.set_remote(now, remote);
+            state.quality.agreed(remote.rtp);
         }
-        if let Some(format) = codecs::agreed(audio) {
+        if let Some(format) = codecs::agreed(audio, state.sending) {
             state.stream.set_format(format);
         }
         state.stream.set_multiplexed(audio.rtcp_mux);
@@ -210,12 +231,7 @@ impl Media {
             // Cannot be: a key has the length of its suite.
             Err(error) => tracing::error!(%error, "the keys agreed on are of no use"),
         }
-        state.stream.set_direction(match (audio.may_send(), audio.may_receive()) {
-            (true, true) => audio_stream::Direction::SendReceive,
-            (true, false) => audio_stream::Direction::SendOnly,
-            (false, true) => audio_stream::Direction::ReceiveOnly,
-            (false, false) => audio_stream::Direction::Inactive,
-        });
+        state.stream.set_direction(direction_of(audio));
         state.active = true;
         drop(state);
         self.wake.notify_one();
@@ -290,12 +306,21 @@ impl Media {
     }
 }
 
-fn remote_of(audio: &MediaStream) -> Option<Remote> {
-    let rtp = audio.remote.socket_addr().filter(|address| !address.ip().is_unspecified())?;
-    if audio.rtcp_mux {
+fn direction_of(stream: &MediaStream) -> audio_stream::Direction {
+    match (stream.may_send(), stream.may_receive()) {
+        (true, true) => audio_stream::Direction::SendReceive,
+        (true, false) => audio_stream::Direction::SendOnly,
+        (false, true) => audio_stream::Direction::ReceiveOnly,
+        (false, false) => audio_stream::Direction::Inactive,
+    }
+}
+
+fn remote_of(stream: &MediaStream) -> Option<Remote> {
+    let rtp = stream.remote.socket_addr().filter(|address| !address.ip().is_unspecified())?;
+    if stream.rtcp_mux {
         return Some(Remote::multiplexed(rtp));
     }
-    let rtcp = audio.remote_rtcp.as_ref().and_then(|address| address.socket_addr());
+    let rtcp = stream.remote_rtcp.as_ref().and_then(|address| address.socket_addr());
     Some(match rtcp {
         Some(rtcp) => Remote { rtp, rtcp },
         None => Remote::port_pair(rtp),

@@ -1,7 +1,7 @@
 //! SRTP with keys by SDES (RFC 4568): what the phone offers, and what it does with what was agreed.
 
-use rtp::srtp::{KeyError, MasterKey, Profile, Receiver, Sender};
-use sdp::{CryptoSuite, Protection, SrtpKey, StreamKeys};
+use rtp::srtp::{KeyError, MasterKey, MasterKeyIdentifier, Profile, Receiver, Sender};
+use sdp::{CryptoSuite, Protection, SrtpKey, StreamKeys, Unencrypted};
 
 /// Whether the phone's own media is protected, with keys that travel in the session descriptions: only as secret as the signalling, so
 /// use TLS where it matters.
@@ -10,19 +10,23 @@ pub enum Srtp {
     /// Plain RTP, and nothing else.
     #[default]
     Off,
-    /// If the other side can: offered so that phones without it ignore it (RFC 8643), accepted in either form.
+    /// If the other side can: offered so that phones without it ignore it (RFC 8643), and once more as a demand if that is
+    /// refused, for phones that take nothing else; accepted in either form.
     Optional,
     /// Or no call.
     Required,
 }
 
-/// The suites offered and accepted, most wanted first: GCM takes less time than counter mode with HMAC.
-const SUITES: [CryptoSuite; 3] =
+/// The suites offered and accepted if nothing else was said, most wanted first: GCM takes less time than counter mode with HMAC.
+pub(crate) const SUITES: [CryptoSuite; 3] =
     [CryptoSuite::AeadAes128Gcm, CryptoSuite::AesCm128HmacSha1_80, CryptoSuite::AesCm128HmacSha1_32];
 
 impl Srtp {
     /// What is negotiated, with fresh keys.
-    pub(super) fn protection(self) -> Result<(Protection, Vec<SrtpKey>), getrandom::Error> {
+    pub(super) fn protection(
+        self,
+        suites: &[CryptoSuite],
+    ) -> Result<(Protection, Vec<SrtpKey>), getrandom::Error> {
         let protection = match self {
             Self::Off => return Ok((Protection::None, Vec::new())),
             Self::Optional => Protection::SdesOptional,
@@ -31,7 +35,7 @@ impl Srtp {
         let mut failed = None;
         let mut fresh =
             |suite| SrtpKey::generate(suite, |place| failed = getrandom::fill(place).err().or(failed));
-        let keys = SUITES.map(&mut fresh).into();
+        let keys = suites.iter().copied().map(&mut fresh).collect();
         match failed {
             Some(error) => Err(error),
             None => Ok((protection, keys)),
@@ -58,12 +62,12 @@ impl Keys {
         let mut changes = Changes::default();
         let before = self.current.as_ref();
         if before.map(|keys| &keys.send) != agreed.map(|keys| &keys.send) {
-            let sender = agreed.map(|keys| Sender::new(profile(&keys.send)?, &master_key(&keys.send)?));
+            let sender = agreed.map(|keys| sender(&keys.send));
             changes.sender = Some(sender.transpose()?);
         }
-        if before.map(|keys| &keys.receive) != agreed.map(|keys| &keys.receive) {
-            let receiver =
-                agreed.map(|keys| Receiver::new(profile(&keys.receive)?, &master_key(&keys.receive)?));
+        let received = |keys: &StreamKeys| (keys.receive.clone(), keys.receive_also.clone());
+        if before.map(received) != agreed.map(received) {
+            let receiver = agreed.map(receiver);
             changes.receiver = Some(receiver.transpose()?);
         }
         self.current = agreed.cloned();
@@ -76,14 +80,43 @@ impl Keys {
     }
 }
 
+fn sender(key: &SrtpKey) -> Result<Sender, KeyError> {
+    let Unencrypted { srtp, srtcp } = key.unencrypted();
+    let sender = Sender::new(profile(key)?, &master_key(key)?)?.unencrypted(srtp, srtcp);
+    Ok(match identifier(key) {
+        Some(identifier) => sender.identified_by(identifier),
+        None => sender,
+    })
+}
+
+fn receiver(keys: &StreamKeys) -> Result<Receiver, KeyError> {
+    let first = &keys.receive;
+    let mut receiver = Receiver::new(profile(first)?, &master_key(first)?)?;
+    if let Some(identifier) = identifier(first) {
+        receiver = receiver.identified_by(identifier);
+    }
+    for key in &keys.receive_also {
+        if let Some(identifier) = identifier(key) {
+            receiver = receiver.and(identifier, &master_key(key)?)?;
+        }
+    }
+    Ok(receiver.unencrypted_rtp(first.unencrypted().srtp))
+}
+
+fn identifier(key: &SrtpKey) -> Option<MasterKeyIdentifier> {
+    key.mki().and_then(|mki| MasterKeyIdentifier::new(mki.value, mki.length))
+}
+
 fn master_key(key: &SrtpKey) -> Result<MasterKey, KeyError> {
     MasterKey::from_key_and_salt(profile(key)?, key.key_and_salt())
 }
 
-/// The profile of a suite. Only what is in [`SUITES`] is ever agreed on.
+/// The profile of a suite. Only what was offered is ever agreed on.
 fn profile(key: &SrtpKey) -> Result<Profile, KeyError> {
     Ok(match key.suite() {
         CryptoSuite::AesCm128HmacSha1_32 => Profile::AesCm128HmacSha1Tag32,
+        CryptoSuite::AesCm192HmacSha1_80 => Profile::AesCm192HmacSha1Tag80,
+        CryptoSuite::AesCm192HmacSha1_32 => Profile::AesCm192HmacSha1Tag32,
         CryptoSuite::AesCm256HmacSha1_80 => Profile::AesCm256HmacSha1Tag80,
         CryptoSuite::AesCm256HmacSha1_32 => Profile::AesCm256HmacSha1Tag32,
         CryptoSuite::AeadAes128Gcm => Profile::AeadAes128Gcm,
@@ -99,7 +132,7 @@ mod tests {
     fn keys(send: u8, receive: u8) -> StreamKeys {
         let suite = CryptoSuite::AesCm128HmacSha1_80;
         let key = |octet| SrtpKey::new(suite, &[octet; 30]).unwrap();
-        StreamKeys { tag: 1, send: key(send), receive: key(receive) }
+        StreamKeys { tag: 1, send: key(send), receive: key(receive), receive_also: Vec::new() }
     }
 
     /// RFC 4568 §7.1.4: a new offer with the old keys goes on with the old contexts, each direction by itself.
@@ -123,10 +156,10 @@ mod tests {
 
     #[test]
     fn each_call_has_keys_of_its_own() {
-        let (protection, one) = Srtp::Required.protection().unwrap();
-        let (_, other) = Srtp::Required.protection().unwrap();
+        let (protection, one) = Srtp::Required.protection(&SUITES).unwrap();
+        let (_, other) = Srtp::Required.protection(&SUITES).unwrap();
         assert_eq!((protection, one.len()), (Protection::SdesRequired, 3));
         assert!(one.iter().zip(&other).all(|(one, other)| one != other));
-        assert_eq!(Srtp::Off.protection().unwrap(), (Protection::None, vec![]));
+        assert_eq!(Srtp::Off.protection(&SUITES).unwrap(), (Protection::None, vec![]));
     }
 }

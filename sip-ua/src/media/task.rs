@@ -1,22 +1,20 @@
 //! The stream's task: datagrams in, a frame out every 20 ms.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use rtp::audio_stream::FRAME_DURATION;
 use rtp::session::{Channel, Transmit};
 use tokio::time::MissedTickBehavior;
 
-use super::{MAX_DIGITS, MAX_RECORDING, Media, MediaPacket, MediaPort, MediaTap, Source, State};
+use super::wire::Wire;
+use super::{MAX_DIGITS, MAX_RECORDING, Media, MediaPort, MediaTap, Source, State};
 
 /// The largest datagram worth reading: no audio packet comes near the usual MTU.
 const DATAGRAM: usize = 2048;
-/// Datagrams taken in one go before the clock is looked at again.
-const BATCH: usize = 32;
 
 /// What there is to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,10 +46,10 @@ pub(super) async fn run(media: Arc<Media>, port: MediaPort, tap: Option<MediaTap
         })
         .await;
         if due.rtp {
-            wire.receive(&media, Channel::Rtp);
+            receive(&media, &wire, Channel::Rtp);
         }
         if due.rtcp {
-            wire.receive(&media, Channel::Rtcp);
+            receive(&media, &wire, Channel::Rtcp);
         }
         if due.frame {
             let now = Instant::now();
@@ -110,6 +108,12 @@ pub(super) async fn run(media: Arc<Media>, port: MediaPort, tap: Option<MediaTap
     media.changed.notify_waiters();
 }
 
+fn receive(media: &Media, wire: &Wire, channel: Channel) {
+    wire.receive(channel, &mut [0; DATAGRAM], |from, datagram| {
+        media.state().stream.receive(Instant::now(), channel, from, datagram)
+    });
+}
+
 impl State {
     /// One frame each way.
     fn frame(&mut self, now: Instant) {
@@ -154,6 +158,7 @@ impl State {
         }
         while let Some(event) = self.stream.poll_event() {
             tracing::trace!(?event, "rtp");
+            self.quality.take(event);
         }
     }
 
@@ -171,51 +176,6 @@ impl State {
     fn collect(&mut self, outgoing: &mut Vec<Transmit>) {
         while let Some(transmit) = self.stream.poll_transmit() {
             outgoing.push(transmit);
-        }
-    }
-}
-
-struct Wire {
-    port: MediaPort,
-    tap: Option<MediaTap>,
-}
-
-impl Wire {
-    fn socket(&self, channel: Channel) -> &tokio::net::UdpSocket {
-        match channel {
-            Channel::Rtp => &self.port.rtp,
-            Channel::Rtcp => &self.port.rtcp,
-        }
-    }
-
-    fn tell(&self, channel: Channel, inbound: bool, remote: SocketAddr, payload: &[u8]) {
-        if let Some(tap) = &self.tap
-            && let Ok(local) = self.socket(channel).local_addr()
-        {
-            tap(&MediaPacket { at: SystemTime::now(), inbound, local, remote, payload });
-        }
-    }
-
-    /// Media is late or never: what the kernel does not take now is dropped.
-    fn send(&self, outgoing: &mut Vec<Transmit>) {
-        for Transmit { channel, destination, payload } in outgoing.drain(..) {
-            match self.socket(channel).try_send_to(&payload, destination) {
-                Ok(_) => self.tell(channel, false, destination, &payload),
-                Err(error) => tracing::trace!(%error, %destination, "a media packet was not sent"),
-            }
-        }
-    }
-
-    fn receive(&self, media: &Media, channel: Channel) {
-        let mut buffer = [0; DATAGRAM];
-        for _ in 0..BATCH {
-            // Errors here are ICMP's word on what we sent before; the next read goes on.
-            let Ok((length, from)) = self.socket(channel).try_recv_from(&mut buffer) else { return };
-            let datagram = buffer.get(..length).unwrap_or_default();
-            self.tell(channel, true, from, datagram);
-            if let Err(discard) = media.state().stream.receive(Instant::now(), channel, from, datagram) {
-                tracing::trace!(?discard, %from, "a media packet was discarded");
-            }
         }
     }
 }

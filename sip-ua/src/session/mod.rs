@@ -2,10 +2,16 @@
 
 mod chat;
 mod file;
+mod file_to_send;
 mod media;
+mod options;
+mod renewal;
+mod said;
 
-pub use chat::{ChatSession, IncomingChat};
-pub use file::{FileToSend, IncomingFile};
+pub use chat::{ChatSession, IncomingChat, PostedText};
+pub use file::IncomingFile;
+pub use file_to_send::FileToSend;
+pub(crate) use options::SessionOptions;
 
 use msrp::SendError;
 use msrp::file::FileError;
@@ -29,9 +35,21 @@ pub enum SessionError {
     /// The other side did not connect in time.
     #[error("the other side has not connected in time")]
     NotConnected,
+    /// The other side announces its certificate by hashes that we do not have: SHA-256 is the one (RFC 8122 §5).
+    #[error("the other side announces its certificate by no SHA-256 fingerprint (RFC 8122 §5)")]
+    Fingerprint,
+    /// Somebody on the way changed the address of the session and not its path (RFC 6714 §4.3).
+    #[error("somebody on the way has changed the session's address and not its path (RFC 6714)")]
+    Rerouted,
     /// The other side does not take this type.
     #[error("the other side takes no {0}")]
     Type(String),
+    /// The chat room has no room left.
+    #[error("the chat room is full")]
+    RoomFull,
+    /// The chat room does not give the nickname.
+    #[error("the room does not give this nickname: {0}")]
+    Nickname(msrp::StatusCode),
     /// It cannot be sent now.
     #[error(transparent)]
     Send(#[from] SendError),
@@ -44,6 +62,15 @@ pub enum SessionError {
     /// The session ended before all of the file was there.
     #[error("the session ended before all of the file was there")]
     Cut,
+    /// The other side does not take the rest of a file alone, or offers one of which we do not have what comes before.
+    #[error("what was to come before the rest of the file is not there (RFC 5547 §8.3.1)")]
+    Range,
+    /// The file is not the one that was asked for.
+    #[error("the file is not the one that was asked for (RFC 5547 §8.3.2)")]
+    OtherFile,
+    /// The file cannot be read.
+    #[error("the file cannot be read: {0}")]
+    Read(#[source] std::io::Error),
     /// The file cannot be written.
     #[error("the file cannot be written: {0}")]
     Write(#[from] std::io::Error),

@@ -77,8 +77,10 @@ impl Dialogs {
             let other = attempt.event.package != event.package;
             return Err(if other { StatusCode::BAD_EVENT } else { unknown });
         }
-        let fork = attempt.bound;
-        if fork && (attempt.forks >= MAX_FORKS || !room) {
+        let fork = !attempt.notifiers.is_empty();
+        if fork && (attempt.notifiers.len() > MAX_FORKS || !room)
+            || attempt.notifiers.contains(&id.remote_tag)
+        {
             return Err(unknown);
         }
         let free = |subscriber: &Subscriber| subscriber.dialog.is_none();
@@ -88,14 +90,11 @@ impl Dialogs {
         let mut dialog = Dialog::of_server(request, &id.local_tag, &attempt.contact)
             .map_err(|_| StatusCode::BAD_REQUEST)?;
         dialog.note_local_cseq(attempt.cseq);
-        attempt.bound = true;
+        attempt.notifiers.push(id.remote_tag.clone());
         let (of, plan, asked, known) =
             (attempt.key, attempt.plan.clone(), attempt.asked, attempt.event.clone());
         let granted = attempt.granted.take_if(|(tag, _)| *tag == id.remote_tag);
         let until = attempt.until;
-        if fork {
-            attempt.forks = attempt.forks.saturating_add(1);
-        }
         let key = if fork { SubscriptionKey(self.fresh_key()) } else { of };
         if fork {
             self.subscriptions.subscribers.insert(key, Subscriber::new(now, known, plan, asked));

@@ -18,7 +18,12 @@ impl ServerCore {
         let Some(request) = self.options(&uri) else {
             return self.gateway_answered(now, job, &Ended::Failed);
         };
-        match self.layer.transactions.send(now, request, Target::Uri(uri), &mut self.layer.out) {
+        let Job::Check(trunk, _) = &job else { return };
+        let target = match self.rules.trunk(trunk) {
+            Some(trunk) => trunk.identity.target(uri),
+            None => Target::Uri(uri),
+        };
+        match self.layer.transactions.send(now, request, target, &mut self.layer.out) {
             Ok(client) => {
                 count(&mut self.layer.counters.gateway_checks);
                 self.trunks.running.insert(client, job);

@@ -189,7 +189,8 @@ impl ServerCore {
     ) -> Registrant {
         let transactions = &mut self.layer.transactions;
         let (call_id, tag) = (transactions.token(), transactions.token());
-        let mut registrant = Registrant::new(wanted, trunk.identity.clone(), call_id, tag);
+        let target = trunk.registrar(&wanted.registrar);
+        let mut registrant = Registrant::new(wanted, trunk.identity.clone(), target, call_id, tag);
         registrant.timer = self.trunks.arm(now, transactions.random(), START, job);
         registrant
     }

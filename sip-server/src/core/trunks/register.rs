@@ -30,6 +30,7 @@ const MAX_WAIT: u32 = 3600;
 pub(super) struct Registrant {
     wanted: Arc<TrunkRegistration>,
     identity: Arc<TrunkIdentity>,
+    target: Target,
     account: Option<Authenticator>,
     call_id: String,
     tag: String,
@@ -51,6 +52,7 @@ impl Registrant {
     pub(super) fn new(
         wanted: Arc<TrunkRegistration>,
         identity: Arc<TrunkIdentity>,
+        target: Target,
         call_id: String,
         tag: String,
     ) -> Self {
@@ -59,6 +61,7 @@ impl Registrant {
         Self {
             wanted,
             identity,
+            target,
             account,
             call_id,
             tag,
@@ -160,7 +163,7 @@ impl ServerCore {
 
     fn launch(&mut self, now: Instant, job: Job, request: Request, attempts: Attempts) {
         let Some(registrant) = self.trunks.registrants.get_mut(&job) else { return };
-        let target = Target::Uri(registrant.wanted.registrar.clone());
+        let target = registrant.target.clone();
         registrant.sent = Some((request.clone(), attempts));
         match self.layer.transactions.send(now, request, target, &mut self.layer.out) {
             Ok(client) => {

@@ -173,7 +173,7 @@ fn run(operations: Vec<Operation>, socket: &Arc<Socket>) {
                 known.open = true;
                 if known.transport.is_secure() {
                     connection.proof = match proven {
-                        Some(proven) => Proof::Domains(Identities::of_domain(DOMAINS[proven])),
+                        Some(proven) => Proof::Domains(Identities::of_domain(DOMAINS[proven]).into()),
                         None => Proof::Nothing,
                     };
                     known.proven = proven;

@@ -119,6 +119,10 @@ impl Roots {
         self
     }
 
+    pub(super) fn to_der(&self) -> Vec<Vec<u8>> {
+        self.certificates.iter().map(|certificate| certificate.to_vec()).collect()
+    }
+
     pub(super) fn into_store(self) -> Result<RootCertStore, CredentialsError> {
         let mut store = RootCertStore::empty();
         for certificate in self.certificates {

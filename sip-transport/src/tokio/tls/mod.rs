@@ -12,6 +12,8 @@ pub(super) use failure::{failure, io_failure};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -46,6 +48,7 @@ pub enum ClientCertificates {
 pub struct TlsOptions {
     identities: Vec<Identity>,
     roots: Option<Roots>,
+    user_roots: Option<Roots>,
     client_certificates: ClientCertificates,
     insecure: bool,
 }
@@ -69,6 +72,15 @@ impl TlsOptions {
     #[must_use]
     pub fn roots(mut self, roots: Roots) -> TlsOptions {
         self.roots = Some(roots);
+        self
+    }
+
+    /// The authorities whose certificates say which users those are who connect to us
+    /// ([`Identities::users`]), beside all others: an authority that may vouch for domains, as those of the system, vouches for no
+    /// user. Without any, no user is told.
+    #[must_use]
+    pub fn user_roots(mut self, roots: Roots) -> TlsOptions {
+        self.user_roots = Some(roots);
         self
     }
 
@@ -101,6 +113,10 @@ pub(super) struct Setup {
     pub(super) client: Arc<ClientConfig>,
     /// Whether servers' certificates are taken for good unseen.
     pub(super) insecure: bool,
+    /// Verifies those who name users.
+    users: Option<Arc<dyn ClientCertVerifier>>,
+    /// Those trusted instead of the system's.
+    authorities: Option<Vec<Vec<u8>>>,
 }
 
 impl std::fmt::Debug for Tls {
@@ -136,6 +152,12 @@ impl Tls {
         self.setup().server.is_some()
     }
 
+    /// The authorities that are trusted instead of the system's, in DER: for other protocols of the same program.
+    #[must_use]
+    pub fn authorities(&self) -> Option<Vec<Vec<u8>>> {
+        self.setup().authorities.clone()
+    }
+
     pub(super) fn setup(&self) -> Arc<Setup> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -143,13 +165,25 @@ impl Tls {
 
 impl Setup {
     fn new(options: TlsOptions) -> Result<Setup, CredentialsError> {
-        let TlsOptions { identities, roots, client_certificates, insecure } = options;
+        let TlsOptions { identities, roots, user_roots, client_certificates, insecure } = options;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let authorities = roots.as_ref().map(Roots::to_der);
         let roots = match roots {
             Some(roots) => roots.into_store()?,
             None => credentials::system(),
         };
-        let roots = Arc::new(roots);
+        let mut client_roots = roots.clone();
+        let users = match user_roots {
+            Some(user_roots) => {
+                let user_roots = user_roots.into_store()?;
+                client_roots.extend(user_roots.roots.iter().cloned());
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(user_roots), provider.clone());
+                Some(verifier.build().map_err(|_| CredentialsError::NoRoots)?)
+            }
+            None => None,
+        };
+        let (roots, client_roots) = (Arc::new(roots), Arc::new(client_roots));
         let keys = identities
             .into_iter()
             .map(|identity| {
@@ -157,13 +191,19 @@ impl Setup {
                 Ok((Arc::new(key), names))
             })
             .collect::<Result<Vec<_>, CredentialsError>>()?;
-        let client = client(&provider, roots.clone(), insecure, keys.first().map(|(key, _)| key.clone()))?;
+        let client = client(&provider, roots, insecure, keys.first().map(|(key, _)| key.clone()))?;
         let server = if keys.is_empty() {
             None
         } else {
-            Some(Arc::new(server(&provider, roots, client_certificates, keys)?))
+            Some(Arc::new(server(&provider, client_roots, client_certificates, keys)?))
         };
-        Ok(Setup { server, client: Arc::new(client), insecure })
+        Ok(Setup { server, client: Arc::new(client), insecure, users, authorities })
+    }
+
+    /// Whether a client's certificate, with those that it has sent along, is from an authority that may say who our users are.
+    pub(super) fn vouches_for_users(&self, own: &CertificateDer<'_>, chain: &[CertificateDer<'_>]) -> bool {
+        let Some(users) = &self.users else { return false };
+        users.verify_client_cert(own, chain, UnixTime::now()).is_ok()
     }
 }
 

@@ -180,6 +180,11 @@ impl PhoneCore {
         self.dialogs.token()
     }
 
+    /// 64 random bits.
+    pub(crate) fn chance(&mut self) -> u64 {
+        self.dialogs.chance()
+    }
+
     /// Receipts for the message of this name are told ([`PhoneEvent::Receipt`]).
     pub fn await_receipts(&mut self, peer: &Peer, id: &str) {
         let Some(chat) = self.messaging.chats.get_mut(peer) else { return };

@@ -1,5 +1,7 @@
 //! Frames (RFC 6455 §5): what comes is put together to messages, what leaves is one frame for each.
 
+use std::hash::{BuildHasher, RandomState};
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// Payload of a control frame, at most (RFC 6455 §5.5).
@@ -120,7 +122,7 @@ impl Violation {
 /// Finds messages in the octets of one connection, however they are cut.
 ///
 /// ```
-/// use sip_transport::websocket::{Decoder, Event, Opcode, Side, frame};
+/// use websocket_wire::{Decoder, Event, Opcode, Side, frame};
 ///
 /// let mut decoder = Decoder::new(Side::Server, 65_536);
 /// let sent = frame::encode(Opcode::Text, b"hello", Some([1, 2, 3, 4]));
@@ -155,6 +157,11 @@ impl Decoder {
     #[must_use]
     pub fn new(side: Side, limit: usize) -> Decoder {
         Decoder { side, limit, buffer: BytesMut::new(), begun: None, ended: false }
+    }
+
+    /// Another size of a message at most, from the next frame on: more for those who have shown who they are.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
     }
 
     /// Adds octets that arrived. Take all events before the next call: they are the only bound on the buffer.
@@ -319,6 +326,25 @@ fn apply(mask: [u8; 4], payload: &mut [u8]) {
     }
 }
 
+/// Masks that nobody outside can guess (RFC 6455 §10.3), for clients: a keyed hash of a counter.
+#[derive(Debug)]
+pub struct Masks(Option<(Box<RandomState>, u64)>);
+
+impl Masks {
+    /// Those of one side of a connection: a server has none.
+    #[must_use]
+    pub fn new(side: Side) -> Masks {
+        Masks((side == Side::Client).then(|| (Box::new(RandomState::new()), 0)))
+    }
+
+    /// The mask of the next frame.
+    pub fn next_mask(&mut self) -> Option<[u8; 4]> {
+        let (keys, count) = self.0.as_mut()?;
+        *count = count.wrapping_add(1);
+        keys.hash_one(*count).to_be_bytes().first_chunk().copied()
+    }
+}
+
 /// One whole frame. A client gives a mask that nobody can guess (RFC 6455 §10.3), a server none. The payload of a control
 /// frame is cut at 125 octets.
 #[must_use]
@@ -352,7 +378,7 @@ pub fn encode(opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) -> Bytes {
     frame.freeze()
 }
 
-/// A message: as text if it is UTF-8, as most SIP is and as scripts in browsers like it, else binary (RFC 7118 §4.2).
+/// A message: as text if it is UTF-8, as most SIP is and as scripts in browsers like it, else binary (RFC 7118 §4.2, RFC 7977 §4.2).
 #[must_use]
 pub fn message(payload: &[u8], mask: Option<[u8; 4]>) -> Bytes {
     let opcode = if std::str::from_utf8(payload).is_ok() { Opcode::Text } else { Opcode::Binary };

@@ -6,9 +6,9 @@ use crate::srtp::{Error, Receiver, Sender};
 
 /// The keys of both directions; without one the direction is plain.
 #[derive(Default)]
-pub(super) struct Protection {
-    pub(super) sender: Option<Box<Sender>>,
-    pub(super) receiver: Option<Box<Receiver>>,
+pub(crate) struct Protection {
+    pub(crate) sender: Option<Box<Sender>>,
+    pub(crate) receiver: Option<Box<Receiver>>,
     /// Memory for a packet, used again for each.
     packet: Vec<u8>,
 }
@@ -22,7 +22,7 @@ impl std::fmt::Debug for Protection {
 
 impl Protection {
     /// Verifies and decrypts, in memory that [`Protection::give_back`] gets again. `None` where media is plain.
-    pub(super) fn open(&mut self, datagram: &[u8]) -> Option<Result<Vec<u8>, Error>> {
+    pub(crate) fn open(&mut self, datagram: &[u8]) -> Option<Result<Vec<u8>, Error>> {
         let receiver = self.receiver.as_mut()?;
         let mut packet = std::mem::take(&mut self.packet);
         packet.clear();
@@ -41,12 +41,12 @@ impl Protection {
         })
     }
 
-    pub(super) fn give_back(&mut self, packet: Vec<u8>) {
+    pub(crate) fn give_back(&mut self, packet: Vec<u8>) {
         self.packet = packet;
     }
 
     /// Encrypts and tags. `None` if the key may protect no more: nothing goes out then.
-    pub(super) fn seal(&mut self, transmit: Transmit) -> Option<Transmit> {
+    pub(crate) fn seal(&mut self, transmit: Transmit) -> Option<Transmit> {
         let Some(sender) = &mut self.sender else { return Some(transmit) };
         let mut packet = Vec::with_capacity(transmit.payload.len() + 32); // tag and index
         packet.extend_from_slice(&transmit.payload);

@@ -1,0 +1,203 @@
+//! Three times what `sip server` can do: what it takes is done as before, the rest is refused, and afterwards all is as it was.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use interop::{Dir, Server, turn};
+
+/// How long too many calls come, in seconds, if `INTEROP_OVERLOAD` does not say another number.
+const SECONDS: u64 = 6;
+/// Calls at once where the rate is to be found that is just enough: so few that the server, which reads 32 datagrams at once, is
+/// never behind.
+const WINDOW: u64 = 12;
+
+/// The first value of a field.
+fn field<'m>(message: &'m str, name: &str) -> Option<&'m str> {
+    message.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+/// Rings and answers at once, and says yes to BYE.
+fn answer(socket: &UdpSocket, stop: &AtomicBool) {
+    let (at, mut buffer) = (socket.local_addr().unwrap(), [0; 4_096]);
+    while !stop.load(Ordering::Relaxed) {
+        let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
+        let request = std::str::from_utf8(&buffer[..length]).unwrap();
+        let copied: String = request
+            .lines()
+            .filter(|line| {
+                ["Via", "From", "To", "Call-ID", "CSeq", "Record-Route"]
+                    .iter()
+                    .any(|name| line.starts_with(name))
+            })
+            .map(|line| match line.strip_prefix("To: ") {
+                Some(to) if !to.contains("tag=") => format!("To: {to};tag=b\r\n"),
+                _ => format!("{line}\r\n"),
+            })
+            .collect();
+        let statuses: &[&str] = match request.split(' ').next() {
+            Some("INVITE") => &["180 Ringing", "200 OK"],
+            Some("BYE") => &["200 OK"],
+            _ => &[],
+        };
+        for status in statuses {
+            let response =
+                format!("SIP/2.0 {status}\r\n{copied}Contact: <sip:bob@{at}>\r\nContent-Length: 0\r\n\r\n");
+            let _ = socket.send_to(response.as_bytes(), from);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    begun: AtomicU64,
+    done: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// The caller's half of each call behind its INVITE.
+fn go_on(socket: &UdpSocket, counts: &Counts, stop: &AtomicBool) {
+    let (at, mut buffer) = (socket.local_addr().unwrap(), [0; 4_096]);
+    while !stop.load(Ordering::Relaxed) {
+        let Ok(length) = socket.recv(&mut buffer) else { continue };
+        let response = std::str::from_utf8(&buffer[..length]).unwrap();
+        let status: u16 = response[8..11].parse().unwrap();
+        let [via, from, to, call] =
+            ["Via", "From", "To", "Call-ID"].map(|name| field(response, name).unwrap());
+        let request = |method: &str, uri: &str, via: &str, route: &str, number: u8| {
+            let text = format!(
+                "{method} {uri} SIP/2.0\r\nVia: {via}\r\nMax-Forwards: 70\r\n{route}From: {from}\r\nTo: {to}\r\n\
+                 Call-ID: {call}\r\nCSeq: {number} {method}\r\nContent-Length: 0\r\n\r\n"
+            );
+            let _ = socket.send(text.as_bytes());
+        };
+        let is_invite = field(response, "CSeq").unwrap().ends_with("INVITE");
+        match (is_invite, status) {
+            (_, ..200) => {}
+            (true, 200) => {
+                let contact = field(response, "Contact").unwrap().trim_matches(['<', '>']);
+                let route = field(response, "Record-Route")
+                    .map(|route| format!("Route: {route}\r\n"))
+                    .unwrap_or_default();
+                let via = |branch| format!("SIP/2.0/UDP {at};branch=z9hG4bK{branch}{call};rport");
+                request("ACK", contact, &via("a"), &route, 1);
+                request("BYE", contact, &via("b"), &route, 2);
+            }
+            (true, _) => {
+                // §17.1.1.3: the same branch, without what the server has added to it.
+                let branch = via.split(';').find(|part| part.starts_with("branch=")).unwrap();
+                let via = format!("SIP/2.0/UDP {at};{branch};rport");
+                request("ACK", "sip:bob@example.test", &via, "", 1);
+                counts.refused.fetch_add(1, Ordering::Relaxed);
+            }
+            (false, _) => drop(counts.done.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+}
+
+/// How calls begin.
+#[derive(Clone, Copy, Debug)]
+enum Pace {
+    /// So many at once.
+    AtOnce(u64),
+    /// So many a second, whatever becomes of them.
+    Rate(u64),
+}
+
+/// What became of the calls of some time.
+#[derive(Clone, Copy, Debug)]
+struct Outcome {
+    begun: u64,
+    done: u64,
+    refused: u64,
+}
+
+/// Calls for some time. Nothing is sent twice: what is lost is a call that fails.
+fn call(to: SocketAddr, name: &str, pace: Pace, time: Duration) -> Outcome {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(to).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let (socket, counts, stop) =
+        (Arc::new(socket), Arc::new(Counts::default()), Arc::new(AtomicBool::new(false)));
+    let going_on = thread::spawn({
+        let (socket, counts, stop) = (Arc::clone(&socket), Arc::clone(&counts), Arc::clone(&stop));
+        move || go_on(&socket, &counts, &stop)
+    });
+    let (at, begin) = (socket.local_addr().unwrap(), Instant::now());
+    while begin.elapsed() < time {
+        let begun = counts.begun.load(Ordering::Relaxed);
+        let due = match pace {
+            Pace::Rate(rate) => begin.elapsed().as_micros() as u64 * rate / 1_000_000,
+            Pace::AtOnce(window) => {
+                window + counts.done.load(Ordering::Relaxed) + counts.refused.load(Ordering::Relaxed)
+            }
+        };
+        for number in begun..due {
+            let invite = format!(
+                "INVITE sip:bob@example.test SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{name}{number};rport\r\n\
+                 Max-Forwards: 70\r\nFrom: <sip:alice@example.test>;tag={number}\r\nTo: <sip:bob@example.test>\r\n\
+                 Call-ID: {name}{number}\r\nCSeq: 1 INVITE\r\nContact: <sip:alice@{at}>\r\nContent-Length: 0\r\n\r\n"
+            );
+            let _ = socket.send(invite.as_bytes());
+            counts.begun.fetch_add(1, Ordering::Relaxed);
+        }
+        thread::sleep(Duration::from_micros(500));
+    }
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let outcome =
+        Outcome { begun: count(&counts.begun), done: count(&counts.done), refused: count(&counts.refused) };
+    stop.store(true, Ordering::Relaxed);
+    going_on.join().unwrap();
+    outcome
+}
+
+#[test]
+fn three_times_what_can_be_done_leaves_what_can_be_done() {
+    let Some(_turn) = turn(&[]) else { return };
+    let time = std::env::var("INTEROP_OVERLOAD").ok().and_then(|seconds| seconds.parse().ok());
+    let time = Duration::from_secs(time.unwrap_or(SECONDS));
+    let dir = Dir::new("goodput");
+    let server = Server::start(&dir, None, &[]);
+    let bob = UdpSocket::bind("127.0.0.1:0").unwrap();
+    bob.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let at = bob.local_addr().unwrap();
+    let register = format!(
+        "REGISTER sip:example.test SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bKr;rport\r\nMax-Forwards: 70\r\n\
+         From: <sip:bob@example.test>;tag=r\r\nTo: <sip:bob@example.test>\r\nCall-ID: r\r\nCSeq: 1 REGISTER\r\n\
+         Contact: <sip:bob@{at}>\r\nExpires: 3600\r\nContent-Length: 0\r\n\r\n"
+    );
+    bob.send_to(register.as_bytes(), server.udp).unwrap();
+    let mut buffer = [0; 4_096];
+    let length = bob.recv(&mut buffer).unwrap();
+    assert!(buffer[..length].starts_with(b"SIP/2.0 200 "), "{}", String::from_utf8_lossy(&buffer[..length]));
+    bob.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let answering = thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || answer(&bob, &stop)
+    });
+
+    let calm_time = Duration::from_secs(3);
+    let calm = call(server.udp, "calm", Pace::AtOnce(WINDOW), calm_time);
+    let most = calm.done / calm_time.as_secs();
+    let much = call(server.udp, "much", Pace::Rate(most * 3), time);
+    let done = much.done / time.as_secs();
+    let after = call(server.udp, "after", Pace::AtOnce(WINDOW), calm_time);
+    let again = after.done / calm_time.as_secs();
+    println!(
+        "{most} calls a second can be done; of {} a second for {time:?} {done} were, {} refused; afterwards {again}; {} MiB",
+        much.begun / time.as_secs(),
+        much.refused / time.as_secs(),
+        server.process.memory() >> 20
+    );
+    assert!(most > 100, "the machine makes no calls: {calm:?}");
+    assert_eq!(calm.refused, 0, "{calm:?}");
+    // The callers take processor time from the server too, the more the more they call.
+    assert!(done * 3 > most, "{done} of {most}: {much:?}");
+    assert!(again * 3 > most * 2, "{again} of {most}: {after:?}");
+    stop.store(true, Ordering::Relaxed);
+    answering.join().unwrap();
+}
