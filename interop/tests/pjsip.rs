@@ -166,6 +166,54 @@ async fn session_timers() {
     second.hang_up().await;
 }
 
+/// RFC 4028 §10, §7.4: whoever was told to refreshes after half of the interval, 45 seconds; no less is allowed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn sessions_are_refreshed_by_either_side() {
+    let Some(_turn) = turn(&[Pjsip::PYTHON]) else { return };
+    let dir = Dir::new("pjsip-refresh");
+    let short = ["answer=200", "expires=90", "least=90"];
+    let mut bob = Talker::start(&dir, "bob", BOBS, &short);
+    let carol = Talker::start(&dir, "carol", CAROLS, &short);
+    let own = Own::start("alice").await;
+    let to_carol = call(&own, &carol.uri).await;
+    bob.process.type_line(&format!("call {}", own.uri));
+    let of_bob = answer(&own).await;
+    let interval = line(&own.received("SIP/2.0 200")[0], "Session-Expires: ").unwrap();
+    assert!(interval.starts_with("90;"), "what it takes of our half an hour: {interval}");
+
+    let both = async {
+        loop {
+            let messages = own.messages();
+            if !refreshes(&messages, false).is_empty() && !refreshes(&messages, true).is_empty() {
+                return messages;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let messages = tokio::time::timeout(std::time::Duration::from_secs(80), both).await.unwrap();
+    for refresh in [refreshes(&messages, false), refreshes(&messages, true)].concat() {
+        assert!(line(refresh, "Session-Expires: ").is_some_and(|it| it.starts_with("90;")), "{refresh}");
+    }
+    hear(&to_carol.audio(), CAROLS).await;
+    hear(&of_bob.audio(), BOBS).await;
+    to_carol.hang_up().await;
+    of_bob.hang_up().await;
+}
+
+/// UPDATE and INVITE in dialogs, received or sent, that were answered with 200.
+fn refreshes(messages: &[(bool, String)], received: bool) -> Vec<&String> {
+    let of = |text| (line(text, "Call-ID: "), line(text, "CSeq: "));
+    let answered = |request: &str| {
+        let mut others =
+            messages.iter().filter(|(way, text)| *way != received && text.starts_with("SIP/2.0 200"));
+        others.any(|(_, text)| of(text) == of(request))
+    };
+    let in_dialog = |text: &str| line(text, "To: ").is_some_and(|to| to.contains(";tag="));
+    let changes = |text: &str| text.starts_with("UPDATE ") || text.starts_with("INVITE ");
+    let of_way = messages.iter().filter(|(way, text)| *way == received && changes(text));
+    of_way.map(|(_, text)| text).filter(|text| in_dialog(text) && answered(text)).collect()
+}
+
 fn line(text: &str, start: &str) -> Option<String> {
     text.lines().find_map(|line| line.strip_prefix(start)).map(Into::into)
 }

@@ -128,7 +128,7 @@ pub(crate) struct ServerArgs {
     /// Start by this file of settings, with users, routing rules and trunks, in place of the other options
     /// (docs/server-settings.md, examples/server.toml).
     #[arg(long, value_name = "FILE", conflicts_with_all = ["listen", "domain", "users", "no_auth", "digest", "next_hop",
-        "no_record_route", "heed_overload", "ws_origin", "proxy_protocol_from", "hep", "tls_cert", "tls_ca", "tls_clients",
+        "no_record_route", "heed_overload", "ws_origin", "proxy_protocol_from", "hep", "tls_cert", "tls_ca", "tls_crl", "tls_clients",
         "tls_insecure", "trust", "no_bans", "no_events", "events", "messages", "msrp_relay"])]
     pub(crate) config: Option<PathBuf>,
 

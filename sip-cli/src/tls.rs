@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use sip_transport::tokio::tls::{ClientCertificates, CredentialsError, Identity, Roots, Tls, TlsOptions};
+use sip_transport::tokio::tls::{
+    ClientCertificates, CredentialsError, Identity, RevocationLists, Roots, Tls, TlsOptions,
+};
 
 use crate::exit::Failure;
 
@@ -22,6 +24,11 @@ pub(crate) struct TlsArgs {
     /// Trust the authorities in this file instead of the system's; several times if needed.
     #[arg(long, value_name = "FILE")]
     pub(crate) tls_ca: Vec<PathBuf>,
+
+    /// Believe no certificate that is in this list of revoked ones, in PEM or DER, of a trusted authority; several times if
+    /// needed. Of authorities without a list all are believed.
+    #[arg(long, value_name = "FILE", conflicts_with = "tls_insecure")]
+    pub(crate) tls_crl: Vec<PathBuf>,
 
     /// What is asked of those who connect to us: no certificate, one if they have it, or one in any case.
     #[arg(long, value_name = "HOW", default_value = "ignore")]
@@ -81,7 +88,10 @@ impl TlsArgs {
         if let Some(roots) = roots {
             options = options.roots(roots);
         }
-        Ok(options)
+        let lists = self.tls_crl.iter().try_fold(RevocationLists::default(), |lists, file| {
+            RevocationLists::from_file(file).map(|more| lists.and(more))
+        })?;
+        Ok(options.revocation_lists(lists))
     }
 
     /// The same files again, which may have changed: for connections made from now on.

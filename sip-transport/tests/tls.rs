@@ -13,9 +13,11 @@ use tokio::io::AsyncWriteExt;
 
 use certificates::{Authority, dns, params, uri};
 use peer::{Peer, Seen, options};
-use sip_transport::tokio::tls::{ClientCertificates, Identity, Tls, TlsOptions};
+use sip_transport::tokio::tls::{
+    ClientCertificates, CredentialsError, Identity, RevocationLists, Tls, TlsOptions,
+};
 use sip_transport::tokio::{BindError, Listen, Options, Sockets};
-use sip_transport::{FlowEvent, SendError, TlsFailure, Token, Transmit, Transport};
+use sip_transport::{CloseReason, FlowEvent, SendError, TlsFailure, Token, Transmit, Transport};
 
 fn peer(listen: &str, tls: Tls, options: Options) -> Peer {
     let listen: Vec<Listen> = listen.split(' ').map(|one| one.parse().unwrap()).collect();
@@ -193,10 +195,7 @@ async fn a_certificate_can_be_demanded() {
     let transmit = to(&known, &bob, "b.example", 2);
     nobody.send(transmit);
     // TLS 1.3 lets the client send before it hears of the refusal.
-    assert!(matches!(
-        nobody.closed().await,
-        sip_transport::CloseReason::Error(SendError::Tls(TlsFailure::Alert(116)))
-    ));
+    assert!(matches!(nobody.closed().await, CloseReason::Error(SendError::Tls(TlsFailure::Alert(116)))));
     assert_eq!(bob.handle.counters().received, 1);
 }
 
@@ -299,6 +298,99 @@ async fn the_core_is_told_which_domains_and_users_a_certificate_names() {
     server.send(to(&server, &impostor, "c.example", 2));
     let unknown = SendError::Tls(TlsFailure::UnknownIssuer);
     assert_eq!(server.failure().await, (Token(2), unknown));
+}
+
+/// A certificate with this serial number.
+fn numbered(authority: &Authority, names: Vec<rcgen::SanType>, number: u64) -> Identity {
+    let mut params = params(names);
+    params.serial_number = Some(number.into());
+    let (chain, key) = authority.issue(params);
+    Identity::from_pem(chain.as_bytes(), key.as_bytes()).unwrap()
+}
+
+/// RFC 5280 §5, §6.3: servers, clients, users and authorities that were taken back; whoever is in no list is believed, also where the
+/// list is out of date or another authority's.
+#[tokio::test]
+async fn who_is_in_a_list_of_revoked_certificates_is_not_believed() {
+    let (root, other) = (Authority::new("Test CA"), Authority::new("Other CA"));
+    let lists = |list: &rcgen::CertificateRevocationList| {
+        let der = RevocationLists::from_der(list.der().to_vec()).unwrap();
+        let pem = RevocationLists::from_pem(list.pem().unwrap().as_bytes()).unwrap();
+        [der, pem]
+    };
+    let trusting = |lists: RevocationLists| {
+        let options = TlsOptions::new().roots(root.roots().and(other.roots())).revocation_lists(lists);
+        options.identity(root.identity(&["a.example"])).client_certificates(ClientCertificates::Asked)
+    };
+    // Servers.
+    let good = start(Tls::new(trusting(RevocationLists::default())).unwrap());
+    let server = |authority: &Authority, number: u64| {
+        let identity = numbered(authority, vec![dns("b.example")], number);
+        start(Tls::new(TlsOptions::new().roots(root.roots()).identity(identity)).unwrap())
+    };
+    let (mut kept, revoked, mut elsewhere) = (server(&root, 6), server(&root, 7), server(&other, 7));
+    for list in lists(&root.revokes(&[7], 2999)).into_iter().chain(lists(&root.revokes(&[7], 2025))) {
+        let mut alice = start(Tls::new(trusting(list)).unwrap());
+        for (number, server) in [(1, &mut kept), (2, &mut elsewhere)] {
+            alice.send(to(&alice, server, "b.example", number));
+            assert_eq!(server.request().await.0, number);
+            alice.response().await;
+        }
+        alice.send(to(&alice, &revoked, "b.example", 3));
+        assert_eq!(alice.failure().await, (Token(3), SendError::Tls(TlsFailure::Revoked)));
+    }
+    drop(good);
+
+    // Clients, and users of theirs.
+    let list = RevocationLists::from_der(root.revokes(&[7], 2999).der().to_vec()).unwrap();
+    let more = RevocationLists::from_der(other.revokes(&[9], 2999).der().to_vec()).unwrap();
+    let mut server = start(Tls::new(trusting(list.and(more)).user_roots(other.roots())).unwrap());
+    let client = |identity: Identity| {
+        start_client(Tls::new(TlsOptions::new().roots(root.roots()).identity(identity)).unwrap())
+    };
+    let names = || vec![dns("b.example"), uri("sip:alice@example.com")];
+    for (authority, number, revoked) in
+        [(&root, 6, false), (&root, 7, true), (&other, 7, false), (&other, 9, true)]
+    {
+        let mut client = client(numbered(authority, names(), number));
+        let request = options_request(server.at(Transport::Tls), 1);
+        client.send(Transmit { domain: Some("a.example".into()), ..request });
+        if revoked {
+            // RFC 8446 §6.2: certificate_revoked.
+            let alert = SendError::Tls(TlsFailure::Alert(44));
+            assert_eq!(client.closed().await, CloseReason::Error(alert));
+        } else {
+            let users = if std::ptr::eq(authority, &other) {
+                vec!["sip:alice@example.com".to_owned()]
+            } else {
+                vec![]
+            };
+            assert_eq!(proven(&mut server).await, Some((vec!["b.example".to_owned()], users)));
+        }
+    }
+}
+
+/// A list signed by somebody else of the authority's name says nothing of its certificates, and they are not believed on it.
+#[tokio::test]
+async fn lists_of_revoked_certificates_have_to_be_their_authoritys() {
+    let (root, impostor) = (Authority::new("Test CA"), Authority::new("Test CA"));
+    let list = RevocationLists::from_der(impostor.revokes(&[7], 2999).der().to_vec()).unwrap();
+    let bob = start(root.tls(&["b.example"]));
+    let options = TlsOptions::new().roots(root.roots()).revocation_lists(list);
+    let mut alice = start_client(Tls::new(options).unwrap());
+    let request = options_request(bob.at(Transport::Tls), 1);
+    alice.send(Transmit { domain: Some("b.example".into()), ..request });
+    assert_eq!(alice.failure().await, (Token(1), SendError::Tls(TlsFailure::BadCertificate)));
+
+    for none in [
+        RevocationLists::from_pem(b"nothing"),
+        RevocationLists::from_der(vec![0x30, 0x00]),
+        RevocationLists::from_pem(root.pem().as_bytes()),
+    ] {
+        assert!(matches!(none, Err(CredentialsError::RevocationList(_))));
+    }
+    let missing = RevocationLists::from_file("/nowhere/at.crl");
+    assert!(matches!(missing, Err(CredentialsError::Read { .. })));
 }
 
 fn start_client(tls: Tls) -> Peer {

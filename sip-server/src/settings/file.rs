@@ -126,6 +126,9 @@ settings! {
         /// its subjectAltName names by their addresses, `URI:sip:alice@example.com`, or without any `sip` URI by `email:`. Others from
         /// there are refused with 403. A user of `[[user]]` needs no password then. Authorities of servers prove no user.
         user_authorities: Vec<At<String>> = Vec::new(),
+        /// Files of certificates that their authorities have taken back (RFC 5280 §5), in PEM or DER: nobody is believed who is in one.
+        /// Of authorities without a list all are believed. Read again at SIGHUP; connections that stand are not asked again.
+        revocation_lists: Vec<At<String>> = Vec::new(),
         /// What is asked of those who connect to us: `ignore` (no certificate), `ask` (one if they have it), `require`.
         clients: At<String> = At::nowhere("ignore".into()),
     }

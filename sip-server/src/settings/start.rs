@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use sip_transport::hep::Agent;
 use sip_transport::tokio::HepTap;
-use sip_transport::tokio::tls::{ClientCertificates, CredentialsError, Identity, Roots, Tls, TlsOptions};
+use sip_transport::tokio::tls::{
+    ClientCertificates, CredentialsError, Identity, RevocationLists, Roots, Tls, TlsOptions,
+};
 use sip_transport::websocket::Origins;
 
 use super::{File, MessageSettings, MsrpSettings, Settings, TlsSettings};
@@ -41,6 +43,10 @@ pub(super) fn tls_options(tls: &TlsSettings, folder: &Path) -> Result<TlsOptions
     if let Some(users) = users {
         options = options.user_roots(users);
     }
+    let lists = tls.revocation_lists.iter().try_fold(RevocationLists::default(), |lists, file| {
+        RevocationLists::from_file(folder.join(&**file)).map(|more| lists.and(more))
+    })?;
+    let options = options.revocation_lists(lists);
     Ok(match roots {
         Some(roots) => options.roots(roots),
         None => options,

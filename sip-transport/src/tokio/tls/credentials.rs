@@ -30,6 +30,9 @@ pub enum CredentialsError {
     /// There is no private key in it, or what is there is none.
     #[error("no private key in PEM (BEGIN PRIVATE KEY): {0}")]
     NoKey(String),
+    /// There is no list of revoked certificates in it, or one that cannot be used.
+    #[error("no list of revoked certificates (PEM with BEGIN X509 CRL, or DER): {0}")]
+    RevocationList(String),
     /// The names of our certificate cannot be told.
     #[error("our own certificate: {0}")]
     Identity(#[from] IdentityError),
@@ -145,7 +148,7 @@ pub(super) fn system() -> RootCertStore {
     store
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, CredentialsError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, CredentialsError> {
     std::fs::read(path).map_err(|error| CredentialsError::Read { path: path.to_owned(), error })
 }
 

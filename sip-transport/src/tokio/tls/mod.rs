@@ -4,17 +4,19 @@
 
 mod credentials;
 mod failure;
+mod revocation;
 mod verify;
 
 pub use credentials::{CredentialsError, Identity, Roots};
 pub(super) use failure::{failure, io_failure};
+pub use revocation::RevocationLists;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ClientCertVerifierBuilder, ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
@@ -49,6 +51,7 @@ pub struct TlsOptions {
     identities: Vec<Identity>,
     roots: Option<Roots>,
     user_roots: Option<Roots>,
+    revocation_lists: RevocationLists,
     client_certificates: ClientCertificates,
     insecure: bool,
 }
@@ -81,6 +84,13 @@ impl TlsOptions {
     #[must_use]
     pub fn user_roots(mut self, roots: Roots) -> TlsOptions {
         self.user_roots = Some(roots);
+        self
+    }
+
+    /// Certificates that are not believed any more: of those who connect to us, of servers, and of users.
+    #[must_use]
+    pub fn revocation_lists(mut self, lists: RevocationLists) -> TlsOptions {
+        self.revocation_lists = lists;
         self
     }
 
@@ -165,7 +175,8 @@ impl Tls {
 
 impl Setup {
     fn new(options: TlsOptions) -> Result<Setup, CredentialsError> {
-        let TlsOptions { identities, roots, user_roots, client_certificates, insecure } = options;
+        let TlsOptions { identities, roots, user_roots, revocation_lists, client_certificates, insecure } =
+            options;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let authorities = roots.as_ref().map(Roots::to_der);
         let roots = match roots {
@@ -177,8 +188,7 @@ impl Setup {
             Some(user_roots) => {
                 let user_roots = user_roots.into_store()?;
                 client_roots.extend(user_roots.roots.iter().cloned());
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(user_roots), provider.clone());
+                let verifier = client_verifier(&provider, Arc::new(user_roots), &revocation_lists);
                 Some(verifier.build().map_err(|_| CredentialsError::NoRoots)?)
             }
             None => None,
@@ -191,12 +201,15 @@ impl Setup {
                 Ok((Arc::new(key), names))
             })
             .collect::<Result<Vec<_>, CredentialsError>>()?;
-        let client = client(&provider, roots, insecure, keys.first().map(|(key, _)| key.clone()))?;
         let server = if keys.is_empty() {
             None
         } else {
-            Some(Arc::new(server(&provider, client_roots, client_certificates, keys)?))
+            let verifier = client_verifier(&provider, client_roots, &revocation_lists);
+            Some(Arc::new(server(&provider, verifier, client_certificates, keys.clone())?))
         };
+        let revocations = revocation_lists.into_checker()?;
+        let verifier = verify::ServerVerifier::new(provider.clone(), roots, revocations, insecure);
+        let client = client(&provider, verifier, keys.first().map(|(key, _)| key.clone()))?;
         Ok(Setup { server, client: Arc::new(client), insecure, users, authorities })
     }
 
@@ -209,24 +222,33 @@ impl Setup {
 
 fn client(
     provider: &Arc<CryptoProvider>,
-    roots: Arc<RootCertStore>,
-    insecure: bool,
+    verifier: verify::ServerVerifier,
     key: Option<Arc<CertifiedKey>>,
 ) -> Result<ClientConfig, CredentialsError> {
-    let verifier = Arc::new(verify::ServerVerifier::new(provider.clone(), roots, insecure));
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(verifier);
+        .with_custom_certificate_verifier(Arc::new(verifier));
     Ok(match key {
         Some(key) => builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key))),
         None => builder.with_no_client_auth(),
     })
 }
 
-fn server(
+/// Authorities without a list have taken nothing back.
+fn client_verifier(
     provider: &Arc<CryptoProvider>,
     roots: Arc<RootCertStore>,
+    revocation_lists: &RevocationLists,
+) -> ClientCertVerifierBuilder {
+    WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+        .with_crls(revocation_lists.to_der())
+        .allow_unknown_revocation_status()
+}
+
+fn server(
+    provider: &Arc<CryptoProvider>,
+    verifier: ClientCertVerifierBuilder,
     ask: ClientCertificates,
     keys: Vec<(Arc<CertifiedKey>, Identities)>,
 ) -> Result<ServerConfig, CredentialsError> {
@@ -235,7 +257,6 @@ fn server(
     let builder = if ask == ClientCertificates::Ignored {
         builder.with_no_client_auth()
     } else {
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
         let verifier =
             if ask == ClientCertificates::Asked { verifier.allow_unauthenticated() } else { verifier };
         builder.with_client_cert_verifier(verifier.build().map_err(|_| CredentialsError::NoRoots)?)

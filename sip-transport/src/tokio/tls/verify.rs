@@ -9,12 +9,14 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
+use super::revocation::Revocations;
 use crate::identity::Identities;
 
 #[derive(Debug)]
 pub(super) struct ServerVerifier {
     provider: Arc<CryptoProvider>,
     roots: Arc<RootCertStore>,
+    revocations: Revocations,
     insecure: bool,
 }
 
@@ -22,9 +24,10 @@ impl ServerVerifier {
     pub(super) fn new(
         provider: Arc<CryptoProvider>,
         roots: Arc<RootCertStore>,
+        revocations: Revocations,
         insecure: bool,
     ) -> ServerVerifier {
-        ServerVerifier { provider, roots, insecure }
+        ServerVerifier { provider, roots, revocations, insecure }
     }
 }
 
@@ -43,6 +46,7 @@ impl ServerCertVerifier for ServerVerifier {
         let certificate = ParsedCertificate::try_from(end_entity)?;
         let algorithms = self.provider.signature_verification_algorithms.all;
         verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
+        self.revocations.check(end_entity, intermediates, &self.roots, algorithms, now)?;
         let identities = Identities::from_certificate(end_entity).map_err(|error| {
             tracing::debug!(%error, "server certificate");
             CertificateError::BadEncoding
