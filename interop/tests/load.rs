@@ -24,7 +24,7 @@ enum Way {
 }
 
 impl Way {
-    const ALL: [Way; 3] = [Way::Udp, Way::Tcp, Way::Losing(20)];
+    const ALL: [Way; 3] = [Way::Udp, Way::Tcp, Way::Losing(10)];
 
     fn of(self, sipp: Sipp) -> Sipp {
         match self {
@@ -34,7 +34,8 @@ impl Way {
         }
     }
 
-    /// Who answers: it loses a fifth where there is loss.
+    /// Who answers: it loses a tenth where there is loss. With a fifth, one of some hundred runs had a call of which SIPp lost all: it
+    /// sends an INVITE seven times within its 90 s.
     fn callee(self) -> Sipp {
         match self {
             Way::Udp => Sipp::scenario("uas-behind-proxy", None),
@@ -134,7 +135,7 @@ fn two_hundred_calls_of_sipp_to_sipp_through_the_proxy_whatever_is_lost() {
 fn calls_of_ours_to_sipp_complete_whatever_is_lost() {
     let Some(_turn) = turn(&["sipp"]) else { return };
     let dir = Dir::new("load-uac");
-    for way in [Way::Tcp, Way::Losing(20)] {
+    for way in [Way::Tcp, Way::Losing(10)] {
         let sipp = way.callee().calls(OURS as u32, 100, SECONDS);
         let transport = if matches!(way, Way::Tcp) { "tcp" } else { "udp" };
         let uri = format!("sip:bob@{};transport={transport}", at(sipp.port));

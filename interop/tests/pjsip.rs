@@ -5,7 +5,7 @@ use interop::{
     Dir, Own, Pjsip, Talker, assert_holds_tone, hear, hear_nothing, hold_and_resume, say, turn, within,
 };
 use sip_message::StatusCode;
-use sip_ua::{Call, CallOptions};
+use sip_ua::{Call, CallOptions, Phone, SessionTimer};
 
 /// What the phones of PJSIP play, and what we play.
 const BOBS: f64 = 440.0;
@@ -174,12 +174,13 @@ async fn sessions_are_refreshed_by_either_side() {
     let short = ["answer=200", "expires=90", "least=90"];
     let mut bob = Talker::start(&dir, "bob", BOBS, &short);
     let carol = Talker::start(&dir, "carol", CAROLS, &short);
-    let own = Own::start("alice").await;
+    let phone = Phone::builder("sip:alice@127.0.0.1").listen("udp:127.0.0.1:0");
+    let own = Own::with("alice", phone.session_timer(Some(SessionTimer { interval: 90, minimum: 90 }))).await;
     let to_carol = call(&own, &carol.uri).await;
     bob.process.type_line(&format!("call {}", own.uri));
     let of_bob = answer(&own).await;
     let interval = line(&own.received("SIP/2.0 200")[0], "Session-Expires: ").unwrap();
-    assert!(interval.starts_with("90;"), "what it takes of our half an hour: {interval}");
+    assert!(interval.starts_with("90;"), "{interval}");
 
     let both = async {
         loop {
@@ -202,7 +203,7 @@ async fn sessions_are_refreshed_by_either_side() {
 
 /// UPDATE and INVITE in dialogs, received or sent, that were answered with 200.
 fn refreshes(messages: &[(bool, String)], received: bool) -> Vec<&String> {
-    let of = |text| (line(text, "Call-ID: "), line(text, "CSeq: "));
+    let of = |text: &str| (line(text, "Call-ID: "), line(text, "CSeq: "));
     let answered = |request: &str| {
         let mut others =
             messages.iter().filter(|(way, text)| *way != received && text.starts_with("SIP/2.0 200"));

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sip_dialog::SessionTimer;
 use sip_message::headers::{InstanceId, NameAddr, Route};
 use sip_message::{Uri, ValueError};
 use sip_transport::Transport;
@@ -98,6 +99,7 @@ pub struct PhoneBuilder {
     max_redirections: usize,
     notifies: Vec<String>,
     focus: bool,
+    session_timer: Option<SessionTimer>,
     message_types: Vec<String>,
     delivery_receipts: bool,
     follow_network: bool,
@@ -202,6 +204,13 @@ impl PhoneBuilder {
     /// Takes subscriptions to this package (RFC 6665): [`Phone::next_subscriber`] tells who subscribes. Once for each package.
     pub fn notifies(mut self, package: &str) -> Self {
         self.notifies.push(package.into());
+        self
+    }
+
+    /// How often either side has to show that a call is alive (RFC 4028): an interval of half an hour if it is not called. `None`
+    /// asks for none and takes none, so that a call whose peer is gone is found by its media alone.
+    pub fn session_timer(mut self, timer: Option<SessionTimer>) -> Self {
+        self.session_timer = timer;
         self
     }
 
@@ -389,6 +398,7 @@ impl PhoneBuilder {
         dialogs.session_ids = self.session_ids;
         dialogs.history = self.history;
         dialogs.focus = self.focus;
+        dialogs.session_timer = self.session_timer;
         let identity = NameAddr::new(&address).with_display_name(&self.display_name);
         let mut config = PhoneConfig::new(identity, dialogs);
         config.credentials = self.password.map(|password| (self.username, password));
@@ -476,6 +486,7 @@ impl Phone {
             max_redirections: sip_dialog::Config::MAX_REDIRECTIONS,
             notifies: Vec::new(),
             focus: false,
+            session_timer: Some(SessionTimer::default()),
             message_types: Vec::new(),
             delivery_receipts: true,
             follow_network: false,

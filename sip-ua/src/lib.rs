@@ -90,6 +90,7 @@ pub use rtp::video_stream::{Event as VideoEvent, VideoFrame};
 pub use sdp::CryptoSuite;
 pub use session::{ChatSession, FileToSend, IncomingChat, IncomingFile, PostedText, SessionError};
 pub use shell::{Ended, Progress};
+pub use sip_dialog::SessionTimer;
 pub use sip_dialog::packages::presence::Activity;
 pub use transfer::{Referral, TransferError};
 pub use watch::{Published, Subscription, WaitingMessages, Watch};
