@@ -52,23 +52,32 @@ struct Entry<P> {
     timestamp: i64,
     /// Microseconds since the buffer's origin.
     arrived: u64,
-    samples: u32,
-    /// From inside another packet; this one itself has not come.
-    is_copy: bool,
     content: Content<P>,
+}
+
+impl<P> Entry<P> {
+    /// From inside another packet; this one itself has not come.
+    fn is_copy(&self) -> bool {
+        matches!(self.content, Content::Audio { is_copy: true, .. })
+    }
 }
 
 #[derive(Clone, Debug)]
 enum Content<P> {
-    Audio(P),
+    Audio {
+        payload: P,
+        samples: u32,
+        is_copy: bool,
+    },
     /// What the silence behind it sounds like.
     Silence(P),
     /// The place of a packet that carries neither.
     Nothing,
 }
 
-/// The last sequence number played or skipped, with a bit for it and each number before it.
-#[derive(Clone, Copy, Debug)]
+/// The last sequence number played or skipped, with a bit for it and each number before it. No number is 0, which stands for
+/// none yet.
+#[derive(Clone, Copy, Debug, Default)]
 struct History {
     last: i64,
     received: u64,
@@ -96,7 +105,7 @@ pub struct JitterBuffer<P = Bytes> {
     /// In the order of their sequence numbers.
     entries: VecDeque<Entry<P>>,
     highest: Option<(i64, i64)>,
-    played: Option<History>,
+    played: History,
     /// Timestamp to play next; `None` while buffering.
     position: Option<i64>,
     frame: u32,
@@ -105,6 +114,8 @@ pub struct JitterBuffer<P = Bytes> {
     late_run: u32,
     /// What instants are counted from.
     origin: Option<Instant>,
+    /// The instant asked about last, and its count: packets and frames of one wake-up share theirs.
+    asked: Option<(Instant, u64)>,
     statistics: Statistics,
     /// Microseconds of the last wait, for the statistics.
     last_wait: u64,
@@ -119,12 +130,13 @@ impl<P> JitterBuffer<P> {
             config,
             entries: VecDeque::new(),
             highest: None,
-            played: None,
+            played: History::default(),
             position: None,
-            frame: config.clock_rate / 50,
+            frame: (config.clock_rate / 50).max(1),
             underruns: 0,
             late_run: 0,
             origin: None,
+            asked: None,
             statistics: Statistics::default(),
             last_wait: 0,
             pace: Pace::new(&config),
@@ -174,10 +186,17 @@ impl<P> JitterBuffer<P> {
         self.pace.stretched(by);
     }
 
-    /// Microseconds since the first packet.
+    #[inline]
     fn clock(&mut self, now: Instant) -> u64 {
+        if let Some((at, count)) = self.asked
+            && at == now
+        {
+            return count;
+        }
         let origin = *self.origin.get_or_insert(now);
-        micros(now.saturating_duration_since(origin))
+        let count = micros(now.saturating_duration_since(origin));
+        self.asked = Some((now, count));
+        count
     }
 }
 
