@@ -220,6 +220,7 @@ impl<P> JitterBuffer<P> {
         let (received, copied) = if ahead == 1 {
             (before.received << 1, before.copied << 1)
         } else {
+            self.bursts.step(before.last, sequence);
             let shifted =
                 |window: u64| u32::try_from(ahead).ok().and_then(|by| window.checked_shl(by)).unwrap_or(0);
             (shifted(before.received), shifted(before.copied))

@@ -32,6 +32,7 @@
 //!
 //! Five frames at the end of each stream count as made up, and so do five at the end of each talk spurt, as nobody says that it is one.
 
+mod bursts;
 mod delays;
 mod insertion;
 mod pace;
@@ -43,6 +44,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+pub use bursts::BurstMetrics;
+use bursts::Bursts;
 use pace::Pace;
 pub use types::{Config, Frame, Inserted, Playout, Statistics};
 
@@ -120,6 +123,7 @@ pub struct JitterBuffer<P = Bytes> {
     /// Microseconds of the last wait, for the statistics.
     last_wait: u64,
     pace: Pace,
+    bursts: Bursts,
 }
 
 impl<P> JitterBuffer<P> {
@@ -140,13 +144,15 @@ impl<P> JitterBuffer<P> {
             statistics: Statistics::default(),
             last_wait: 0,
             pace: Pace::new(&config),
+            bursts: Bursts::default(),
         }
     }
 
     /// Forgets the stream, keeps the counters: for a new SSRC.
     pub fn reset(&mut self) {
-        let (statistics, last_wait) = (self.statistics, self.last_wait);
-        *self = Self { statistics, last_wait, ..Self::new(self.config) };
+        let (statistics, last_wait, mut bursts) = (self.statistics, self.last_wait, self.bursts);
+        bursts.end(self.played.last);
+        *self = Self { statistics, last_wait, bursts, ..Self::new(self.config) };
     }
 
     /// The same for a stream with another clock.
@@ -166,6 +172,19 @@ impl<P> JitterBuffer<P> {
     pub fn statistics(&self) -> Statistics {
         let delay = Duration::from_micros(self.last_wait);
         Statistics { delay, target: self.pace.target, ..self.statistics }
+    }
+
+    /// How what was lost or came too late lies in what was played up to now (RFC 3611 §4.7.2).
+    #[must_use]
+    pub fn bursts(&self) -> BurstMetrics {
+        let frame = Duration::from_secs(1).saturating_mul(self.frame) / self.config.clock_rate.max(1);
+        self.bursts.metrics(self.played.last, frame)
+    }
+
+    /// The longest target delay.
+    #[must_use]
+    pub fn maximum(&self) -> Duration {
+        self.config.maximum.max(self.config.minimum)
     }
 
     /// Packets in the buffer.
