@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
     let mut now = Instant::now();
     let mut config = Config::new([1; 32], "fuzz@example.com", NtpTimestamp(1 << 40));
     config.reduced_size = data.len() % 2 == 0;
-    config.extended_reports = true;
+    config.extended_reports = rtp::rtcp::extended::Wanted::ALL;
     let mut session = Session::new(now, config);
     let remote = Remote::port_pair(from);
     session.set_remote(now, remote);

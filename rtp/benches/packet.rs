@@ -76,6 +76,19 @@ fn packets(criterion: &mut Criterion) {
         });
     });
 
+    // A phone's packets come between its ticks: each of both looks at the clock anew.
+    let mut buffer = JitterBuffer::new(jitter::Config::default());
+    criterion.bench_function("jitter/insert and pop of a number, 7 ms apart", |bencher| {
+        bencher.iter(|| {
+            at += Duration::from_millis(13);
+            sequence = sequence.wrapping_add(1);
+            timestamp = timestamp.wrapping_add(160);
+            buffer.insert(at, sequence, timestamp, 160, sequence);
+            at += Duration::from_millis(7);
+            buffer.pop(at)
+        });
+    });
+
     let samples: Vec<i16> = (0..160).map(|i| i * 200 - 16_000).collect();
     for law in [Law::Mu, Law::A] {
         let mut octets = law.encode(&samples);

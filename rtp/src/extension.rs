@@ -17,6 +17,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use std::ops::Range;
+
 use crate::packet::Packet;
 
 /// "Defined by profile" of the one-byte form (RFC 8285 §4.2).
@@ -39,9 +41,15 @@ impl<'a> Elements<'a> {
     /// Those of a packet; none if its extension is not of RFC 8285, or there is none.
     #[must_use]
     pub fn of(packet: &Packet<'a>) -> Self {
-        match packet.extension() {
-            Some((ONE_BYTE, rest)) => Self { rest, two_byte: false },
-            Some((profile, rest)) if profile & 0xfff0 == TWO_BYTE => Self { rest, two_byte: true },
+        packet
+            .extension()
+            .map_or(Self { rest: &[], two_byte: false }, |(profile, rest)| Self::in_form(profile, rest))
+    }
+
+    fn in_form(profile: u16, rest: &'a [u8]) -> Self {
+        match profile {
+            ONE_BYTE => Self { rest, two_byte: false },
+            profile if profile & 0xfff0 == TWO_BYTE => Self { rest, two_byte: true },
             _ => Self { rest: &[], two_byte: false },
         }
     }
@@ -80,6 +88,16 @@ impl<'a> Iterator for Elements<'a> {
             }
         }
     }
+}
+
+/// Each element of an extension with the place of its data there, in order.
+pub(crate) fn places(profile: u16, data: &[u8]) -> impl Iterator<Item = (u8, Range<usize>)> {
+    let mut elements = Elements::in_form(profile, data);
+    std::iter::from_fn(move || {
+        let (id, found) = elements.next()?;
+        let end = data.len() - elements.rest.len();
+        Some((id, end - found.len()..end))
+    })
 }
 
 /// Why an element cannot be written.

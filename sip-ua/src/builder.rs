@@ -16,6 +16,7 @@ use msrp::auth::Account;
 
 use crate::core::{AnswerPolicy, PhoneConfig, PhoneCore};
 use rtp::codec::Codec;
+use rtp::rtcp::extended::Wanted;
 use rtp::video::Codec as VideoCodec;
 use sdp::CryptoSuite;
 
@@ -84,6 +85,7 @@ pub struct PhoneBuilder {
     tap: Option<Box<dyn Tap>>,
     media_tap: Option<MediaTap>,
     rtcp_interval: Option<Duration>,
+    extended_reports: Wanted,
     codecs: Vec<Codec>,
     video: Vec<VideoCodec>,
     h264_profile: String,
@@ -315,6 +317,13 @@ impl PhoneBuilder {
         self
     }
 
+    /// Asks the peer for extended reports of what it hears, which the call's quality report then tells (RFC 3611 §5.2; RFC 6035
+    /// §4.6). On if it is not set. What the peer asks for is sent either way.
+    pub fn extended_reports(mut self, on: bool) -> Self {
+        self.extended_reports = if on { Wanted::ALL } else { Wanted::NONE };
+        self
+    }
+
     /// Samples per second of what is played and heard, 8,000 to 48,000 in whole frames of 20 ms; 8,000 if it is not set. Codecs of
     /// another rate are converted.
     pub fn sample_rate(mut self, hertz: u32) -> Self {
@@ -431,6 +440,7 @@ impl PhoneBuilder {
         let options = MediaOptions {
             cname,
             rtcp_interval: self.rtcp_interval,
+            extended_reports: self.extended_reports,
             tap: self.media_tap,
             codecs: if self.codecs.is_empty() { G711.to_vec() } else { self.codecs },
             sending: self.sending,
@@ -471,6 +481,7 @@ impl Phone {
             tap: None,
             media_tap: None,
             rtcp_interval: None,
+            extended_reports: Wanted::ALL,
             codecs: Vec::new(),
             video: Vec::new(),
             h264_profile: PROFILE_LEVEL_ID.into(),

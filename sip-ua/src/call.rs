@@ -12,7 +12,7 @@ use sip_message::{Method, Request, Response, StatusCode, Uri};
 use sip_transport::Path;
 
 use crate::core::{PhoneCore, PhoneError};
-use crate::media::{Audio, MediaPlace, MediaSession, Video};
+use crate::media::{Audio, MediaPlace, MediaReport, MediaSession, Video};
 use crate::phone::{CallError, Phone};
 use crate::requests::RequestError;
 use crate::shell::{Ended, Mailbox, Progress, Shell};
@@ -510,6 +510,12 @@ impl Call {
     /// Counters and the estimated quality up to now.
     pub fn statistics(&self) -> Statistics {
         self.media.statistics()
+    }
+
+    /// What a report of the call's quality says of its media up to now, with what the peer told of what it hears; `None` before
+    /// media was agreed on, and from an engine that reports nothing.
+    pub fn media_report(&self) -> Option<MediaReport> {
+        self.media.report()
     }
 
     /// Puts the peer on hold (RFC 3264 §8.4).

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use rtp::rtcp::extended::Wanted;
 use sdp::Negotiated;
 use sip_dialog::{
     Body, CallKey, Cause, KeyMap, PublicationChange, PublicationKey, RequestKey, SubscriberChange,
@@ -236,7 +237,7 @@ impl Shell {
             PhoneEvent::Established { call, media } => {
                 if let Some(mailbox) = self.boxes.get_mut(&call) {
                     mailbox.established_at = Some(now);
-                    mailbox.agree(&media);
+                    mailbox.agree(&media, self.core.wanted_reports(call));
                     if let (Some(quality), Some(dialog)) =
                         (&mut self.quality, self.core.dialogs().dialog(call))
                     {
@@ -247,7 +248,7 @@ impl Shell {
             PhoneEvent::MediaChanged { call, media, by_us } => {
                 if let Some(mailbox) = self.boxes.get_mut(&call) {
                     mailbox.changes = mailbox.changes.saturating_add(u64::from(by_us));
-                    mailbox.agree(&media);
+                    mailbox.agree(&media, self.core.wanted_reports(call));
                 }
             }
             PhoneEvent::PeerIdentified { call, identity } => {
@@ -438,8 +439,9 @@ impl Mailbox {
         self.rare.get_or_insert_default()
     }
 
-    fn agree(&mut self, agreed: &Negotiated) {
+    fn agree(&mut self, agreed: &Negotiated, wanted: Wanted) {
         if let Some(media) = &self.media {
+            media.extended_reports(wanted);
             media.apply(agreed);
         }
         self.agreed = true;

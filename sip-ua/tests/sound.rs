@@ -191,3 +191,28 @@ async fn rfc2198_packets_are_repeated_where_both_want_it() {
         bob.close().await;
     }
 }
+
+/// RFC 3611 §5.2: who asks for the metrics of a call gets them with the peer's reports; who does not ask gets none.
+#[tokio::test]
+async fn rfc3611_5_2_what_the_peer_hears_is_told_to_those_who_ask() {
+    let ((alice, _), (bob, _)) =
+        (phone("alice", |b| b).await, phone("bob", |b| b.extended_reports(false)).await);
+    let (call, called) = connect(&alice, &bob).await;
+    until("the peer's metrics", || call.media_report().is_some_and(|report| report.heard_by_peer.is_some()))
+        .await;
+    let heard = call.media_report().unwrap();
+    let metrics = heard.heard_by_peer.unwrap();
+    assert_eq!((metrics.ssrc, metrics.loss_rate, metrics.burst_density), (heard.local.1, 0, 0));
+    assert_eq!((metrics.gap_threshold, metrics.receiver_configuration), (16, 0xb0));
+    assert!(metrics.r_factor > 80 && metrics.mos_listening > 40, "{metrics:?}");
+    assert!(
+        metrics.jitter_buffer_nominal >= 60 && metrics.jitter_buffer_absolute_maximum == 200,
+        "{metrics:?}"
+    );
+    // Bob did not ask, and has had as many reports by now.
+    until("a report", || called.statistics().session.sent.reported.is_some()).await;
+    assert!(called.media_report().unwrap().heard_by_peer.is_none());
+    call.hang_up().await;
+    alice.close().await;
+    bob.close().await;
+}

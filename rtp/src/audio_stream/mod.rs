@@ -9,6 +9,7 @@
 //! codec's is another one, they are converted.
 
 mod format;
+mod metrics;
 mod playing;
 mod sending;
 mod stretching;
@@ -563,6 +564,9 @@ impl AudioStream {
 
     /// Sends RTCP that is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.session.poll_timeout().is_some_and(|due| due <= now) {
+            self.tell_metrics();
+        }
         self.session.handle_timeout(now);
     }
 
@@ -573,6 +577,7 @@ impl AudioStream {
 
     /// Leaves with a BYE; drain [`AudioStream::poll_transmit`] once more afterwards.
     pub fn close(&mut self, now: Instant, reason: Option<&str>) {
+        self.tell_metrics();
         self.session.close(now, reason);
     }
 

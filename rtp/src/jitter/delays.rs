@@ -30,6 +30,8 @@ const MOST_LATE: f64 = 0.1;
 pub(super) struct Delays {
     /// Units per bin.
     width: i64,
+    /// [`ZERO`] bins.
+    zero: i64,
     /// Bins per unit, in 2^-56: a multiplication in place of a division for each packet.
     inverse: i64,
     counts: [u16; BINS],
@@ -47,6 +49,7 @@ impl Delays {
         let width = i64::from((clock_rate / BINS_PER_SECOND).max(1));
         Self {
             width,
+            zero: ZERO * width,
             inverse: (1 << INVERSE_BITS) / width + 1,
             counts: [0; BINS],
             recent: [0; REMEMBERED],
@@ -68,27 +71,22 @@ impl Delays {
 
     /// The transit divided by the width, rounded down.
     fn bin(&self, transit: i64) -> i64 {
-        let above_zero = i128::from(transit.wrapping_add(ZERO * self.width));
-        ((above_zero * i128::from(self.inverse)) >> INVERSE_BITS) as i64 - ZERO
+        let above_zero = i128::from(transit.wrapping_add(self.zero));
+        (((above_zero * i128::from(self.inverse)) >> INVERSE_BITS) as i64).wrapping_sub(ZERO)
     }
 
     /// Notes the transit of a packet.
-    #[inline]
+    #[inline(always)]
     pub(super) fn note(&mut self, transit: i64) {
-        let span = BINS as i64 - 1;
-        let bin = self.bin(transit);
-        if self.known == 0 || bin < self.highest - span {
-            // The first, or a way so much shorter that nothing known is of use any more.
-            self.clear();
-            (self.lowest, self.highest) = (bin, bin);
+        let mut bin = self.bin(transit);
+        if self.known == 0 || !(self.lowest..=self.highest).contains(&bin) {
+            bin = self.widen(bin);
         }
-        let bin = bin.min(self.lowest + span);
-        self.lowest = self.lowest.min(bin);
-        self.highest = self.highest.max(bin);
         let slot = bin.rem_euclid(BINS as i64) as u8;
-        let Some(oldest) = self.recent.get_mut(self.next % REMEMBERED) else { return };
+        let at = self.next % REMEMBERED;
+        let Some(oldest) = self.recent.get_mut(at) else { return };
         let leaving = std::mem::replace(oldest, slot);
-        self.next = (self.next + 1) % REMEMBERED;
+        self.next = at + 1;
         if self.known < REMEMBERED {
             self.known += 1;
         } else if leaving == slot {
@@ -99,6 +97,21 @@ impl Delays {
         if let Some(count) = self.counts.get_mut(usize::from(slot)) {
             *count = count.saturating_add(1);
         }
+    }
+
+    /// Makes room for a bin that is not between those in use. Returns the one to count in.
+    #[cold]
+    fn widen(&mut self, bin: i64) -> i64 {
+        let span = BINS as i64 - 1;
+        if self.known == 0 || bin < self.highest - span {
+            // The first, or a way so much shorter that nothing known is of use any more.
+            self.clear();
+            (self.lowest, self.highest) = (bin, bin);
+        }
+        let bin = bin.min(self.lowest + span);
+        self.lowest = self.lowest.min(bin);
+        self.highest = self.highest.max(bin);
+        bin
     }
 
     /// The shortest transit, and the one that is worth waiting for: later packets cost less than the delay that would save

@@ -14,6 +14,7 @@ const FIRST_CYCLE: i64 = 1 << 32;
 
 impl<P> JitterBuffer<P> {
     /// Takes a packet of `samples` timestamp units.
+    #[inline]
     pub fn insert(
         &mut self,
         now: Instant,
@@ -22,18 +23,42 @@ impl<P> JitterBuffer<P> {
         samples: u32,
         payload: P,
     ) -> Inserted {
-        self.insert_entry(now, sequence, timestamp, samples, Content::Audio(payload))
+        let content = Content::Audio { payload, samples, is_copy: false };
+        match self.next_in_order(sequence, timestamp) {
+            Some((sequence, timestamp)) => {
+                let arrived = self.clock(now);
+                self.pace.measure(arrived, timestamp);
+                self.late_run = 0;
+                self.highest = Some((sequence, timestamp));
+                self.entries.push_back(Entry { sequence, timestamp, arrived, content });
+                Inserted::Stored
+            }
+            None => self.insert_entry(now, sequence, timestamp, content),
+        }
+    }
+
+    /// What nearly every packet is: the one behind the highest so far, in time, and there is room. Nothing else is to be looked
+    /// at then.
+    #[inline]
+    fn next_in_order(&self, sequence: u16, timestamp: u32) -> Option<(i64, i64)> {
+        let highest = self.highest?;
+        let time = highest.1 + i64::from(timestamp.wrapping_sub(highest.1 as u32) as i32);
+        let is_next = sequence == (highest.0 as u16).wrapping_add(1)
+            && time >= highest.1
+            && self.position.is_none_or(|position| time >= position)
+            && self.entries.len() < self.config.capacity;
+        is_next.then_some((highest.0 + 1, time))
     }
 
     /// Takes a packet that describes the silence behind it (RFC 3389): once it is played, nothing is missing until audio
     /// comes again.
     pub fn insert_silence(&mut self, now: Instant, sequence: u16, timestamp: u32, payload: P) -> Inserted {
-        self.insert_entry(now, sequence, timestamp, 0, Content::Silence(payload))
+        self.insert_entry(now, sequence, timestamp, Content::Silence(payload))
     }
 
     /// Notes that this sequence number carried something else (a telephone event), so that it is not lost audio.
     pub fn insert_placeholder(&mut self, now: Instant, sequence: u16, timestamp: u32) -> Inserted {
-        self.insert_entry(now, sequence, timestamp, 0, Content::Nothing)
+        self.insert_entry(now, sequence, timestamp, Content::Nothing)
     }
 
     /// Whether this packet was lost up to now and would still be in time: then its copy inside another one (RFC 2198) is of use.
@@ -41,8 +66,7 @@ impl<P> JitterBuffer<P> {
     pub fn is_wanted(&self, sequence: u16, timestamp: u32) -> bool {
         let Some(highest) = self.highest else { return false };
         let (number, time) = unwrapped(highest, sequence, timestamp);
-        let gone = self.played.is_some_and(|played| number <= played.last)
-            || self.position.is_some_and(|position| time < position);
+        let gone = number <= self.played.last || self.position.is_some_and(|position| time < position);
         number < highest.0
             && highest.0 - number < RESTART_DISTANCE
             && time < highest.1
@@ -66,37 +90,31 @@ impl<P> JitterBuffer<P> {
         let (sequence, timestamp) = unwrapped(highest, sequence, timestamp);
         let arrived = self.clock(now);
         self.statistics.recovered += 1;
-        let content = Content::Audio(payload);
-        self.store(Entry { sequence, timestamp, arrived, samples, is_copy: true, content })
+        let content = Content::Audio { payload, samples, is_copy: true };
+        self.store(Entry { sequence, timestamp, arrived, content })
     }
 
-    fn insert_entry(
-        &mut self,
-        now: Instant,
-        sequence: u16,
-        timestamp: u32,
-        samples: u32,
-        content: Content<P>,
-    ) -> Inserted {
+    #[inline(never)]
+    fn insert_entry(&mut self, now: Instant, sequence: u16, timestamp: u32, content: Content<P>) -> Inserted {
         let first = (FIRST_CYCLE + i64::from(sequence), FIRST_CYCLE + i64::from(timestamp));
         let highest = *self.highest.get_or_insert(first);
         let (number, time) = unwrapped(highest, sequence, timestamp);
         let is_media = !matches!(content, Content::Nothing);
         let arrived = self.clock(now);
-        let mut entry =
-            Entry { sequence: number, timestamp: time, arrived, samples, is_copy: false, content };
+        let mut entry = Entry { sequence: number, timestamp: time, arrived, content };
         let backwards = is_media && number > highest.0 && time < highest.1;
         if backwards || (number - highest.0).abs() > RESTART_DISTANCE {
             self.reset();
             self.statistics.restarts += 1;
             self.highest = Some(first);
-            entry.arrived = self.clock(now);
+            let arrived = self.clock(now);
             (entry.sequence, entry.timestamp) = first;
-            self.pace.measure(entry.arrived, first.1);
+            entry.arrived = arrived;
+            self.pace.measure(arrived, first.1);
             self.entries.push_back(entry);
             return Inserted::Restarted;
         }
-        if self.played.is_some_and(|played| number <= played.last) {
+        if number <= self.played.last {
             return self.insert_played(number, time, arrived, is_media);
         }
         if number <= highest.0
@@ -120,7 +138,7 @@ impl<P> JitterBuffer<P> {
 
     /// The turn of this sequence number is over.
     fn insert_played(&mut self, number: i64, time: i64, arrived: u64, is_media: bool) -> Inserted {
-        let Some(played) = &mut self.played else { return Inserted::Late };
+        let played = &mut self.played;
         let bit =
             u32::try_from(played.last - number).ok().and_then(|back| 1u64.checked_shl(back)).unwrap_or(0);
         let was_copied = played.copied & bit != 0;
@@ -143,9 +161,11 @@ impl<P> JitterBuffer<P> {
 
     /// This sequence number is in the buffer already.
     fn insert_again(&mut self, at: usize, time: i64, arrived: u64) -> Inserted {
-        if let Some(entry) = self.entries.get_mut(at).filter(|entry| entry.is_copy) {
+        if let Some(Entry { content: Content::Audio { is_copy: is_copy @ true, .. }, .. }) =
+            self.entries.get_mut(at)
+        {
             // It was not lost: the packet with its copy only overtook it.
-            entry.is_copy = false;
+            *is_copy = false;
             self.statistics.recovered -= 1;
             self.pace.measure(arrived, time);
         } else {
@@ -169,7 +189,7 @@ impl<P> JitterBuffer<P> {
                 return Inserted::Late;
             }
             if let Some(oldest) = self.entries.pop_front() {
-                self.mark_played(oldest.sequence, oldest.is_copy);
+                self.mark_played(oldest.sequence, oldest.is_copy());
             }
         }
         if self.entries.back().is_none_or(|last| last.sequence < entry.sequence) {
@@ -193,18 +213,19 @@ impl<P> JitterBuffer<P> {
         Inserted::Late
     }
 
+    #[inline(always)]
     pub(super) fn mark_played(&mut self, sequence: i64, is_copy: bool) {
-        let before = self.played.unwrap_or(History { last: sequence - 1, received: 0, copied: 0 });
+        let before = self.played;
         let ahead = sequence - before.last;
         let (received, copied) = if ahead == 1 {
             (before.received << 1, before.copied << 1)
         } else {
+            self.bursts.step(before.last, sequence);
             let shifted =
                 |window: u64| u32::try_from(ahead).ok().and_then(|by| window.checked_shl(by)).unwrap_or(0);
             (shifted(before.received), shifted(before.copied))
         };
-        self.played =
-            Some(History { last: sequence, received: received | 1, copied: copied | u64::from(is_copy) });
+        self.played = History { last: sequence, received: received | 1, copied: copied | u64::from(is_copy) };
     }
 }
 

@@ -32,6 +32,7 @@
 //!
 //! Five frames at the end of each stream count as made up, and so do five at the end of each talk spurt, as nobody says that it is one.
 
+mod bursts;
 mod delays;
 mod insertion;
 mod pace;
@@ -43,6 +44,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+pub use bursts::BurstMetrics;
+use bursts::Bursts;
 use pace::Pace;
 pub use types::{Config, Frame, Inserted, Playout, Statistics};
 
@@ -52,23 +55,32 @@ struct Entry<P> {
     timestamp: i64,
     /// Microseconds since the buffer's origin.
     arrived: u64,
-    samples: u32,
-    /// From inside another packet; this one itself has not come.
-    is_copy: bool,
     content: Content<P>,
+}
+
+impl<P> Entry<P> {
+    /// From inside another packet; this one itself has not come.
+    fn is_copy(&self) -> bool {
+        matches!(self.content, Content::Audio { is_copy: true, .. })
+    }
 }
 
 #[derive(Clone, Debug)]
 enum Content<P> {
-    Audio(P),
+    Audio {
+        payload: P,
+        samples: u32,
+        is_copy: bool,
+    },
     /// What the silence behind it sounds like.
     Silence(P),
     /// The place of a packet that carries neither.
     Nothing,
 }
 
-/// The last sequence number played or skipped, with a bit for it and each number before it.
-#[derive(Clone, Copy, Debug)]
+/// The last sequence number played or skipped, with a bit for it and each number before it. No number is 0, which stands for
+/// none yet.
+#[derive(Clone, Copy, Debug, Default)]
 struct History {
     last: i64,
     received: u64,
@@ -96,7 +108,7 @@ pub struct JitterBuffer<P = Bytes> {
     /// In the order of their sequence numbers.
     entries: VecDeque<Entry<P>>,
     highest: Option<(i64, i64)>,
-    played: Option<History>,
+    played: History,
     /// Timestamp to play next; `None` while buffering.
     position: Option<i64>,
     frame: u32,
@@ -105,10 +117,13 @@ pub struct JitterBuffer<P = Bytes> {
     late_run: u32,
     /// What instants are counted from.
     origin: Option<Instant>,
+    /// The instant asked about last, and its count: packets and frames of one wake-up share theirs.
+    asked: Option<(Instant, u64)>,
     statistics: Statistics,
     /// Microseconds of the last wait, for the statistics.
     last_wait: u64,
     pace: Pace,
+    bursts: Bursts,
 }
 
 impl<P> JitterBuffer<P> {
@@ -119,22 +134,25 @@ impl<P> JitterBuffer<P> {
             config,
             entries: VecDeque::new(),
             highest: None,
-            played: None,
+            played: History::default(),
             position: None,
-            frame: config.clock_rate / 50,
+            frame: (config.clock_rate / 50).max(1),
             underruns: 0,
             late_run: 0,
             origin: None,
+            asked: None,
             statistics: Statistics::default(),
             last_wait: 0,
             pace: Pace::new(&config),
+            bursts: Bursts::default(),
         }
     }
 
     /// Forgets the stream, keeps the counters: for a new SSRC.
     pub fn reset(&mut self) {
-        let (statistics, last_wait) = (self.statistics, self.last_wait);
-        *self = Self { statistics, last_wait, ..Self::new(self.config) };
+        let (statistics, last_wait, mut bursts) = (self.statistics, self.last_wait, self.bursts);
+        bursts.end(self.played.last);
+        *self = Self { statistics, last_wait, bursts, ..Self::new(self.config) };
     }
 
     /// The same for a stream with another clock.
@@ -156,6 +174,19 @@ impl<P> JitterBuffer<P> {
         Statistics { delay, target: self.pace.target, ..self.statistics }
     }
 
+    /// How what was lost or came too late lies in what was played up to now (RFC 3611 §4.7.2).
+    #[must_use]
+    pub fn bursts(&self) -> BurstMetrics {
+        let frame = Duration::from_secs(1).saturating_mul(self.frame) / self.config.clock_rate.max(1);
+        self.bursts.metrics(self.played.last, frame)
+    }
+
+    /// The longest target delay.
+    #[must_use]
+    pub fn maximum(&self) -> Duration {
+        self.config.maximum.max(self.config.minimum)
+    }
+
     /// Packets in the buffer.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -174,10 +205,17 @@ impl<P> JitterBuffer<P> {
         self.pace.stretched(by);
     }
 
-    /// Microseconds since the first packet.
+    #[inline]
     fn clock(&mut self, now: Instant) -> u64 {
+        if let Some((at, count)) = self.asked
+            && at == now
+        {
+            return count;
+        }
         let origin = *self.origin.get_or_insert(now);
-        micros(now.saturating_duration_since(origin))
+        let count = micros(now.saturating_duration_since(origin));
+        self.asked = Some((now, count));
+        count
     }
 }
 

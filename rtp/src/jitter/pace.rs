@@ -29,7 +29,8 @@ pub(super) struct Pace {
     delays: Delays,
     /// How far the playout should be behind the timestamps.
     wanted: Option<i64>,
-    since_look: u32,
+    /// Packets until the next look at the histogram, beside the one that comes next.
+    until_look: u32,
     /// The delay above the shortest way that this is.
     pub(super) target: Duration,
     /// The least by which the playout was behind the timestamps, over the last frames, and their number.
@@ -53,7 +54,7 @@ impl Pace {
             maximum: units(config.maximum.max(config.minimum)),
             delays: Delays::new(config.clock_rate),
             wanted: None,
-            since_look: 0,
+            until_look: 0,
             target: config.initial,
             behind: i64::MAX,
             behind_count: 0,
@@ -68,22 +69,22 @@ impl Pace {
     }
 
     /// Notes how long a packet was underway.
-    #[inline]
+    #[inline(always)]
     pub(super) fn measure(&mut self, arrived: u64, timestamp: i64) {
         if self.is_fixed {
             return;
         }
         self.delays.note(units(arrived, self.clock_rate) - timestamp);
-        self.since_look += 1;
-        if self.since_look >= LOOK_INTERVAL || self.wanted.is_none() {
-            self.look();
+        match self.until_look.checked_sub(1) {
+            Some(rest) => self.until_look = rest,
+            None => self.look(),
         }
     }
 
     /// Decides how far playout should be behind the timestamps.
     #[cold]
     fn look(&mut self) {
-        self.since_look = 0;
+        self.until_look = LOOK_INTERVAL - 1;
         let Some((shortest, worth)) = self.delays.worth_waiting_for(self.initial) else { return };
         let delay = (worth - shortest).clamp(self.minimum, self.maximum);
         self.wanted = Some(shortest + delay);
@@ -95,7 +96,7 @@ impl Pace {
     /// What was known of the way packets took is of no use any more.
     pub(super) fn forget(&mut self) {
         self.delays.clear();
-        self.wanted = None;
+        (self.wanted, self.until_look) = (None, 0);
     }
 
     /// Whether it is time to play the first frame: one of this timestamp, that came so many microseconds ago.
@@ -120,9 +121,9 @@ impl Pace {
     pub(super) fn stretch(&mut self, clock: u64, timestamp: i64, frame: u32, ready: u64) -> i32 {
         let Some(wanted) = self.wanted else { return 0 };
         self.behind = self.behind.min(units(clock, self.clock_rate) - timestamp);
-        self.behind_count += 1;
-        let (spare, frame) = (self.behind - wanted, i64::from(frame.max(1)));
-        if self.behind_count >= ADAPT_WINDOW || spare.abs() > 3 * frame {
+        self.behind_count = self.behind_count.wrapping_add(1);
+        let (spare, frame) = (self.behind - wanted, i64::from(frame));
+        if self.behind_count >= ADAPT_WINDOW || !(-3 * frame..=3 * frame).contains(&spare) {
             self.decide(spare, frame, ready);
         }
         self.request as i32

@@ -19,19 +19,48 @@ enum Turn {
 
 impl<P> JitterBuffer<P> {
     /// What to play at this tick. Call it once per frame duration.
+    #[inline]
     pub fn pop(&mut self, now: Instant) -> Playout<P> {
-        self.pop_ahead(now, Duration::ZERO)
+        self.pop_behind(now, 0)
     }
 
     /// The same where audio of this duration is ready and will be heard before the frame: what is left of one that was
     /// [stretched](Frame::stretch).
+    #[inline]
     pub fn pop_ahead(&mut self, now: Instant, ready: Duration) -> Playout<P> {
+        self.pop_behind(now, micros(ready))
+    }
+
+    #[inline]
+    fn pop_behind(&mut self, now: Instant, ready: u64) -> Playout<P> {
+        let clock = self.clock(now);
+        // What nearly every tick finds: the next frame is there, and its length is as it should be. It is put back if not.
+        if let Some(position) = self.position
+            && !self.pace.is_fixed()
+            && let Some(head) = self.entries.pop_front()
+        {
+            let latest = position + i64::from(self.frame / 2);
+            if head.timestamp <= latest && matches!(head.content, Content::Audio { .. }) {
+                self.underruns = 0;
+                let stretch = self.pace.stretch(clock, head.timestamp, self.frame, ready);
+                if stretch == 0 {
+                    return self.play_entry(clock, ready, 0, head);
+                }
+                self.entries.push_front(head);
+                return self.play_stretched(clock, ready, stretch);
+            }
+            self.entries.push_front(head);
+        }
+        self.pop_otherwise(clock, ready)
+    }
+
+    #[inline(never)]
+    fn pop_otherwise(&mut self, clock: u64, ready: u64) -> Playout<P> {
         if matches!(self.entries.front(), Some(Entry { content: Content::Nothing, .. })) {
             self.skip_placeholders();
         }
-        let clock = self.clock(now);
         match self.turn(clock) {
-            Turn::Head => self.play(clock, micros(ready)),
+            Turn::Head => self.play(clock, ready),
             Turn::Gap => {
                 self.position = self.position.map(|position| position + i64::from(self.frame));
                 self.missing()
@@ -55,7 +84,7 @@ impl<P> JitterBuffer<P> {
             if timestamp <= position + i64::from(self.frame / 2) {
                 return Turn::Head;
             }
-            let lost = self.played.is_some_and(|played| sequence > played.last + 1);
+            let lost = sequence > self.played.last + 1;
             if lost && timestamp - position <= i64::from(self.config.clock_rate / MAX_CONCEALED_PER_SECOND) {
                 return Turn::Gap;
             }
@@ -81,41 +110,60 @@ impl<P> JitterBuffer<P> {
         Playout::Missing { samples: self.frame }
     }
 
+    /// The head's turn has come, which may be anything.
     fn play(&mut self, clock: u64, ready: u64) -> Playout<P> {
-        let mut stretch = 0;
         if self.pace.is_fixed() {
             if self.pace.is_too_slow(self.frame) {
                 self.drop_head();
             }
-        } else if let Some(Entry { timestamp, content: Content::Audio(_), .. }) = self.entries.front() {
-            stretch = self.pace.stretch(clock, *timestamp, self.frame, ready);
-            if stretch != 0 && !self.config.time_scaling {
-                if self.insert_or_drop(stretch) {
-                    return self.missing();
-                }
-                stretch = 0;
-            }
+        } else if let Some(Entry { timestamp, content: Content::Audio { .. }, .. }) = self.entries.front() {
+            let stretch = self.pace.stretch(clock, *timestamp, self.frame, ready);
+            return self.play_stretched(clock, ready, stretch);
         }
+        self.play_head(clock, ready, 0)
+    }
+
+    #[inline(never)]
+    fn play_stretched(&mut self, clock: u64, ready: u64, mut stretch: i32) -> Playout<P> {
+        if stretch != 0 && !self.config.time_scaling {
+            if self.insert_or_drop(stretch) {
+                return self.missing();
+            }
+            stretch = 0;
+        }
+        self.play_head(clock, ready, stretch)
+    }
+
+    fn play_head(&mut self, clock: u64, ready: u64, stretch: i32) -> Playout<P> {
         let Some(entry) = self.entries.pop_front() else { return Playout::Empty };
-        self.mark_played(entry.sequence, entry.is_copy);
-        let payload = match entry.content {
-            Content::Audio(payload) => payload,
+        if self.pace.is_fixed() && matches!(entry.content, Content::Audio { .. }) {
+            self.pace.waited(clock.saturating_sub(entry.arrived) + ready);
+        }
+        self.play_entry(clock, ready, stretch, entry)
+    }
+
+    #[inline(always)]
+    fn play_entry(&mut self, clock: u64, ready: u64, stretch: i32, entry: Entry<P>) -> Playout<P> {
+        self.mark_played(entry.sequence, entry.is_copy());
+        let (payload, samples) = match entry.content {
+            Content::Audio { payload, samples, .. } => (payload, samples),
             Content::Silence(payload) => {
                 self.position = None;
                 return Playout::Silence(payload);
             }
             Content::Nothing => return Playout::Empty,
         };
-        self.frame = entry.samples.clamp(1, self.config.clock_rate.max(1));
-        self.position = Some(entry.timestamp + i64::from(entry.samples));
+        if samples != self.frame {
+            self.frame = samples.clamp(1, self.config.clock_rate.max(1));
+        }
+        self.position = Some(entry.timestamp + i64::from(samples));
         let waited = clock.saturating_sub(entry.arrived) + ready;
-        self.pace.waited(waited);
-        self.statistics.played += 1;
+        self.statistics.played = self.statistics.played.wrapping_add(1);
         self.last_wait = waited;
         Playout::Frame(Frame {
             sequence: entry.sequence as u64,
             timestamp: entry.timestamp as u32,
-            samples: entry.samples,
+            samples,
             payload,
             waited: Duration::from_micros(waited),
             stretch,
@@ -143,7 +191,7 @@ impl<P> JitterBuffer<P> {
             return;
         }
         if let Some(dropped) = self.entries.pop_front() {
-            self.mark_played(dropped.sequence, dropped.is_copy);
+            self.mark_played(dropped.sequence, dropped.is_copy());
             self.statistics.shortened += 1;
         }
         self.skip_placeholders();
@@ -162,15 +210,15 @@ impl<P> JitterBuffer<P> {
     #[must_use]
     pub fn following(&self) -> Option<&P> {
         let head = self.entries.front().filter(|head| Some(head.timestamp) == self.position)?;
-        if let Content::Audio(payload) = &head.content { Some(payload) } else { None }
+        if let Content::Audio { payload, .. } = &head.content { Some(payload) } else { None }
     }
 
     /// Takes out what is left, in order, whether its turn has come or not: before a stream with another clock begins.
     pub fn drain(&mut self) -> Option<P> {
         loop {
             let entry = self.entries.pop_front()?;
-            self.mark_played(entry.sequence, entry.is_copy);
-            if let Content::Audio(payload) = entry.content {
+            self.mark_played(entry.sequence, entry.is_copy());
+            if let Content::Audio { payload, .. } = entry.content {
                 return Some(payload);
             }
         }

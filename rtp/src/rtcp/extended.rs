@@ -19,6 +19,56 @@ const VOIP_METRICS: u8 = 7;
 /// Octets of the VoIP metrics behind the block header: eight words (RFC 3611 §4.7).
 const VOIP_METRICS_LENGTH: usize = 32;
 
+/// The extended reports that somebody wants: `a=rtcp-xr` (RFC 3611 §5.1). Written and read as the text behind its colon; what
+/// is not known here is not sent and therefore passed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Wanted {
+    /// `rcvr-rtt`: the times of those who only hear, and the answers to them (RFC 3611 §4.4, §4.5).
+    pub round_trip: bool,
+    /// `voip-metrics`: what the call sounds like (RFC 3611 §4.7).
+    pub voip_metrics: bool,
+}
+
+impl Wanted {
+    /// The name of the attribute.
+    pub const ATTRIBUTE: &str = "rtcp-xr";
+    /// Everything that a session can send.
+    pub const ALL: Self = Self { round_trip: true, voip_metrics: true };
+    /// Nothing.
+    pub const NONE: Self = Self { round_trip: false, voip_metrics: false };
+
+    /// Whether nothing is wanted.
+    #[must_use]
+    pub fn is_none(self) -> bool {
+        self == Self::NONE
+    }
+
+    /// Reads the attribute's value, of which anything may be.
+    #[must_use]
+    pub fn parse(value: &str) -> Self {
+        let mut wanted = Self::NONE;
+        for format in value.split_ascii_whitespace() {
+            match format.split_once('=').map_or(format, |(name, _)| name) {
+                "rcvr-rtt" => wanted.round_trip = true,
+                "voip-metrics" => wanted.voip_metrics = true,
+                _ => {}
+            }
+        }
+        wanted
+    }
+}
+
+impl std::fmt::Display for Wanted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match (self.round_trip, self.voip_metrics) {
+            (true, true) => "rcvr-rtt=all voip-metrics",
+            (true, false) => "rcvr-rtt=all",
+            (false, true) => "voip-metrics",
+            (false, false) => "",
+        })
+    }
+}
+
 /// An extended report (RFC 3611 §2).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExtendedReport {
@@ -373,6 +423,21 @@ fn write_metrics(content: &mut BytesMut, metrics: &VoipMetrics) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn rfc3611_5_1_the_attribute_says_which_reports_are_wanted() {
+        let linphone = "rcvr-rtt=all:10000 stat-summary=loss,dup,jitt,TTL voip-metrics";
+        assert_eq!(Wanted::parse(linphone), Wanted::ALL);
+        assert_eq!(
+            Wanted::parse("pkt-loss-rle=1024 voip-metrics"),
+            Wanted { round_trip: false, ..Wanted::ALL }
+        );
+        assert_eq!(Wanted::parse("  voip-metrics-2 =rcvr-rtt"), Wanted::NONE);
+        for (round_trip, voip_metrics) in [(true, true), (true, false), (false, true), (false, false)] {
+            let wanted = Wanted { round_trip, voip_metrics };
+            assert_eq!(Wanted::parse(&wanted.to_string()), wanted);
+        }
+    }
 
     #[test]
     fn rfc3611_4_1_runs_and_bits_say_what_came() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::MINIMUM_INTERVAL;
 use crate::ntp::NtpTimestamp;
+use crate::rtcp::extended::Wanted;
 
 /// Sources of one peer: a phone has one, after a transfer two for a while, a bridge a few. Each costs 300 octets,
 /// and fewer than 50 members lets a BYE go out at once (RFC 3550 §6.3.7).
@@ -37,8 +38,9 @@ pub struct Config {
     pub feedback: bool,
     /// RTCP of reduced size was agreed, `a=rtcp-rsize` (RFC 5506 §5): feedback goes and comes without a report. Default off.
     pub reduced_size: bool,
-    /// Extended reports go with the reports, `a=rtcp-xr` (RFC 3611 §5). Default off; what comes is always understood.
-    pub extended_reports: bool,
+    /// Extended reports that go with the reports, as the peer wants them by `a=rtcp-xr` (RFC 3611 §5). Default none; what comes
+    /// is always understood. [`Session::set_extended_reports`](super::Session::set_extended_reports) changes it.
+    pub extended_reports: Wanted,
     /// How long after [`set_remote`](super::Session::set_remote) an address other than the signalled one may be
     /// learned; `None` hears the signalled one only. Default 30 s.
     pub latch_window: Option<Duration>,
@@ -67,7 +69,7 @@ impl Config {
             rtcp_minimum_interval: MINIMUM_INTERVAL,
             feedback: false,
             reduced_size: false,
-            extended_reports: false,
+            extended_reports: Wanted::NONE,
             latch_window: Some(LATCH_WINDOW),
             hear_reflections: true,
         }

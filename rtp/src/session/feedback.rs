@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Event, Session};
 use crate::ntp::{from_middle_units, to_middle_units};
-use crate::rtcp::extended::{Block, ExtendedReport, LastReceiverReport, VoipMetrics};
+use crate::rtcp::extended::{Block, ExtendedReport, LastReceiverReport, VoipMetrics, Wanted};
 use crate::rtcp::feedback::{Feedback, Message, Nack};
 use crate::rtcp::{Application, Compound, Packet, ReceiverReport, SourceDescription};
 
@@ -99,19 +99,31 @@ impl Session {
         Ok(())
     }
 
+    /// Which extended reports the peer wants from now on, as it was agreed (RFC 3611 §5.2).
+    pub fn set_extended_reports(&mut self, wanted: Wanted) {
+        self.config.extended_reports = wanted;
+    }
+
+    /// Which extended reports go with the reports.
+    #[must_use]
+    pub fn extended_reports(&self) -> Wanted {
+        self.config.extended_reports
+    }
+
     /// What the next extended report says of the call (RFC 3611 §4.7); sent if [`Config::extended_reports`](super::Config)
-    /// is set. Stays until replaced.
+    /// has it. Stays until replaced.
     pub fn set_voip_metrics(&mut self, metrics: VoipMetrics) {
         self.voip_metrics = Some(Box::new(metrics));
     }
 
     /// The extended report that goes with a report, if there is anything to say.
     pub(super) fn extended_report(&mut self, now: Instant, we_sent: bool) -> Option<Packet> {
-        if !self.config.extended_reports {
+        let wanted = self.config.extended_reports;
+        if wanted.is_none() {
             return None;
         }
         let mut blocks = Vec::new();
-        if !we_sent {
+        if !we_sent && wanted.round_trip {
             // Without sender reports of ours, this is how the round trip is measured (RFC 3611 §4.4).
             let ntp = self.wall_clock.ntp(now);
             self.remember_report(ntp.middle());
@@ -120,6 +132,7 @@ impl Session {
         let answers: Vec<LastReceiverReport> = self
             .sources
             .iter_mut()
+            .filter(|_| wanted.round_trip)
             .filter_map(|source| {
                 let (last_receiver_report, at) = source.reference_time.take()?;
                 let delay = to_middle_units(now.saturating_duration_since(at));
@@ -129,7 +142,7 @@ impl Session {
         if !answers.is_empty() {
             blocks.push(Block::DelaySinceLastReceiverReport(answers));
         }
-        if let Some(metrics) = &self.voip_metrics {
+        if let Some(metrics) = self.voip_metrics.as_ref().filter(|_| wanted.voip_metrics) {
             blocks.push(Block::VoipMetrics(metrics.clone()));
         }
         (!blocks.is_empty()).then(|| Packet::ExtendedReport(ExtendedReport { ssrc: self.ssrc, blocks }))

@@ -1,6 +1,6 @@
 use super::*;
 use crate::ntp::NtpTimestamp;
-use crate::rtcp::extended::VoipMetrics;
+use crate::rtcp::extended::{VoipMetrics, Wanted};
 use crate::rtcp::feedback::{FullIntraRequest, MaximumBitRate, Message, Nack};
 use crate::rtcp::{Packet as RtcpPacket, ReceiverReport, ReportBlock, SourceDescription};
 use proptest::prelude::*;
@@ -355,7 +355,7 @@ fn rfc4585_feedback_keeps_to_the_bandwidth_of_rtcp_and_to_what_was_agreed() {
 #[test]
 fn rfc3611_4_5_two_listeners_measure_the_round_trip() {
     let mut now = Instant::now();
-    let (mut alice, mut bob) = pair(now, |config| config.extended_reports = true);
+    let (mut alice, mut bob) = pair(now, |config| config.extended_reports = Wanted::ALL);
     let metrics = VoipMetrics { ssrc: 7, r_factor: 93, ..VoipMetrics::default() };
     bob.set_voip_metrics(metrics);
     let mut heard = Vec::new();

@@ -1,5 +1,6 @@
 //! Cryptographic contexts of the two directions (RFC 3711 §3.2), and RTP through them (§3.3).
 
+use super::header_encryption::{EncryptedElements, HeaderEncryption};
 use super::identifier::{self, MasterKeyIdentifier};
 use super::key_derivation::Stream;
 use super::protection::{Position, Protection};
@@ -64,6 +65,10 @@ pub(super) struct Context {
     clear_rtp: bool,
     /// So is RTCP that we send.
     pub(super) clear_rtcp: bool,
+    /// Elements of header extensions are encrypted.
+    header: Option<Box<HeaderEncryption>>,
+    /// RTP is not the usual one, where all behind the header is encrypted and nothing before: the one thing to look at for a packet.
+    unusual: bool,
 }
 
 impl Context {
@@ -77,7 +82,30 @@ impl Context {
             rtcp_sources: Sources::default(),
             clear_rtp: false,
             clear_rtcp: false,
+            header: None,
+            unusual: false,
         })
+    }
+
+    fn encrypt_elements(&mut self, key: &MasterKey, elements: EncryptedElements) -> Result<(), KeyError> {
+        key.check(self.profile)?;
+        let header = || Box::new(HeaderEncryption::new(self.profile, key, elements));
+        self.header = (!elements.is_empty()).then(header);
+        self.unusual = self.clear_rtp || self.header.is_some();
+        Ok(())
+    }
+
+    fn set_clear_rtp(&mut self, clear: bool) {
+        self.clear_rtp = clear;
+        self.unusual = self.clear_rtp || self.header.is_some();
+    }
+
+    /// Encrypts the elements of a packet, or decrypts them. What is only authenticated stays as it is (RFC 6904 §3.2).
+    #[cold]
+    fn apply_to_elements(&self, packet: &mut [u8], header: usize, at: Position) {
+        if let Some(elements) = self.header.as_ref().filter(|_| !self.clear_rtp) {
+            elements.apply(packet, header, at);
+        }
     }
 
     /// The octets of an RTP packet of `length` octets, its tag left out, that stay as they are.
@@ -88,8 +116,15 @@ impl Context {
     fn open_rtp(&mut self, packet: &mut Vec<u8>) -> Result<(), Error> {
         let header = RtpHeader::parse(packet)?;
         let at = self.rtp_sources.locate(header.ssrc, header.sequence_number)?;
-        let sealed = packet.len().saturating_sub(self.profile.rtp_tag_length());
-        self.rtp.open_rtp(packet, self.clear_octets(header.length, sealed), at)?;
+        let mut clear = header.length;
+        if self.unusual {
+            let sealed = packet.len().saturating_sub(self.profile.rtp_tag_length());
+            clear = self.clear_octets(header.length, sealed);
+        }
+        self.rtp.open_rtp(packet, clear, at)?;
+        if self.unusual {
+            self.apply_to_elements(packet, header.length, at);
+        }
         self.rtp_sources.note(at);
         Ok(())
     }
@@ -122,8 +157,18 @@ impl Sender {
     /// The same without encryption of RTP, of RTCP, or of both (RFC 4568 §6.3.2): packets are authenticated alone.
     #[must_use]
     pub fn unencrypted(mut self, rtp: bool, rtcp: bool) -> Self {
-        (self.context.clear_rtp, self.context.clear_rtcp) = (rtp, rtcp);
+        self.context.set_clear_rtp(rtp);
+        self.context.clear_rtcp = rtcp;
         self
+    }
+
+    /// The same with these elements of header extensions encrypted, under the master key that it was made with (RFC 6904).
+    ///
+    /// # Errors
+    /// [`KeyError`] if the key was made for a profile of other lengths.
+    pub fn encrypting(mut self, key: &MasterKey, elements: EncryptedElements) -> Result<Self, KeyError> {
+        self.context.encrypt_elements(key, elements)?;
+        Ok(self)
     }
 
     /// Encrypts and authenticates an RTP packet in place (RFC 3711 §3.3).
@@ -139,7 +184,12 @@ impl Sender {
         let header = RtpHeader::parse(packet)?;
         check_length(packet.len() + identifier::added(self.identifier.as_ref(), self.context.profile))?;
         let at = self.context.rtp_sources.locate(header.ssrc, header.sequence_number)?;
-        let clear = self.context.clear_octets(header.length, packet.len());
+        let mut clear = header.length;
+        if self.context.unusual {
+            // Nothing can go wrong behind this that would leave elements encrypted: both lengths were looked at.
+            self.context.apply_to_elements(packet, header.length, at);
+            clear = self.context.clear_octets(header.length, packet.len());
+        }
         self.context.rtp.seal_rtp(packet, clear, at)?;
         if let Some(identifier) = &self.identifier {
             identifier.insert(packet, self.context.profile.behind_rtp_identifier());
@@ -194,7 +244,10 @@ impl Receiver {
     /// [`KeyError`] if the key was made for a profile of other lengths.
     pub fn and(mut self, identifier: MasterKeyIdentifier, key: &MasterKey) -> Result<Self, KeyError> {
         let mut context = Context::new(self.context.profile, key)?;
-        context.clear_rtp = self.context.clear_rtp;
+        if let Some(header) = &self.context.header {
+            context.encrypt_elements(key, header.elements)?;
+        }
+        context.set_clear_rtp(self.context.clear_rtp);
         let alike = self.identifier.as_ref().is_some_and(|first| first.length() == identifier.length());
         if alike && self.others.len() + 1 < MAX_MASTER_KEYS {
             self.others.push((identifier, context));
@@ -202,11 +255,21 @@ impl Receiver {
         Ok(self)
     }
 
+    /// The same for header extensions with these elements encrypted, under the master key that it was made with (RFC 6904). Keys
+    /// that come after it ([`and`](Self::and)) are for the same ones.
+    ///
+    /// # Errors
+    /// [`KeyError`] if the key was made for a profile of other lengths.
+    pub fn encrypting(mut self, key: &MasterKey, elements: EncryptedElements) -> Result<Self, KeyError> {
+        self.context.encrypt_elements(key, elements)?;
+        Ok(self)
+    }
+
     /// The same for RTP that is authenticated alone (RFC 4568 §6.3.2). Of RTCP each packet tells.
     #[must_use]
     pub fn unencrypted_rtp(mut self, clear: bool) -> Self {
-        self.context.clear_rtp = clear;
-        self.others.iter_mut().for_each(|(_, context)| context.clear_rtp = clear);
+        self.context.set_clear_rtp(clear);
+        self.others.iter_mut().for_each(|(_, context)| context.set_clear_rtp(clear));
         self
     }
 

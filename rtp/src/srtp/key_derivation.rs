@@ -93,6 +93,31 @@ pub(super) enum Stream {
     Rtcp = 3,
 }
 
+/// The labels of the keys for elements of header extensions (RFC 6904 §3).
+const HEADER_ENCRYPTION: u8 = 6;
+const HEADER_SALT: u8 = 7;
+/// Octets of the salt of AES in counter mode, also where the packet itself is encrypted by an AEAD, whose salts are shorter:
+/// so do libsrtp and with it the browsers.
+const COUNTER_MODE_SALT: usize = 14;
+
+/// The keys for elements of header extensions (RFC 6904 §3).
+pub(super) struct HeaderKeys {
+    pub(super) encryption: Zeroizing<[u8; 32]>,
+    /// On the left of 16 octets.
+    pub(super) salt: Zeroizing<[u8; 16]>,
+}
+
+impl HeaderKeys {
+    pub(super) fn derive(profile: Profile, master: &MasterKey) -> Self {
+        let mut keys = Self { encryption: Zeroizing::new([0; 32]), salt: Zeroizing::new([0; 16]) };
+        let (encryption, _) = keys.encryption.split_at_mut(profile.key_length());
+        master.derive(HEADER_ENCRYPTION, encryption);
+        let (salt, _) = keys.salt.split_at_mut(COUNTER_MODE_SALT);
+        master.derive(HEADER_SALT, salt);
+        keys
+    }
+}
+
 /// The session keys of SRTP or of SRTCP.
 pub(super) struct SessionKeys {
     pub(super) encryption: Zeroizing<[u8; 32]>,
@@ -145,6 +170,16 @@ mod tests {
             ))
         );
         assert_eq!(keys.authentication[..], long[..20]);
+    }
+
+    #[test]
+    fn rfc6904_a_1_keys_for_elements_of_header_extensions() {
+        let profile = Profile::AesCm128HmacSha1Tag80;
+        let octets = hex("e1f97a0d3e018be0d64fa32c06de41390ec675ad498afeebb6960b3aabe6");
+        let master = MasterKey::from_key_and_salt(profile, &octets).unwrap();
+        let keys = HeaderKeys::derive(profile, &master);
+        assert_eq!(keys.encryption[..16], hex("549752054d6fb708622c4a2e596a1b93"));
+        assert_eq!(keys.salt[..], hex("ab01818174c40d39a3781f7c2d270000"));
     }
 
     #[test]

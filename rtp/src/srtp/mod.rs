@@ -10,12 +10,12 @@
 //! | `key_derivation` | [`MasterKey`] and the session keys out of it | §4.3, appendix B.3 |
 //! | `counter_mode`, `protection` | one packet encrypted and tagged, verified and decrypted | §4.1, §4.2, RFC 7714 §8 §9 |
 //! | `identifier` | [`MasterKeyIdentifier`]: which of several keys | §3.1 |
+//! | `header_encryption` | [`EncryptedElements`] of header extensions | RFC 6904 |
 //! | `replay` | index estimation, replay window | §3.3.1, §3.3.2, appendix A |
 //! | `context` | [`Sender`], [`Receiver`], their sources, RTP | §3.2, §3.3 |
 //! | `rtcp` | RTCP | §3.4 |
 //!
-//! Not here: the agreement on keys (RFC 4568, RFC 5764), key derivation rates other than zero, RTP without authentication,
-//! encrypted header extensions (RFC 6904).
+//! Not here: the agreement on keys (RFC 4568, RFC 5764), key derivation rates other than zero, RTP without authentication.
 //!
 //! ```
 //! use rtp::packet::Header;
@@ -42,6 +42,7 @@
 
 mod context;
 mod counter_mode;
+mod header_encryption;
 mod identifier;
 mod key_derivation;
 mod profile;
@@ -54,6 +55,7 @@ mod test_support;
 mod tests;
 
 pub use context::{MAX_MASTER_KEYS, MAX_SOURCES, Receiver, Sender};
+pub use header_encryption::EncryptedElements;
 pub use identifier::MasterKeyIdentifier;
 pub use key_derivation::{KeyError, MasterKey};
 pub use profile::Profile;

@@ -81,7 +81,7 @@ pub(super) struct Position {
 
 impl Position {
     /// RFC 3711 §4.1.1.
-    fn counter(self, salt: u128) -> u128 {
+    pub(super) fn counter(self, salt: u128) -> u128 {
         salt ^ (u128::from(self.ssrc) << 64) ^ (u128::from(self.index) << 16)
     }
 

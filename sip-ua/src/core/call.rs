@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use rtp::rtcp::extended::Wanted;
 use sdp::{
     CreateOfferError, LocalMedia, LocalStream, MediaKind, OfferAnswer, Protection, SessionDescription,
 };
@@ -46,6 +47,8 @@ pub(super) struct Session {
     /// What is of use before the answer alone.
     early: Option<Box<Early>>,
     pub(super) established: bool,
+    /// What the peer's last description asks for.
+    pub(super) wanted_reports: Wanted,
     pub(super) bad_media: bool,
     pub(super) wish: Option<Wish>,
     /// What we brought before a change that the peer has not answered yet.
@@ -54,17 +57,30 @@ pub(super) struct Session {
     change_offered: bool,
 }
 
+/// Which extended reports a description asks for: that of the sound, or else of the session (RFC 3611 §5.1).
+fn wanted_reports(theirs: &SessionDescription) -> Wanted {
+    let sound = theirs.media().find(|section| section.kind() == "audio");
+    let wanted = sound.and_then(|section| section.attribute(Wanted::ATTRIBUTE));
+    wanted.or_else(|| theirs.attribute(Wanted::ATTRIBUTE)).map(Wanted::parse).unwrap_or_default()
+}
+
 impl Session {
     pub(super) fn new(machine: OfferAnswer) -> Self {
         Self {
             machine,
             early: None,
             established: false,
+            wanted_reports: Wanted::NONE,
             bad_media: false,
             wish: None,
             before_change: None,
             change_offered: false,
         }
+    }
+
+    /// Which extended reports the peer asks for in this description.
+    pub(super) fn note_wanted(&mut self, theirs: &SessionDescription) {
+        self.wanted_reports = wanted_reports(theirs);
     }
 
     /// The next offer. What the peer has refused, or was never offered, comes only when it is wished for: a hold adds no video.
@@ -231,7 +247,10 @@ impl PhoneCore {
         described: Described,
     ) {
         let early_media = match (self.early_session(call, &response, described), dialog) {
-            (Some((machine, answer)), Some(dialog)) => {
+            (Some((machine, answer, wanted)), Some(dialog)) => {
+                if let Some(session) = self.sessions.get_mut(&call) {
+                    session.wanted_reports = wanted;
+                }
                 let agreed = machine.current().cloned();
                 if let Some(answer) = answer {
                     let answer = Body::sdp(answer.to_string());
@@ -246,7 +265,7 @@ impl PhoneCore {
                 }
                 agreed
             }
-            (early, _) => early.and_then(|(machine, _)| machine.current().cloned()),
+            (early, _) => early.and_then(|(machine, ..)| machine.current().cloned()),
         };
         self.events.push_back(PhoneEvent::Progress { call, response, early_media });
     }
@@ -257,21 +276,22 @@ impl PhoneCore {
         call: CallKey,
         response: &Response,
         described: Described,
-    ) -> Option<(OfferAnswer, Option<SessionDescription>)> {
+    ) -> Option<(OfferAnswer, Option<SessionDescription>, Wanted)> {
         let session = self.sessions.get(&call)?;
         let theirs = description(&response.headers, response.body()).ok().flatten()?;
+        let wanted = wanted_reports(&theirs);
         let mut machine = session.machine.clone();
         match described {
             Described::Nothing => None,
             Described::Preview | Described::Answer => {
                 machine.receive_answer(&theirs).ok()?;
-                Some((machine, None))
+                Some((machine, None, wanted))
             }
             // An offer in a response cannot be refused: what cannot be taken is rejected line by line (RFC 6337 §2.3).
             Described::Offer => {
                 let answer =
                     machine.receive_offer(&theirs).unwrap_or_else(|_| session.machine.refusal(&theirs));
-                Some((machine, Some(answer)))
+                Some((machine, Some(answer), wanted))
             }
         }
     }
@@ -382,6 +402,7 @@ impl PhoneCore {
         };
         match session.machine_of(&offer.dialog).receive_offer(&theirs) {
             Ok(answer) => {
+                session.note_wanted(&theirs);
                 if let Err(error) = self.dialogs.answer_offer(now, offer, Body::sdp(answer.to_string())) {
                     tracing::debug!(%error, "an offer was withdrawn before its answer");
                 }
@@ -421,6 +442,7 @@ impl PhoneCore {
         let answer = description(headers, body)
             .map_err(|status| format!("the answer cannot be read ({status})"))?
             .ok_or("our offer was not answered")?;
+        session.note_wanted(&answer);
         let agreed = session.machine.receive_answer(&answer).map_err(|error| error.to_string())?;
         if agreed.streams.is_empty() { Err("every stream was refused".into()) } else { Ok(()) }
     }
@@ -435,6 +457,7 @@ impl PhoneCore {
         let Some(session) = self.sessions.get_mut(&call) else { return Ok(()) };
         let offer = description(&response.headers, response.body()).map_err(|status| status.to_string())?;
         let offer = offer.ok_or("the 2xx brought no offer")?;
+        session.note_wanted(&offer);
         let (answer, outcome) = match session.machine.receive_offer(&offer) {
             Ok(answer) => (answer, Ok(())),
             // The ACK must carry an answer even to what cannot be taken; BYE follows (§13.2.2.4).
@@ -501,7 +524,10 @@ impl PhoneCore {
         };
         let Some(session) = self.sessions.get_mut(&call) else { return };
         let body = match offer {
-            Some(offer) => session.machine.receive_offer(&offer).map_err(Some),
+            Some(offer) => {
+                session.note_wanted(&offer);
+                session.machine.receive_offer(&offer).map_err(Some)
+            }
             None => session.machine.create_offer().map_err(|_| None),
         };
         match body {

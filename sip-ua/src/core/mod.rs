@@ -18,6 +18,7 @@ mod watching;
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use rtp::rtcp::extended::Wanted;
 use sdp::{LocalMedia, Negotiated, OfferAnswer, SessionDescription};
 use sip_dialog::{Body, CallKey, Described, Dialogs, Event as DialogEvent, Invite, KeyMap, SubscriptionKey};
 use sip_message::headers::{ContentType, Reason};
@@ -318,7 +319,10 @@ impl PhoneCore {
         let ringing = self.ringing.get(&call).ok_or(PhoneError::NoSuchCall)?;
         let body = match &ringing.offer {
             Some(offer) => match session.machine.receive_offer(offer) {
-                Ok(answer) => answer,
+                Ok(answer) => {
+                    session.note_wanted(offer);
+                    answer
+                }
                 Err(error) => {
                     self.refuse_offer(now, call, &error);
                     return Err(error.into());
@@ -406,6 +410,11 @@ impl PhoneCore {
     /// What is agreed for a call.
     pub fn media(&self, call: CallKey) -> Option<&Negotiated> {
         self.sessions.get(&call).and_then(|session| session.machine.current())
+    }
+
+    /// Which extended reports the peer of a call wants (RFC 3611 §5.2).
+    pub fn wanted_reports(&self, call: CallKey) -> Wanted {
+        self.sessions.get(&call).map(|session| session.wanted_reports).unwrap_or_default()
     }
 
     // ---- events of the dialog layer ---------------------------------------------------------------------------

@@ -8,6 +8,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rtp::audio_stream::Statistics;
+use rtp::rtcp::extended::Wanted;
+use sdp::sdp_types::Attribute;
 use sdp::{CryptoSuite, LocalMedia, LocalStream, Negotiated, Protection, RtcpMux, SrtpKey};
 
 use super::video::VideoMedia;
@@ -42,6 +44,11 @@ pub trait MediaSession: Debug + Send + Sync {
 
     /// Offer and answer were exchanged, for the first time or anew, perhaps before the call is answered.
     fn apply(&self, agreed: &Negotiated);
+
+    /// Which extended reports the peer wants of us, by its `a=rtcp-xr` (RFC 3611 §5.2). Told before [`apply`](Self::apply).
+    fn extended_reports(&self, wanted: Wanted) {
+        let _ = wanted;
+    }
 
     /// The phone is at another address: the media moves there, and [`describe`](Self::describe) tells the new place from now on.
     ///
@@ -140,6 +147,14 @@ fn describe(options: &MediaOptions, told: SocketAddr) -> io::Result<LocalMedia> 
     let stream = LocalStream::audio(told)
         .with_codecs(codecs::offered(&options.codecs, options.sending))
         .with_rtcp_mux(RtcpMux::Negotiate);
+    // Asks for the peer's extended reports, in offers and answers alike (RFC 3611 §5.2).
+    let stream = match options.extended_reports {
+        Wanted::NONE => stream,
+        wanted => {
+            let (attribute, value) = (Wanted::ATTRIBUTE.to_owned(), Some(wanted.to_string()));
+            stream.with_options(|more| more.attributes.push(Attribute { attribute, value }))
+        }
+    };
     let (protection, keys) = keys(options.srtp, &options.srtp_suites)?;
     Ok(LocalMedia::new([stream.with_sdes(protection, keys)]))
 }
@@ -186,6 +201,10 @@ impl MediaSession for OwnSession {
         if let Some(pictures) = &self.pictures {
             pictures.apply(agreed.video());
         }
+    }
+
+    fn extended_reports(&self, wanted: Wanted) {
+        self.media.extended_reports(wanted);
     }
 
     fn digit(&self, key: char) {

@@ -26,6 +26,7 @@ use rtp::audio_stream::{self, AudioStream, Format};
 use rtp::codec::Codec;
 use rtp::g711::Law;
 use rtp::ntp::NtpTimestamp;
+use rtp::rtcp::extended::Wanted;
 use rtp::session::Remote;
 use sdp::{CryptoSuite, MediaStream, Negotiated};
 use tokio::sync::Notify;
@@ -72,6 +73,8 @@ pub(crate) struct MediaOptions {
     pub(crate) cname: String,
     pub(crate) rtcp_interval: Option<Duration>,
     pub(crate) tap: Option<MediaTap>,
+    /// What the peer is asked for.
+    pub(crate) extended_reports: Wanted,
     /// Most wanted first.
     pub(crate) codecs: Vec<Codec>,
     pub(crate) srtp: Srtp,
@@ -235,6 +238,11 @@ impl Media {
         state.active = true;
         drop(state);
         self.wake.notify_one();
+    }
+
+    /// What the peer wants of us.
+    pub(crate) fn extended_reports(&self, wanted: Wanted) {
+        self.state().stream.set_extended_reports(wanted);
     }
 
     /// Goes on at another address of this machine, with sockets of its own if these are bound elsewhere. Gives the port.
