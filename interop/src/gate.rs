@@ -24,7 +24,7 @@ pub fn turn(programs: &[&str]) -> Option<Turn> {
     for program in programs {
         // A file's path stands for what has no program of its own: a module, a library of scripts.
         if !(is_installed(program) || Path::new(program).exists()) {
-            let hint = "install the Debian packages faketime, ffmpeg, rtpengine-daemon, sip-tester, sipsak, baresip-core, linphone-cli, kamailio, kamailio-outbound-modules, kamailio-presence-modules, kamailio-tls-modules, kamailio-websocket-modules, postgresql, nodejs, and see CONTRIBUTING.md for JsSIP and PJSIP";
+            let hint = "install the Debian packages faketime, ffmpeg, rtpengine-daemon, sip-tester, sipsak, baresip-core, linphone-cli, kamailio, kamailio-outbound-modules, kamailio-presence-modules, kamailio-tls-modules, kamailio-websocket-modules, postgresql, redis-server, nodejs, and see CONTRIBUTING.md for JsSIP and PJSIP";
             assert!(
                 !set("INTEROP_REQUIRED", &["1", "true"]) && !set("CI", &["1", "true"]),
                 "{program} is required and not installed; {hint}"

@@ -79,7 +79,7 @@ pub(crate) enum Command {
     Refer(ReferArgs),
     /// Bind an address at its registrar, list its bindings, or remove them.
     Register(RegisterArgs),
-    /// Look into a file of `sip server --location`, check it, or save what can be read of a damaged one.
+    /// Look into a file or a Redis of `sip server --location`, check it, or save what can be read of a damaged one.
     Location(LocationArgs),
     /// Look at messages in files and captures: valid or not, what is wrong and where, every field in its parts.
     Inspect(InspectArgs),
@@ -150,12 +150,12 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "FILE", required_unless_present_any = ["no_auth", "config"])]
     pub(crate) users: Option<PathBuf>,
 
-    /// Keep the bindings in this file, so that they are there after a restart; it is made if it is not there. Without, they are
-    /// in memory alone.
-    #[arg(long, value_name = "FILE")]
+    /// Keep the bindings in this file, so that they are there after a restart; it is made if it is not there. Or in a Redis or Valkey,
+    /// redis://USER:PASSWORD@HOST, which several servers share. Without, they are in memory alone.
+    #[arg(long, value_name = "FILE|URL")]
     pub(crate) location: Option<PathBuf>,
 
-    /// Acknowledge a registration when it is written, and have it safe from a power cut within this time; 0: before.
+    /// With a file: acknowledge a registration when it is written, and have it safe from a power cut within this time; 0: before.
     #[arg(long, value_name = "MS", default_value_t = 0, requires = "location")]
     pub(crate) location_flush: u64,
 
@@ -255,12 +255,14 @@ pub(crate) struct LocationArgs {
 pub(crate) enum LocationCommand {
     /// Every binding, a line each. The server may be running.
     List {
-        /// The file.
+        /// The file, or the URL of a Redis or Valkey.
+        #[arg(value_name = "FILE|URL")]
         file: PathBuf,
     },
     /// Whether the server would take it: exit code 0 if so.
     Check {
-        /// The file.
+        /// The file, or the URL of a Redis or Valkey.
+        #[arg(value_name = "FILE|URL")]
         file: PathBuf,
     },
     /// Write a new file with everything that can be read; the damaged one is kept beside it. The server must not be running.

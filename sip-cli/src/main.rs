@@ -85,7 +85,7 @@ async fn run(cli: Cli) -> Result<Code, Failure> {
         Command::Publish(args) => presence::publish(args, output, interrupt).await,
         Command::Refer(args) => subscribe::refer(args, output, interrupt).await,
         Command::Register(args) => once::register(args, output, interrupt).await,
-        Command::Location(args) => location::run(&args.command, output),
+        Command::Location(args) => location::run(&args.command, output).await,
         Command::Inspect(args) => inspect::run(&args, output),
         Command::Resolve(args) => resolve::run(args, output, interrupt).await,
     }

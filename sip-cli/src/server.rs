@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use sip_message::Uri;
 use sip_server::events::EventConfig;
-use sip_server::location::Flush;
+use sip_server::location::{Flush, is_redis_url};
 use sip_server::settings::{Settings, SettingsError};
 use sip_server::{MsrpRelay, Server, ServerBuilder, ServerHandle, Users};
 use sip_transport::hep::Agent;
@@ -72,7 +72,9 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
     if let (Some(path), false) = (&args.users, args.no_auth) {
         builder = builder.users(Users::read(path).map_err(Failure::fault)?);
     }
-    if let Some(file) = args.location {
+    if let Some(url) = args.location.as_ref().and_then(|one| one.to_str()).filter(|one| is_redis_url(one)) {
+        builder = builder.location_redis(url, None, None).map_err(Failure::fault)?;
+    } else if let Some(file) = args.location {
         let flush = match args.location_flush {
             0 => Flush::BeforeAnswer,
             time => Flush::Within(Duration::from_millis(time)),

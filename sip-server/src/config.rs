@@ -79,6 +79,10 @@ pub struct Config {
     /// Whether the location store is outside: questions then come out of
     /// [`ServerCore::poll_question`](crate::ServerCore::poll_question). Otherwise a table in memory answers at once.
     pub external_location: bool,
+    /// Whether other servers read and write the same location store. A phone that is reached over its connection or through its NAT is
+    /// then stored with a Path to this server (RFC 3327, RFC 5626 §5.1), by which the others send their requests to it: they and
+    /// this server have to have the same [`dialog_key`](Self::dialog_key), and to reach each other's listeners.
+    pub shared_location: bool,
     /// Follow calls until they end and write records of them, within these limits. `None`: an answered call costs no memory.
     pub call_records: Option<CallLimits>,
     /// Servers that are trusted to say who calls, and who trust us (RFC 3325), beside the gateways of trunks.
@@ -134,6 +138,7 @@ impl Config {
             timing: Timing::default(),
             limits: Limits::default(),
             external_location: false,
+            shared_location: false,
             call_records: None,
             trusted_peers: Vec::new(),
             events: None,

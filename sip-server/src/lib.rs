@@ -96,6 +96,8 @@ mod server;
 pub mod settings;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod tls_client;
 mod traffic;
 pub mod users;
 

@@ -357,6 +357,48 @@ fn faults_of_the_users_database() {
     }
 }
 
+/// A location is a file or the URL of a Redis, and what is said of the other one is a fault.
+#[test]
+fn faults_of_the_location() {
+    let faults = |text: &str| {
+        Settings::parse(&format!("domains = [\"example.com\"]\nauthentication = false\n{text}"))
+            .err()
+            .map_or_else(String::new, |error| error.to_string())
+    };
+    assert_eq!(faults("location = \"l\"\nlocation_flush = 5\n"), "");
+    assert_eq!(
+        faults("location = \"l\"\nlocation_prefix = \"x:\"\n"),
+        "4:19: location_prefix is about a location in Redis: write location = \"redis://HOST\""
+    );
+    assert_eq!(
+        faults("location_authority = \"ca.pem\"\n"),
+        "3:22: location_authority is about a location in Redis: write location = \"redis://HOST\""
+    );
+    #[cfg(not(feature = "redis"))]
+    assert_eq!(
+        faults("location = \"redis://localhost\"\n"),
+        "3:12: location: this program was built without the feature redis"
+    );
+    #[cfg(feature = "redis")]
+    {
+        let secure = "location = \"rediss://sip:secret@db.example.com/2\"\n";
+        assert_eq!(
+            faults(&format!("{secure}location_prefix = \"x:\"\nlocation_authority = \"ca.pem\"\n")),
+            ""
+        );
+        assert_eq!(
+            faults("location = \"redis://localhost\"\nlocation_authority = \"ca.pem\"\n"),
+            "4:22: location_authority is for TLS: write location = \"rediss://HOST\""
+        );
+        assert_eq!(
+            faults(&format!("{secure}location_flush = 5\n")),
+            "4:18: location_flush is for a file: when its disk has a binding, Redis is told itself (appendfsync)"
+        );
+        let wrong = faults("location = \"redis://sip:secret@localhost/first\"\n");
+        assert!(wrong.starts_with("3:12: location: ") && !wrong.contains("secret"), "{wrong}");
+    }
+}
+
 /// What the guides show is what a server takes, by the checks of `--check`; what a block leaves out (who there is to serve) is added.
 #[test]
 fn every_setting_in_the_guides_is_taken() {

@@ -97,7 +97,7 @@ pub(super) enum Stream {
 const HEADER_ENCRYPTION: u8 = 6;
 const HEADER_SALT: u8 = 7;
 /// Octets of the salt of AES in counter mode, also where the packet itself is encrypted by an AEAD, whose salts are shorter:
-/// so do libsrtp and with it the browsers.
+/// the counter mode of RFC 3711 §4.1.1 takes no others. RFC 7714 leaves it open.
 const COUNTER_MODE_SALT: usize = 14;
 
 /// The keys for elements of header extensions (RFC 6904 §3).

@@ -46,6 +46,7 @@ impl ServerCore {
     pub fn answer(&mut self, now: Instant, key: QuestionKey, answer: Answer) {
         if let Some((waiting, timer)) = self.waiting.remove(&key) {
             self.timers.cancel(timer);
+            let answer = self.read_back(answer);
             self.resume(now, waiting, answer);
             self.settle(now);
         }
@@ -78,6 +79,7 @@ impl ServerCore {
         if self.waiting.len().max(self.questions.len()) >= self.limits.questions {
             return self.resume(now, waiting, Answer::Failed(StoreError::Unavailable));
         }
+        let question = self.for_others(question);
         let key = self.expect_answer(now, self.limits.question_timeout, waiting);
         self.questions.push_back((key, question));
         if let Some(waker) = self.waker.take() {

@@ -14,6 +14,7 @@ mod redirect;
 mod reload;
 mod requests;
 mod routing;
+mod shared;
 mod stateless;
 mod trunks;
 
@@ -81,6 +82,8 @@ pub struct ServerCore {
     calls: Option<Verifier>,
     policy: Policy,
     store: Option<MemoryLocation>,
+    /// Other servers read and write the store outside.
+    shared: bool,
     /// With a durable store behind the table.
     unsaved: Option<Unsaved>,
     questions: VecDeque<(QuestionKey, Question)>,
@@ -231,6 +234,7 @@ impl ServerCore {
             calls,
             store: (!config.external_location)
                 .then(|| MemoryLocation::new(config.limits.bindings, now, unix_time)),
+            shared: config.shared_location,
             unsaved: None,
             questions: VecDeque::new(),
             waiting: Sharded::new(),
@@ -660,7 +664,8 @@ fn keyed(random: &mut Transactions, locals: &Locals) -> (RecordRoute, Gruus) {
     key.iter_mut().zip(secret(random)).for_each(|(octet, random)| *octet = random);
     let mut pair = || (random.random(), random.random());
     let seals = Seals::new(key, [pair(), pair()]);
-    (RecordRoute::new(keys, tokens, seals, locals), gruus)
+    let held = FlowTokens::new(&secret(random));
+    (RecordRoute::new(keys, (tokens, held), seals, locals), gruus)
 }
 
 /// The first domain, or the first address, if no realm is named.

@@ -229,8 +229,8 @@ impl ServerCore {
             let reply = template.request.reply(StatusCode::SERVICE_UNAVAILABLE).header(&self.retry_after());
             return self.layer.reply(now, tx, reply);
         }
-        // A dialog that was let through when it was set up is not asked again.
-        let proven = routed.ticketed && in_dialog;
+        // A dialog that was let through when it was set up is not asked again, nor what another server of ours has let through.
+        let proven = (routed.ticketed && in_dialog) || routed.sibling;
         let path = template.path;
         let user = match self.authenticate(now, tx, (&mut template.request, &path), proven) {
             Ok(user) => user,
@@ -238,7 +238,7 @@ impl ServerCore {
         };
         // Where nobody is asked, nobody can prove anything.
         template.known = user.is_some() || proven || self.calls.is_none() || self.trusts(&path);
-        if self.calls.is_some() && !self.trusts(&path) {
+        if self.calls.is_some() && !self.trusts(&path) && !routed.sibling {
             assert_sender(&mut template.request, user.as_deref(), &self.domains);
         }
         if let Some(lines) = &mut self.layer.lines
@@ -302,7 +302,7 @@ impl ServerCore {
             return Hiding::of(request, routed.from_hidden, routed.to_hidden, false);
         }
         let peer = self.peers.at(path).map(|peer| &**peer);
-        let stranger = self.calls.is_some() && user.is_none() && !self.trusts(path);
+        let stranger = self.calls.is_some() && user.is_none() && !self.trusts(path) && !routed.sibling;
         let hide = self.rules.set().hide;
         let from = (hide && stranger) || self.rules.hides(path.remote.ip(), peer);
         Hiding::of(request, from, false, hide)

@@ -8,6 +8,8 @@ pub mod disk;
 pub mod journal;
 mod memory;
 pub mod record;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,6 +22,8 @@ use sip_transport::Path;
 
 pub use journal::{Flush, Journal, JournalError};
 pub use memory::MemoryLocation;
+#[cfg(feature = "redis")]
+pub use redis::RedisLocation;
 
 use crate::AddressOfRecord;
 
@@ -86,7 +90,7 @@ impl Binding {
     }
 }
 
-/// A counter of changes to one address-of-record. 0: it has no bindings and perhaps never had.
+/// Names one state of an address-of-record, and no other. 0: it has no bindings and perhaps never had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
 
@@ -162,10 +166,51 @@ pub struct QuestionKey(pub u64);
 /// The answer of a [`LocationStore`], to be awaited.
 pub type Answering<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
 
+/// Why a location store cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the location store {place}: {why}")]
+pub struct LocationStoreError {
+    /// Which: its address, without a password.
+    pub place: String,
+    /// In its own words.
+    pub why: String,
+}
+
+/// Whether a text is the URL of a Redis or Valkey, and not the path of a file.
+#[must_use]
+pub fn is_redis_url(text: &str) -> bool {
+    const SCHEMES: [&str; 7] = ["redis", "rediss", "redis+unix", "valkey", "valkeys", "valkey+unix", "unix"];
+    text.split_once("://").is_some_and(|(scheme, _)| SCHEMES.contains(&scheme))
+}
+
+/// What the servers that share one store have in common.
+#[derive(Clone)]
+pub struct Shared {
+    /// The key of what each of them writes into messages and has to be read by the others: see
+    /// [`Config::dialog_key`](crate::Config::dialog_key).
+    pub key: [u8; 32],
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
+/// The outcome of [`LocationStore::open`], to be awaited.
+pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<Option<Shared>, LocationStoreError>> + Send + 'a>>;
+
 /// A location store outside of the core: a database, a cluster.
 ///
 /// Two things are asked of it: an update is made whole or not at all, and only if the version is the expected one.
 pub trait LocationStore: Send + Sync + 'static {
+    /// Asked once, before the server starts. A store that several servers share says what they have in common: each of them then
+    /// writes its own address into bindings that it alone can reach, and the others send their requests there
+    /// ([`Config::shared_location`](crate::Config::shared_location)).
+    fn open(&self) -> Opening<'_> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// Answers one question. `now` is the time at which it was asked, on the clock of [`Binding::expires_at`].
     fn answer(&self, question: Question, now: Instant) -> Answering<'_>;
 }

@@ -30,6 +30,8 @@ const STATELESS: &str = "sl";
 pub(crate) struct RecordRoute {
     keys: (u64, u64),
     tokens: FlowTokens,
+    /// Of flows in a location store that other servers read: nobody else sees them.
+    held: FlowTokens,
     seals: Seals,
     starts: Vec<Start>,
 }
@@ -50,6 +52,8 @@ pub(crate) struct Own {
     pub(crate) flow: Option<Path>,
     /// It was written for the Call-ID that it came with: the request belongs to a dialog that was let through.
     pub(crate) ticketed: bool,
+    /// It stood in the location store alone: a server that shares it sends the request.
+    pub(crate) sibling: bool,
 }
 
 /// What stands in a Route of ours besides the way.
@@ -77,7 +81,12 @@ pub(crate) struct Side<'a> {
 }
 
 impl RecordRoute {
-    pub(crate) fn new(keys: (u64, u64), tokens: FlowTokens, seals: Seals, locals: &Locals) -> Self {
+    pub(crate) fn new(
+        keys: (u64, u64),
+        (tokens, held): (FlowTokens, FlowTokens),
+        seals: Seals,
+        locals: &Locals,
+    ) -> Self {
         let text = |uri: sip_message::Uri| {
             let text = uri.to_string();
             let behind = text.split_once(':').map_or("", |(_, behind)| behind);
@@ -87,7 +96,7 @@ impl RecordRoute {
             let sips = local.sips_uri(None).and_then(Result::ok).map(text);
             Some(Start { local: local.clone(), sip: text(local.uri(None).ok()?), sips })
         };
-        Self { keys, tokens, seals, starts: locals.iter().filter_map(start).collect() }
+        Self { keys, tokens, held, seals, starts: locals.iter().filter_map(start).collect() }
     }
 
     /// 64 bits that nobody can make up for a Call-ID.
@@ -107,13 +116,16 @@ impl RecordRoute {
         let Some(token) = uri.user().filter(|user| user.len() >= FlowTokens::SHORTEST) else {
             let ticketed =
                 uri.param(PARAMETER).flatten().is_some_and(|ticket| ticket == self.ticket(call_id));
-            return Ok(Own { flow: None, ticketed });
+            return Ok(Own { flow: None, ticketed, sibling: false });
         };
         if let Ok(flow) = self.tokens.flow_for(token, call_id) {
-            return Ok(Own { flow: Some(flow), ticketed: true });
+            return Ok(Own { flow: Some(flow), ticketed: true, sibling: false });
+        }
+        if let Ok(flow) = self.held.flow(token) {
+            return Ok(Own { flow: Some(flow), ticketed: false, sibling: true });
         }
         // From the Path of a registration, which calls of any Call-ID follow.
-        Ok(Own { flow: Some(self.tokens.flow(token)?), ticketed: false })
+        Ok(Own { flow: Some(self.tokens.flow(token)?), ticketed: false, sibling: false })
     }
 
     /// What stands in a Route of ours besides.
@@ -204,6 +216,17 @@ impl RecordRoute {
         headers.push_front_raw(HeaderName::PATH, &format!("<{uri};ob>"))
     }
 
+    /// The way over this server to a phone that it alone can reach, for the servers that share the location store: `sips` if the
+    /// phone's Contact is. `None` without a listener that can stand in a URI.
+    pub(crate) fn held_uri(&self, local: Option<&Local>, flow: &Path, sips: bool) -> Option<Uri> {
+        begin(self.find(local)?, Some(&self.held.token(flow)), sips).parse().ok()
+    }
+
+    /// The flow of such a URI, if it is one.
+    pub(crate) fn held_flow(&self, uri: &Uri) -> Option<Path> {
+        self.held.flow(uri.user()?).ok()
+    }
+
     fn find(&self, local: Option<&Local>) -> Option<&Start> {
         self.starts.iter().find(|start| Some(&start.local) == local).or(self.starts.first())
     }
@@ -226,6 +249,10 @@ mod tests {
     use sip_message::headers::RecordRoute as Field;
     use sip_transport::Transport;
 
+    fn both(tokens: &FlowTokens) -> (FlowTokens, FlowTokens) {
+        (tokens.clone(), FlowTokens::new(&[9; 32]))
+    }
+
     fn seals() -> Seals {
         Seals::new([7; 16], [(1, 2), (3, 4)])
     }
@@ -236,7 +263,7 @@ mod tests {
         let tcp = Local::new(Transport::Tcp, "192.0.2.1:5070".parse().unwrap());
         let tokens = FlowTokens::new(&[1; 32]);
         let routes =
-            RecordRoute::new((1, 2), tokens.clone(), seals(), &Locals::new(vec![udp.clone(), tcp.clone()]));
+            RecordRoute::new((1, 2), both(&tokens), seals(), &Locals::new(vec![udp.clone(), tcp.clone()]));
         let written = |came, leaves| {
             let mut headers = Headers::new();
             let side =
@@ -253,7 +280,7 @@ mod tests {
         assert_eq!(two[1].transport_param(), None);
         let ticketed = |routes: &RecordRoute, uri, call_id| routes.read(uri, call_id).unwrap().ticketed;
         assert!(two.iter().all(|uri| ticketed(&routes, uri, "call-1") && !ticketed(&routes, uri, "call-2")));
-        let others = RecordRoute::new((1, 3), tokens, seals(), &Locals::new(vec![udp]));
+        let others = RecordRoute::new((1, 3), both(&tokens), seals(), &Locals::new(vec![udp]));
         assert!(!ticketed(&others, &two[0], "call-1"), "another server's key");
     }
 
@@ -261,8 +288,12 @@ mod tests {
     #[test]
     fn a_side_that_is_a_flow_is_named_by_it() {
         let local = Local::new(Transport::Tcp, "192.0.2.1:5060".parse().unwrap());
-        let routes =
-            RecordRoute::new((1, 2), FlowTokens::new(&[1; 32]), seals(), &Locals::new(vec![local.clone()]));
+        let routes = RecordRoute::new(
+            (1, 2),
+            both(&FlowTokens::new(&[1; 32])),
+            seals(),
+            &Locals::new(vec![local.clone()]),
+        );
         let flow = Path {
             flow: Some(sip_transport::FlowId(9)),
             ..Path::to(Transport::Tcp, "203.0.113.9:40000".parse().unwrap())
@@ -281,8 +312,11 @@ mod tests {
             .unwrap();
         let written: Vec<Uri> = headers.all::<Field>().map(|one| one.unwrap().uri().clone()).collect();
         assert_eq!(written.len(), 2, "the order tells the direction");
-        assert_eq!(routes.read(&written[0], "c"), Ok(Own { flow: None, ticketed: true }));
-        assert_eq!(routes.read(&written[1], "c"), Ok(Own { flow: Some(flow), ticketed: true }));
+        assert_eq!(routes.read(&written[0], "c"), Ok(Own { flow: None, ticketed: true, sibling: false }));
+        assert_eq!(
+            routes.read(&written[1], "c"),
+            Ok(Own { flow: Some(flow), ticketed: true, sibling: false })
+        );
         assert_eq!(routes.read(&written[0], "d"), Ok(Own::default()));
         assert!(routes.read(&written[1], "d").is_err());
         let forged = format!("sip:{}@192.0.2.1;lr", "A".repeat(42)).parse().unwrap();
@@ -292,6 +326,9 @@ mod tests {
         routes.write_path(&mut headers, Some(&local), &flow, false).unwrap();
         let path: sip_message::headers::Path = headers.require().unwrap();
         assert!(path.uri().has_ob() && path.uri().has_lr() && path.uri().param("tk").is_none());
-        assert_eq!(routes.read(path.uri(), "any"), Ok(Own { flow: Some(flow), ticketed: false }));
+        assert_eq!(
+            routes.read(path.uri(), "any"),
+            Ok(Own { flow: Some(flow), ticketed: false, sibling: false })
+        );
     }
 }

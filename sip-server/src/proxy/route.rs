@@ -24,6 +24,8 @@ pub(crate) struct Routed {
     pub(crate) ticketed: bool,
     /// Routes are left: they say where the request goes.
     pub(crate) more: bool,
+    /// That Route stood in the location store: a server that shares it has let the request through.
+    pub(crate) sibling: bool,
     /// A Route of ours named the flow over which it goes (RFC 5626 §5.3.1).
     pub(crate) flow: Option<Path>,
     /// That flow is not the only way.
@@ -99,11 +101,13 @@ pub(crate) fn preprocess(
     let last = own_routes.last().copied();
     let (last, marks) = last.unwrap_or((Ok(Own::default()), Marks::default()));
     let Marks { preferred, hides: to_hidden, stateless } = marks;
-    let flow = last?.flow.filter(|flow| own_routes.len() > 1 || !is_same(flow, path));
+    let last = last?;
+    let flow = last.flow.filter(|flow| own_routes.len() > 1 || !is_same(flow, path));
     // What was sealed for this Call-ID proves the same.
     let ticketed = from_hidden || own_routes.iter().any(|(own, _)| own.is_ok_and(|own| own.ticketed));
+    let sibling = last.sibling && flow.is_some();
     let more = request.headers.contains(HeaderName::ROUTE);
-    Ok(Routed { uri, ticketed, more, flow, preferred, from_hidden, to_hidden, stateless })
+    Ok(Routed { uri, ticketed, sibling, more, flow, preferred, from_hidden, to_hidden, stateless })
 }
 
 /// The URI "as if those parameters or ports were not present".
@@ -153,7 +157,7 @@ mod tests {
         let locals = Locals::new(vec![Local::new(Transport::Udp, "192.0.2.1:5060".parse().unwrap())]);
         let own = RecordRoute::new(
             (1, 2),
-            FlowTokens::new(&[1; 32]),
+            (FlowTokens::new(&[1; 32]), FlowTokens::new(&[9; 32])),
             Seals::new([7; 16], [(1, 2), (3, 4)]),
             &locals,
         );

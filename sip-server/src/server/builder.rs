@@ -18,7 +18,7 @@ use super::{MsrpRelay, Running, Server};
 use crate::events::{EventConfig, EventStore, EventStoreError};
 use crate::keeper::Keeper;
 use crate::location::disk::{Disk, RealDisk};
-use crate::location::{Flush, Journal, JournalError, LocationStore, MemoryLocation};
+use crate::location::{Flush, Journal, JournalError, LocationStore, LocationStoreError, MemoryLocation};
 use crate::messages::{MessageFileError, MessageStore};
 use crate::operation::CallRecordFile;
 use crate::protection::ProtectionConfig;
@@ -77,6 +77,9 @@ pub enum BuildError {
     /// The location file cannot be used.
     #[error(transparent)]
     Location(#[from] JournalError),
+    /// The location store outside cannot be used.
+    #[error(transparent)]
+    LocationStore(#[from] LocationStoreError),
     /// The store of users cannot be read.
     #[error(transparent)]
     Users(#[from] crate::users::UserStoreError),
@@ -242,6 +245,35 @@ impl ServerBuilder {
         self
     }
 
+    /// Keeps bindings in a Redis or Valkey, by its URL: several servers of the same domains share them. `authorities` may have issued its
+    /// certificate, in PEM, those of the system if there are none; `prefix` is what its keys begin with, `sip:location:` if it is not
+    /// given.
+    ///
+    /// # Errors
+    /// When the URL or the authorities cannot be used, or this was built without the feature `redis`.
+    pub fn location_redis(
+        self,
+        url: &str,
+        authorities: Option<&[u8]>,
+        prefix: Option<&str>,
+    ) -> Result<Self, BuildError> {
+        #[cfg(feature = "redis")]
+        {
+            let store = crate::location::RedisLocation::new(url, authorities)?;
+            Ok(self.location(match prefix {
+                Some(prefix) => store.prefix(prefix),
+                None => store,
+            }))
+        }
+        #[cfg(not(feature = "redis"))]
+        {
+            let _ = (authorities, prefix);
+            let scheme = url.split("://").next().unwrap_or_default();
+            let why = "this program was built without the feature redis".into();
+            Err(LocationStoreError { place: format!("{scheme}://..."), why }.into())
+        }
+    }
+
     /// The key of what is written into Record-Route and Path. See [`Config::dialog_key`].
     pub fn dialog_key(mut self, key: [u8; 32]) -> Self {
         self.config.dialog_key = Some(key);
@@ -389,6 +421,12 @@ impl ServerBuilder {
         getrandom::fill(&mut config.rng_seed).map_err(BuildError::Random)?;
         config.locals = sockets.locals().clone();
         config.external_location = store.is_some();
+        if let Some(store) = &store
+            && let Some(shared) = store.open().await?
+        {
+            config.shared_location = true;
+            config.dialog_key.get_or_insert(shared.key);
+        }
         config.external_router = router.is_some();
         let timeout = config.limits.question_timeout;
         let push_timeout = config.push.as_ref().map_or(timeout, |push| push.wait);

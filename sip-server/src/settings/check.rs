@@ -43,12 +43,7 @@ pub(super) fn check(file: File, folder: &Path, open: bool, faults: &mut Faults) 
     if file.domains.is_empty() && next_hop.is_none() && file.route.is_empty() {
         faults.add(0, "there is nobody to serve: name the domains whose users register here, domains = [\"example.com\"]");
     }
-    if let Some(address) = file.location.as_ref().filter(|location| location.is_empty()) {
-        faults.add(
-            address.offset,
-            "location is empty: name a file, or leave it out to keep bindings in memory",
-        );
-    }
+    location(&file, faults);
     if let Some(empty) = file.messages.file.as_ref().filter(|path| path.is_empty()) {
         faults.add(empty.offset, "messages.file is empty: name a file, or leave it out to keep no messages");
     }
@@ -98,6 +93,42 @@ pub(super) fn check(file: File, folder: &Path, open: bool, faults: &mut Faults) 
         msrp_relay,
         msrp_websockets,
         file,
+    }
+}
+
+fn location(file: &File, faults: &mut Faults) {
+    let location = file.location.as_ref();
+    if let Some(empty) = location.filter(|location| location.is_empty()) {
+        faults
+            .add(empty.offset, "location is empty: name a file, or leave it out to keep bindings in memory");
+    }
+    let shared = location.filter(|location| crate::location::is_redis_url(location));
+    for (name, value) in
+        [("location_prefix", &file.location_prefix), ("location_authority", &file.location_authority)]
+    {
+        if let (Some(value), None) = (value, shared) {
+            faults.add(
+                value.offset,
+                format!("{name} is about a location in Redis: write location = \"redis://HOST\""),
+            );
+        }
+    }
+    let Some(shared) = shared else { return };
+    if file.location_flush.offset > 0 {
+        faults.add(
+            file.location_flush.offset,
+            "location_flush is for a file: when its disk has a binding, Redis is told itself (appendfsync)",
+        );
+    }
+    #[cfg(feature = "redis")]
+    if let Err(error) = crate::location::RedisLocation::new(shared, None) {
+        faults.add(shared.offset, format!("location: {}", error.why));
+    }
+    #[cfg(not(feature = "redis"))]
+    faults.add(shared.offset, "location: this program was built without the feature redis");
+    let secure = shared.starts_with("rediss://") || shared.starts_with("valkeys://");
+    if let (Some(authority), false) = (&file.location_authority, secure) {
+        faults.add(authority.offset, "location_authority is for TLS: write location = \"rediss://HOST\"");
     }
 }
 

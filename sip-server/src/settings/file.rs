@@ -67,11 +67,19 @@ settings! {
         /// Seconds of the shortest session interval that is let pass, at least 90, if `session_expires` is given.
         min_session_expires: At<u32> = At::nowhere(90),
         /// A file in which bindings are kept beside memory: what was acknowledged is there after the next start. Beside it lies
-        /// `FILE.key`, with which calls go on over a restart. Its place is relative to that of this file. A change needs a new start.
+        /// `FILE.key`, with which calls go on over a restart. Its place is relative to that of this file. Or the URL of a Redis or Valkey,
+        /// `redis://user:password@host`, `rediss:` over TLS, `redis+unix:///path` for a socket: several servers of the same domains then
+        /// share their bindings, and reach each other's phones. A change needs a new start.
         location: Option<At<String>> = None,
-        /// Milliseconds after a 200 to REGISTER within which the disk has it. 0: before the 200 goes, so that a power cut loses
-        /// nothing; the end of the program alone never does. A change needs a new start.
-        location_flush: u32 = 0,
+        /// Milliseconds after a 200 to REGISTER within which the disk has it, for a file. 0: before the 200 goes, so that a power cut
+        /// loses nothing; the end of the program alone never does. A change needs a new start.
+        location_flush: At<u32> = At::nowhere(0),
+        /// What the keys in Redis begin with, `sip:location:` if it is not given: for several groups of servers in one. A change needs a
+        /// new start.
+        location_prefix: Option<At<String>> = None,
+        /// A file of authorities in PEM, one of which has issued the certificate of the Redis at a `rediss:` URL; those of the system if
+        /// it is not given. A change needs a new start.
+        location_authority: Option<At<String>> = None,
         /// Certificates, for `tls:` and `wss:`.
         tls: Option<TlsSettings> = None,
         /// A capture server that gets every message.

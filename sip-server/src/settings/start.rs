@@ -12,7 +12,7 @@ use sip_transport::websocket::Origins;
 
 use super::{File, MessageSettings, MsrpSettings, Settings, TlsSettings};
 use crate::config::SessionTimer;
-use crate::location::Flush;
+use crate::location::{Flush, LocationStoreError, is_redis_url};
 use crate::messages::MessageConfig;
 use crate::protection::ProtectionConfig;
 use crate::server::{BuildError, MsrpIdentity, MsrpRelay, ServerBuilder};
@@ -63,6 +63,28 @@ fn with_database(builder: ServerBuilder, file: &File, folder: &Path) -> Result<S
     } else {
         with_sqlite(builder, &folder.join(database), query)
     }
+}
+
+/// Bindings where `location` says: in a file, or in Redis.
+fn with_location(builder: ServerBuilder, file: &File, folder: &Path) -> Result<ServerBuilder, BuildError> {
+    let Some(location) = file.location.as_deref() else { return Ok(builder) };
+    if is_redis_url(location) {
+        let read = |path: &str| {
+            let path = folder.join(path);
+            std::fs::read(&path).map_err(|error| LocationStoreError {
+                place: path.display().to_string(),
+                why: error.to_string(),
+            })
+        };
+        let authority = file.location_authority.as_ref().map(|path| read(path)).transpose()?;
+        let prefix = file.location_prefix.as_ref().map(|prefix| prefix.as_str());
+        return builder.location_redis(location, authority.as_deref(), prefix);
+    }
+    let flush = match *file.location_flush {
+        0 => Flush::BeforeAnswer,
+        time => Flush::Within(Duration::from_millis(time.into())),
+    };
+    Ok(builder.location_file(folder.join(location), flush))
 }
 
 /// Whether a database is named by an URL of `PostgreSQL`.
@@ -238,7 +260,9 @@ impl Settings {
             ("events.file", old.events.file.as_deref() != new.events.file.as_deref()),
             ("messages", messages(old) != messages(new)),
             ("location", old.location.as_deref() != new.location.as_deref()),
-            ("location_flush", old.location_flush != new.location_flush),
+            ("location_flush", *old.location_flush != *new.location_flush),
+            ("location_prefix", old.location_prefix.as_deref() != new.location_prefix.as_deref()),
+            ("location_authority", old.location_authority.as_deref() != new.location_authority.as_deref()),
         ]
         .into_iter()
         .filter_map(|(name, differs)| differs.then_some(name))
@@ -289,13 +313,7 @@ impl Server {
         if let Some(file) = &settings.file.events.file {
             builder = builder.event_file(settings.folder.join(&**file))?;
         }
-        if let Some(location) = &settings.file.location {
-            let flush = match settings.file.location_flush {
-                0 => Flush::BeforeAnswer,
-                time => Flush::Within(Duration::from_millis(time.into())),
-            };
-            builder = builder.location_file(settings.folder.join(&**location), flush);
-        }
+        builder = with_location(builder, &settings.file, &settings.folder)?;
         Ok(builder.configure(|config| settings.configure(config)).settings(settings.clone()))
     }
 }

@@ -5,9 +5,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 use sip_auth::Secret;
 use tokio::sync::Mutex;
 use tokio_postgres::{Client, Config, Row, Statement};
@@ -15,6 +12,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::row::{Columns, secret};
 use super::store::{Finding, Ready, UserStore, UserStoreError};
+use crate::tls_client::tls_client;
 
 /// A user's row, if the settings name no other query.
 const QUERY: &str = "SELECT password, ha1, ha1_sha256 FROM users WHERE name = $1";
@@ -95,7 +93,7 @@ impl PostgresUsers {
     pub fn new(url: &str, authorities: Option<&[u8]>) -> Result<Self, UserStoreError> {
         let mut config = Config::from_str(url).map_err(|error| say(&error))?;
         config.connect_timeout(PATIENCE).tcp_user_timeout(PATIENCE).application_name("sip-server");
-        let tls = MakeRustlsConnect::new(tls_client(authorities)?);
+        let tls = MakeRustlsConnect::new(tls_client(authorities).map_err(UserStoreError)?);
         Ok(Self { inner: Inner::new(config, tls, QUERY.into()) })
     }
 
@@ -151,30 +149,6 @@ impl PostgresUsers {
         let text = |at| column(&row, at);
         Ok(secret(text(columns.password)?, text(columns.ha1)?, text(columns.ha1_sha256)?))
     }
-}
-
-fn tls_client(authorities: Option<&[u8]>) -> Result<ClientConfig, UserStoreError> {
-    let mut roots = RootCertStore::empty();
-    match authorities {
-        Some(text) => {
-            let refused = |why: String| UserStoreError(format!("the authorities cannot be used: {why}"));
-            let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
-            for certificate in certificates.map_err(|error| refused(error.to_string()))? {
-                roots.add(certificate).map_err(|error| refused(error.to_string()))?;
-            }
-            if roots.is_empty() {
-                return Err(refused("there is no certificate among them".into()));
-            }
-        }
-        None => {
-            // Without any, only a database that shows a certificate cannot be reached, and its error says why.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| UserStoreError(error.to_string()))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 fn column(row: &Row, at: Option<usize>) -> Result<Option<String>, UserStoreError> {
