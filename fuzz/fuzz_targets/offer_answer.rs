@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sdp::{
-    Codec, CryptoSuite, Direction, LocalMedia, LocalStream, OfferAnswer, Protection, RtcpMux, SessionDescription, SrtpKey,
+    Codec, CryptoSuite, Direction, Grouping, LocalMedia, LocalStream, OfferAnswer, Protection, RtcpMux, SessionDescription, SrtpKey,
 };
 
 /// A stream that one byte describes, and a key that no other stream has.
@@ -55,7 +55,7 @@ fuzz_target!(|bytes: &[u8]| {
         keys += 1;
         keys
     };
-    let media = |byte: u8, key: u64| LocalMedia { streams: vec![stream(byte, key)], bundle: byte & 0x80 != 0 };
+    let media = |byte: u8, key: u64| LocalMedia { streams: vec![stream(byte, key)], bundle: if byte & 0x80 != 0 { Grouping::Together } else { Grouping::Apart } };
     let sides = [media(*first, key()), media(*second, key())].map(|media| OfferAnswer::new(media, 1).expect("sound media"));
     let mut sides = sides;
     for op in ops.chunks_exact(2).take(64) {

@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use sdp::{
-    Codec, CodecOrder, CryptoSuite, Direction, HoldStyle, LocalMedia, LocalStream, MediaKind, OfferAnswer,
-    Options, Protection, RtcpMux, SessionDescription, SrtpKey,
+    Codec, CodecOrder, CryptoSuite, Direction, Grouping, HoldStyle, LocalMedia, LocalStream, MediaKind,
+    OfferAnswer, Options, Protection, RtcpMux, SessionDescription, SrtpKey,
 };
 
 const ANNE: usize = 0;
@@ -166,8 +166,19 @@ fn stream() -> impl Strategy<Value = LocalStream> {
 }
 
 fn media() -> impl Strategy<Value = LocalMedia> {
-    (proptest::collection::vec(stream(), 1..4), any::<bool>())
-        .prop_map(|(streams, bundle)| LocalMedia { streams, bundle })
+    (proptest::collection::vec(stream(), 1..5), any::<bool>(), proptest::option::of(any::<[bool; 4]>()))
+        .prop_map(|(streams, bundle, groups)| {
+            let bundle = match (bundle, groups) {
+                (false, _) => Grouping::Apart,
+                (true, None) => Grouping::Together,
+                // Each stream in one of two groups.
+                (true, Some(second)) => {
+                    let (one, other) = (0..streams.len()).partition(|stream| !second[*stream]);
+                    Grouping::Groups(Box::new([one, other]))
+                }
+            };
+            LocalMedia { streams, bundle }
+        })
 }
 
 fn step() -> impl Strategy<Value = Step> {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use sdp_types::Attribute;
 
 use super::companions;
+use super::grouping::Grouping;
 use super::profile::Profile;
 use crate::attributes::is_token;
 use crate::sdes::SrtpKey;
@@ -23,8 +24,9 @@ pub const MAX_STREAMS: usize = 16;
 pub struct LocalMedia {
     /// The streams, in the order of their lines in a first offer.
     pub streams: Vec<LocalStream>,
-    /// Offer and accept to carry all streams that multiplex RTCP over one pair of addresses (BUNDLE, RFC 9143).
-    pub bundle: bool,
+    /// Which streams shall share one pair of addresses (BUNDLE, RFC 9143), of those that can: RTP that multiplexes RTCP, and
+    /// SCTP over DTLS. What the offer of a peer puts into one group is never joined with what it keeps apart.
+    pub bundle: Grouping,
 }
 
 /// One stream that the local side offers and accepts.
@@ -121,9 +123,14 @@ pub enum RtcpMux {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LocalMediaError {
-    /// No stream at all.
-    #[error("there is no stream: a session has one at least")]
+    /// No stream at all, or none of that index.
+    #[error(
+        "there is no such stream: a session has one at least, and groups and changes name those that it has"
+    )]
     NoStream,
+    /// A stream is named by two groups, or twice by one (RFC 9143 §5).
+    #[error("stream {0} is in two groups: it can share one pair of addresses only")]
+    GroupedTwice(usize),
     /// More than [`MAX_STREAMS`].
     #[error("{0} streams are more than {MAX_STREAMS}")]
     TooManyStreams(usize),
@@ -161,12 +168,12 @@ pub enum LocalMediaError {
 impl LocalMedia {
     /// G.711 in both laws and DTMF at 8 kHz, in both directions, at `address`.
     pub fn audio(address: SocketAddr) -> Self {
-        LocalMedia { streams: vec![LocalStream::audio(address)], bundle: false }
+        LocalMedia { streams: vec![LocalStream::audio(address)], bundle: Grouping::Apart }
     }
 
     /// These streams.
     pub fn new(streams: impl IntoIterator<Item = LocalStream>) -> Self {
-        LocalMedia { streams: streams.into_iter().collect(), bundle: false }
+        LocalMedia { streams: streams.into_iter().collect(), bundle: Grouping::Apart }
     }
 
     /// The same with one more stream.
@@ -176,10 +183,17 @@ impl LocalMedia {
         self
     }
 
-    /// The same with BUNDLE offered and accepted.
+    /// The same with BUNDLE offered and accepted for all streams that can.
     #[must_use]
     pub fn with_bundle(self) -> Self {
-        LocalMedia { bundle: true, ..self }
+        LocalMedia { bundle: Grouping::Together, ..self }
+    }
+
+    /// The same with one more BUNDLE group, of the streams with these indexes in [`LocalMedia::streams`]. Those in no group
+    /// have their own addresses (RFC 9143 §7: each group is negotiated for itself).
+    #[must_use]
+    pub fn with_group(self, streams: impl IntoIterator<Item = usize>) -> Self {
+        LocalMedia { bundle: self.bundle.and(streams.into_iter().collect()), ..self }
     }
 
     fn with_first(mut self, change: impl FnOnce(LocalStream) -> LocalStream) -> Self {
@@ -224,6 +238,7 @@ impl LocalMedia {
             return Err(LocalMediaError::TooManyStreams(self.streams.len()));
         }
         self.streams.iter().try_for_each(LocalStream::validate)?;
+        self.bundle.validate(self.streams.len())?;
         let mut keys = self.streams.iter().flat_map(|stream| &stream.keys);
         while let Some(key) = keys.next() {
             if keys.clone().any(|other| other.is_same_secret(key)) {

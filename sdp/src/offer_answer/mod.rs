@@ -5,6 +5,7 @@ mod bundle;
 mod companions;
 mod completing;
 mod error;
+mod grouping;
 mod line;
 mod local;
 mod matching;
@@ -23,6 +24,7 @@ use sdp_types::Time;
 
 pub use companions::Companion;
 pub use error::{AnswerError, CreateOfferError, OfferError};
+pub use grouping::Grouping;
 pub use local::{
     LocalMedia, LocalMediaError, LocalStream, MAX_CODECS, MAX_STREAMS, OtherTransport, Protection, RtcpMux,
     StreamOptions,
@@ -348,7 +350,7 @@ impl OfferAnswer {
         let description = Description {
             address: self.local.ip(),
             times: times_of(&offer.times),
-            bundle: Vec::new(),
+            groups: Vec::new(),
             sections,
         };
         SessionDescription::written(description.text(&self.origin, self.next_version()))

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use sdp_types::Time;
 
+use super::bundle::{self, Bundle};
 use super::companions;
 use super::line::Line;
 use super::local::{LocalMedia, LocalStream, RtcpMux};
@@ -27,8 +28,8 @@ pub(super) struct Offered {
     /// What each line in use said.
     pub(super) said: Vec<Option<OfferedLine>>,
     pub(super) local: LocalMedia,
-    /// The names in the BUNDLE group.
-    pub(super) bundle: Vec<Box<str>>,
+    /// The names in each BUNDLE group.
+    pub(super) bundle: Vec<Vec<Box<str>>>,
     pub(super) times: Box<[Time]>,
     pub(super) held: bool,
 }
@@ -66,11 +67,11 @@ impl OfferAnswer {
         if lines.is_empty() {
             return Err(CreateOfferError::NothingToOffer);
         }
-        let bundle = self.name_lines(&mut lines);
-        let shared = self.bundle_address();
+        let bundles = self.plan_bundles(&lines);
+        self.name_lines(&mut lines, !bundles.is_empty());
         let extensions = self.extension_ids();
         let mut numbers = self.numbers.clone();
-        let mut told: Vec<SocketAddr> = Vec::new();
+        let mut told: Vec<(usize, SocketAddr)> = Vec::new();
         let mut address = None;
         let mut sections = Vec::with_capacity(lines.len());
         for (place, line) in lines.iter().enumerate() {
@@ -81,13 +82,15 @@ impl OfferAnswer {
                 continue;
             };
             let mut said = self.say((index, stream), (index_of(place), line), &extensions, &mut numbers)?;
-            if said.mid.as_ref().is_some_and(|mid| bundle.contains(mid)) {
-                match shared {
+            if let Some((group, bundle)) =
+                bundles.iter().enumerate().find(|(_, bundle)| bundle.lines.contains(&place))
+            {
+                match bundle.shared {
                     Some(shared) => said.address = shared,
                     // RFC 9143 §7.2: one address twice in a first offer can only mean that the group is needed.
-                    None => said.bundle_only = told.contains(&said.address),
+                    None => said.bundle_only = told.contains(&(group, said.address)),
                 }
-                told.push(said.address);
+                told.push((group, said.address));
             }
             address.get_or_insert(said.address.ip());
             sections.push(Section::InUse(Box::new(said)));
@@ -101,9 +104,15 @@ impl OfferAnswer {
         }
         let times = self.agreed.as_ref().map_or(&[][..], |agreed| &agreed.times);
         let address = address.unwrap_or_else(|| self.local.ip());
-        let description = Description { address, times, bundle, sections };
+        let names = |bundle: &Bundle| {
+            let names = bundle.lines.iter().filter_map(|line| lines.get(*line)?.mid.clone());
+            names.collect::<Vec<Box<str>>>()
+        };
+        let groups = bundles.iter().map(|bundle| (bundle::BUNDLE, names(bundle))).collect();
+        let description = Description { address, times, groups, sections };
         let (text, version) = self.stamped(&description);
-        let Description { bundle, sections, .. } = description;
+        let Description { groups, sections, .. } = description;
+        let bundle = groups.into_iter().map(|(_, names)| names).collect();
         let said = lines.iter().zip(sections).map(|(line, section)| match section {
             Section::InUse(said) => line.stream.map(|stream| OfferedLine::of(stream, *said)),
             Section::Disabled(_) => None,
@@ -169,19 +178,15 @@ impl OfferAnswer {
         lines
     }
 
-    /// Names the lines in use that have a name or need one, and gives the names in the BUNDLE group, that of the line whose
-    /// address is shared so far first.
-    fn name_lines(&self, lines: &mut [Line]) -> Vec<Box<str>> {
+    /// Names the lines in use that have a name or need one: all, if there is a group (RFC 5888 §6).
+    fn name_lines(&self, lines: &mut [Line], grouped: bool) {
         let mut names: Vec<Box<str>> = lines.iter().filter_map(|line| line.mid.clone()).collect();
-        let mut bundle = Vec::new();
-        let tagged = self.bundle_line();
         for (place, line) in lines.iter_mut().enumerate() {
             let Some(stream) = line.stream.and_then(|index| self.local.streams.get(usize::from(index)))
             else {
                 line.mid = None;
                 continue;
             };
-            let grouped = self.local.bundle && stream.can_bundle();
             if line.mid.is_none() {
                 let own = stream.options().mid.as_deref().map(Box::from);
                 let own = own.filter(|own| !names.contains(own));
@@ -190,28 +195,7 @@ impl OfferAnswer {
                 line.mid = own.or_else(|| number().filter(|_| grouped));
                 names.extend(line.mid.clone());
             }
-            if grouped && let Some(mid) = &line.mid {
-                let at = if Some(place) == tagged { 0 } else { bundle.len() };
-                bundle.insert(at, mid.clone());
-            }
         }
-        bundle
-    }
-
-    /// The line whose transport a group in force shares, if its stream goes on.
-    fn bundle_line(&self) -> Option<usize> {
-        let agreed = self.current().filter(|_| self.local.bundle)?;
-        let tagged = agreed.streams.iter().find(|stream| stream.bundle() == Some(stream.line))?;
-        let local = self.local.streams.get(tagged.stream)?;
-        (local.enabled && local.can_bundle()).then_some(tagged.line)
-    }
-
-    /// The address of all lines of a group in force (RFC 9143 §7.5).
-    fn bundle_address(&self) -> Option<SocketAddr> {
-        let line = self.bundle_line()?;
-        let tagged = self.current()?.streams.iter().find(|stream| stream.line == line)?;
-        let local = self.local.streams.get(tagged.stream)?;
-        Some(self.told(local.address))
     }
 
     /// Identifiers for all header extensions of ours, one for each in the whole session (RFC 9143 §9.2): that agreed on

@@ -47,8 +47,8 @@ pub(super) enum Section<'a> {
 pub(super) struct Description<'a> {
     pub(super) address: IpAddr,
     pub(super) times: &'a [Time],
-    /// The names in the BUNDLE group.
-    pub(super) bundle: Vec<Box<str>>,
+    /// The names in each group, and what makes them one.
+    pub(super) groups: Vec<(&'static str, Vec<Box<str>>)>,
     pub(super) sections: Vec<Section<'a>>,
 }
 
@@ -195,11 +195,13 @@ impl Description<'_> {
         out.raw("s=-\r\n");
         out.connection_of(self.address);
         out.times(self.times);
-        for (index, mid) in self.bundle.iter().enumerate() {
-            out.raw(if index == 0 { "a=group:BUNDLE " } else { " " });
-            out.text(mid);
-        }
-        if !self.bundle.is_empty() {
+        for (semantics, names) in &self.groups {
+            out.raw("a=group:");
+            out.raw(semantics);
+            for name in names {
+                out.raw(" ");
+                out.text(name);
+            }
             out.end();
         }
         let mut secret = false;
