@@ -202,3 +202,27 @@ fn rfc9143_7_1_3_lines_of_a_group_lean_on_the_tagged_one() {
     apart.receive_offer(&offer.parse().unwrap()).unwrap();
     assert_eq!(apart.current().unwrap().streams.len(), 1);
 }
+
+/// Found by the law: the tagged line is refused, and the one that leaned on it took its keys for an offer of its own.
+#[test]
+fn a_line_does_not_lean_on_one_that_is_refused() {
+    let key = SrtpKey::generate(CryptoSuite::AesCm128HmacSha1_80, |place| place.fill(1));
+    let audio = LocalStream::audio("198.51.100.1:5000".parse().unwrap()).with_rtcp_mux(RtcpMux::Negotiate);
+    let audio = audio.with_sdes(Protection::SdesOptional, [key]);
+    let offer = "v=0\no=- 1 1 IN IP4 203.0.113.5\ns=-\nc=IN IP4 203.0.113.5\nt=0 0\na=group:BUNDLE a b\n\
+                 m=video 4000 RTP/AVP 96\na=mid:a\na=rtcp-mux\na=rtpmap:96 VP8/90000\n\
+                 a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd\n\
+                 m=audio 4000 RTP/AVP 0\na=mid:b\na=rtcp-mux\n";
+    let mut bob = OfferAnswer::new(LocalMedia::new([audio.clone()]).with_bundle(), 2).unwrap();
+    let Err(OfferError::NotAcceptable { lines }) = bob.receive_offer(&offer.parse().unwrap()) else {
+        panic!()
+    };
+    assert_eq!(lines[1].reason, RejectReason::BundleRefused);
+    // With a line to lean on that is plain itself, there are no keys for either.
+    let video = LocalStream::video("198.51.100.1:5002".parse().unwrap(), [Codec::vp8()]);
+    let streams = [audio, video.with_rtcp_mux(RtcpMux::Negotiate)];
+    let mut bob = OfferAnswer::new(LocalMedia::new(streams).with_bundle(), 2).unwrap();
+    let answer = bob.receive_offer(&offer.parse().unwrap()).unwrap();
+    assert_eq!(groups(&answer), ["BUNDLE a b"]);
+    assert!(bob.current().unwrap().streams.iter().all(|stream| !stream.is_secure()), "{answer}");
+}

@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use proptest::prelude::*;
+use sdp::attributes::Restrictions;
 use sdp::{
-    Codec, CodecOrder, CryptoSuite, Direction, Grouping, HoldStyle, LocalMedia, LocalStream, MediaKind,
-    OfferAnswer, Options, Protection, RtcpMux, SessionDescription, SrtpKey,
+    Codec, CodecOrder, CryptoSuite, Direction, Grouping, HoldStyle, Layers, LocalEncoding, LocalMedia,
+    LocalStream, MediaKind, OfferAnswer, Options, Protection, RtcpMux, SessionDescription, SrtpKey,
 };
 
 const ANNE: usize = 0;
@@ -127,32 +128,79 @@ fn direction() -> impl Strategy<Value = Direction> {
     ]
 }
 
+fn encodings(names: &'static str) -> impl Strategy<Value = Vec<LocalEncoding>> {
+    use sdp::attributes::Restriction;
+    let limits = proptest::option::of((any::<bool>(), 1..4_u64));
+    let one = (limits, any::<[bool; 2]>()).prop_map(|(limits, [paused, vp8])| {
+        let restrictions = match limits {
+            None => Restrictions::new(),
+            Some((true, most)) => {
+                Restrictions::new().with(Restriction::MaxFps, most).asking(Restriction::MaxBr)
+            }
+            Some((false, most)) => Restrictions::new().with(Restriction::MaxBr, most),
+        };
+        let encoding = LocalEncoding::new("").within(restrictions);
+        let codecs = if vp8 { vec![Codec::vp8()] } else { Vec::new() };
+        LocalEncoding { paused, ..encoding.with_codecs(codecs) }
+    });
+    proptest::collection::vec(one, 0..4).prop_map(move |mut all| {
+        for (encoding, name) in all.iter_mut().zip(names.chars()) {
+            encoding.rid = name.to_string();
+        }
+        all
+    })
+}
+
+/// Names that the other side may use for something else.
+fn layers() -> impl Strategy<Value = Option<Layers>> {
+    let names = prop_oneof![Just(["abc", "def"]), Just(["cde", "fab"])];
+    let layers = names.prop_flat_map(|[sent, received]| (encodings(sent), encodings(received)));
+    proptest::option::of(layers.prop_map(|(sent, received)| {
+        let mut layers = Layers::new().sending(sent).receiving(received);
+        // Two of three are alternatives.
+        for streams in [&mut layers.send, &mut layers.receive] {
+            if streams.len() == 3 {
+                let last = streams.pop().unwrap();
+                streams[1].extend(last);
+            }
+        }
+        layers
+    }))
+}
+
 fn stream() -> impl Strategy<Value = LocalStream> {
     let host = prop_oneof![4 => Just("192.0.2.1"), 2 => Just("198.51.100.1"), 2 => Just("2001:db8::1"), 1 => Just("0.0.0.0")];
     let kind =
         prop_oneof![5 => Just(MediaKind::Audio), 3 => Just(MediaKind::Video), 1 => Just(MediaKind::Image)];
     let transport = (host, 1..=u16::MAX, mux(), protection(), keys());
     let kind = kind.prop_flat_map(|kind| (Just(kind), codecs(kind)));
-    let more = (direction(), proptest::option::of(10..60_u16), any::<[bool; 4]>());
+    let more = (direction(), proptest::option::of(10..60_u16), any::<[bool; 4]>(), layers());
     (kind, transport, more).prop_map(
-        |((kind, codecs), (host, port, mux, protection, keys), (direction, ptime, flags))| {
+        |((kind, codecs), (host, port, mux, protection, keys), (direction, ptime, flags, layers))| {
             let address = std::net::SocketAddr::new(host.parse().unwrap(), port);
             let other = if address.is_ipv4() { "[2001:db8::2]:4000" } else { "203.0.113.1:4000" };
             let [dual, avpf, extension, named] = flags;
             if kind == MediaKind::Image {
                 return LocalStream::other(kind, address, "udptl", ["t38"]).with_direction(direction);
             }
+            let layers = layers.filter(|_| kind == MediaKind::Video).map(|mut layers| {
+                for encoding in layers.send.iter_mut().chain(&mut layers.receive).flatten() {
+                    encoding.codecs.retain(|codec| codecs.contains(codec));
+                }
+                Box::new(layers)
+            });
             let stream = LocalStream { ptime, protection, keys, ..LocalStream::new(kind, address, codecs) };
             stream.with_direction(direction).with_rtcp_mux(mux).with_options(|more| {
                 more.rtcp_port = Some(port);
                 more.other_family = dual.then(|| other.parse().unwrap());
                 more.avpf = avpf;
                 if avpf {
-                    more.feedback = vec!["nack pli".into(), "ccm fir".into()];
+                    more.feedback = vec!["nack pli".into(), "ccm fir".into(), "ccm pause nowait".into()];
                 }
                 if extension {
                     more.extensions = vec!["urn:ietf:params:rtp-hdrext:sdes:mid".into()];
                 }
+                more.layers = layers;
                 more.mid = named.then(|| "name".into());
                 if protection == Protection::Dtls {
                     more.attributes = vec![
@@ -225,6 +273,10 @@ fn assert_agreed(one: &OfferAnswer, two: &OfferAnswer) {
             }
             (near, far) => assert_eq!(near, far),
         }
+        let layers = |stream: &sdp::MediaStream| stream.layers().cloned().unwrap_or_default();
+        let (ours, theirs) = (layers(near), layers(far));
+        assert_eq!((&ours.send, &ours.receive), (&theirs.receive, &theirs.send));
+        assert_eq!(near.layers().is_some(), far.layers().is_some());
         let extensions = |stream: &sdp::MediaStream| {
             stream
                 .extensions()

@@ -10,6 +10,7 @@ use super::negotiated::{Details, Extension, Feedback, MediaStream, Negotiated, R
 use super::payload_types::PayloadTypes;
 use super::profile::Profile;
 use super::security;
+use super::simulcast;
 use super::write::{Description, Said, Section};
 use super::{Agreement, OfferAnswer, OfferError, index_of, times_of};
 use crate::section::{Reading, rtcp_address};
@@ -30,6 +31,10 @@ pub(super) struct Offered<'a> {
 pub(super) struct Accepted<'m> {
     pub(super) said: Box<Said<'m>>,
     pub(super) stream: MediaStream,
+    /// It cannot be had without the line that it leans on.
+    pub(super) leaning: bool,
+    /// Its keys are those of that line.
+    pub(super) keyless: bool,
 }
 
 pub(super) type Judged<'m> = Result<Accepted<'m>, RejectReason>;
@@ -140,11 +145,10 @@ impl OfferAnswer {
             }
             None => (Vec::new(), common_formats(local, section)?),
         };
+        let keyless = reading.crypto.is_empty() && !transport.reading.crypto.is_empty();
         let keys = match profile {
-            Some(profile) => {
-                let own = Some(&reading.crypto).filter(|own| !own.is_empty());
-                security::choose(local, profile, own.unwrap_or(&transport.reading.crypto))?
-            }
+            Some(_) if keyless => None,
+            Some(profile) => security::choose(local, profile, &reading.crypto)?,
             None => None,
         };
         let proven = section.has("fingerprint") || transport.section.has("fingerprint");
@@ -163,6 +167,8 @@ impl OfferAnswer {
         let more = local.options();
         let feedback = matching::common_feedback(&reading.feedback, &more.feedback, &common);
         let extensions = matching::common_extensions(&reading.extensions, &more.extensions);
+        let (layers, said_layers) =
+            simulcast::answer(more.layers.as_deref(), reading, &common, &feedback).unzip();
         let said = Box::new(Said {
             local,
             address,
@@ -180,6 +186,7 @@ impl OfferAnswer {
             mid: reading.mid.map(Into::into),
             feedback: matching::answered_feedback(&feedback, &common),
             extensions: extensions.clone(),
+            layers: said_layers,
             setup,
         });
         let held = !offered_direction.has_recv() || remote.host.is_unspecified();
@@ -195,12 +202,15 @@ impl OfferAnswer {
             feedback,
             extensions,
             formats,
+            layers,
         };
         let mut stream = terms.stream(local, reading, (address, remote));
         if let Some(peer) = security::peer_transport(local, section, said.setup.clone()) {
             stream.details_mut().peer = Some(peer);
         }
-        Ok(Accepted { said, stream })
+        let lacks_mux = rtcp_mux && !reading.rtcp_mux && !reading.rtcp_mux_only;
+        let leaning = keyless || lacks_mux || proven && !section.has("fingerprint");
+        Ok(Accepted { said, stream, leaning, keyless })
     }
 
     fn conclude<'m>(
@@ -216,7 +226,7 @@ impl OfferAnswer {
         let mut address = None;
         for ((index, judged), media) in judged.into_iter().enumerate().zip(&offer.session().medias) {
             match judged {
-                Ok(Accepted { said, mut stream }) => {
+                Ok(Accepted { said, mut stream, .. }) => {
                     stream.close_black_holes();
                     address.get_or_insert(said.address.ip());
                     let section = Section::InUse(said);
@@ -263,6 +273,7 @@ pub(super) struct Terms {
     pub(super) feedback: Vec<Feedback>,
     pub(super) extensions: Vec<Extension>,
     pub(super) formats: Vec<String>,
+    pub(super) layers: Option<Box<super::AgreedLayers>>,
 }
 
 impl Terms {
@@ -278,6 +289,7 @@ impl Terms {
         let plain = self.feedback.is_empty()
             && self.extensions.is_empty()
             && self.formats.is_empty()
+            && self.layers.is_none()
             && companions.is_empty();
         let details = (!plain || reading.mid.is_some()).then(|| {
             Box::new(Details {
@@ -285,6 +297,7 @@ impl Terms {
                 feedback: self.feedback,
                 extensions: self.extensions,
                 formats: self.formats,
+                layers: self.layers,
                 companions,
                 ..Details::default()
             })

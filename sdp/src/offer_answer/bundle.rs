@@ -6,7 +6,7 @@ use sdp_types::Attribute;
 
 use super::answering::{Accepted, Judged, Offered};
 use super::line::Line;
-use super::local::LocalStream;
+use super::local::{LocalStream, Protection};
 use super::negotiated::{Details, MediaStream, RejectReason};
 use super::profile::Profile;
 use super::{Grouping, OfferAnswer, OfferError};
@@ -92,7 +92,7 @@ impl OfferAnswer {
             let outside = matches!(judged, Ok(accepted) if accepted.stream.bundle().is_none());
             // RFC 9143 §7.3.2: an answer cannot move these out of their group. It can reject them.
             let bound = line.section.port() == 0
-                || line.leans_on.is_some()
+                || judged.as_ref().is_ok_and(|accepted| accepted.leaning)
                 || line.grouped && self.bundle_of(index).is_some();
             if outside && bound {
                 *judged = Err(RejectReason::BundleRefused);
@@ -108,7 +108,7 @@ impl OfferAnswer {
         judged: &mut [Judged<'_>],
     ) -> Vec<Box<str>> {
         let able = |judged: &Judged<'_>| match judged {
-            Ok(Accepted { said, stream }) => {
+            Ok(Accepted { said, stream, .. }) => {
                 stream.rtcp_mux || !said.local.is_rtp() && said.local.can_bundle()
             }
             Err(_) => false,
@@ -121,7 +121,8 @@ impl OfferAnswer {
         };
         let tag = group.iter().copied().find(|index| {
             let in_use = lines.get(*index).is_some_and(|line| line.section.port() != 0);
-            in_use && judged.get(*index).is_some_and(|line| able(line) && wanted(line))
+            let stands = |judged: &Judged<'_>| judged.as_ref().is_ok_and(|accepted| !accepted.leaning);
+            in_use && judged.get(*index).is_some_and(|line| able(line) && wanted(line) && stands(line))
         });
         let tagged = tag.and_then(|tag| judged.get(tag)).and_then(|judged| judged.as_ref().ok());
         let Some((address, tagged)) = tagged.map(|tagged| (tagged.said.address, tagged.stream.clone()))
@@ -129,17 +130,26 @@ impl OfferAnswer {
             return Vec::new();
         };
         let secure = tagged.is_secure();
-        let alike = |stream: &MediaStream| {
-            tagged.profile.map(Profile::is_dtls) == stream.profile.map(Profile::is_dtls)
-                && secure == stream.is_secure()
-                || stream.profile.is_none()
+        let alike = |accepted: &Accepted<'_>| {
+            let Accepted { said, stream, keyless, .. } = accepted;
+            let keys = match (keyless, said.local.protection) {
+                (true, Protection::SdesRequired) => secure,
+                (true, Protection::SdesOptional) => secure || !stream.is_secure(),
+                _ => secure == stream.is_secure(),
+            };
+            let dtls = tagged.profile.map(Profile::is_dtls) == stream.profile.map(Profile::is_dtls);
+            dtls && keys || stream.profile.is_none()
         };
         let mut names = Vec::new();
         for index in tag.into_iter().chain(group.iter().copied().filter(|index| Some(*index) != tag)) {
             let Some(line) = judged.get_mut(index).filter(|line| able(line)) else { continue };
-            let Ok(Accepted { said, stream }) = line else { continue };
+            let leans_on = lines.get(index).and_then(|line| line.leans_on);
+            let Ok(accepted) = line else { continue };
+            let apart = accepted.leaning && leans_on != Some(tagged.line);
+            let fits = !apart && alike(accepted) && self.may_share(&accepted.stream, &tagged);
+            let Accepted { said, stream, .. } = accepted;
             if stream.line != tagged.line {
-                if !alike(stream) || !self.may_share(stream, &tagged) {
+                if !fits {
                     continue;
                 }
                 said.address = address;

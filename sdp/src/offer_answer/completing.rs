@@ -9,6 +9,7 @@ use super::negotiated::{MediaStream, Negotiated, RejectReason, RejectedLine};
 use super::offering::{Offered, OfferedLine};
 use super::profile::Profile;
 use super::security;
+use super::simulcast;
 use super::{Agreement, AnswerError, OfferAnswer};
 use crate::section::Reading;
 use crate::{MediaAddress, MediaSection, SessionDescription};
@@ -135,6 +136,7 @@ impl OfferAnswer {
         let more = local.options();
         let feedback = matching::common_feedback(&reading.feedback, &more.feedback, &common);
         let extensions = matching::common_extensions(&reading.extensions, &more.extensions);
+        let layers = simulcast::answered(said.layers.as_deref(), reading, &common, &feedback);
         let stream = said.stream;
         let terms = Terms {
             line,
@@ -148,6 +150,7 @@ impl OfferAnswer {
             feedback,
             extensions,
             formats,
+            layers,
         };
         let mut stream = terms.stream(local, reading, (said.address, remote));
         if let Some(peer) = security::peer_transport(local, section, security::local_setup(local)) {

@@ -6,6 +6,7 @@ use sdp_types::Attribute;
 
 use super::companions;
 use super::grouping::Grouping;
+use super::layers::Layers;
 use super::profile::Profile;
 use crate::attributes::is_token;
 use crate::sdes::SrtpKey;
@@ -76,6 +77,8 @@ pub struct StreamOptions {
     /// Take what the peer offers to authenticate and not to encrypt (`UNENCRYPTED_SRTP`, `UNENCRYPTED_SRTCP`, RFC 4568 §6.3.2).
     /// Lines that say so are passed over without it. To offer it, say it in the keys.
     pub allow_unencrypted: bool,
+    /// What is sent and received at once of one source (simulcast, RFC 8853).
+    pub layers: Option<Box<Layers>>,
     /// A transport that is not RTP.
     pub transport: Option<OtherTransport>,
 }
@@ -157,6 +160,12 @@ pub enum LocalMediaError {
     /// A text of [`StreamOptions`] cannot be written in SDP.
     #[error("{0:?} cannot be written in SDP")]
     InvalidText(String),
+    /// A layer cannot be written: its name is not of letters, digits, `-` and `_` or is there twice, a codec is not one of the
+    /// stream, a limit is 0; or it has no encoding at all.
+    #[error(
+        "layer {0:?} is not sound: names are rids, each once; codecs are among those of the stream; limits are above 0"
+    )]
+    InvalidLayer(String),
     /// SDES without a key.
     #[error("SDES needs a key: draw one for each suite")]
     NoKey,
@@ -358,6 +367,13 @@ impl LocalStream {
         self.with_options(|more| more.extensions = uris)
     }
 
+    /// The same with layers: encodings of one source that are sent or received at once (RFC 8853). Both sides name them in
+    /// their packets, for which the header extension `urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id` is of use.
+    #[must_use]
+    pub fn with_layers(self, layers: Layers) -> Self {
+        self.with_options(|more| more.layers = Some(Box::new(layers)))
+    }
+
     /// The same with what few streams need.
     #[must_use]
     pub fn with_options(mut self, change: impl FnOnce(&mut StreamOptions)) -> Self {
@@ -375,6 +391,7 @@ impl LocalStream {
             mid: None,
             attributes: Vec::new(),
             allow_unencrypted: false,
+            layers: None,
             transport: None,
         };
         self.more.as_deref().unwrap_or(&NONE)
@@ -454,7 +471,7 @@ impl LocalStream {
                 return Err(LocalMediaError::DuplicateCodec(codec.name().to_owned()));
             }
         }
-        Ok(())
+        more.layers.as_deref().map_or(Ok(()), |layers| layers.validate(&self.codecs))
     }
 
     fn validate_options(&self, more: &StreamOptions) -> Result<(), LocalMediaError> {

@@ -6,6 +6,7 @@ mod companions;
 mod completing;
 mod error;
 mod grouping;
+mod layers;
 mod line;
 mod local;
 mod matching;
@@ -14,6 +15,7 @@ mod offering;
 mod payload_types;
 mod profile;
 mod security;
+mod simulcast;
 mod write;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -25,6 +27,7 @@ use sdp_types::Time;
 pub use companions::Companion;
 pub use error::{AnswerError, CreateOfferError, OfferError};
 pub use grouping::Grouping;
+pub use layers::{AgreedLayers, Encoding, Layers, LocalEncoding};
 pub use local::{
     LocalMedia, LocalMediaError, LocalStream, MAX_CODECS, MAX_STREAMS, OtherTransport, Protection, RtcpMux,
     StreamOptions,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sdp_types::{Attribute, Candidate, Fingerprint, IceOptions, Setup};
 
 use super::companions::Companion;
+use super::layers::AgreedLayers;
 use super::profile::Profile;
 use crate::attributes::TlsId;
 use crate::sdes::SrtpKey;
@@ -88,6 +89,7 @@ pub(super) struct Details {
     pub(super) extensions: Vec<Extension>,
     pub(super) formats: Vec<String>,
     pub(super) companions: Vec<Companion>,
+    pub(super) layers: Option<Box<AgreedLayers>>,
     pub(super) peer: Option<Box<PeerTransport>>,
 }
 

@@ -12,8 +12,9 @@ use super::local::{LocalMedia, LocalStream, RtcpMux};
 use super::negotiated::{Extension, Feedback, MediaStream};
 use super::payload_types::PayloadTypes;
 use super::security;
+use super::simulcast;
 use super::write::{Description, Said, Section};
-use super::{CreateOfferError, OfferAnswer, index_of};
+use super::{AgreedLayers, CreateOfferError, OfferAnswer, index_of};
 use crate::limits::MAX_MEDIA;
 use crate::sdes::SrtpKey;
 use crate::{Codec, Direction, Payload, SessionDescription};
@@ -43,12 +44,13 @@ pub(super) struct OfferedLine {
     pub(super) payloads: Vec<Payload>,
     pub(super) crypto: Vec<(u32, SrtpKey)>,
     pub(super) rtcp_mux: bool,
+    pub(super) layers: Option<Box<AgreedLayers>>,
 }
 
 impl OfferedLine {
     fn of(stream: u8, said: Said<'_>) -> Self {
-        let Said { address, direction, payloads, crypto, rtcp_mux, .. } = said;
-        OfferedLine { stream, address, direction, payloads, crypto, rtcp_mux }
+        let Said { address, direction, payloads, crypto, rtcp_mux, layers, .. } = said;
+        OfferedLine { stream, address, direction, payloads, crypto, rtcp_mux, layers }
     }
 }
 
@@ -236,7 +238,7 @@ impl OfferAnswer {
             }
         }
         placed.sort_by_key(|(at, _)| *at);
-        let payloads = placed.into_iter().map(|(_, payload)| payload).collect();
+        let payloads: Vec<Payload> = placed.into_iter().map(|(_, payload)| payload).collect();
         let address = self.told(local.address);
         let in_force = self.in_force(index);
         let crypto = security::offered(local, in_force.and_then(|stream| stream.keys.as_deref()));
@@ -255,6 +257,10 @@ impl OfferAnswer {
         };
         let message = |message: &String| Feedback { payload_type: None, message: message.clone() };
         let transport = more.transport.as_ref();
+        let layers = match rtp {
+            true => simulcast::offer(more.layers.as_deref(), &payloads, &more.feedback, in_force),
+            false => None,
+        };
         Ok(Said {
             local,
             address,
@@ -272,6 +278,7 @@ impl OfferAnswer {
             mid: line.mid.clone(),
             feedback: more.feedback.iter().map(message).collect(),
             extensions: more.extensions.iter().filter_map(known).collect(),
+            layers,
             setup: None,
         })
     }

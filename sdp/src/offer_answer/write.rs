@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use sdp_types::{Setup, Time};
 
+use super::layers::{AgreedLayers, Encoding};
 use super::line::Line;
 use super::local::LocalStream;
 use super::negotiated::Feedback;
@@ -33,6 +34,8 @@ pub(super) struct Said<'a> {
     pub(super) mid: Option<Box<str>>,
     pub(super) feedback: Vec<Feedback>,
     pub(super) extensions: Vec<Extension>,
+    /// In our payload types.
+    pub(super) layers: Option<Box<AgreedLayers>>,
     pub(super) setup: Option<Setup>,
 }
 
@@ -157,6 +160,9 @@ impl Said<'_> {
             out.text(uri);
             out.end();
         }
+        if let Some(layers) = &self.layers {
+            write_layers(layers, out);
+        }
         for attribute in &more.attributes {
             match self.setup.as_ref().filter(|_| attribute.attribute == "setup") {
                 Some(setup) => out.line("a=setup:", &[&setup.to_string()]),
@@ -165,6 +171,52 @@ impl Said<'_> {
         }
         out.line("a=", &[self.direction.as_str()]);
     }
+}
+
+/// `a=rid` for each encoding (RFC 8851 §4), and `a=simulcast` (RFC 8853 §5.1).
+fn write_layers(layers: &AgreedLayers, out: &mut Out) {
+    let both = [("send", &layers.send), ("recv", &layers.receive)];
+    for (direction, streams) in both {
+        for encoding in streams.iter().flatten() {
+            out.raw("a=rid:");
+            out.text(&encoding.rid);
+            out.raw(" ");
+            out.raw(direction);
+            let mut separator = " ";
+            let mut parameter = |name: &str, value: &str| {
+                if !value.is_empty() {
+                    out.raw(separator);
+                    out.raw(name);
+                    out.text(value);
+                    separator = ";";
+                }
+            };
+            let Encoding { payload_types, restrictions, depends_on, .. } = encoding;
+            let numbers: Vec<String> = payload_types.iter().map(u8::to_string).collect();
+            parameter("pt=", &numbers.join(","));
+            parameter("", &restrictions.to_string());
+            parameter("depend=", &depends_on.join(","));
+            out.end();
+        }
+    }
+    out.raw("a=simulcast:");
+    let mut before = "";
+    for (direction, streams) in both.into_iter().filter(|(_, streams)| !streams.is_empty()) {
+        out.raw(before);
+        before = " ";
+        out.raw(direction);
+        let mut separator = " ";
+        for stream in streams {
+            for encoding in stream {
+                out.raw(separator);
+                out.raw(if encoding.paused { "~" } else { "" });
+                out.text(&encoding.rid);
+                separator = ",";
+            }
+            separator = ";";
+        }
+    }
+    out.end();
 }
 
 impl Section<'_> {
