@@ -4,8 +4,9 @@
 use proptest::prelude::*;
 use sdp::attributes::Restrictions;
 use sdp::{
-    Codec, CodecOrder, CryptoSuite, Direction, Grouping, HoldStyle, Layers, LocalEncoding, LocalMedia,
-    LocalStream, MediaKind, OfferAnswer, Options, Protection, RtcpMux, SessionDescription, SrtpKey,
+    Codec, CodecOrder, CryptoSuite, Direction, Grouping, HeaderExtension, HoldStyle, Layers, LocalEncoding,
+    LocalMedia, LocalStream, MediaKind, OfferAnswer, Options, Protection, RtcpMux, SessionDescription,
+    SrtpKey,
 };
 
 const ANNE: usize = 0;
@@ -168,18 +169,49 @@ fn layers() -> impl Strategy<Value = Option<Layers>> {
     }))
 }
 
+/// Few in this or that configuration and direction, and now and then more than fit.
+fn extensions() -> impl Strategy<Value = (Vec<HeaderExtension>, bool)> {
+    let all = [
+        ("urn:a", None),
+        ("urn:b", None),
+        ("urn:b", Some("x")),
+        ("urn:b", Some("y z")),
+        ("urn:c", Some("x")),
+    ];
+    let some = proptest::sample::subsequence(all.to_vec(), 0..=all.len()).prop_shuffle();
+    let directions = proptest::collection::vec(direction(), all.len());
+    (some, directions, proptest::bool::weighted(0.2), any::<bool>()).prop_map(
+        |(some, directions, many, mixed)| {
+            let extension =
+                |((uri, attributes), direction): ((&str, Option<&str>), Direction)| HeaderExtension {
+                    attributes: attributes.map(str::to_owned),
+                    ..HeaderExtension::new(uri).with_direction(direction)
+                };
+            let mut all: Vec<_> = some.into_iter().zip(directions).map(extension).collect();
+            if many {
+                all.extend((0..20).map(|number| HeaderExtension::new(format!("urn:many:{number}"))));
+            }
+            (all, mixed)
+        },
+    )
+}
+
 fn stream() -> impl Strategy<Value = LocalStream> {
     let host = prop_oneof![4 => Just("192.0.2.1"), 2 => Just("198.51.100.1"), 2 => Just("2001:db8::1"), 1 => Just("0.0.0.0")];
     let kind =
         prop_oneof![5 => Just(MediaKind::Audio), 3 => Just(MediaKind::Video), 1 => Just(MediaKind::Image)];
     let transport = (host, 1..=u16::MAX, mux(), protection(), keys());
     let kind = kind.prop_flat_map(|kind| (Just(kind), codecs(kind)));
-    let more = (direction(), proptest::option::of(10..60_u16), any::<[bool; 4]>(), layers());
+    let more = (direction(), proptest::option::of(10..60_u16), any::<[bool; 3]>(), layers(), extensions());
     (kind, transport, more).prop_map(
-        |((kind, codecs), (host, port, mux, protection, keys), (direction, ptime, flags, layers))| {
+        |(
+            (kind, codecs),
+            (host, port, mux, protection, keys),
+            (direction, ptime, flags, layers, extensions),
+        )| {
             let address = std::net::SocketAddr::new(host.parse().unwrap(), port);
             let other = if address.is_ipv4() { "[2001:db8::2]:4000" } else { "203.0.113.1:4000" };
-            let [dual, avpf, extension, named] = flags;
+            let [dual, avpf, named] = flags;
             if kind == MediaKind::Image {
                 return LocalStream::other(kind, address, "udptl", ["t38"]).with_direction(direction);
             }
@@ -197,9 +229,7 @@ fn stream() -> impl Strategy<Value = LocalStream> {
                 if avpf {
                     more.feedback = vec!["nack pli".into(), "ccm fir".into(), "ccm pause nowait".into()];
                 }
-                if extension {
-                    more.extensions = vec!["urn:ietf:params:rtp-hdrext:sdes:mid".into()];
-                }
+                (more.extensions, more.mixed_extensions) = extensions;
                 more.layers = layers;
                 more.mid = named.then(|| "name".into());
                 if protection == Protection::Dtls {
@@ -277,14 +307,12 @@ fn assert_agreed(one: &OfferAnswer, two: &OfferAnswer) {
         let (ours, theirs) = (layers(near), layers(far));
         assert_eq!((&ours.send, &ours.receive), (&theirs.receive, &theirs.send));
         assert_eq!(near.layers().is_some(), far.layers().is_some());
-        let extensions = |stream: &sdp::MediaStream| {
-            stream
-                .extensions()
-                .iter()
-                .map(|extension| (extension.id, extension.uri.clone()))
-                .collect::<Vec<_>>()
+        let turned = |extension: &sdp::Extension| {
+            let direction = extension.direction.reverse();
+            sdp::Extension { direction, ..extension.clone() }
         };
-        assert_eq!(extensions(near), extensions(far));
+        assert_eq!(near.extensions(), far.extensions().iter().map(turned).collect::<Vec<_>>());
+        assert_eq!(near.mixed_extensions(), far.mixed_extensions());
         assert_eq!(near.feedback().is_empty(), far.feedback().is_empty());
         assert_eq!(near.remote.socket_addr(), Some(far.local));
         assert_eq!(far.remote.socket_addr(), Some(near.local));
@@ -337,6 +365,29 @@ fn assert_agreed(one: &OfferAnswer, two: &OfferAnswer) {
             far.codec().map(|p| p.codec.name()),
             "one codec both ways"
         );
+    }
+}
+
+/// In a line that stays in use, and in a group, an identifier stands for one header extension (RFC 8285 §7).
+fn assert_identified(before: Option<&sdp::Negotiated>, now: Option<&sdp::Negotiated>) {
+    let streams =
+        |agreed: Option<&sdp::Negotiated>| agreed.map(|agreed| agreed.streams.clone()).unwrap_or_default();
+    let now = streams(now);
+    for (index, stream) in now.iter().enumerate() {
+        let before = streams(before).into_iter().filter(|old| old.line == stream.line);
+        let group =
+            now[..index].iter().filter(|other| other.bundle().is_some() && other.bundle() == stream.bundle());
+        for other in before.chain(group.cloned()) {
+            for (one, two) in stream
+                .extensions()
+                .iter()
+                .flat_map(|one| other.extensions().iter().map(move |two| (one, two)))
+            {
+                if one.id == two.id {
+                    assert_eq!((&one.uri, &one.attributes), (&two.uri, &two.attributes));
+                }
+            }
+        }
     }
 }
 
@@ -477,6 +528,7 @@ fn run(media: [LocalMedia; 2], orders: [CodecOrder; 2], hold_style: HoldStyle, s
             }
         }
         assert_agreed(&sides[0], &sides[1]);
+        assert_identified(before[0].as_ref(), sides[0].current());
     }
 }
 

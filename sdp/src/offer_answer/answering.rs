@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use super::companions;
+use super::extensions;
 use super::line::Line;
 use super::local::{LocalStream, Protection, RtcpMux};
 use super::matching::{self, Common};
 use super::negotiated::{Details, Extension, Feedback, MediaStream, Negotiated, RejectReason, RejectedLine};
-use super::payload_types::PayloadTypes;
+use super::numbers::Numbers;
 use super::profile::Profile;
 use super::security;
 use super::simulcast;
@@ -40,7 +41,7 @@ pub(super) struct Accepted<'m> {
 pub(super) type Judged<'m> = Result<Accepted<'m>, RejectReason>;
 
 /// What an evaluation gives: the answer, what it agrees on, and the payload types then given.
-pub(super) type Evaluated<'m> = (Description<'m>, Agreement, PayloadTypes);
+pub(super) type Evaluated<'m> = (Description<'m>, Agreement, Numbers);
 
 impl OfferAnswer {
     pub(super) fn evaluate<'m>(&'m self, offer: &'m SessionDescription) -> Result<Evaluated<'m>, OfferError> {
@@ -76,7 +77,7 @@ impl OfferAnswer {
         let mut judged: Vec<Judged<'_>> =
             judged.into_iter().map(|judged| judged.unwrap_or(Err(RejectReason::Disabled))).collect();
         let bundled = self.bundle_lines(&groups, &lines, &mut judged);
-        numbers.shrink();
+        numbers.payload_types.shrink();
         self.conclude(offer, judged, bundled, numbers)
     }
 
@@ -85,7 +86,7 @@ impl OfferAnswer {
         &self,
         (index, line): (usize, &Offered<'_>),
         lines: &[Offered<'_>],
-        numbers: &mut PayloadTypes,
+        numbers: &mut Numbers,
         taken: &mut u32,
     ) -> Judged<'_> {
         if line.section.port() == 0 && !(line.grouped && line.reading.bundle_only) {
@@ -117,7 +118,7 @@ impl OfferAnswer {
         (index, line): (usize, &Offered<'_>),
         stream: u8,
         lines: &[Offered<'_>],
-        numbers: &mut PayloadTypes,
+        numbers: &mut Numbers,
     ) -> Judged<'_> {
         let Offered { section, reading, .. } = line;
         let local = self.local.streams.get(usize::from(stream)).ok_or(RejectReason::Declined)?;
@@ -136,8 +137,12 @@ impl OfferAnswer {
         let (common, formats) = match profile {
             Some(_) => {
                 let order = self.options.codec_order;
-                let common =
-                    matching::common_with_offer(&reading.formats, (index_of(index), local), order, numbers);
+                let common = matching::common_with_offer(
+                    &reading.formats,
+                    (index_of(index), local),
+                    order,
+                    &mut numbers.payload_types,
+                );
                 if !matching::can_live(&common) {
                     return Err(RejectReason::NoCommonCodec);
                 }
@@ -166,7 +171,19 @@ impl OfferAnswer {
         };
         let more = local.options();
         let feedback = matching::common_feedback(&reading.feedback, &more.feedback, &common);
-        let extensions = matching::common_extensions(&reading.extensions, &more.extensions);
+        let mixed = more.mixed_extensions
+            && [line, transport].iter().any(|line| line.section.has("extmap-allow-mixed"));
+        let in_force = self.current().and_then(|agreed| agreed.streams.iter().find(|now| now.line == index));
+        let answering = extensions::Answering {
+            line: index_of(index),
+            section,
+            reading,
+            in_force: in_force.map_or(&[], MediaStream::extensions),
+            direction,
+            mixed,
+        };
+        let all = lines.iter().map(|line| (line.section, &line.reading));
+        let extensions = answering.agree(&more.extensions, all, &mut numbers.extensions);
         let (layers, said_layers) =
             simulcast::answer(more.layers.as_deref(), reading, &common, &feedback).unzip();
         let said = Box::new(Said {
@@ -185,7 +202,8 @@ impl OfferAnswer {
             rtcp_mux_only: false,
             mid: reading.mid.map(Into::into),
             feedback: matching::answered_feedback(&feedback, &common),
-            extensions: extensions.clone(),
+            extensions: extensions.iter().map(Into::into).collect(),
+            mixed,
             layers: said_layers,
             setup,
         });
@@ -201,6 +219,7 @@ impl OfferAnswer {
             common,
             feedback,
             extensions,
+            mixed,
             formats,
             layers,
         };
@@ -218,7 +237,7 @@ impl OfferAnswer {
         offer: &'m SessionDescription,
         judged: Vec<Judged<'m>>,
         groups: Vec<(&'static str, Vec<Box<str>>)>,
-        numbers: PayloadTypes,
+        numbers: Numbers,
     ) -> Result<Evaluated<'m>, OfferError> {
         let mut negotiated = Negotiated::default();
         let mut sections = Vec::with_capacity(judged.len());
@@ -272,6 +291,7 @@ pub(super) struct Terms {
     pub(super) common: Vec<Common>,
     pub(super) feedback: Vec<Feedback>,
     pub(super) extensions: Vec<Extension>,
+    pub(super) mixed: bool,
     pub(super) formats: Vec<String>,
     pub(super) layers: Option<Box<super::AgreedLayers>>,
 }
@@ -288,6 +308,7 @@ impl Terms {
         let companions = companions::of(&self.common);
         let plain = self.feedback.is_empty()
             && self.extensions.is_empty()
+            && !self.mixed
             && self.formats.is_empty()
             && self.layers.is_none()
             && companions.is_empty();
@@ -296,6 +317,7 @@ impl Terms {
                 mid: reading.mid.map(Into::into),
                 feedback: self.feedback,
                 extensions: self.extensions,
+                mixed: self.mixed,
                 formats: self.formats,
                 layers: self.layers,
                 companions,

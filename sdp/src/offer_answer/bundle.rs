@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use sdp_types::Attribute;
 
 use super::answering::{Accepted, Judged, Offered};
+use super::extensions::keep_apart;
 use super::line::Line;
 use super::local::{LocalStream, Protection};
 use super::negotiated::{Details, MediaStream, RejectReason};
@@ -140,7 +141,7 @@ impl OfferAnswer {
             let dtls = tagged.profile.map(Profile::is_dtls) == stream.profile.map(Profile::is_dtls);
             dtls && keys || stream.profile.is_none()
         };
-        let mut names = Vec::new();
+        let (mut names, mut extensions) = (Vec::new(), Vec::new());
         for index in tag.into_iter().chain(group.iter().copied().filter(|index| Some(*index) != tag)) {
             let Some(line) = judged.get_mut(index).filter(|line| able(line)) else { continue };
             let leans_on = lines.get(index).and_then(|line| line.leans_on);
@@ -157,6 +158,11 @@ impl OfferAnswer {
                 said.crypto.clear();
             }
             stream.share_transport_of(&tagged);
+            if !stream.extensions().is_empty() {
+                keep_apart(&mut stream.details_mut().extensions, &mut extensions);
+                said.extensions = stream.extensions().iter().map(Into::into).collect();
+            }
+            said.mixed = tagged.mixed_extensions();
             names.extend(said.mid.clone());
         }
         names
@@ -267,6 +273,8 @@ impl MediaStream {
             }
         }
         self.remote_rtcp = Some(self.remote.clone());
+        // Of one kind in the whole group (RFC 8285 §6).
+        self.details_mut().mixed = tagged.mixed_extensions();
         self.details_mut().bundle = Some(tagged.line);
     }
 }

@@ -2,15 +2,16 @@
 
 use super::answering::{Terms, other_protocol};
 use super::bundle;
+use super::extensions;
 use super::line::Line;
 use super::local::{Protection, RtcpMux};
 use super::matching;
-use super::negotiated::{MediaStream, Negotiated, RejectReason, RejectedLine};
+use super::negotiated::{Extension, MediaStream, Negotiated, RejectReason, RejectedLine};
 use super::offering::{Offered, OfferedLine};
 use super::profile::Profile;
 use super::security;
 use super::simulcast;
-use super::{Agreement, AnswerError, OfferAnswer};
+use super::{Agreement, AnswerError, OfferAnswer, index_of};
 use crate::section::Reading;
 use crate::{MediaAddress, MediaSection, SessionDescription};
 
@@ -61,6 +62,13 @@ impl OfferAnswer {
             share_transport(group, &mut negotiated)?;
         }
         negotiated.streams.iter_mut().for_each(MediaStream::close_black_holes);
+        for stream in &negotiated.streams {
+            // An identifier that the peer gave for a provisional one stays too.
+            for Extension { id, uri, attributes, .. } in stream.extensions() {
+                let line = index_of(stream.line);
+                self.numbers.extensions.note(line, *id, uri, attributes.as_deref());
+            }
+        }
         let Offered { mut lines, times, held, .. } = offered;
         for (index, line) in lines.iter_mut().enumerate() {
             if !negotiated.streams.iter().any(|stream| stream.line == index) {
@@ -135,7 +143,8 @@ impl OfferAnswer {
         };
         let more = local.options();
         let feedback = matching::common_feedback(&reading.feedback, &more.feedback, &common);
-        let extensions = matching::common_extensions(&reading.extensions, &more.extensions);
+        let extensions = extensions::answered(&said.extensions, section, reading);
+        let mixed = said.mixed && section.has("extmap-allow-mixed");
         let layers = simulcast::answered(said.layers.as_deref(), reading, &common, &feedback);
         let stream = said.stream;
         let terms = Terms {
@@ -149,6 +158,7 @@ impl OfferAnswer {
             common,
             feedback,
             extensions,
+            mixed,
             formats,
             layers,
         };

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use sdp_types::Attribute;
 
 use super::companions;
+use super::extensions::HeaderExtension;
 use super::grouping::Grouping;
 use super::layers::Layers;
 use super::profile::Profile;
@@ -67,8 +68,11 @@ pub struct StreamOptions {
     /// RTCP feedback messages that the local side takes, as in `a=rtcp-fb` behind the payload type: `nack pli`, `ccm fir`
     /// (RFC 4585 §4.2, RFC 5104 §7).
     pub feedback: Vec<String>,
-    /// RTP header extensions that the local side takes, by URI (RFC 8285).
-    pub extensions: Vec<String>,
+    /// RTP header extensions that the local side takes, most wanted first (RFC 8285). The first 14 of a session get
+    /// identifiers in offers. With [`mixed_extensions`](Self::mixed_extensions) more do; else these are for the answerer to choose.
+    pub extensions: Vec<HeaderExtension>,
+    /// Offer and take header extensions of one byte and of two in one stream (`a=extmap-allow-mixed`, RFC 8285 §6).
+    pub mixed_extensions: bool,
     /// Names the line in our first offer (`a=mid`, RFC 5888). Bundled lines without one get one.
     pub mid: Option<String>,
     /// More attributes, written as they are: fingerprints, ICE, what the machine does not know. `a=setup:actpass` becomes
@@ -360,11 +364,11 @@ impl LocalStream {
         })
     }
 
-    /// The same with RTP header extensions, by URI.
+    /// The same with RTP header extensions, by URI or in full; see [`StreamOptions::extensions`].
     #[must_use]
-    pub fn with_extensions<U: Into<String>>(self, uris: impl IntoIterator<Item = U>) -> Self {
-        let uris = uris.into_iter().map(Into::into).collect();
-        self.with_options(|more| more.extensions = uris)
+    pub fn with_extensions<E: Into<HeaderExtension>>(self, extensions: impl IntoIterator<Item = E>) -> Self {
+        let extensions = extensions.into_iter().map(Into::into).collect();
+        self.with_options(|more| more.extensions = extensions)
     }
 
     /// The same with layers: encodings of one source that are sent or received at once (RFC 8853). Both sides name them in
@@ -388,6 +392,7 @@ impl LocalStream {
             avpf: false,
             feedback: Vec::new(),
             extensions: Vec::new(),
+            mixed_extensions: false,
             mid: None,
             attributes: Vec::new(),
             allow_unencrypted: false,
@@ -482,8 +487,18 @@ impl LocalStream {
         if let Some(bad) = more.mid.iter().find(|mid| !is_token(mid)) {
             return invalid(bad);
         }
-        if let Some(bad) = more.extensions.iter().find(|uri| !word(uri)) {
-            return invalid(bad);
+        let writable = |extension: &HeaderExtension| {
+            let attributes = extension.attributes.as_deref();
+            word(&extension.uri) && attributes.is_none_or(|text| line(text) && text.trim() == text)
+        };
+        for (index, extension) in more.extensions.iter().enumerate() {
+            // RFC 8285 §5: the same in the same configuration stands there once.
+            let again = |other: &HeaderExtension| {
+                other.uri == extension.uri && other.attributes == extension.attributes
+            };
+            if !writable(extension) || more.extensions.iter().take(index).any(again) {
+                return invalid(&extension.uri);
+            }
         }
         if let Some(bad) = more.feedback.iter().find(|message| !line(message)) {
             return invalid(bad);

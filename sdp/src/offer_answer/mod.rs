@@ -5,12 +5,14 @@ mod bundle;
 mod companions;
 mod completing;
 mod error;
+mod extensions;
 mod grouping;
 mod layers;
 mod line;
 mod local;
 mod matching;
 mod negotiated;
+mod numbers;
 mod offering;
 mod payload_types;
 mod profile;
@@ -26,6 +28,7 @@ use sdp_types::Time;
 
 pub use companions::Companion;
 pub use error::{AnswerError, CreateOfferError, OfferError};
+pub use extensions::HeaderExtension;
 pub use grouping::Grouping;
 pub use layers::{AgreedLayers, Encoding, Layers, LocalEncoding};
 pub use local::{
@@ -40,8 +43,8 @@ pub use profile::Profile;
 use crate::description::Written;
 use crate::{Direction, SessionDescription};
 use line::Line;
+use numbers::Numbers;
 use offering::Offered;
-use payload_types::PayloadTypes;
 use write::{Description, Section};
 
 /// RFC 3264 §5: session id and version start below 2^62 - 1.
@@ -114,7 +117,7 @@ pub struct OfferAnswer {
     held: bool,
     origin: Origin,
     last_sent: LastSent,
-    numbers: PayloadTypes,
+    numbers: Numbers,
     agreed: Option<Box<Agreement>>,
     offered: Option<Box<Offered>>,
     /// The agreement before the last answer of ours, for [`OfferAnswer::undo_answer`].
@@ -201,7 +204,7 @@ impl OfferAnswer {
             held: false,
             origin,
             last_sent: LastSent::Nothing,
-            numbers: PayloadTypes::default(),
+            numbers: Numbers::default(),
             agreed: None,
             offered: None,
             before_answer: None,

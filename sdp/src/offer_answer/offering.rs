@@ -7,10 +7,11 @@ use sdp_types::Time;
 
 use super::bundle::{self, Bundle};
 use super::companions;
+use super::extensions::{Offering, SaidExtension};
 use super::line::Line;
 use super::local::{LocalMedia, LocalStream, RtcpMux};
-use super::negotiated::{Extension, Feedback, MediaStream};
-use super::payload_types::PayloadTypes;
+use super::negotiated::{Feedback, MediaStream};
+use super::numbers::Numbers;
 use super::security;
 use super::simulcast;
 use super::write::{Description, Said, Section};
@@ -18,9 +19,6 @@ use super::{AgreedLayers, CreateOfferError, OfferAnswer, index_of};
 use crate::limits::MAX_MEDIA;
 use crate::sdes::SrtpKey;
 use crate::{Codec, Direction, Payload, SessionDescription};
-
-/// RFC 8285 §4.2: identifiers of one-byte headers.
-const EXTENSION_IDS: std::ops::RangeInclusive<u8> = 1..=14;
 
 /// Our open offer, as it was when it was made.
 #[derive(Clone, Debug)]
@@ -45,12 +43,14 @@ pub(super) struct OfferedLine {
     pub(super) crypto: Vec<(u32, SrtpKey)>,
     pub(super) rtcp_mux: bool,
     pub(super) layers: Option<Box<AgreedLayers>>,
+    pub(super) extensions: Vec<SaidExtension>,
+    pub(super) mixed: bool,
 }
 
 impl OfferedLine {
     fn of(stream: u8, said: Said<'_>) -> Self {
-        let Said { address, direction, payloads, crypto, rtcp_mux, layers, .. } = said;
-        OfferedLine { stream, address, direction, payloads, crypto, rtcp_mux, layers }
+        let Said { address, direction, payloads, crypto, rtcp_mux, layers, extensions, mixed, .. } = said;
+        OfferedLine { stream, address, direction, payloads, crypto, rtcp_mux, layers, extensions, mixed }
     }
 }
 
@@ -71,7 +71,7 @@ impl OfferAnswer {
         }
         let bundles = self.plan_bundles(&lines);
         self.name_lines(&mut lines, !bundles.is_empty());
-        let extensions = self.extension_ids();
+        let mut extensions = Offering::default();
         let mut numbers = self.numbers.clone();
         let mut told: Vec<(usize, SocketAddr)> = Vec::new();
         let mut address = None;
@@ -83,10 +83,17 @@ impl OfferAnswer {
                 sections.push(Section::Disabled(line.clone()));
                 continue;
             };
-            let mut said = self.say((index, stream), (index_of(place), line), &extensions, &mut numbers)?;
-            if let Some((group, bundle)) =
-                bundles.iter().enumerate().find(|(_, bundle)| bundle.lines.contains(&place))
-            {
+            let mut said = self.say((index, stream), (index_of(place), line), &mut numbers)?;
+            let bundle = bundles.iter().enumerate().find(|(_, bundle)| bundle.lines.contains(&place));
+            let space = bundle.map_or_else(|| bundles.len().saturating_add(place), |(group, _)| group);
+            let more = stream.options();
+            said.extensions = extensions.say(
+                (space, index_of(place)),
+                &more.extensions,
+                (said.direction, more.mixed_extensions),
+                &mut numbers.extensions,
+            );
+            if let Some((group, bundle)) = bundle {
                 match bundle.shared {
                     Some(shared) => said.address = shared,
                     // RFC 9143 §7.2: one address twice in a first offer can only mean that the group is needed.
@@ -127,7 +134,7 @@ impl OfferAnswer {
             times: times.into(),
             held: self.held,
         };
-        numbers.shrink();
+        numbers.payload_types.shrink();
         self.numbers = numbers;
         self.offered = Some(Box::new(offered));
         self.before_answer = None;
@@ -200,30 +207,11 @@ impl OfferAnswer {
         }
     }
 
-    /// Identifiers for all header extensions of ours, one for each in the whole session (RFC 9143 §9.2): that agreed on
-    /// before (RFC 8285 §6), else a free one.
-    fn extension_ids(&self) -> Vec<(u8, &str)> {
-        let mut ids: Vec<(u8, &str)> = Vec::new();
-        for known in self.current().iter().flat_map(|agreed| &agreed.streams).flat_map(|s| s.extensions()) {
-            if !ids.iter().any(|(id, uri)| *id == known.id || *uri == known.uri) {
-                ids.push((known.id, &known.uri));
-            }
-        }
-        for uri in self.local.streams.iter().flat_map(|stream| &stream.options().extensions) {
-            let free = EXTENSION_IDS.into_iter().find(|id| !ids.iter().any(|(taken, _)| taken == id));
-            if let Some(id) = free.filter(|_| !ids.iter().any(|(_, known)| known == uri)) {
-                ids.push((id, uri));
-            }
-        }
-        ids
-    }
-
     fn say<'m>(
         &'m self,
         (index, local): (u8, &'m LocalStream),
         (place, line): (u8, &Line),
-        extensions: &[(u8, &str)],
-        numbers: &mut PayloadTypes,
+        numbers: &mut Numbers,
     ) -> Result<Said<'m>, CreateOfferError> {
         let rtp = local.is_rtp();
         let codecs = if rtp { local.codecs.as_slice() } else { &[] };
@@ -233,7 +221,7 @@ impl OfferAnswer {
             for (at, codec) in codecs.iter().enumerate().filter(those) {
                 let Some(codec) = companions::resolved(codec, codecs, &placed) else { continue };
                 let missing = || CreateOfferError::NoPayloadTypeLeft(codec.name().to_owned());
-                let payload_type = numbers.number_for(place, &codec).ok_or_else(missing)?;
+                let payload_type = numbers.payload_types.number_for(place, &codec).ok_or_else(missing)?;
                 placed.push((at, Payload { payload_type, codec }));
             }
         }
@@ -251,10 +239,6 @@ impl OfferAnswer {
             }
         }
         let more = local.options();
-        let known = |uri: &String| {
-            let (id, _) = extensions.iter().find(|(_, known)| known == uri)?;
-            Some(Extension { id: *id, uri: uri.clone(), direction: Direction::SendRecv })
-        };
         let message = |message: &String| Feedback { payload_type: None, message: message.clone() };
         let transport = more.transport.as_ref();
         let layers = match rtp {
@@ -277,7 +261,8 @@ impl OfferAnswer {
             rtcp_mux_only: rtp && local.rtcp_mux == RtcpMux::Only,
             mid: line.mid.clone(),
             feedback: more.feedback.iter().map(message).collect(),
-            extensions: more.extensions.iter().filter_map(known).collect(),
+            extensions: Vec::new(),
+            mixed: more.mixed_extensions,
             layers,
             setup: None,
         })

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use sdp_types::{Setup, Time};
 
+use super::Origin;
+use super::extensions::SaidExtension;
 use super::layers::{AgreedLayers, Encoding};
 use super::line::Line;
 use super::local::LocalStream;
 use super::negotiated::Feedback;
-use super::{Extension, Origin};
 use crate::description::Written;
 use crate::print::Out;
 use crate::sdes::SrtpKey;
@@ -33,7 +34,9 @@ pub(super) struct Said<'a> {
     pub(super) rtcp_mux_only: bool,
     pub(super) mid: Option<Box<str>>,
     pub(super) feedback: Vec<Feedback>,
-    pub(super) extensions: Vec<Extension>,
+    pub(super) extensions: Vec<SaidExtension>,
+    /// Headers of both forms in one stream.
+    pub(super) mixed: bool,
     /// In our payload types.
     pub(super) layers: Option<Box<AgreedLayers>>,
     pub(super) setup: Option<Setup>,
@@ -149,7 +152,10 @@ impl Said<'_> {
             out.text(message);
             out.end();
         }
-        for Extension { id, uri, direction } in &self.extensions {
+        if self.mixed {
+            out.line("a=extmap-allow-mixed", &[]);
+        }
+        for SaidExtension { id, uri, attributes, direction } in &self.extensions {
             out.raw("a=extmap:");
             out.number((*id).into());
             if *direction != Direction::SendRecv {
@@ -158,6 +164,10 @@ impl Said<'_> {
             }
             out.raw(" ");
             out.text(uri);
+            if let Some(attributes) = attributes {
+                out.raw(" ");
+                out.text(attributes);
+            }
             out.end();
         }
         if let Some(layers) = &self.layers {
