@@ -55,7 +55,7 @@ fuzz_target!(|bytes: &[u8]| {
         keys += 1;
         keys
     };
-    let media = |byte: u8, key: u64| LocalMedia { streams: vec![stream(byte, key)], bundle: if byte & 0x80 != 0 { Grouping::Together } else { Grouping::Apart } };
+    let media = |byte: u8, key: u64| LocalMedia { streams: vec![stream(byte, key)], bundle: if byte & 0x80 != 0 { Grouping::together() } else { Grouping::apart() } };
     let sides = [media(*first, key()), media(*second, key())].map(|media| OfferAnswer::new(media, 1).expect("sound media"));
     let mut sides = sides;
     for op in ops.chunks_exact(2).take(64) {

@@ -1,4 +1,4 @@
-//! Groups of streams: several BUNDLE groups in one session (RFC 9143 §7), entered, left, refused.
+//! Groups of streams: several BUNDLE groups in one session (RFC 9143 §7), entered, left, refused; and LS (RFC 5888 §7).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use sdp::{
@@ -101,7 +101,7 @@ fn rfc9143_7_5_2_a_stream_goes_from_one_group_to_another_in_two_offers() {
     exchange(&mut alice, &mut bob);
     for side in [&mut alice, &mut bob] {
         let mut media = side.local().clone();
-        media.bundle = Grouping::Groups(Box::new([vec![0], vec![1, 2, 3]]));
+        media.bundle = Grouping::groups([vec![0], vec![1, 2, 3]]);
         side.set_local(media).unwrap();
     }
     let [offer, answer] = exchange(&mut alice, &mut bob);
@@ -197,7 +197,7 @@ fn rfc9143_7_1_3_lines_of_a_group_lean_on_the_tagged_one() {
         }
     }
     // Without a group there is nothing to lean on.
-    let mut apart = OfferAnswer::new(LocalMedia { bundle: Grouping::Apart, ..media }, 2).unwrap();
+    let mut apart = OfferAnswer::new(LocalMedia { bundle: Grouping::apart(), ..media }, 2).unwrap();
     let offer = format!("{head}m=video 4000 RTP/SAVP 96\na=mid:b\na=rtpmap:96 VP8/90000\n");
     apart.receive_offer(&offer.parse().unwrap()).unwrap();
     assert_eq!(apart.current().unwrap().streams.len(), 1);
@@ -225,4 +225,87 @@ fn a_line_does_not_lean_on_one_that_is_refused() {
     let answer = bob.receive_offer(&offer.parse().unwrap()).unwrap();
     assert_eq!(groups(&answer), ["BUNDLE a b"]);
     assert!(bob.current().unwrap().streams.iter().all(|stream| !stream.is_secure()), "{answer}");
+}
+
+/// The lines in sync with each stream in use.
+fn synchronized(side: &OfferAnswer) -> Vec<Vec<usize>> {
+    side.current().unwrap().streams.iter().map(|stream| stream.synchronized().to_vec()).collect()
+}
+
+#[test]
+fn rfc5888_7_voice_and_picture_are_offered_as_one_and_answered_so() {
+    let media = four("192.0.2.1").with_lip_sync([0, 1]).with_lip_sync([2, 3]);
+    let (mut alice, mut bob) =
+        (OfferAnswer::new(media, 1).unwrap(), OfferAnswer::new(four("198.51.100.1"), 2).unwrap());
+    let [offer, answer] = exchange(&mut alice, &mut bob);
+    assert_eq!((groups(&offer), groups(&answer)), (vec!["LS 0 1".into(), "LS 2 3".into()], groups(&offer)));
+    for side in [&alice, &bob] {
+        assert_eq!(synchronized(side), [[0, 1], [0, 1], [2, 3], [2, 3]]);
+    }
+    // It goes on with the offers of the one who had no wish.
+    let [offer, _] = exchange(&mut bob, &mut alice);
+    assert_eq!(groups(&offer), ["LS 0 1", "LS 2 3"]);
+    // Each apart is a wish too.
+    let mut media = bob.local().clone();
+    media.lip_sync = Grouping::groups([vec![2], vec![3]]);
+    bob.set_local(media).unwrap();
+    assert_eq!(groups(&exchange(&mut bob, &mut alice)[0]), ["LS 0 1"]);
+    assert_eq!(synchronized(&alice), [vec![0, 1], vec![0, 1], vec![], vec![]]);
+    assert_eq!(
+        OfferAnswer::new(four("192.0.2.1").with_lip_sync([0, 9]), 1).unwrap_err(),
+        LocalMediaError::NoStream
+    );
+}
+
+#[test]
+fn rfc5888_9_2_refused_lines_leave_the_group_and_keep_their_names() {
+    let mut alice = OfferAnswer::new(four("192.0.2.1").with_lip_sync([0, 1, 2, 3]), 1).unwrap();
+    let mut media = four("198.51.100.1");
+    media.streams[1].enabled = false;
+    media.streams[3].enabled = false;
+    let mut bob = OfferAnswer::new(media, 2).unwrap();
+    let [_, answer] = exchange(&mut alice, &mut bob);
+    assert_eq!(groups(&answer), ["LS 0 2"]);
+    assert_eq!(
+        answer.media().map(|section| section.mid().unwrap().0).collect::<Vec<_>>(),
+        ["0", "1", "2", "3"]
+    );
+    assert_eq!((synchronized(&alice), synchronized(&bob)), (vec![vec![0, 2]; 2], vec![vec![0, 2]; 2]));
+    bob.change_stream(2, |stream| stream.enabled = false).unwrap();
+    let [_, answer] = exchange(&mut alice, &mut bob);
+    assert!(answer.to_string().contains("a=group:LS 0\r\n"), "{answer}");
+    assert_eq!((synchronized(&alice), synchronized(&bob)), (vec![vec![]], vec![vec![]]));
+}
+
+#[test]
+fn rfc5888_6_groups_that_name_what_is_not_there_are_none() {
+    let offer = |groups: &str, second: &str| {
+        let text = format!(
+            "v=0\no=- 1 1 IN IP4 203.0.113.5\ns=-\nc=IN IP4 203.0.113.5\nt=0 0\n{groups}\
+             m=audio 4000 RTP/AVP 0\na=mid:a\nm=audio 4002 RTP/AVP 0\n{second}m=video 4004 RTP/AVP 96\na=mid:c\na=rtpmap:96 VP8/90000\n"
+        );
+        text.parse::<SessionDescription>().unwrap()
+    };
+    for (lines, second, answered, together) in [
+        ("a=group:LS a c\n", "a=mid:b\n", vec!["LS a c"], vec![vec![0, 2], vec![], vec![0, 2]]),
+        ("a=group:LS a x\n", "a=mid:b\n", vec![], vec![vec![]; 3]),
+        ("a=group:LS a c\n", "", vec![], vec![vec![]; 3]), // a line without a name
+        ("a=group:FID a c\n", "a=mid:b\n", vec![], vec![vec![]; 3]),
+        // A line may be in several groups.
+        ("a=group:LS a c\na=group:ls b c\n", "a=mid:b\n", vec!["LS a c", "LS b c"], vec![vec![0, 1, 2]; 3]),
+    ] {
+        let mut bob = OfferAnswer::new(four("198.51.100.1"), 2).unwrap();
+        let answer = bob.receive_offer(&offer(lines, second)).unwrap();
+        assert_eq!(
+            (groups(&answer), synchronized(&bob)),
+            (answered.iter().map(ToString::to_string).collect(), together),
+            "{lines}"
+        );
+    }
+    // Nor does an answer group what was not offered as one.
+    let mut alice = OfferAnswer::new(four("192.0.2.1").with_lip_sync([0, 1]), 1).unwrap();
+    let mut bob = OfferAnswer::new(four("198.51.100.1"), 2).unwrap();
+    let answer = bob.receive_offer(&alice.create_offer().unwrap()).unwrap().to_string();
+    alice.receive_answer(&answer.replace("LS 0 1", "LS 0 1 2").parse().unwrap()).unwrap();
+    assert_eq!(synchronized(&alice), vec![Vec::<usize>::new(); 4]);
 }

@@ -244,18 +244,19 @@ fn stream() -> impl Strategy<Value = LocalStream> {
 }
 
 fn media() -> impl Strategy<Value = LocalMedia> {
-    (proptest::collection::vec(stream(), 1..5), any::<bool>(), proptest::option::of(any::<[bool; 4]>()))
-        .prop_map(|(streams, bundle, groups)| {
+    (proptest::collection::vec(stream(), 1..5), any::<[bool; 2]>(), proptest::option::of(any::<[bool; 4]>()))
+        .prop_map(|(streams, [bundle, lips], groups)| {
             let bundle = match (bundle, groups) {
-                (false, _) => Grouping::Apart,
-                (true, None) => Grouping::Together,
+                (false, _) => Grouping::apart(),
+                (true, None) => Grouping::together(),
                 // Each stream in one of two groups.
                 (true, Some(second)) => {
                     let (one, other) = (0..streams.len()).partition(|stream| !second[*stream]);
-                    Grouping::Groups(Box::new([one, other]))
+                    Grouping::groups([one, other])
                 }
             };
-            LocalMedia { streams, bundle }
+            let lip_sync = if lips { Grouping::together() } else { Grouping::apart() };
+            LocalMedia { streams, bundle, lip_sync }
         })
 }
 
@@ -313,6 +314,7 @@ fn assert_agreed(one: &OfferAnswer, two: &OfferAnswer) {
         };
         assert_eq!(near.extensions(), far.extensions().iter().map(turned).collect::<Vec<_>>());
         assert_eq!(near.mixed_extensions(), far.mixed_extensions());
+        assert_eq!(near.synchronized(), far.synchronized());
         assert_eq!(near.feedback().is_empty(), far.feedback().is_empty());
         assert_eq!(near.remote.socket_addr(), Some(far.local));
         assert_eq!(far.remote.socket_addr(), Some(near.local));

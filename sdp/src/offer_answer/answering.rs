@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::companions;
 use super::extensions;
 use super::line::Line;
+use super::lip_sync;
 use super::local::{LocalStream, Protection, RtcpMux};
 use super::matching::{self, Common};
 use super::negotiated::{Details, Extension, Feedback, MediaStream, Negotiated, RejectReason, RejectedLine};
@@ -76,9 +77,10 @@ impl OfferAnswer {
         }
         let mut judged: Vec<Judged<'_>> =
             judged.into_iter().map(|judged| judged.unwrap_or(Err(RejectReason::Disabled))).collect();
-        let bundled = self.bundle_lines(&groups, &lines, &mut judged);
+        let mut groups = self.bundle_lines(&groups, &lines, &mut judged);
+        groups.extend(lip_sync::answer(offer, &lines, &mut judged));
         numbers.payload_types.shrink();
-        self.conclude(offer, judged, bundled, numbers)
+        self.conclude((offer, &lines), judged, groups, numbers)
     }
 
     /// A line without a stream so far: the first of ours that is free and fits.
@@ -171,8 +173,8 @@ impl OfferAnswer {
         };
         let more = local.options();
         let feedback = matching::common_feedback(&reading.feedback, &more.feedback, &common);
-        let mixed = more.mixed_extensions
-            && [line, transport].iter().any(|line| line.section.has("extmap-allow-mixed"));
+        // In a group it is what the tagged line says.
+        let mixed = more.mixed_extensions && section.has("extmap-allow-mixed");
         let in_force = self.current().and_then(|agreed| agreed.streams.iter().find(|now| now.line == index));
         let answering = extensions::Answering {
             line: index_of(index),
@@ -234,7 +236,7 @@ impl OfferAnswer {
 
     fn conclude<'m>(
         &'m self,
-        offer: &'m SessionDescription,
+        (offer, offered): (&'m SessionDescription, &[Offered<'_>]),
         judged: Vec<Judged<'m>>,
         groups: Vec<(&'static str, Vec<Box<str>>)>,
         numbers: Numbers,
@@ -243,7 +245,9 @@ impl OfferAnswer {
         let mut sections = Vec::with_capacity(judged.len());
         let mut lines = Vec::with_capacity(judged.len());
         let mut address = None;
-        for ((index, judged), media) in judged.into_iter().enumerate().zip(&offer.session().medias) {
+        let medias = offer.session().medias.iter().zip(offered);
+        for ((index, judged), (media, line)) in judged.into_iter().enumerate().zip(medias) {
+            let mid = line.reading.mid;
             match judged {
                 Ok(Accepted { said, mut stream, .. }) => {
                     stream.close_black_holes();
@@ -262,7 +266,8 @@ impl OfferAnswer {
                         reason,
                     });
                     lines.push(line.clone());
-                    sections.push(Section::Disabled(line));
+                    // RFC 5888 §9.1: it keeps its name in the answer.
+                    sections.push(Section::Disabled(line.named(mid.map(Into::into))));
                 }
             }
         }

@@ -10,7 +10,7 @@ use super::line::Line;
 use super::local::{LocalStream, Protection};
 use super::negotiated::{Details, MediaStream, RejectReason};
 use super::profile::Profile;
-use super::{Grouping, OfferAnswer, OfferError};
+use super::{OfferAnswer, OfferError};
 use crate::{Direction, SessionDescription};
 
 /// What makes the lines of a group one (RFC 9143 §5).
@@ -52,7 +52,7 @@ impl OfferAnswer {
             self.current().is_some_and(|agreed| agreed.streams.iter().any(|stream| stream.bundle().is_some()))
         };
         // What is in a group stays there, whatever the wish (RFC 9143 §7.3.2).
-        if self.local.bundle == Grouping::Apart && !in_force() {
+        if self.local.bundle.is_apart() && !in_force() {
             return Ok(Vec::new());
         }
         let mut bundles: Vec<Vec<usize>> = Vec::new();
@@ -191,7 +191,7 @@ impl OfferAnswer {
                 Some(bundle) if bundle.wish == wish => bundle.lines.push(place),
                 Some(_) => {}
                 None => {
-                    let one_alone = self.local.bundle != Grouping::Together;
+                    let one_alone = !self.local.bundle.is_together();
                     if !one_alone || planned.iter().all(|bundle| bundle.wish != wish) {
                         planned.push(Bundle { wish, tag: Some(tag), lines: vec![place], shared: None });
                     }

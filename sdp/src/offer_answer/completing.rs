@@ -4,6 +4,7 @@ use super::answering::{Terms, other_protocol};
 use super::bundle;
 use super::extensions;
 use super::line::Line;
+use super::lip_sync;
 use super::local::{Protection, RtcpMux};
 use super::matching;
 use super::negotiated::{Extension, MediaStream, Negotiated, RejectReason, RejectedLine};
@@ -61,6 +62,7 @@ impl OfferAnswer {
         for group in &groups {
             share_transport(group, &mut negotiated)?;
         }
+        lip_sync::answered(answer, &offered.lip_sync, &offered.lines, &mut negotiated.streams);
         negotiated.streams.iter_mut().for_each(MediaStream::close_black_holes);
         for stream in &negotiated.streams {
             // An identifier that the peer gave for a provisional one stays too.

@@ -29,6 +29,9 @@ pub struct LocalMedia {
     /// Which streams shall share one pair of addresses (BUNDLE, RFC 9143), of those that can: RTP that multiplexes RTCP, and
     /// SCTP over DTLS. What the offer of a peer puts into one group is never joined with what it keeps apart.
     pub bundle: Grouping,
+    /// Which streams shall be played out together by the peer (LS, RFC 5888 §7), said in offers. Those that it names in no group
+    /// follow the peer, whose wish is always taken: [`MediaStream::synchronized`](super::MediaStream::synchronized).
+    pub lip_sync: Grouping,
 }
 
 /// One stream that the local side offers and accepts.
@@ -181,12 +184,20 @@ pub enum LocalMediaError {
 impl LocalMedia {
     /// G.711 in both laws and DTMF at 8 kHz, in both directions, at `address`.
     pub fn audio(address: SocketAddr) -> Self {
-        LocalMedia { streams: vec![LocalStream::audio(address)], bundle: Grouping::Apart }
+        LocalMedia {
+            streams: vec![LocalStream::audio(address)],
+            bundle: Grouping::apart(),
+            lip_sync: Grouping::apart(),
+        }
     }
 
     /// These streams.
     pub fn new(streams: impl IntoIterator<Item = LocalStream>) -> Self {
-        LocalMedia { streams: streams.into_iter().collect(), bundle: Grouping::Apart }
+        LocalMedia {
+            streams: streams.into_iter().collect(),
+            bundle: Grouping::apart(),
+            lip_sync: Grouping::apart(),
+        }
     }
 
     /// The same with one more stream.
@@ -199,7 +210,7 @@ impl LocalMedia {
     /// The same with BUNDLE offered and accepted for all streams that can.
     #[must_use]
     pub fn with_bundle(self) -> Self {
-        LocalMedia { bundle: Grouping::Together, ..self }
+        LocalMedia { bundle: Grouping::together(), ..self }
     }
 
     /// The same with one more BUNDLE group, of the streams with these indexes in [`LocalMedia::streams`]. Those in no group
@@ -207,6 +218,13 @@ impl LocalMedia {
     #[must_use]
     pub fn with_group(self, streams: impl IntoIterator<Item = usize>) -> Self {
         LocalMedia { bundle: self.bundle.and(streams.into_iter().collect()), ..self }
+    }
+
+    /// The same with one more group of streams that the peer shall play out together, such as a voice and its picture, by their
+    /// indexes in [`LocalMedia::streams`] (LS, RFC 5888 §7).
+    #[must_use]
+    pub fn with_lip_sync(self, streams: impl IntoIterator<Item = usize>) -> Self {
+        LocalMedia { lip_sync: self.lip_sync.and(streams.into_iter().collect()), ..self }
     }
 
     fn with_first(mut self, change: impl FnOnce(LocalStream) -> LocalStream) -> Self {
@@ -252,6 +270,7 @@ impl LocalMedia {
         }
         self.streams.iter().try_for_each(LocalStream::validate)?;
         self.bundle.validate(self.streams.len())?;
+        self.lip_sync.validate(self.streams.len())?;
         let mut keys = self.streams.iter().flat_map(|stream| &stream.keys);
         while let Some(key) = keys.next() {
             if keys.clone().any(|other| other.is_same_secret(key)) {

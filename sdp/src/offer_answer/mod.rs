@@ -9,6 +9,7 @@ mod extensions;
 mod grouping;
 mod layers;
 mod line;
+mod lip_sync;
 mod local;
 mod matching;
 mod negotiated;

@@ -85,6 +85,7 @@ pub struct StreamKeys {
 pub(super) struct Details {
     pub(super) mid: Option<Box<str>>,
     pub(super) bundle: Option<usize>,
+    pub(super) synchronized: Vec<usize>,
     pub(super) feedback: Vec<Feedback>,
     pub(super) extensions: Vec<Extension>,
     pub(super) mixed: bool,

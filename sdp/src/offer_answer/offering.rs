@@ -9,6 +9,7 @@ use super::bundle::{self, Bundle};
 use super::companions;
 use super::extensions::{Offering, SaidExtension};
 use super::line::Line;
+use super::lip_sync;
 use super::local::{LocalMedia, LocalStream, RtcpMux};
 use super::negotiated::{Feedback, MediaStream};
 use super::numbers::Numbers;
@@ -29,6 +30,8 @@ pub(super) struct Offered {
     pub(super) local: LocalMedia,
     /// The names in each BUNDLE group.
     pub(super) bundle: Vec<Vec<Box<str>>>,
+    /// The names in each group of streams to be played out together.
+    pub(super) lip_sync: Vec<Vec<Box<str>>>,
     pub(super) times: Box<[Time]>,
     pub(super) held: bool,
 }
@@ -70,7 +73,8 @@ impl OfferAnswer {
             return Err(CreateOfferError::NothingToOffer);
         }
         let bundles = self.plan_bundles(&lines);
-        self.name_lines(&mut lines, !bundles.is_empty());
+        let synchronized = self.plan_lip_sync(&lines);
+        self.name_lines(&mut lines, !bundles.is_empty() || !synchronized.is_empty());
         let mut extensions = Offering::default();
         let mut numbers = self.numbers.clone();
         let mut told: Vec<(usize, SocketAddr)> = Vec::new();
@@ -117,11 +121,14 @@ impl OfferAnswer {
             let names = bundle.lines.iter().filter_map(|line| lines.get(*line)?.mid.clone());
             names.collect::<Vec<Box<str>>>()
         };
-        let groups = bundles.iter().map(|bundle| (bundle::BUNDLE, names(bundle))).collect();
+        let mut groups: Vec<_> = bundles.iter().map(|bundle| (bundle::BUNDLE, names(bundle))).collect();
+        groups.extend(lip_sync::named(&synchronized, &lines));
         let description = Description { address, times, groups, sections };
         let (text, version) = self.stamped(&description);
         let Description { groups, sections, .. } = description;
-        let bundle = groups.into_iter().map(|(_, names)| names).collect();
+        let (bundle, lip_sync): (Vec<_>, Vec<_>) =
+            groups.into_iter().partition(|(semantics, _)| *semantics == bundle::BUNDLE);
+        let names = |groups: Vec<(_, Vec<Box<str>>)>| groups.into_iter().map(|(_, names)| names).collect();
         let said = lines.iter().zip(sections).map(|(line, section)| match section {
             Section::InUse(said) => line.stream.map(|stream| OfferedLine::of(stream, *said)),
             Section::Disabled(_) => None,
@@ -130,7 +137,8 @@ impl OfferAnswer {
             said: said.collect(),
             lines,
             local: self.local.clone(),
-            bundle,
+            bundle: names(bundle),
+            lip_sync: names(lip_sync),
             times: times.into(),
             held: self.held,
         };
@@ -193,7 +201,10 @@ impl OfferAnswer {
         for (place, line) in lines.iter_mut().enumerate() {
             let Some(stream) = line.stream.and_then(|index| self.local.streams.get(usize::from(index)))
             else {
-                line.mid = None;
+                // Names of lines out of use are free again (RFC 5888 §6 wants one all the same).
+                let mut number = (place..).map(|number| number.to_string().into_boxed_str());
+                line.mid = number.find(|name| !names.contains(name)).filter(|_| grouped);
+                names.extend(line.mid.clone());
                 continue;
             };
             if line.mid.is_none() {

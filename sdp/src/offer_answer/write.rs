@@ -281,6 +281,9 @@ impl Description<'_> {
                     out.raw(" ");
                     out.text(line.formats());
                     out.end();
+                    if let Some(mid) = &line.mid {
+                        out.line("a=mid:", &[mid]);
+                    }
                 }
             }
         }
