@@ -190,6 +190,15 @@ fn rfc8285_7_an_answer_gives_real_identifiers_for_provisional_ones() {
         assert_eq!(answered(&format!("a=extmap:{bad}\n")).0, "", "{bad}");
     }
     assert_eq!(answered("a=extmap:15/recvonly urn:n:15\n").0, "15 urn:n:15");
+
+    // Found by the law: of two configurations of one URI, both provisional, the answer means its own.
+    let plain = uri("urn:b").with_direction(Direction::SendRecv);
+    let other = uri("urn:b").with_attributes("x").with_direction(Direction::RecvOnly);
+    let mut alice = machine([audio(numbered(14).chain([plain, other]))]);
+    alice.create_offer().unwrap();
+    alice.receive_answer(&offer("a=extmap:23 urn:b x\n")).unwrap();
+    let agreed = alice.current().unwrap().audio().unwrap().extensions().to_vec();
+    assert_eq!((agreed[0].id, agreed[0].direction), (23, Direction::RecvOnly));
 }
 
 #[test]

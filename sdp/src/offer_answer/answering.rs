@@ -84,13 +84,13 @@ impl OfferAnswer {
     }
 
     /// A line without a stream so far: the first of ours that is free and fits.
-    fn judge(
-        &self,
-        (index, line): (usize, &Offered<'_>),
-        lines: &[Offered<'_>],
+    fn judge<'m>(
+        &'m self,
+        (index, line): (usize, &Offered<'m>),
+        lines: &[Offered<'m>],
         numbers: &mut Numbers,
         taken: &mut u32,
-    ) -> Judged<'_> {
+    ) -> Judged<'m> {
         if line.section.port() == 0 && !(line.grouped && line.reading.bundle_only) {
             return Err(RejectReason::Disabled);
         }
@@ -115,13 +115,13 @@ impl OfferAnswer {
     }
 
     /// What a line and one of our streams make of each other.
-    fn accept(
-        &self,
-        (index, line): (usize, &Offered<'_>),
+    fn accept<'m>(
+        &'m self,
+        (index, line): (usize, &Offered<'m>),
         stream: u8,
-        lines: &[Offered<'_>],
+        lines: &[Offered<'m>],
         numbers: &mut Numbers,
-    ) -> Judged<'_> {
+    ) -> Judged<'m> {
         let Offered { section, reading, .. } = line;
         let local = self.local.streams.get(usize::from(stream)).ok_or(RejectReason::Declined)?;
         if Some(local.kind) != line.kind {
@@ -185,7 +185,7 @@ impl OfferAnswer {
             mixed,
         };
         let all = lines.iter().map(|line| (line.section, &line.reading));
-        let extensions = answering.agree(&more.extensions, all, &mut numbers.extensions);
+        let (extensions, said_extensions) = answering.agree(&more.extensions, all, &mut numbers.extensions);
         let (layers, said_layers) =
             simulcast::answer(more.layers.as_deref(), reading, &common, &feedback).unzip();
         let said = Box::new(Said {
@@ -204,7 +204,7 @@ impl OfferAnswer {
             rtcp_mux_only: false,
             mid: reading.mid.map(Into::into),
             feedback: matching::answered_feedback(&feedback, &common),
-            extensions: extensions.iter().map(Into::into).collect(),
+            extensions: said_extensions,
             mixed,
             layers: said_layers,
             setup,

@@ -160,7 +160,8 @@ impl OfferAnswer {
             stream.share_transport_of(&tagged);
             if !stream.extensions().is_empty() {
                 keep_apart(&mut stream.details_mut().extensions, &mut extensions);
-                said.extensions = stream.extensions().iter().map(Into::into).collect();
+                let left = stream.extensions();
+                said.extensions.retain(|said| left.iter().any(|left| u16::from(left.id) == said.id));
             }
             said.mixed = tagged.mixed_extensions();
             names.extend(said.mid.clone());

@@ -1,6 +1,8 @@
 //! RTP header extensions in offers and answers (RFC 8285 §5–§8): who may use which, and under which identifier.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use super::negotiated::Extension;
 use crate::section::Reading;
@@ -62,21 +64,20 @@ impl From<String> for HeaderExtension {
 
 /// One `a=extmap` line of ours.
 #[derive(Clone, Debug)]
-pub(super) struct SaidExtension {
+pub(super) struct SaidExtension<'m> {
     /// Real or provisional.
     pub(super) id: u16,
-    pub(super) uri: String,
-    pub(super) attributes: Option<String>,
+    pub(super) uri: Cow<'m, str>,
+    pub(super) attributes: Option<Cow<'m, str>>,
     pub(super) direction: Direction,
 }
 
-impl From<&Extension> for SaidExtension {
-    fn from(agreed: &Extension) -> Self {
+impl SaidExtension<'_> {
+    pub(super) fn into_owned(self) -> SaidExtension<'static> {
         SaidExtension {
-            id: agreed.id.into(),
-            uri: agreed.uri.clone(),
-            attributes: agreed.attributes.clone(),
-            direction: agreed.direction,
+            uri: Cow::Owned(self.uri.into_owned()),
+            attributes: self.attributes.map(|text| Cow::Owned(text.into_owned())),
+            ..self
         }
     }
 }
@@ -174,8 +175,8 @@ struct Known {
 struct Given {
     line: u8,
     id: u8,
-    uri: Box<str>,
-    attributes: Option<Box<str>>,
+    uri: Arc<str>,
+    attributes: Option<Arc<str>>,
 }
 
 impl Given {
@@ -216,17 +217,17 @@ pub(super) struct Answering<'l, 'a> {
     pub(super) mixed: bool,
 }
 
-impl Answering<'_, '_> {
+impl<'a> Answering<'_, 'a> {
     /// What both sides know of the extensions of an offer, in its order. Provisional identifiers get real ones that the whole
     /// offer does not mention, the same for the same extension in every line (RFC 8285 §7).
-    pub(super) fn agree<'a>(
+    pub(super) fn agree<'b>(
         &self,
         ours: &[HeaderExtension],
-        all: impl Iterator<Item = (MediaSection<'a>, &'a Reading<'a>)>,
+        all: impl Iterator<Item = (MediaSection<'b>, &'b Reading<'b>)>,
         ids: &mut ExtensionIds,
-    ) -> Vec<Extension> {
+    ) -> (Vec<Extension>, Vec<SaidExtension<'a>>) {
         if ours.is_empty() {
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         }
         let offered = lines(self.section, self.reading);
         let mut chosen: Vec<(usize, Direction)> = Vec::new();
@@ -256,7 +257,7 @@ impl Answering<'_, '_> {
         if chosen.iter().any(|(place, _)| offered.get(*place).is_some_and(|read| real(read.id).is_none())) {
             taken = mentioned(all);
         }
-        let mut agreed = Vec::with_capacity(chosen.len());
+        let (mut agreed, mut said) = (Vec::with_capacity(chosen.len()), Vec::with_capacity(chosen.len()));
         for (place, direction) in chosen {
             let Some(read) = offered.get(place) else { continue };
             let known = ids.given().iter().rev().find(|given| given.is(read.uri, read.attributes));
@@ -267,26 +268,28 @@ impl Answering<'_, '_> {
             ids.note(self.line, id, read.uri, read.attributes);
             let (uri, attributes) = (read.uri.to_owned(), read.attributes.map(str::to_owned));
             agreed.push(Extension { id, uri, attributes, direction });
+            let (uri, attributes) = (Cow::Borrowed(read.uri), read.attributes.map(Cow::Borrowed));
+            said.push(SaidExtension { id: id.into(), uri, attributes, direction });
         }
-        agreed
+        (agreed, said)
     }
 }
 
 /// The extensions of our offer, told apart by the space that their identifiers are unique in: a line, or a BUNDLE group.
 #[derive(Default)]
-pub(super) struct Offering {
-    said: Vec<(usize, SaidExtension)>,
+pub(super) struct Offering<'m> {
+    said: Vec<(usize, SaidExtension<'m>)>,
 }
 
-impl Offering {
+impl<'m> Offering<'m> {
     /// What a line says, in the space `space`.
     pub(super) fn say(
         &mut self,
         (space, line): (usize, u8),
-        ours: &[HeaderExtension],
+        ours: &'m [HeaderExtension],
         (direction, mixed): (Direction, bool),
         ids: &mut ExtensionIds,
-    ) -> Vec<SaidExtension> {
+    ) -> Vec<SaidExtension<'m>> {
         let mut said = Vec::with_capacity(ours.len());
         for own in ours {
             let Some(direction) = within(own.direction, direction) else { continue };
@@ -302,8 +305,8 @@ impl Offering {
             let known = ids.given().iter().rev().find(before);
             let known = known.or_else(|| ids.given().iter().rev().find(repeats)).cloned();
             let attributes = match &known {
-                Some(known) => known.attributes.as_deref().map(str::to_owned),
-                None => own.attributes.clone(),
+                Some(known) => known.attributes.as_deref().map(|text| Cow::Owned(text.to_owned())),
+                None => own.attributes.as_deref().map(Cow::Borrowed),
             };
             let id = match known.map(|known| known.id) {
                 // It means something else here.
@@ -320,7 +323,7 @@ impl Offering {
                 None => self.provisional(&own.uri, attributes.as_deref()),
             };
             let Some(id) = id else { continue };
-            let extension = SaidExtension { id, uri: own.uri.clone(), attributes, direction };
+            let extension = SaidExtension { id, uri: Cow::Borrowed(&own.uri), attributes, direction };
             self.said.push((space, extension.clone()));
             said.push(extension);
         }
@@ -337,7 +340,7 @@ impl Offering {
     }
 
     fn provisional(&self, uri: &str, attributes: Option<&str>) -> Option<u16> {
-        let same = |said: &&SaidExtension| {
+        let same = |said: &&SaidExtension<'_>| {
             PROVISIONAL.contains(&said.id) && said.uri == uri && said.attributes.as_deref() == attributes
         };
         let said = || self.said.iter().map(|(_, said)| said);
@@ -352,7 +355,7 @@ fn is_taken(ids: &ExtensionIds, (line, id): (u8, u8), uri: &str, attributes: Opt
 
 /// What an answer makes of what we offered: the same identifiers, or real ones for provisional ones (RFC 8285 §7).
 pub(super) fn answered(
-    offered: &[SaidExtension],
+    offered: &[SaidExtension<'_>],
     section: &MediaSection<'_>,
     reading: &Reading<'_>,
 ) -> Vec<Extension> {
@@ -362,15 +365,14 @@ pub(super) fn answered(
     }
     for read in lines(section, reading) {
         let Some(id) = real(read.id) else { continue };
-        let same = |said: &&SaidExtension| said.id == read.id && said.uri == read.uri;
-        let provisional = |said: &&SaidExtension| {
-            let alike = said.attributes.is_none() || said.attributes.as_deref() == read.attributes;
-            PROVISIONAL.contains(&said.id) && said.uri == read.uri && alike
-        };
+        let same = |said: &&SaidExtension<'_>| said.id == read.id && said.uri == read.uri;
+        let provisional = |said: &&SaidExtension<'_>| PROVISIONAL.contains(&said.id) && said.uri == read.uri;
         let said = offered.iter().find(same).or_else(|| {
             // Not one that another extension of the offer has.
             let free = offered.iter().all(|said| said.id != read.id);
-            offered.iter().filter(|_| free).find(provisional)
+            let mut of_uri = offered.iter().filter(|_| free).filter(provisional);
+            let exact = of_uri.clone().find(|said| said.attributes.as_deref() == read.attributes);
+            exact.or_else(|| of_uri.find(|said| said.attributes.is_none()))
         });
         let Some(said) = said else { continue };
         let direction = said.direction.intersect_with_remote(read.direction);

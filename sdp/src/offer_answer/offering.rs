@@ -46,13 +46,14 @@ pub(super) struct OfferedLine {
     pub(super) crypto: Vec<(u32, SrtpKey)>,
     pub(super) rtcp_mux: bool,
     pub(super) layers: Option<Box<AgreedLayers>>,
-    pub(super) extensions: Vec<SaidExtension>,
+    pub(super) extensions: Vec<SaidExtension<'static>>,
     pub(super) mixed: bool,
 }
 
 impl OfferedLine {
     fn of(stream: u8, said: Said<'_>) -> Self {
         let Said { address, direction, payloads, crypto, rtcp_mux, layers, extensions, mixed, .. } = said;
+        let extensions = extensions.into_iter().map(SaidExtension::into_owned).collect();
         OfferedLine { stream, address, direction, payloads, crypto, rtcp_mux, layers, extensions, mixed }
     }
 }

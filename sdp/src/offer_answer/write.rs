@@ -34,7 +34,7 @@ pub(super) struct Said<'a> {
     pub(super) rtcp_mux_only: bool,
     pub(super) mid: Option<Box<str>>,
     pub(super) feedback: Vec<Feedback>,
-    pub(super) extensions: Vec<SaidExtension>,
+    pub(super) extensions: Vec<SaidExtension<'a>>,
     /// Headers of both forms in one stream.
     pub(super) mixed: bool,
     /// In our payload types.
