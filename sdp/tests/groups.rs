@@ -309,3 +309,13 @@ fn rfc5888_6_groups_that_name_what_is_not_there_are_none() {
     alice.receive_answer(&answer.replace("LS 0 1", "LS 0 1 2").parse().unwrap()).unwrap();
     assert_eq!(synchronized(&alice), vec![Vec::<usize>::new(); 4]);
 }
+
+/// Found by fuzzing: the same offer once more was taken for one with its lines reordered.
+#[test]
+fn two_lines_of_one_name_have_not_changed_places() {
+    let offer = "v=0\no=- 1 1 IN IP4 203.0.113.5\ns=-\nc=IN IP4 203.0.113.5\nt=0 0\n\
+                 m=audio 4000 RTP/AVP 0\na=mid:a\nm=video 4002 RTP/AVP 96\na=mid:a\na=rtpmap:96 VP8/90000\n";
+    let mut bob = OfferAnswer::new(four("198.51.100.1"), 2).unwrap();
+    let answer = bob.receive_offer(&offer.parse().unwrap()).unwrap();
+    assert_eq!(bob.receive_offer(&offer.parse().unwrap()), Ok(answer));
+}

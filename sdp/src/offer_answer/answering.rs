@@ -426,8 +426,10 @@ fn require_order(known: &[Line], lines: &[Offered<'_>]) -> Result<(), OfferError
     let moved = |from: usize, to: usize| {
         let (Some(before), Some(now)) = (known.get(from), lines.get(to)) else { return false };
         let kind = before.media().eq_ignore_ascii_case(now.section.kind());
-        let named = before.mid.is_some() && before.mid.as_deref() == now.reading.mid;
         let (Some(there), Some(here)) = (known.get(to), lines.get(from)) else { return false };
+        let is_name = |line: &Offered<'_>| before.mid.as_deref() == line.reading.mid;
+        // Two lines of one name, which RFC 5888 §4 forbids, have not moved while each has it.
+        let named = before.mid.is_some() && is_name(now) && !is_name(here);
         let kinds_differ = !there.media().eq_ignore_ascii_case(before.media());
         (kind && kinds_differ && !here.section.kind().eq_ignore_ascii_case(before.media())) || named
     };
