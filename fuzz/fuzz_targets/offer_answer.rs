@@ -1,10 +1,11 @@
-//! Two machines that talk to each other, driven by bytes: streams come and go, are held, rekeyed, bundled; offers are lost,
+//! Two machines that talk to each other, driven by bytes: streams come and go, are held, rekeyed, bundled in groups, sent in
+//! layers, with header extensions; offers are lost,
 //! refused and crossed. Both sides always end in one agreement, or both stay in the old one (RFC 3264 §4).
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use sdp::{
-    Codec, CryptoSuite, Direction, LocalMedia, LocalStream, OfferAnswer, Protection, RtcpMux, SessionDescription, SrtpKey,
+    Codec, CryptoSuite, Direction, Extension, Grouping, HeaderExtension, Layers, LocalEncoding, LocalMedia, LocalStream, OfferAnswer, Protection, RtcpMux, SessionDescription, SrtpKey,
 };
 
 /// A stream that one byte describes, and a key that no other stream has.
@@ -18,7 +19,21 @@ fn stream(byte: u8, key: u64) -> LocalStream {
     let protection = [Protection::None, Protection::SdesOptional, Protection::SdesRequired];
     let mux = [RtcpMux::Never, RtcpMux::Negotiate, RtcpMux::Only];
     let suite = CryptoSuite::ALL[usize::from(byte >> 2) % 2];
+    let extensions = [Some("urn:a"), Some("urn:b c"), Some("urn:b"), (byte & 0x10 != 0).then_some("urn:d")];
+    let extensions = extensions.into_iter().flatten().skip(usize::from(byte & 3)).map(|text| match text.split_once(' ') {
+        Some((uri, attributes)) => HeaderExtension::new(uri).with_attributes(attributes),
+        None => HeaderExtension::new(text),
+    });
+    let names = [["a", "b"], ["b", "c"]][usize::from(byte >> 1 & 1)];
+    let encodings = |count: u8| names.map(LocalEncoding::new).into_iter().take(count.into());
+    let layers = match byte >> 3 & 3 {
+        0 => Layers::new(),
+        count @ 1..=2 => Layers::new().sending(encodings(count)),
+        _ => Layers::new().receiving(encodings(2)).sending([LocalEncoding::new("d")]),
+    };
     stream
+        .with_extensions(extensions)
+        .with_layers(layers)
         .with_sdes(protection[usize::from(byte >> 3) % 3], [fresh(suite, key)])
         .with_rtcp_mux(mux[usize::from(byte >> 5) % 3])
 }
@@ -43,6 +58,11 @@ fn assert_agreed(sides: &[OfferAnswer; 2]) {
         assert_eq!(near.remote.socket_addr(), Some(far.local));
         assert_eq!(far.remote.socket_addr(), Some(near.local));
         assert_eq!(near.direction, far.direction.reverse());
+        assert_eq!(near.synchronized(), far.synchronized());
+        let turned = |extension: &Extension| Extension { direction: extension.direction.reverse(), ..extension.clone() };
+        assert_eq!(near.extensions(), far.extensions().iter().map(turned).collect::<Vec<_>>());
+        let layers = [near, far].map(|stream| stream.layers().cloned().unwrap_or_default());
+        assert_eq!((&layers[0].send, &layers[0].receive), (&layers[1].receive, &layers[1].send));
         let swapped = far.keys.as_ref().map(|keys| (&keys.receive, &keys.send));
         assert_eq!(near.keys.as_ref().map(|keys| (&keys.send, &keys.receive)), swapped);
     }
@@ -55,7 +75,7 @@ fuzz_target!(|bytes: &[u8]| {
         keys += 1;
         keys
     };
-    let media = |byte: u8, key: u64| LocalMedia { streams: vec![stream(byte, key)], bundle: byte & 0x80 != 0 };
+    let media = |byte: u8, key: u64| LocalMedia { lip_sync: Grouping::apart(), streams: vec![stream(byte, key)], bundle: if byte & 0x80 != 0 { Grouping::together() } else { Grouping::apart() } };
     let sides = [media(*first, key()), media(*second, key())].map(|media| OfferAnswer::new(media, 1).expect("sound media"));
     let mut sides = sides;
     for op in ops.chunks_exact(2).take(64) {
@@ -78,9 +98,19 @@ fuzz_target!(|bytes: &[u8]| {
                     assert!(sides[one].rollback());
                 }
             }
-            4 => match byte & 1 {
-                0 => sides[one].hold(),
-                _ => sides[one].resume(),
+            4 => match byte & 7 {
+                0..=2 => sides[one].hold(),
+                3..=5 => sides[one].resume(),
+                which => {
+                    let mut media = sides[one].local().clone();
+                    let (first, second) = (0..media.streams.len()).partition(|stream| *byte & 8 << (stream % 5) != 0);
+                    let groups = if byte & 0x80 != 0 { Grouping::groups([first, second]) } else { Grouping::together() };
+                    match which {
+                        6 => media.bundle = groups,
+                        _ => media.lip_sync = groups,
+                    }
+                    sides[one].set_local(media).expect("sound groups");
+                }
             },
             5 => drop(sides[one].add_stream(stream(*byte, key()))),
             6 => {

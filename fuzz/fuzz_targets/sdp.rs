@@ -3,8 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use sdp::attributes::{Restriction, Restrictions};
 use sdp::{
-    Codec, CryptoSuite, LocalMedia, LocalStream, OfferAnswer, Protection, RtcpMux, SessionDescription, SrtpKey,
+    Codec, CryptoSuite, HeaderExtension, Layers, LocalEncoding, LocalMedia, LocalStream, OfferAnswer, Protection, RtcpMux, SessionDescription, SrtpKey,
 };
 
 /// A phone with video, and keys for whoever has some, all in one bundle.
@@ -14,8 +15,15 @@ fn rich() -> LocalMedia {
     let video = LocalStream::video("[2001:db8::1]:4002".parse().expect("an address"), [Codec::h264("42e01f", 1), Codec::vp8()]);
     let audio = audio.with_sdes(Protection::SdesOptional, [key(1)]);
     let video = video.with_sdes(Protection::SdesRequired, [key(2)]).with_feedback(["nack pli"]);
-    let streams = [audio, video].map(|stream| stream.with_rtcp_mux(RtcpMux::Negotiate).with_extensions(["urn:x"]));
-    LocalMedia::new(streams).with_bundle()
+    let encodings = ["a", "b"].map(LocalEncoding::new);
+    let small = LocalEncoding::new("c").within(Restrictions::new().with(Restriction::MaxWidth, 320));
+    let video = video.with_layers(Layers::new().sending([small]).receiving(encodings));
+    let streams = [audio, video].map(|stream| {
+        let extensions = [HeaderExtension::new("urn:x").with_attributes("y"), HeaderExtension::new("urn:x")];
+        let stream = stream.with_rtcp_mux(RtcpMux::Negotiate).with_extensions(extensions);
+        stream.with_options(|more| more.mixed_extensions = true)
+    });
+    LocalMedia::new(streams).with_bundle().with_lip_sync([0, 1])
 }
 
 fuzz_target!(|text: &[u8]| {

@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use proptest::prelude::*;
+use sdp::attributes::Restrictions;
 use sdp::{
-    Codec, CodecOrder, CryptoSuite, Direction, HoldStyle, LocalMedia, LocalStream, MediaKind, OfferAnswer,
-    Options, Protection, RtcpMux, SessionDescription, SrtpKey,
+    Codec, CodecOrder, CryptoSuite, Direction, Grouping, HeaderExtension, HoldStyle, Layers, LocalEncoding,
+    LocalMedia, LocalStream, MediaKind, OfferAnswer, Options, Protection, RtcpMux, SessionDescription,
+    SrtpKey,
 };
 
 const ANNE: usize = 0;
@@ -127,32 +129,108 @@ fn direction() -> impl Strategy<Value = Direction> {
     ]
 }
 
+fn encodings(names: &'static str) -> impl Strategy<Value = Vec<LocalEncoding>> {
+    use sdp::attributes::Restriction;
+    let limits = proptest::option::of((any::<bool>(), 1..4_u64));
+    let one = (limits, any::<[bool; 2]>()).prop_map(|(limits, [paused, vp8])| {
+        let restrictions = match limits {
+            None => Restrictions::new(),
+            Some((true, most)) => {
+                Restrictions::new().with(Restriction::MaxFps, most).asking(Restriction::MaxBr)
+            }
+            Some((false, most)) => Restrictions::new().with(Restriction::MaxBr, most),
+        };
+        let encoding = LocalEncoding::new("").within(restrictions);
+        let codecs = if vp8 { vec![Codec::vp8()] } else { Vec::new() };
+        LocalEncoding { paused, ..encoding.with_codecs(codecs) }
+    });
+    proptest::collection::vec(one, 0..4).prop_map(move |mut all| {
+        for (encoding, name) in all.iter_mut().zip(names.chars()) {
+            encoding.rid = name.to_string();
+        }
+        all
+    })
+}
+
+/// Names that the other side may use for something else.
+fn layers() -> impl Strategy<Value = Option<Layers>> {
+    let names = prop_oneof![Just(["abc", "def"]), Just(["cde", "fab"])];
+    let layers = names.prop_flat_map(|[sent, received]| (encodings(sent), encodings(received)));
+    proptest::option::of(layers.prop_map(|(sent, received)| {
+        let mut layers = Layers::new().sending(sent).receiving(received);
+        // Two of three are alternatives.
+        for streams in [&mut layers.send, &mut layers.receive] {
+            if streams.len() == 3 {
+                let last = streams.pop().unwrap();
+                streams[1].extend(last);
+            }
+        }
+        layers
+    }))
+}
+
+/// Few in this or that configuration and direction, and now and then more than fit.
+fn extensions() -> impl Strategy<Value = (Vec<HeaderExtension>, bool)> {
+    let all = [
+        ("urn:a", None),
+        ("urn:b", None),
+        ("urn:b", Some("x")),
+        ("urn:b", Some("y z")),
+        ("urn:c", Some("x")),
+    ];
+    let some = proptest::sample::subsequence(all.to_vec(), 0..=all.len()).prop_shuffle();
+    let directions = proptest::collection::vec(direction(), all.len());
+    (some, directions, proptest::bool::weighted(0.2), any::<bool>()).prop_map(
+        |(some, directions, many, mixed)| {
+            let extension =
+                |((uri, attributes), direction): ((&str, Option<&str>), Direction)| HeaderExtension {
+                    attributes: attributes.map(str::to_owned),
+                    ..HeaderExtension::new(uri).with_direction(direction)
+                };
+            let mut all: Vec<_> = some.into_iter().zip(directions).map(extension).collect();
+            if many {
+                all.extend((0..20).map(|number| HeaderExtension::new(format!("urn:many:{number}"))));
+            }
+            (all, mixed)
+        },
+    )
+}
+
 fn stream() -> impl Strategy<Value = LocalStream> {
     let host = prop_oneof![4 => Just("192.0.2.1"), 2 => Just("198.51.100.1"), 2 => Just("2001:db8::1"), 1 => Just("0.0.0.0")];
     let kind =
         prop_oneof![5 => Just(MediaKind::Audio), 3 => Just(MediaKind::Video), 1 => Just(MediaKind::Image)];
     let transport = (host, 1..=u16::MAX, mux(), protection(), keys());
     let kind = kind.prop_flat_map(|kind| (Just(kind), codecs(kind)));
-    let more = (direction(), proptest::option::of(10..60_u16), any::<[bool; 4]>());
+    let more = (direction(), proptest::option::of(10..60_u16), any::<[bool; 3]>(), layers(), extensions());
     (kind, transport, more).prop_map(
-        |((kind, codecs), (host, port, mux, protection, keys), (direction, ptime, flags))| {
+        |(
+            (kind, codecs),
+            (host, port, mux, protection, keys),
+            (direction, ptime, flags, layers, extensions),
+        )| {
             let address = std::net::SocketAddr::new(host.parse().unwrap(), port);
             let other = if address.is_ipv4() { "[2001:db8::2]:4000" } else { "203.0.113.1:4000" };
-            let [dual, avpf, extension, named] = flags;
+            let [dual, avpf, named] = flags;
             if kind == MediaKind::Image {
                 return LocalStream::other(kind, address, "udptl", ["t38"]).with_direction(direction);
             }
+            let layers = layers.filter(|_| kind == MediaKind::Video).map(|mut layers| {
+                for encoding in layers.send.iter_mut().chain(&mut layers.receive).flatten() {
+                    encoding.codecs.retain(|codec| codecs.contains(codec));
+                }
+                Box::new(layers)
+            });
             let stream = LocalStream { ptime, protection, keys, ..LocalStream::new(kind, address, codecs) };
             stream.with_direction(direction).with_rtcp_mux(mux).with_options(|more| {
                 more.rtcp_port = Some(port);
                 more.other_family = dual.then(|| other.parse().unwrap());
                 more.avpf = avpf;
                 if avpf {
-                    more.feedback = vec!["nack pli".into(), "ccm fir".into()];
+                    more.feedback = vec!["nack pli".into(), "ccm fir".into(), "ccm pause nowait".into()];
                 }
-                if extension {
-                    more.extensions = vec!["urn:ietf:params:rtp-hdrext:sdes:mid".into()];
-                }
+                (more.extensions, more.mixed_extensions) = extensions;
+                more.layers = layers;
                 more.mid = named.then(|| "name".into());
                 if protection == Protection::Dtls {
                     more.attributes = vec![
@@ -166,8 +244,20 @@ fn stream() -> impl Strategy<Value = LocalStream> {
 }
 
 fn media() -> impl Strategy<Value = LocalMedia> {
-    (proptest::collection::vec(stream(), 1..4), any::<bool>())
-        .prop_map(|(streams, bundle)| LocalMedia { streams, bundle })
+    (proptest::collection::vec(stream(), 1..5), any::<[bool; 2]>(), proptest::option::of(any::<[bool; 4]>()))
+        .prop_map(|(streams, [bundle, lips], groups)| {
+            let bundle = match (bundle, groups) {
+                (false, _) => Grouping::apart(),
+                (true, None) => Grouping::together(),
+                // Each stream in one of two groups.
+                (true, Some(second)) => {
+                    let (one, other) = (0..streams.len()).partition(|stream| !second[*stream]);
+                    Grouping::groups([one, other])
+                }
+            };
+            let lip_sync = if lips { Grouping::together() } else { Grouping::apart() };
+            LocalMedia { streams, bundle, lip_sync }
+        })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -214,14 +304,17 @@ fn assert_agreed(one: &OfferAnswer, two: &OfferAnswer) {
             }
             (near, far) => assert_eq!(near, far),
         }
-        let extensions = |stream: &sdp::MediaStream| {
-            stream
-                .extensions()
-                .iter()
-                .map(|extension| (extension.id, extension.uri.clone()))
-                .collect::<Vec<_>>()
+        let layers = |stream: &sdp::MediaStream| stream.layers().cloned().unwrap_or_default();
+        let (ours, theirs) = (layers(near), layers(far));
+        assert_eq!((&ours.send, &ours.receive), (&theirs.receive, &theirs.send));
+        assert_eq!(near.layers().is_some(), far.layers().is_some());
+        let turned = |extension: &sdp::Extension| {
+            let direction = extension.direction.reverse();
+            sdp::Extension { direction, ..extension.clone() }
         };
-        assert_eq!(extensions(near), extensions(far));
+        assert_eq!(near.extensions(), far.extensions().iter().map(turned).collect::<Vec<_>>());
+        assert_eq!(near.mixed_extensions(), far.mixed_extensions());
+        assert_eq!(near.synchronized(), far.synchronized());
         assert_eq!(near.feedback().is_empty(), far.feedback().is_empty());
         assert_eq!(near.remote.socket_addr(), Some(far.local));
         assert_eq!(far.remote.socket_addr(), Some(near.local));
@@ -274,6 +367,29 @@ fn assert_agreed(one: &OfferAnswer, two: &OfferAnswer) {
             far.codec().map(|p| p.codec.name()),
             "one codec both ways"
         );
+    }
+}
+
+/// In a line that stays in use, and in a group, an identifier stands for one header extension (RFC 8285 §7).
+fn assert_identified(before: Option<&sdp::Negotiated>, now: Option<&sdp::Negotiated>) {
+    let streams =
+        |agreed: Option<&sdp::Negotiated>| agreed.map(|agreed| agreed.streams.clone()).unwrap_or_default();
+    let now = streams(now);
+    for (index, stream) in now.iter().enumerate() {
+        let before = streams(before).into_iter().filter(|old| old.line == stream.line);
+        let group =
+            now[..index].iter().filter(|other| other.bundle().is_some() && other.bundle() == stream.bundle());
+        for other in before.chain(group.cloned()) {
+            for (one, two) in stream
+                .extensions()
+                .iter()
+                .flat_map(|one| other.extensions().iter().map(move |two| (one, two)))
+            {
+                if one.id == two.id {
+                    assert_eq!((&one.uri, &one.attributes), (&two.uri, &two.attributes));
+                }
+            }
+        }
     }
 }
 
@@ -414,6 +530,7 @@ fn run(media: [LocalMedia; 2], orders: [CodecOrder; 2], hold_style: HoldStyle, s
             }
         }
         assert_agreed(&sides[0], &sides[1]);
+        assert_identified(before[0].as_ref(), sides[0].current());
     }
 }
 

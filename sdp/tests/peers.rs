@@ -186,7 +186,7 @@ fn firefox_with_its_session_level_fingerprint_and_a_data_channel() {
     let mut machine = OfferAnswer::new(LocalMedia::new([dtls(audio)]).with_bundle(), 7).unwrap();
     let answer = machine.receive_offer(&offer.parse().unwrap()).unwrap().to_string().replace("\r\n", "\n");
     assert!(answer.contains("a=group:BUNDLE 0\nm=audio 4000 UDP/TLS/RTP/SAVPF 109 9\n"), "{answer}");
-    assert!(answer.ends_with("m=application 0 UDP/DTLS/SCTP webrtc-datachannel\n"), "{answer}");
+    assert!(answer.ends_with("m=application 0 UDP/DTLS/SCTP webrtc-datachannel\na=mid:1\n"), "{answer}");
     let stream = machine.current().unwrap().audio().unwrap();
     assert_eq!(stream.send[0].codec.fmtp(), Some("maxplaybackrate=48000;stereo=1;useinbandfec=1"));
     assert!(!stream.may_send(), "trickle ICE: no address so far");

@@ -1,10 +1,12 @@
 //! Attributes that `sdp_types` has no types for. All are read with [`MediaSection`](crate::MediaSection) and written with
 //! `sdp_types::Attribute::from`.
 
+mod restrictions;
 mod simulcast;
 mod t38;
 mod words;
 
+pub use restrictions::{Restriction, Restrictions};
 pub use simulcast::{Alternatives, Simulcast, SimulcastDirection, SimulcastId};
 pub use t38::{ErrorCorrection, RateManagement, T38};
 pub use words::{Content, IceMismatch, Label, MsidSemantic, TlsId};

@@ -2,39 +2,47 @@
 
 use std::borrow::Cow;
 
-use super::bundle;
 use super::companions;
+use super::extensions;
 use super::line::Line;
+use super::lip_sync;
 use super::local::{LocalStream, Protection, RtcpMux};
 use super::matching::{self, Common};
 use super::negotiated::{Details, Extension, Feedback, MediaStream, Negotiated, RejectReason, RejectedLine};
-use super::payload_types::PayloadTypes;
+use super::numbers::Numbers;
 use super::profile::Profile;
 use super::security;
+use super::simulcast;
 use super::write::{Description, Said, Section};
 use super::{Agreement, OfferAnswer, OfferError, index_of, times_of};
 use crate::section::{Reading, rtcp_address};
 use crate::{AddressError, MediaAddress, MediaKind, MediaSection, SessionDescription};
 
 /// A line of the offer.
-struct Offered<'a> {
-    section: MediaSection<'a>,
-    reading: Reading<'a>,
+pub(super) struct Offered<'a> {
+    pub(super) section: MediaSection<'a>,
+    pub(super) reading: Reading<'a>,
     kind: Option<MediaKind>,
-    /// In the BUNDLE group, and we bundle.
-    grouped: bool,
+    /// In a BUNDLE group that may be had.
+    pub(super) grouped: bool,
+    /// The line of its group that says for it what belongs to transports.
+    pub(super) leans_on: Option<usize>,
 }
 
 /// A line that can be had.
-struct Accepted<'m> {
-    said: Box<Said<'m>>,
-    stream: MediaStream,
+pub(super) struct Accepted<'m> {
+    pub(super) said: Box<Said<'m>>,
+    pub(super) stream: MediaStream,
+    /// It cannot be had without the line that it leans on.
+    pub(super) leaning: bool,
+    /// Its keys are those of that line.
+    pub(super) keyless: bool,
 }
 
-type Judged<'m> = Result<Accepted<'m>, RejectReason>;
+pub(super) type Judged<'m> = Result<Accepted<'m>, RejectReason>;
 
 /// What an evaluation gives: the answer, what it agrees on, and the payload types then given.
-pub(super) type Evaluated<'m> = (Description<'m>, Agreement, PayloadTypes);
+pub(super) type Evaluated<'m> = (Description<'m>, Agreement, Numbers);
 
 impl OfferAnswer {
     pub(super) fn evaluate<'m>(&'m self, offer: &'m SessionDescription) -> Result<Evaluated<'m>, OfferError> {
@@ -47,7 +55,7 @@ impl OfferAnswer {
             return Err(OfferError::LinesRemoved { session: known.len(), offered: lines.len() });
         }
         require_order(known, &lines)?;
-        let group = self.group_of(offer, &mut lines);
+        let groups = self.bundles_of(offer, &mut lines)?;
 
         let mut numbers = self.numbers.clone();
         let mut judged: Vec<Option<Judged<'_>>> = std::iter::repeat_with(|| None).take(lines.len()).collect();
@@ -56,7 +64,7 @@ impl OfferAnswer {
         let in_use = known.iter().zip(&lines).zip(&mut judged).enumerate();
         for (index, ((known, line), judged)) in in_use {
             if let Some(stream) = known.stream
-                && let Ok(accepted) = self.accept((index, line), stream, &lines, &group, &mut numbers)
+                && let Ok(accepted) = self.accept((index, line), stream, &lines, &mut numbers)
             {
                 taken |= bit(stream);
                 *judged = Some(Ok(accepted));
@@ -64,43 +72,25 @@ impl OfferAnswer {
         }
         for (index, (line, judged)) in lines.iter().zip(&mut judged).enumerate() {
             if judged.is_none() {
-                *judged = Some(self.judge((index, line), &lines, &group, &mut numbers, &mut taken));
+                *judged = Some(self.judge((index, line), &lines, &mut numbers, &mut taken));
             }
         }
         let mut judged: Vec<Judged<'_>> =
             judged.into_iter().map(|judged| judged.unwrap_or(Err(RejectReason::Disabled))).collect();
-        let bundled = bundle_lines(&group, &lines, &mut judged);
-        numbers.shrink();
-        self.conclude(offer, judged, bundled, numbers)
-    }
-
-    /// The lines in the offer's BUNDLE group, if we bundle.
-    fn group_of(&self, offer: &SessionDescription, lines: &mut [Offered<'_>]) -> Vec<usize> {
-        if !self.local.bundle {
-            return Vec::new();
-        }
-        let mut group = Vec::new();
-        for mid in bundle::group(&offer.session().attributes) {
-            if let Some(index) = lines.iter().position(|line| line.reading.mid == Some(mid))
-                && let Some(line) = lines.get_mut(index)
-                && !line.grouped
-            {
-                line.grouped = true;
-                group.push(index);
-            }
-        }
-        group
+        let mut groups = self.bundle_lines(&groups, &lines, &mut judged);
+        groups.extend(lip_sync::answer(offer, &lines, &mut judged));
+        numbers.payload_types.shrink();
+        self.conclude((offer, &lines), judged, groups, numbers)
     }
 
     /// A line without a stream so far: the first of ours that is free and fits.
-    fn judge(
-        &self,
-        (index, line): (usize, &Offered<'_>),
-        lines: &[Offered<'_>],
-        group: &[usize],
-        numbers: &mut PayloadTypes,
+    fn judge<'m>(
+        &'m self,
+        (index, line): (usize, &Offered<'m>),
+        lines: &[Offered<'m>],
+        numbers: &mut Numbers,
         taken: &mut u32,
-    ) -> Judged<'_> {
+    ) -> Judged<'m> {
         if line.section.port() == 0 && !(line.grouped && line.reading.bundle_only) {
             return Err(RejectReason::Disabled);
         }
@@ -110,7 +100,7 @@ impl OfferAnswer {
             let stream = index_of(stream);
             // Also without a free stream, a line is told its own fault first, so that one offer is always judged the same.
             let mut tried = numbers.clone();
-            match self.accept((index, line), stream, lines, group, &mut tried) {
+            match self.accept((index, line), stream, lines, &mut tried) {
                 Ok(_) if *taken & bit(stream) != 0 => fault = RejectReason::AlreadyInUse,
                 Ok(accepted) => {
                     *numbers = tried;
@@ -125,32 +115,36 @@ impl OfferAnswer {
     }
 
     /// What a line and one of our streams make of each other.
-    fn accept(
-        &self,
-        (index, line): (usize, &Offered<'_>),
+    fn accept<'m>(
+        &'m self,
+        (index, line): (usize, &Offered<'m>),
         stream: u8,
-        lines: &[Offered<'_>],
-        group: &[usize],
-        numbers: &mut PayloadTypes,
-    ) -> Judged<'_> {
+        lines: &[Offered<'m>],
+        numbers: &mut Numbers,
+    ) -> Judged<'m> {
         let Offered { section, reading, .. } = line;
         let local = self.local.streams.get(usize::from(stream)).ok_or(RejectReason::Declined)?;
         if Some(local.kind) != line.kind {
             return Err(RejectReason::UnsupportedMedia);
         }
         let profile = transport_of(local, section)?;
-        let remote = remote_of(line, lines, group)?;
+        let transport = line.leans_on.and_then(|other| lines.get(other)).unwrap_or(line);
+        let remote = remote_of(line, transport)?;
         let own = local.address_for(&remote.host).ok_or(RejectReason::IncompatibleAddress)?;
         if !local.enabled {
             return Err(RejectReason::Declined);
         }
         let address = self.told(own);
-        let rtcp_mux = profile.is_some() && mux(local.rtcp_mux, reading)?;
+        let rtcp_mux = profile.is_some() && mux(local.rtcp_mux, [reading, &transport.reading])?;
         let (common, formats) = match profile {
             Some(_) => {
                 let order = self.options.codec_order;
-                let common =
-                    matching::common_with_offer(&reading.formats, (index_of(index), local), order, numbers);
+                let common = matching::common_with_offer(
+                    &reading.formats,
+                    (index_of(index), local),
+                    order,
+                    &mut numbers.payload_types,
+                );
                 if !matching::can_live(&common) {
                     return Err(RejectReason::NoCommonCodec);
                 }
@@ -158,22 +152,42 @@ impl OfferAnswer {
             }
             None => (Vec::new(), common_formats(local, section)?),
         };
+        let keyless = reading.crypto.is_empty() && !transport.reading.crypto.is_empty();
         let keys = match profile {
+            Some(_) if keyless => None,
             Some(profile) => security::choose(local, profile, &reading.crypto)?,
             None => None,
         };
-        if local.protection == Protection::Dtls && !section.has("fingerprint") {
+        let proven = section.has("fingerprint") || transport.section.has("fingerprint");
+        if local.protection == Protection::Dtls && !proven {
             return Err(RejectReason::NoUsableKeys);
         }
         let offered_direction = reading.direction.unwrap_or_else(|| section.session_direction());
         let direction = self.wish(local).intersect_with_remote(offered_direction);
         let setup = match security::local_setup(local) {
             None => None,
-            ours => security::answered_setup(ours, section.setup().as_ref()),
+            ours => {
+                let offered = section.setup().or_else(|| transport.section.setup());
+                security::answered_setup(ours, offered.as_ref())
+            }
         };
         let more = local.options();
         let feedback = matching::common_feedback(&reading.feedback, &more.feedback, &common);
-        let extensions = matching::common_extensions(&reading.extensions, &more.extensions);
+        // In a group it is what the tagged line says.
+        let mixed = more.mixed_extensions && section.has("extmap-allow-mixed");
+        let in_force = self.current().and_then(|agreed| agreed.streams.iter().find(|now| now.line == index));
+        let answering = extensions::Answering {
+            line: index_of(index),
+            section,
+            reading,
+            in_force: in_force.map_or(&[], MediaStream::extensions),
+            direction,
+            mixed,
+        };
+        let all = lines.iter().map(|line| (line.section, &line.reading));
+        let (extensions, said_extensions) = answering.agree(&more.extensions, all, &mut numbers.extensions);
+        let (layers, said_layers) =
+            simulcast::answer(more.layers.as_deref(), reading, &common, &feedback).unzip();
         let said = Box::new(Said {
             local,
             address,
@@ -190,7 +204,9 @@ impl OfferAnswer {
             rtcp_mux_only: false,
             mid: reading.mid.map(Into::into),
             feedback: matching::answered_feedback(&feedback, &common),
-            extensions: extensions.clone(),
+            extensions: said_extensions,
+            mixed,
+            layers: said_layers,
             setup,
         });
         let held = !offered_direction.has_recv() || remote.host.is_unspecified();
@@ -205,29 +221,35 @@ impl OfferAnswer {
             common,
             feedback,
             extensions,
+            mixed,
             formats,
+            layers,
         };
         let mut stream = terms.stream(local, reading, (address, remote));
         if let Some(peer) = security::peer_transport(local, section, said.setup.clone()) {
             stream.details_mut().peer = Some(peer);
         }
-        Ok(Accepted { said, stream })
+        let lacks_mux = rtcp_mux && !reading.rtcp_mux && !reading.rtcp_mux_only;
+        let leaning = keyless || lacks_mux || proven && !section.has("fingerprint");
+        Ok(Accepted { said, stream, leaning, keyless })
     }
 
     fn conclude<'m>(
         &'m self,
-        offer: &'m SessionDescription,
+        (offer, offered): (&'m SessionDescription, &[Offered<'_>]),
         judged: Vec<Judged<'m>>,
-        bundle: Vec<Box<str>>,
-        numbers: PayloadTypes,
+        groups: Vec<(&'static str, Vec<Box<str>>)>,
+        numbers: Numbers,
     ) -> Result<Evaluated<'m>, OfferError> {
         let mut negotiated = Negotiated::default();
         let mut sections = Vec::with_capacity(judged.len());
         let mut lines = Vec::with_capacity(judged.len());
         let mut address = None;
-        for ((index, judged), media) in judged.into_iter().enumerate().zip(&offer.session().medias) {
+        let medias = offer.session().medias.iter().zip(offered);
+        for ((index, judged), (media, line)) in judged.into_iter().enumerate().zip(medias) {
+            let mid = line.reading.mid;
             match judged {
-                Ok(Accepted { said, mut stream }) => {
+                Ok(Accepted { said, mut stream, .. }) => {
                     stream.close_black_holes();
                     address.get_or_insert(said.address.ip());
                     let section = Section::InUse(said);
@@ -244,7 +266,8 @@ impl OfferAnswer {
                         reason,
                     });
                     lines.push(line.clone());
-                    sections.push(Section::Disabled(line));
+                    // RFC 5888 §9.1: it keeps its name in the answer.
+                    sections.push(Section::Disabled(line.named(mid.map(Into::into))));
                 }
             }
         }
@@ -256,7 +279,7 @@ impl OfferAnswer {
         let times = times_of(&offer.session().times);
         let agreement = Agreement { negotiated, lines, times: times.into(), held: self.held };
         let address = address.unwrap_or_else(|| self.local.ip());
-        Ok((Description { address, times, bundle, sections }, agreement, numbers))
+        Ok((Description { address, times, groups, sections }, agreement, numbers))
     }
 }
 
@@ -273,7 +296,9 @@ pub(super) struct Terms {
     pub(super) common: Vec<Common>,
     pub(super) feedback: Vec<Feedback>,
     pub(super) extensions: Vec<Extension>,
+    pub(super) mixed: bool,
     pub(super) formats: Vec<String>,
+    pub(super) layers: Option<Box<super::AgreedLayers>>,
 }
 
 impl Terms {
@@ -288,14 +313,18 @@ impl Terms {
         let companions = companions::of(&self.common);
         let plain = self.feedback.is_empty()
             && self.extensions.is_empty()
+            && !self.mixed
             && self.formats.is_empty()
+            && self.layers.is_none()
             && companions.is_empty();
         let details = (!plain || reading.mid.is_some()).then(|| {
             Box::new(Details {
                 mid: reading.mid.map(Into::into),
                 feedback: self.feedback,
                 extensions: self.extensions,
+                mixed: self.mixed,
                 formats: self.formats,
+                layers: self.layers,
                 companions,
                 ..Details::default()
             })
@@ -329,7 +358,13 @@ fn bit(stream: u8) -> u32 {
 
 fn read<'a>(section: MediaSection<'a>) -> Offered<'a> {
     let rtp = Profile::from_name(section.protocol()).is_some();
-    Offered { section, reading: section.reading(rtp), kind: section.kind().parse().ok(), grouped: false }
+    Offered {
+        section,
+        reading: section.reading(rtp),
+        kind: section.kind().parse().ok(),
+        grouped: false,
+        leans_on: None,
+    }
 }
 
 pub(super) fn other_protocol(local: &LocalStream) -> &str {
@@ -355,20 +390,14 @@ fn common_formats(local: &LocalStream, section: &MediaSection<'_>) -> Result<Vec
 }
 
 /// Where an offered line wants media. A bundle-only line wants it where its group does.
-fn remote_of(
-    line: &Offered<'_>,
-    lines: &[Offered<'_>],
-    group: &[usize],
-) -> Result<MediaAddress, RejectReason> {
+fn remote_of(line: &Offered<'_>, transport: &Offered<'_>) -> Result<MediaAddress, RejectReason> {
     let address = match line.section.port() {
         0 if line.grouped && line.reading.bundle_only => {
-            let tagged =
-                group.iter().filter_map(|index| lines.get(*index)).find(|line| line.section.port() != 0);
-            tagged.ok_or(RejectReason::BundleRefused)?.section.rtp_address()
+            Some(transport).filter(|line| line.section.port() != 0).ok_or(RejectReason::BundleRefused)?
         }
-        _ => line.section.rtp_address(),
+        _ => line,
     };
-    let address = address.map_err(|error| match error {
+    let address = address.section.rtp_address().map_err(|error| match error {
         AddressError::Disabled => RejectReason::Disabled,
         AddressError::UnsupportedNetwork => RejectReason::UnsupportedNetwork,
         _ => RejectReason::NoAddress,
@@ -377,10 +406,11 @@ fn remote_of(
 }
 
 /// Whether RTP and RTCP share a port (RFC 5761 §5.1.1, RFC 8858 §4.2).
-fn mux(own: RtcpMux, reading: &Reading<'_>) -> Result<bool, RejectReason> {
-    let offered = reading.rtcp_mux || reading.rtcp_mux_only;
+fn mux(own: RtcpMux, readings: [&Reading<'_>; 2]) -> Result<bool, RejectReason> {
+    let only = readings.iter().any(|reading| reading.rtcp_mux_only);
+    let offered = only || readings.iter().any(|reading| reading.rtcp_mux);
     match own {
-        RtcpMux::Never if reading.rtcp_mux_only => Err(RejectReason::RtcpMuxRequired),
+        RtcpMux::Never if only => Err(RejectReason::RtcpMuxRequired),
         RtcpMux::Only if !offered => Err(RejectReason::RtcpMuxRequired),
         RtcpMux::Never => Ok(false),
         RtcpMux::Negotiate | RtcpMux::Only => Ok(offered),
@@ -396,8 +426,10 @@ fn require_order(known: &[Line], lines: &[Offered<'_>]) -> Result<(), OfferError
     let moved = |from: usize, to: usize| {
         let (Some(before), Some(now)) = (known.get(from), lines.get(to)) else { return false };
         let kind = before.media().eq_ignore_ascii_case(now.section.kind());
-        let named = before.mid.is_some() && before.mid.as_deref() == now.reading.mid;
         let (Some(there), Some(here)) = (known.get(to), lines.get(from)) else { return false };
+        let is_name = |line: &Offered<'_>| before.mid.as_deref() == line.reading.mid;
+        // Two lines of one name, which RFC 5888 §4 forbids, have not moved while each has it.
+        let named = before.mid.is_some() && is_name(now) && !is_name(here);
         let kinds_differ = !there.media().eq_ignore_ascii_case(before.media());
         (kind && kinds_differ && !here.section.kind().eq_ignore_ascii_case(before.media())) || named
     };
@@ -409,52 +441,4 @@ fn require_order(known: &[Line], lines: &[Offered<'_>]) -> Result<(), OfferError
         }
     }
     Ok(())
-}
-
-/// Bundles what can be, and gives the names in the group, the tagged line first (RFC 9143 §7.3.1).
-fn bundle_lines(group: &[usize], lines: &[Offered<'_>], judged: &mut [Judged<'_>]) -> Vec<Box<str>> {
-    let fits = |judged: &Judged<'_>, tagged: Option<(&MediaStream, bool)>| match judged {
-        Ok(Accepted { said, stream }) => {
-            let alike = |(other, secure): (&MediaStream, bool)| {
-                other.profile.map(Profile::is_dtls) == stream.profile.map(Profile::is_dtls)
-                    && secure == stream.is_secure()
-                    || stream.profile.is_none()
-            };
-            (stream.rtcp_mux || !said.local.is_rtp() && said.local.can_bundle()) && tagged.is_none_or(alike)
-        }
-        Err(_) => false,
-    };
-    let port = |index: usize| lines.get(index).map_or(0, |line| line.section.port());
-    let tag = group
-        .iter()
-        .copied()
-        .find(|index| port(*index) != 0 && judged.get(*index).is_some_and(|line| fits(line, None)));
-    let tagged = tag.and_then(|tag| match judged.get(tag) {
-        Some(Ok(Accepted { said, stream })) => Some((said.address, stream.clone())),
-        _ => None,
-    });
-    let mut names: Vec<Box<str>> = Vec::new();
-    if let Some((address, tagged)) = &tagged {
-        for index in tag.into_iter().chain(group.iter().copied().filter(|index| Some(*index) != tag)) {
-            let Some(line) = judged.get_mut(index) else { continue };
-            if fits(line, Some((tagged, tagged.is_secure())))
-                && let Ok(Accepted { said, stream }) = line
-            {
-                if stream.line != tagged.line {
-                    said.address = *address;
-                    // Keys belong to the transport, which is that of the tagged line (RFC 8859 §5.8).
-                    said.crypto.clear();
-                }
-                stream.share_transport_of(tagged);
-                names.extend(said.mid.clone());
-            }
-        }
-    }
-    for (line, judged) in lines.iter().zip(judged) {
-        let outside = matches!(judged, Ok(accepted) if accepted.stream.bundle().is_none());
-        if outside && line.section.port() == 0 {
-            *judged = Err(RejectReason::BundleRefused);
-        }
-    }
-    names
 }

@@ -2,14 +2,17 @@
 
 use super::answering::{Terms, other_protocol};
 use super::bundle;
+use super::extensions;
 use super::line::Line;
+use super::lip_sync;
 use super::local::{Protection, RtcpMux};
 use super::matching;
-use super::negotiated::{MediaStream, Negotiated, RejectReason, RejectedLine};
+use super::negotiated::{Extension, MediaStream, Negotiated, RejectReason, RejectedLine};
 use super::offering::{Offered, OfferedLine};
 use super::profile::Profile;
 use super::security;
-use super::{Agreement, AnswerError, OfferAnswer};
+use super::simulcast;
+use super::{Agreement, AnswerError, OfferAnswer, index_of};
 use crate::section::Reading;
 use crate::{MediaAddress, MediaSection, SessionDescription};
 
@@ -30,17 +33,17 @@ impl OfferAnswer {
             Answered { section, reading: section.reading(rtp), line, said: said.as_ref() }
         });
         let lines: Vec<Answered<'_>> = lines.collect();
-        let group = group_of(answer, &offered, &lines)?;
+        let groups = groups_of(answer, &offered, &lines)?;
 
         let mut negotiated = Negotiated::default();
         for (index, line) in lines.iter().enumerate() {
             require_same(index, line.line.media(), line.section.kind())?;
-            let grouped = group.contains(&index);
+            let group = groups.iter().find(|group| group.contains(&index));
             // RFC 9143 §7.4.1: the answers of RFC 8843 have port 0 in all lines of the group but the tagged one.
-            let in_use = line.section.port() != 0 || (grouped && line.reading.bundle_only);
+            let in_use = line.section.port() != 0 || (group.is_some() && line.reading.bundle_only);
             match line.said {
                 Some(said) if in_use => {
-                    let tagged = group.first().and_then(|tagged| lines.get(*tagged)).filter(|_| grouped);
+                    let tagged = group.and_then(|group| lines.get(*group.first()?));
                     negotiated.streams.reserve_exact(1);
                     negotiated.streams.push(self.answered_stream(index, line, said, tagged, &offered)?);
                 }
@@ -56,8 +59,18 @@ impl OfferAnswer {
             }
         }
         negotiated.rejected.shrink_to_fit();
-        share_transport(&group, &mut negotiated)?;
+        for group in &groups {
+            share_transport(group, &mut negotiated)?;
+        }
+        lip_sync::answered(answer, &offered.lip_sync, &offered.lines, &mut negotiated.streams);
         negotiated.streams.iter_mut().for_each(MediaStream::close_black_holes);
+        for stream in &negotiated.streams {
+            // An identifier that the peer gave for a provisional one stays too.
+            for Extension { id, uri, attributes, .. } in stream.extensions() {
+                let line = index_of(stream.line);
+                self.numbers.extensions.note(line, *id, uri, attributes.as_deref());
+            }
+        }
         let Offered { mut lines, times, held, .. } = offered;
         for (index, line) in lines.iter_mut().enumerate() {
             if !negotiated.streams.iter().any(|stream| stream.line == index) {
@@ -132,7 +145,9 @@ impl OfferAnswer {
         };
         let more = local.options();
         let feedback = matching::common_feedback(&reading.feedback, &more.feedback, &common);
-        let extensions = matching::common_extensions(&reading.extensions, &more.extensions);
+        let extensions = extensions::answered(&said.extensions, section, reading);
+        let mixed = said.mixed && section.has("extmap-allow-mixed");
+        let layers = simulcast::answered(said.layers.as_deref(), reading, &common, &feedback);
         let stream = said.stream;
         let terms = Terms {
             line,
@@ -145,7 +160,9 @@ impl OfferAnswer {
             common,
             feedback,
             extensions,
+            mixed,
             formats,
+            layers,
         };
         let mut stream = terms.stream(local, reading, (said.address, remote));
         if let Some(peer) = security::peer_transport(local, section, security::local_setup(local)) {
@@ -163,25 +180,40 @@ struct Answered<'a> {
     said: Option<&'a OfferedLine>,
 }
 
-/// The lines in the answer's BUNDLE group, the tagged one first; each must be in that of the offer (RFC 9143 §7.4).
-fn group_of(
+/// The lines in each BUNDLE group of the answer, the tagged one first; each group must be within one of the offer (RFC 9143
+/// §7.4), and no two within the same.
+fn groups_of(
     answer: &SessionDescription,
     offered: &Offered,
     lines: &[Answered<'_>],
-) -> Result<Vec<usize>, AnswerError> {
-    let mut group = Vec::new();
+) -> Result<Vec<Vec<usize>>, AnswerError> {
     if offered.bundle.is_empty() {
-        return Ok(group);
+        return Ok(Vec::new());
     }
-    for mid in bundle::group(&answer.session().attributes) {
-        let place = lines.iter().position(|line| line.line.mid.as_deref() == Some(mid));
-        match place.filter(|_| offered.bundle.iter().any(|own| **own == *mid)) {
-            Some(place) if !group.contains(&place) => group.push(place),
-            Some(_) => {}
-            None => return Err(AnswerError::Bundle),
+    let mut left: Vec<&Vec<Box<str>>> = offered.bundle.iter().collect();
+    let mut groups = Vec::new();
+    for mids in bundle::groups(&answer.session().attributes, bundle::BUNDLE) {
+        let mut group: Vec<usize> = Vec::new();
+        let mut within: Option<&Vec<Box<str>>> = None;
+        for mid in mids {
+            let known = |names: &&&Vec<Box<str>>| names.iter().any(|name| **name == *mid);
+            let within = match within {
+                Some(names) => Some(names).filter(|names| known(&names)),
+                None => {
+                    let place = left.iter().position(|names| known(&names));
+                    within = place.map(|place| left.swap_remove(place));
+                    within
+                }
+            };
+            let place = lines.iter().position(|line| line.line.mid.as_deref() == Some(mid));
+            let place = place.filter(|_| within.is_some()).ok_or(AnswerError::Bundle)?;
+            if !group.contains(&place) {
+                group.push(place);
+            }
         }
+        groups.push(group);
     }
-    Ok(group)
+    Ok(groups)
 }
 
 fn share_transport(group: &[usize], negotiated: &mut Negotiated) -> Result<(), AnswerError> {

@@ -55,6 +55,12 @@ pub enum OfferError {
         /// Index of the other one.
         second: usize,
     },
+    /// A line is in two BUNDLE groups (RFC 9143 §5 forbids it): nobody can tell whose addresses it shares. Answer 488.
+    #[error("media line {line} of the offer is in two BUNDLE groups")]
+    BundledTwice {
+        /// Index of the line, from 0.
+        line: usize,
+    },
 }
 
 fn reasons(lines: &[RejectedLine]) -> String {
@@ -69,7 +75,8 @@ impl OfferError {
             OfferError::Glare => 491,
             OfferError::NotAcceptable { .. }
             | OfferError::LinesRemoved { .. }
-            | OfferError::LinesReordered { .. } => 488,
+            | OfferError::LinesReordered { .. }
+            | OfferError::BundledTwice { .. } => 488,
         }
     }
 
@@ -83,6 +90,7 @@ impl OfferError {
             }
             OfferError::LinesRemoved { .. } => Some((399, "media lines were removed".to_owned())),
             OfferError::LinesReordered { .. } => Some((399, "media lines changed places".to_owned())),
+            OfferError::BundledTwice { .. } => Some((399, "a media line is in two BUNDLE groups".to_owned())),
         }
     }
 }
@@ -146,7 +154,7 @@ pub enum AnswerError {
         /// Index of the line, from 0.
         line: usize,
     },
-    /// A line that was not offered as bundled is in the group of the answer (RFC 9143 §7.4).
-    #[error("the BUNDLE group of the answer is not within that of the offer")]
+    /// A BUNDLE group of the answer is not within one of the offer (RFC 9143 §7.4).
+    #[error("a BUNDLE group of the answer is not within one of the offer")]
     Bundle,
 }

@@ -5,6 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use sdp_types::Attribute;
 
 use super::companions;
+use super::extensions::HeaderExtension;
+use super::grouping::Grouping;
+use super::layers::Layers;
 use super::profile::Profile;
 use crate::attributes::is_token;
 use crate::sdes::SrtpKey;
@@ -23,8 +26,12 @@ pub const MAX_STREAMS: usize = 16;
 pub struct LocalMedia {
     /// The streams, in the order of their lines in a first offer.
     pub streams: Vec<LocalStream>,
-    /// Offer and accept to carry all streams that multiplex RTCP over one pair of addresses (BUNDLE, RFC 9143).
-    pub bundle: bool,
+    /// Which streams shall share one pair of addresses (BUNDLE, RFC 9143), of those that can: RTP that multiplexes RTCP, and
+    /// SCTP over DTLS. What the offer of a peer puts into one group is never joined with what it keeps apart.
+    pub bundle: Grouping,
+    /// Which streams shall be played out together by the peer (LS, RFC 5888 §7), said in offers. Those that it names in no group
+    /// follow the peer, whose wish is always taken: [`MediaStream::synchronized`](super::MediaStream::synchronized).
+    pub lip_sync: Grouping,
 }
 
 /// One stream that the local side offers and accepts.
@@ -64,8 +71,11 @@ pub struct StreamOptions {
     /// RTCP feedback messages that the local side takes, as in `a=rtcp-fb` behind the payload type: `nack pli`, `ccm fir`
     /// (RFC 4585 §4.2, RFC 5104 §7).
     pub feedback: Vec<String>,
-    /// RTP header extensions that the local side takes, by URI (RFC 8285).
-    pub extensions: Vec<String>,
+    /// RTP header extensions that the local side takes, most wanted first (RFC 8285). The first 14 of a session get
+    /// identifiers in offers. With [`mixed_extensions`](Self::mixed_extensions) more do; else these are for the answerer to choose.
+    pub extensions: Vec<HeaderExtension>,
+    /// Offer and take header extensions of one byte and of two in one stream (`a=extmap-allow-mixed`, RFC 8285 §6).
+    pub mixed_extensions: bool,
     /// Names the line in our first offer (`a=mid`, RFC 5888). Bundled lines without one get one.
     pub mid: Option<String>,
     /// More attributes, written as they are: fingerprints, ICE, what the machine does not know. `a=setup:actpass` becomes
@@ -74,6 +84,8 @@ pub struct StreamOptions {
     /// Take what the peer offers to authenticate and not to encrypt (`UNENCRYPTED_SRTP`, `UNENCRYPTED_SRTCP`, RFC 4568 §6.3.2).
     /// Lines that say so are passed over without it. To offer it, say it in the keys.
     pub allow_unencrypted: bool,
+    /// What is sent and received at once of one source (simulcast, RFC 8853).
+    pub layers: Option<Box<Layers>>,
     /// A transport that is not RTP.
     pub transport: Option<OtherTransport>,
 }
@@ -121,9 +133,14 @@ pub enum RtcpMux {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LocalMediaError {
-    /// No stream at all.
-    #[error("there is no stream: a session has one at least")]
+    /// No stream at all, or none of that index.
+    #[error(
+        "there is no such stream: a session has one at least, and groups and changes name those that it has"
+    )]
     NoStream,
+    /// A stream is named by two groups, or twice by one (RFC 9143 §5).
+    #[error("stream {0} is in two groups: it can share one pair of addresses only")]
+    GroupedTwice(usize),
     /// More than [`MAX_STREAMS`].
     #[error("{0} streams are more than {MAX_STREAMS}")]
     TooManyStreams(usize),
@@ -150,6 +167,12 @@ pub enum LocalMediaError {
     /// A text of [`StreamOptions`] cannot be written in SDP.
     #[error("{0:?} cannot be written in SDP")]
     InvalidText(String),
+    /// A layer cannot be written: its name is not of letters, digits, `-` and `_` or is there twice, a codec is not one of the
+    /// stream, a limit is 0; or it has no encoding at all.
+    #[error(
+        "layer {0:?} is not sound: names are rids, each once; codecs are among those of the stream; limits are above 0"
+    )]
+    InvalidLayer(String),
     /// SDES without a key.
     #[error("SDES needs a key: draw one for each suite")]
     NoKey,
@@ -161,12 +184,20 @@ pub enum LocalMediaError {
 impl LocalMedia {
     /// G.711 in both laws and DTMF at 8 kHz, in both directions, at `address`.
     pub fn audio(address: SocketAddr) -> Self {
-        LocalMedia { streams: vec![LocalStream::audio(address)], bundle: false }
+        LocalMedia {
+            streams: vec![LocalStream::audio(address)],
+            bundle: Grouping::apart(),
+            lip_sync: Grouping::apart(),
+        }
     }
 
     /// These streams.
     pub fn new(streams: impl IntoIterator<Item = LocalStream>) -> Self {
-        LocalMedia { streams: streams.into_iter().collect(), bundle: false }
+        LocalMedia {
+            streams: streams.into_iter().collect(),
+            bundle: Grouping::apart(),
+            lip_sync: Grouping::apart(),
+        }
     }
 
     /// The same with one more stream.
@@ -176,10 +207,24 @@ impl LocalMedia {
         self
     }
 
-    /// The same with BUNDLE offered and accepted.
+    /// The same with BUNDLE offered and accepted for all streams that can.
     #[must_use]
     pub fn with_bundle(self) -> Self {
-        LocalMedia { bundle: true, ..self }
+        LocalMedia { bundle: Grouping::together(), ..self }
+    }
+
+    /// The same with one more BUNDLE group, of the streams with these indexes in [`LocalMedia::streams`]. Those in no group
+    /// have their own addresses (RFC 9143 §7: each group is negotiated for itself).
+    #[must_use]
+    pub fn with_group(self, streams: impl IntoIterator<Item = usize>) -> Self {
+        LocalMedia { bundle: self.bundle.and(streams.into_iter().collect()), ..self }
+    }
+
+    /// The same with one more group of streams that the peer shall play out together, such as a voice and its picture, by their
+    /// indexes in [`LocalMedia::streams`] (LS, RFC 5888 §7).
+    #[must_use]
+    pub fn with_lip_sync(self, streams: impl IntoIterator<Item = usize>) -> Self {
+        LocalMedia { lip_sync: self.lip_sync.and(streams.into_iter().collect()), ..self }
     }
 
     fn with_first(mut self, change: impl FnOnce(LocalStream) -> LocalStream) -> Self {
@@ -224,6 +269,8 @@ impl LocalMedia {
             return Err(LocalMediaError::TooManyStreams(self.streams.len()));
         }
         self.streams.iter().try_for_each(LocalStream::validate)?;
+        self.bundle.validate(self.streams.len())?;
+        self.lip_sync.validate(self.streams.len())?;
         let mut keys = self.streams.iter().flat_map(|stream| &stream.keys);
         while let Some(key) = keys.next() {
             if keys.clone().any(|other| other.is_same_secret(key)) {
@@ -336,11 +383,18 @@ impl LocalStream {
         })
     }
 
-    /// The same with RTP header extensions, by URI.
+    /// The same with RTP header extensions, by URI or in full; see [`StreamOptions::extensions`].
     #[must_use]
-    pub fn with_extensions<U: Into<String>>(self, uris: impl IntoIterator<Item = U>) -> Self {
-        let uris = uris.into_iter().map(Into::into).collect();
-        self.with_options(|more| more.extensions = uris)
+    pub fn with_extensions<E: Into<HeaderExtension>>(self, extensions: impl IntoIterator<Item = E>) -> Self {
+        let extensions = extensions.into_iter().map(Into::into).collect();
+        self.with_options(|more| more.extensions = extensions)
+    }
+
+    /// The same with layers: encodings of one source that are sent or received at once (RFC 8853). Both sides name them in
+    /// their packets, for which the header extension `urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id` is of use.
+    #[must_use]
+    pub fn with_layers(self, layers: Layers) -> Self {
+        self.with_options(|more| more.layers = Some(Box::new(layers)))
     }
 
     /// The same with what few streams need.
@@ -357,9 +411,11 @@ impl LocalStream {
             avpf: false,
             feedback: Vec::new(),
             extensions: Vec::new(),
+            mixed_extensions: false,
             mid: None,
             attributes: Vec::new(),
             allow_unencrypted: false,
+            layers: None,
             transport: None,
         };
         self.more.as_deref().unwrap_or(&NONE)
@@ -439,7 +495,7 @@ impl LocalStream {
                 return Err(LocalMediaError::DuplicateCodec(codec.name().to_owned()));
             }
         }
-        Ok(())
+        more.layers.as_deref().map_or(Ok(()), |layers| layers.validate(&self.codecs))
     }
 
     fn validate_options(&self, more: &StreamOptions) -> Result<(), LocalMediaError> {
@@ -450,8 +506,18 @@ impl LocalStream {
         if let Some(bad) = more.mid.iter().find(|mid| !is_token(mid)) {
             return invalid(bad);
         }
-        if let Some(bad) = more.extensions.iter().find(|uri| !word(uri)) {
-            return invalid(bad);
+        let writable = |extension: &HeaderExtension| {
+            let attributes = extension.attributes.as_deref();
+            word(&extension.uri) && attributes.is_none_or(|text| line(text) && text.trim() == text)
+        };
+        for (index, extension) in more.extensions.iter().enumerate() {
+            // RFC 8285 §5: the same in the same configuration stands there once.
+            let again = |other: &HeaderExtension| {
+                other.uri == extension.uri && other.attributes == extension.attributes
+            };
+            if !writable(extension) || more.extensions.iter().take(index).any(again) {
+                return invalid(&extension.uri);
+            }
         }
         if let Some(bad) = more.feedback.iter().find(|message| !line(message)) {
             return invalid(bad);

@@ -3,10 +3,10 @@
 use super::CodecOrder;
 use super::companions;
 use super::local::LocalStream;
-use super::negotiated::{Extension, Feedback};
+use super::negotiated::Feedback;
 use super::payload_types::PayloadTypes;
 use crate::section::Format;
-use crate::{Codec, Direction, EventPayload, EventSet, Payload, parameters};
+use crate::{Codec, EventPayload, EventSet, Payload, parameters};
 
 /// One codec known to both sides.
 pub(super) struct Common {
@@ -193,26 +193,4 @@ pub(super) fn answered_feedback(agreed: &[Feedback], common: &[Common]) -> Vec<F
         message: feedback.message.clone(),
     };
     agreed.iter().map(renumbered).collect()
-}
-
-/// The header extensions of a section that we know too, directions as we see them (RFC 8285 §6).
-pub(super) fn common_extensions(section: &[&str], ours: &[String]) -> Vec<Extension> {
-    if ours.is_empty() {
-        return Vec::new();
-    }
-    let mut common: Vec<Extension> = Vec::new();
-    for line in section {
-        let mut fields = line.split_ascii_whitespace();
-        let (Some(head), Some(uri)) = (fields.next(), fields.next()) else { continue };
-        let (id, direction) = match head.split_once('/') {
-            Some((id, direction)) => (id, direction.parse::<Direction>().ok()),
-            None => (head, Some(Direction::SendRecv)),
-        };
-        let (Ok(id), Some(direction)) = (id.parse::<u8>(), direction) else { continue };
-        let fresh = !common.iter().any(|known| known.id == id || known.uri == uri);
-        if id != 0 && fresh && direction != Direction::Inactive && ours.iter().any(|ours| ours == uri) {
-            common.push(Extension { id, uri: uri.to_owned(), direction: direction.reverse() });
-        }
-    }
-    common
 }

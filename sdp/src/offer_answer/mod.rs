@@ -5,14 +5,20 @@ mod bundle;
 mod companions;
 mod completing;
 mod error;
+mod extensions;
+mod grouping;
+mod layers;
 mod line;
+mod lip_sync;
 mod local;
 mod matching;
 mod negotiated;
+mod numbers;
 mod offering;
 mod payload_types;
 mod profile;
 mod security;
+mod simulcast;
 mod write;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -23,6 +29,9 @@ use sdp_types::Time;
 
 pub use companions::Companion;
 pub use error::{AnswerError, CreateOfferError, OfferError};
+pub use extensions::HeaderExtension;
+pub use grouping::Grouping;
+pub use layers::{AgreedLayers, Encoding, Layers, LocalEncoding};
 pub use local::{
     LocalMedia, LocalMediaError, LocalStream, MAX_CODECS, MAX_STREAMS, OtherTransport, Protection, RtcpMux,
     StreamOptions,
@@ -35,8 +44,8 @@ pub use profile::Profile;
 use crate::description::Written;
 use crate::{Direction, SessionDescription};
 use line::Line;
+use numbers::Numbers;
 use offering::Offered;
-use payload_types::PayloadTypes;
 use write::{Description, Section};
 
 /// RFC 3264 §5: session id and version start below 2^62 - 1.
@@ -109,7 +118,7 @@ pub struct OfferAnswer {
     held: bool,
     origin: Origin,
     last_sent: LastSent,
-    numbers: PayloadTypes,
+    numbers: Numbers,
     agreed: Option<Box<Agreement>>,
     offered: Option<Box<Offered>>,
     /// The agreement before the last answer of ours, for [`OfferAnswer::undo_answer`].
@@ -196,7 +205,7 @@ impl OfferAnswer {
             held: false,
             origin,
             last_sent: LastSent::Nothing,
-            numbers: PayloadTypes::default(),
+            numbers: Numbers::default(),
             agreed: None,
             offered: None,
             before_answer: None,
@@ -348,7 +357,7 @@ impl OfferAnswer {
         let description = Description {
             address: self.local.ip(),
             times: times_of(&offer.times),
-            bundle: Vec::new(),
+            groups: Vec::new(),
             sections,
         };
         SessionDescription::written(description.text(&self.origin, self.next_version()))

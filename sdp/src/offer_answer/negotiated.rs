@@ -6,6 +6,7 @@ use std::time::Duration;
 use sdp_types::{Attribute, Candidate, Fingerprint, IceOptions, Setup};
 
 use super::companions::Companion;
+use super::layers::AgreedLayers;
 use super::profile::Profile;
 use crate::attributes::TlsId;
 use crate::sdes::SrtpKey;
@@ -84,10 +85,13 @@ pub struct StreamKeys {
 pub(super) struct Details {
     pub(super) mid: Option<Box<str>>,
     pub(super) bundle: Option<usize>,
+    pub(super) synchronized: Vec<usize>,
     pub(super) feedback: Vec<Feedback>,
     pub(super) extensions: Vec<Extension>,
+    pub(super) mixed: bool,
     pub(super) formats: Vec<String>,
     pub(super) companions: Vec<Companion>,
+    pub(super) layers: Option<Box<AgreedLayers>>,
     pub(super) peer: Option<Box<PeerTransport>>,
 }
 
@@ -107,6 +111,8 @@ pub struct Extension {
     pub id: u8,
     /// What it is.
     pub uri: String,
+    /// Its configuration, if there is one (`extensionattributes`, RFC 8285 §8).
+    pub attributes: Option<String>,
     /// Who may use it, seen from here.
     pub direction: Direction,
 }
@@ -297,6 +303,11 @@ impl MediaStream {
     /// The RTP header extensions that both sides know.
     pub fn extensions(&self) -> &[Extension] {
         self.details.as_ref().map_or(&[], |details| &details.extensions)
+    }
+
+    /// Whether header extensions of one byte and of two may stand in one stream (`a=extmap-allow-mixed`, RFC 8285 §6).
+    pub fn mixed_extensions(&self) -> bool {
+        self.details.as_ref().is_some_and(|details| details.mixed)
     }
 
     /// The formats in common of a stream that is not RTP.

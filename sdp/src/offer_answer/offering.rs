@@ -5,20 +5,21 @@ use std::net::SocketAddr;
 
 use sdp_types::Time;
 
+use super::bundle::{self, Bundle};
 use super::companions;
+use super::extensions::{Offering, SaidExtension};
 use super::line::Line;
+use super::lip_sync;
 use super::local::{LocalMedia, LocalStream, RtcpMux};
-use super::negotiated::{Extension, Feedback, MediaStream};
-use super::payload_types::PayloadTypes;
+use super::negotiated::{Feedback, MediaStream};
+use super::numbers::Numbers;
 use super::security;
+use super::simulcast;
 use super::write::{Description, Said, Section};
-use super::{CreateOfferError, OfferAnswer, index_of};
+use super::{AgreedLayers, CreateOfferError, OfferAnswer, index_of};
 use crate::limits::MAX_MEDIA;
 use crate::sdes::SrtpKey;
 use crate::{Codec, Direction, Payload, SessionDescription};
-
-/// RFC 8285 §4.2: identifiers of one-byte headers.
-const EXTENSION_IDS: std::ops::RangeInclusive<u8> = 1..=14;
 
 /// Our open offer, as it was when it was made.
 #[derive(Clone, Debug)]
@@ -27,8 +28,10 @@ pub(super) struct Offered {
     /// What each line in use said.
     pub(super) said: Vec<Option<OfferedLine>>,
     pub(super) local: LocalMedia,
-    /// The names in the BUNDLE group.
-    pub(super) bundle: Vec<Box<str>>,
+    /// The names in each BUNDLE group.
+    pub(super) bundle: Vec<Vec<Box<str>>>,
+    /// The names in each group of streams to be played out together.
+    pub(super) lip_sync: Vec<Vec<Box<str>>>,
     pub(super) times: Box<[Time]>,
     pub(super) held: bool,
 }
@@ -42,12 +45,16 @@ pub(super) struct OfferedLine {
     pub(super) payloads: Vec<Payload>,
     pub(super) crypto: Vec<(u32, SrtpKey)>,
     pub(super) rtcp_mux: bool,
+    pub(super) layers: Option<Box<AgreedLayers>>,
+    pub(super) extensions: Vec<SaidExtension<'static>>,
+    pub(super) mixed: bool,
 }
 
 impl OfferedLine {
     fn of(stream: u8, said: Said<'_>) -> Self {
-        let Said { address, direction, payloads, crypto, rtcp_mux, .. } = said;
-        OfferedLine { stream, address, direction, payloads, crypto, rtcp_mux }
+        let Said { address, direction, payloads, crypto, rtcp_mux, layers, extensions, mixed, .. } = said;
+        let extensions = extensions.into_iter().map(SaidExtension::into_owned).collect();
+        OfferedLine { stream, address, direction, payloads, crypto, rtcp_mux, layers, extensions, mixed }
     }
 }
 
@@ -66,11 +73,12 @@ impl OfferAnswer {
         if lines.is_empty() {
             return Err(CreateOfferError::NothingToOffer);
         }
-        let bundle = self.name_lines(&mut lines);
-        let shared = self.bundle_address();
-        let extensions = self.extension_ids();
+        let bundles = self.plan_bundles(&lines);
+        let synchronized = self.plan_lip_sync(&lines);
+        self.name_lines(&mut lines, !bundles.is_empty() || !synchronized.is_empty());
+        let mut extensions = Offering::default();
         let mut numbers = self.numbers.clone();
-        let mut told: Vec<SocketAddr> = Vec::new();
+        let mut told: Vec<(usize, SocketAddr)> = Vec::new();
         let mut address = None;
         let mut sections = Vec::with_capacity(lines.len());
         for (place, line) in lines.iter().enumerate() {
@@ -80,14 +88,23 @@ impl OfferAnswer {
                 sections.push(Section::Disabled(line.clone()));
                 continue;
             };
-            let mut said = self.say((index, stream), (index_of(place), line), &extensions, &mut numbers)?;
-            if said.mid.as_ref().is_some_and(|mid| bundle.contains(mid)) {
-                match shared {
+            let mut said = self.say((index, stream), (index_of(place), line), &mut numbers)?;
+            let bundle = bundles.iter().enumerate().find(|(_, bundle)| bundle.lines.contains(&place));
+            let space = bundle.map_or_else(|| bundles.len().saturating_add(place), |(group, _)| group);
+            let more = stream.options();
+            said.extensions = extensions.say(
+                (space, index_of(place)),
+                &more.extensions,
+                (said.direction, more.mixed_extensions),
+                &mut numbers.extensions,
+            );
+            if let Some((group, bundle)) = bundle {
+                match bundle.shared {
                     Some(shared) => said.address = shared,
                     // RFC 9143 §7.2: one address twice in a first offer can only mean that the group is needed.
-                    None => said.bundle_only = told.contains(&said.address),
+                    None => said.bundle_only = told.contains(&(group, said.address)),
                 }
-                told.push(said.address);
+                told.push((group, said.address));
             }
             address.get_or_insert(said.address.ip());
             sections.push(Section::InUse(Box::new(said)));
@@ -101,9 +118,18 @@ impl OfferAnswer {
         }
         let times = self.agreed.as_ref().map_or(&[][..], |agreed| &agreed.times);
         let address = address.unwrap_or_else(|| self.local.ip());
-        let description = Description { address, times, bundle, sections };
+        let names = |bundle: &Bundle| {
+            let names = bundle.lines.iter().filter_map(|line| lines.get(*line)?.mid.clone());
+            names.collect::<Vec<Box<str>>>()
+        };
+        let mut groups: Vec<_> = bundles.iter().map(|bundle| (bundle::BUNDLE, names(bundle))).collect();
+        groups.extend(lip_sync::named(&synchronized, &lines));
+        let description = Description { address, times, groups, sections };
         let (text, version) = self.stamped(&description);
-        let Description { bundle, sections, .. } = description;
+        let Description { groups, sections, .. } = description;
+        let (bundle, lip_sync): (Vec<_>, Vec<_>) =
+            groups.into_iter().partition(|(semantics, _)| *semantics == bundle::BUNDLE);
+        let names = |groups: Vec<(_, Vec<Box<str>>)>| groups.into_iter().map(|(_, names)| names).collect();
         let said = lines.iter().zip(sections).map(|(line, section)| match section {
             Section::InUse(said) => line.stream.map(|stream| OfferedLine::of(stream, *said)),
             Section::Disabled(_) => None,
@@ -112,11 +138,12 @@ impl OfferAnswer {
             said: said.collect(),
             lines,
             local: self.local.clone(),
-            bundle,
+            bundle: names(bundle),
+            lip_sync: names(lip_sync),
             times: times.into(),
             held: self.held,
         };
-        numbers.shrink();
+        numbers.payload_types.shrink();
         self.numbers = numbers;
         self.offered = Some(Box::new(offered));
         self.before_answer = None;
@@ -169,19 +196,18 @@ impl OfferAnswer {
         lines
     }
 
-    /// Names the lines in use that have a name or need one, and gives the names in the BUNDLE group, that of the line whose
-    /// address is shared so far first.
-    fn name_lines(&self, lines: &mut [Line]) -> Vec<Box<str>> {
+    /// Names the lines in use that have a name or need one: all, if there is a group (RFC 5888 §6).
+    fn name_lines(&self, lines: &mut [Line], grouped: bool) {
         let mut names: Vec<Box<str>> = lines.iter().filter_map(|line| line.mid.clone()).collect();
-        let mut bundle = Vec::new();
-        let tagged = self.bundle_line();
         for (place, line) in lines.iter_mut().enumerate() {
             let Some(stream) = line.stream.and_then(|index| self.local.streams.get(usize::from(index)))
             else {
-                line.mid = None;
+                // Names of lines out of use are free again (RFC 5888 §6 wants one all the same).
+                let mut number = (place..).map(|number| number.to_string().into_boxed_str());
+                line.mid = number.find(|name| !names.contains(name)).filter(|_| grouped);
+                names.extend(line.mid.clone());
                 continue;
             };
-            let grouped = self.local.bundle && stream.can_bundle();
             if line.mid.is_none() {
                 let own = stream.options().mid.as_deref().map(Box::from);
                 let own = own.filter(|own| !names.contains(own));
@@ -190,54 +216,14 @@ impl OfferAnswer {
                 line.mid = own.or_else(|| number().filter(|_| grouped));
                 names.extend(line.mid.clone());
             }
-            if grouped && let Some(mid) = &line.mid {
-                let at = if Some(place) == tagged { 0 } else { bundle.len() };
-                bundle.insert(at, mid.clone());
-            }
         }
-        bundle
-    }
-
-    /// The line whose transport a group in force shares, if its stream goes on.
-    fn bundle_line(&self) -> Option<usize> {
-        let agreed = self.current().filter(|_| self.local.bundle)?;
-        let tagged = agreed.streams.iter().find(|stream| stream.bundle() == Some(stream.line))?;
-        let local = self.local.streams.get(tagged.stream)?;
-        (local.enabled && local.can_bundle()).then_some(tagged.line)
-    }
-
-    /// The address of all lines of a group in force (RFC 9143 §7.5).
-    fn bundle_address(&self) -> Option<SocketAddr> {
-        let line = self.bundle_line()?;
-        let tagged = self.current()?.streams.iter().find(|stream| stream.line == line)?;
-        let local = self.local.streams.get(tagged.stream)?;
-        Some(self.told(local.address))
-    }
-
-    /// Identifiers for all header extensions of ours, one for each in the whole session (RFC 9143 §9.2): that agreed on
-    /// before (RFC 8285 §6), else a free one.
-    fn extension_ids(&self) -> Vec<(u8, &str)> {
-        let mut ids: Vec<(u8, &str)> = Vec::new();
-        for known in self.current().iter().flat_map(|agreed| &agreed.streams).flat_map(|s| s.extensions()) {
-            if !ids.iter().any(|(id, uri)| *id == known.id || *uri == known.uri) {
-                ids.push((known.id, &known.uri));
-            }
-        }
-        for uri in self.local.streams.iter().flat_map(|stream| &stream.options().extensions) {
-            let free = EXTENSION_IDS.into_iter().find(|id| !ids.iter().any(|(taken, _)| taken == id));
-            if let Some(id) = free.filter(|_| !ids.iter().any(|(_, known)| known == uri)) {
-                ids.push((id, uri));
-            }
-        }
-        ids
     }
 
     fn say<'m>(
         &'m self,
         (index, local): (u8, &'m LocalStream),
         (place, line): (u8, &Line),
-        extensions: &[(u8, &str)],
-        numbers: &mut PayloadTypes,
+        numbers: &mut Numbers,
     ) -> Result<Said<'m>, CreateOfferError> {
         let rtp = local.is_rtp();
         let codecs = if rtp { local.codecs.as_slice() } else { &[] };
@@ -247,12 +233,12 @@ impl OfferAnswer {
             for (at, codec) in codecs.iter().enumerate().filter(those) {
                 let Some(codec) = companions::resolved(codec, codecs, &placed) else { continue };
                 let missing = || CreateOfferError::NoPayloadTypeLeft(codec.name().to_owned());
-                let payload_type = numbers.number_for(place, &codec).ok_or_else(missing)?;
+                let payload_type = numbers.payload_types.number_for(place, &codec).ok_or_else(missing)?;
                 placed.push((at, Payload { payload_type, codec }));
             }
         }
         placed.sort_by_key(|(at, _)| *at);
-        let payloads = placed.into_iter().map(|(_, payload)| payload).collect();
+        let payloads: Vec<Payload> = placed.into_iter().map(|(_, payload)| payload).collect();
         let address = self.told(local.address);
         let in_force = self.in_force(index);
         let crypto = security::offered(local, in_force.and_then(|stream| stream.keys.as_deref()));
@@ -265,12 +251,12 @@ impl OfferAnswer {
             }
         }
         let more = local.options();
-        let known = |uri: &String| {
-            let (id, _) = extensions.iter().find(|(_, known)| known == uri)?;
-            Some(Extension { id: *id, uri: uri.clone(), direction: Direction::SendRecv })
-        };
         let message = |message: &String| Feedback { payload_type: None, message: message.clone() };
         let transport = more.transport.as_ref();
+        let layers = match rtp {
+            true => simulcast::offer(more.layers.as_deref(), &payloads, &more.feedback, in_force),
+            false => None,
+        };
         Ok(Said {
             local,
             address,
@@ -287,7 +273,9 @@ impl OfferAnswer {
             rtcp_mux_only: rtp && local.rtcp_mux == RtcpMux::Only,
             mid: line.mid.clone(),
             feedback: more.feedback.iter().map(message).collect(),
-            extensions: more.extensions.iter().filter_map(known).collect(),
+            extensions: Vec::new(),
+            mixed: more.mixed_extensions,
+            layers,
             setup: None,
         })
     }

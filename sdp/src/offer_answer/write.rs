@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use sdp_types::{Setup, Time};
 
+use super::Origin;
+use super::extensions::SaidExtension;
+use super::layers::{AgreedLayers, Encoding};
 use super::line::Line;
 use super::local::LocalStream;
 use super::negotiated::Feedback;
-use super::{Extension, Origin};
 use crate::description::Written;
 use crate::print::Out;
 use crate::sdes::SrtpKey;
@@ -32,7 +34,11 @@ pub(super) struct Said<'a> {
     pub(super) rtcp_mux_only: bool,
     pub(super) mid: Option<Box<str>>,
     pub(super) feedback: Vec<Feedback>,
-    pub(super) extensions: Vec<Extension>,
+    pub(super) extensions: Vec<SaidExtension<'a>>,
+    /// Headers of both forms in one stream.
+    pub(super) mixed: bool,
+    /// In our payload types.
+    pub(super) layers: Option<Box<AgreedLayers>>,
     pub(super) setup: Option<Setup>,
 }
 
@@ -47,8 +53,8 @@ pub(super) enum Section<'a> {
 pub(super) struct Description<'a> {
     pub(super) address: IpAddr,
     pub(super) times: &'a [Time],
-    /// The names in the BUNDLE group.
-    pub(super) bundle: Vec<Box<str>>,
+    /// The names in each group, and what makes them one.
+    pub(super) groups: Vec<(&'static str, Vec<Box<str>>)>,
     pub(super) sections: Vec<Section<'a>>,
 }
 
@@ -146,7 +152,10 @@ impl Said<'_> {
             out.text(message);
             out.end();
         }
-        for Extension { id, uri, direction } in &self.extensions {
+        if self.mixed {
+            out.line("a=extmap-allow-mixed", &[]);
+        }
+        for SaidExtension { id, uri, attributes, direction } in &self.extensions {
             out.raw("a=extmap:");
             out.number((*id).into());
             if *direction != Direction::SendRecv {
@@ -155,7 +164,14 @@ impl Said<'_> {
             }
             out.raw(" ");
             out.text(uri);
+            if let Some(attributes) = attributes {
+                out.raw(" ");
+                out.text(attributes);
+            }
             out.end();
+        }
+        if let Some(layers) = &self.layers {
+            write_layers(layers, out);
         }
         for attribute in &more.attributes {
             match self.setup.as_ref().filter(|_| attribute.attribute == "setup") {
@@ -165,6 +181,52 @@ impl Said<'_> {
         }
         out.line("a=", &[self.direction.as_str()]);
     }
+}
+
+/// `a=rid` for each encoding (RFC 8851 §4), and `a=simulcast` (RFC 8853 §5.1).
+fn write_layers(layers: &AgreedLayers, out: &mut Out) {
+    let both = [("send", &layers.send), ("recv", &layers.receive)];
+    for (direction, streams) in both {
+        for encoding in streams.iter().flatten() {
+            out.raw("a=rid:");
+            out.text(&encoding.rid);
+            out.raw(" ");
+            out.raw(direction);
+            let mut separator = " ";
+            let mut parameter = |name: &str, value: &str| {
+                if !value.is_empty() {
+                    out.raw(separator);
+                    out.raw(name);
+                    out.text(value);
+                    separator = ";";
+                }
+            };
+            let Encoding { payload_types, restrictions, depends_on, .. } = encoding;
+            let numbers: Vec<String> = payload_types.iter().map(u8::to_string).collect();
+            parameter("pt=", &numbers.join(","));
+            parameter("", &restrictions.to_string());
+            parameter("depend=", &depends_on.join(","));
+            out.end();
+        }
+    }
+    out.raw("a=simulcast:");
+    let mut before = "";
+    for (direction, streams) in both.into_iter().filter(|(_, streams)| !streams.is_empty()) {
+        out.raw(before);
+        before = " ";
+        out.raw(direction);
+        let mut separator = " ";
+        for stream in streams {
+            for encoding in stream {
+                out.raw(separator);
+                out.raw(if encoding.paused { "~" } else { "" });
+                out.text(&encoding.rid);
+                separator = ",";
+            }
+            separator = ";";
+        }
+    }
+    out.end();
 }
 
 impl Section<'_> {
@@ -195,11 +257,13 @@ impl Description<'_> {
         out.raw("s=-\r\n");
         out.connection_of(self.address);
         out.times(self.times);
-        for (index, mid) in self.bundle.iter().enumerate() {
-            out.raw(if index == 0 { "a=group:BUNDLE " } else { " " });
-            out.text(mid);
-        }
-        if !self.bundle.is_empty() {
+        for (semantics, names) in &self.groups {
+            out.raw("a=group:");
+            out.raw(semantics);
+            for name in names {
+                out.raw(" ");
+                out.text(name);
+            }
             out.end();
         }
         let mut secret = false;
@@ -217,6 +281,9 @@ impl Description<'_> {
                     out.raw(" ");
                     out.text(line.formats());
                     out.end();
+                    if let Some(mid) = &line.mid {
+                        out.line("a=mid:", &[mid]);
+                    }
                 }
             }
         }

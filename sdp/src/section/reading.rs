@@ -42,6 +42,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) crypto: Vec<&'a str>,
     pub(crate) feedback: Vec<&'a str>,
     pub(crate) extensions: Vec<&'a str>,
+    pub(crate) rids: Vec<&'a str>,
+    pub(crate) simulcast: Vec<&'a str>,
 }
 
 /// No payload type has this place in a list of at most 128 formats.
@@ -102,6 +104,8 @@ impl<'a> Reading<'a> {
             }
             ("rtcp-fb", Some(value)) => self.feedback.push(value),
             ("extmap", Some(value)) => self.extensions.push(value),
+            ("rid", Some(value)) => self.rids.push(value),
+            ("simulcast", Some(value)) => self.simulcast.push(value),
             ("crypto", Some(value)) => self.crypto.push(value),
             ("sendrecv", _) => drop(self.direction.get_or_insert(Direction::SendRecv)),
             ("sendonly", _) => drop(self.direction.get_or_insert(Direction::SendOnly)),

@@ -1,0 +1,397 @@
+//! RTP header extensions in offers and answers (RFC 8285 §5–§8): who may use which, and under which identifier.
+
+use std::borrow::Cow;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use super::negotiated::Extension;
+use crate::section::Reading;
+use crate::{Direction, MediaSection};
+
+/// RFC 8285 §4.2: identifiers that fit into one-byte headers, which everybody reads.
+const SHORT: RangeInclusive<u8> = 1..=14;
+/// RFC 8285 §4.3: those that need two-byte headers; 15 has a meaning of its own in the others.
+const LONG: RangeInclusive<u8> = 16..=255;
+/// RFC 8285 §7: stands for more than fits, and for alternatives, until the answer gives a real one.
+const PROVISIONAL: RangeInclusive<u16> = 4096..=4351;
+
+/// An RTP header extension that the local side takes (RFC 8285).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderExtension {
+    /// What it is.
+    pub uri: String,
+    /// Its configuration, the `extensionattributes` of RFC 8285 §8. Without, it is offered without and that of an offer is
+    /// taken, whatever it is; with, nothing else is the same extension.
+    pub attributes: Option<String>,
+    /// Who may use it, seen from here. What the direction of the stream does not allow is not said.
+    pub direction: Direction,
+}
+
+impl HeaderExtension {
+    /// In both directions, in whatever configuration.
+    pub fn new(uri: impl Into<String>) -> Self {
+        HeaderExtension { uri: uri.into(), attributes: None, direction: Direction::SendRecv }
+    }
+
+    /// The same in this configuration alone.
+    #[must_use]
+    pub fn with_attributes(self, attributes: impl Into<String>) -> Self {
+        HeaderExtension { attributes: Some(attributes.into()), ..self }
+    }
+
+    /// The same in another direction.
+    #[must_use]
+    pub fn with_direction(self, direction: Direction) -> Self {
+        HeaderExtension { direction, ..self }
+    }
+
+    fn is(&self, uri: &str, attributes: Option<&str>) -> bool {
+        self.uri == uri && self.attributes.as_deref().is_none_or(|own| Some(own) == attributes)
+    }
+}
+
+impl From<&str> for HeaderExtension {
+    fn from(uri: &str) -> Self {
+        HeaderExtension::new(uri)
+    }
+}
+
+impl From<String> for HeaderExtension {
+    fn from(uri: String) -> Self {
+        HeaderExtension::new(uri)
+    }
+}
+
+/// One `a=extmap` line of ours.
+#[derive(Clone, Debug)]
+pub(super) struct SaidExtension<'m> {
+    /// Real or provisional.
+    pub(super) id: u16,
+    pub(super) uri: Cow<'m, str>,
+    pub(super) attributes: Option<Cow<'m, str>>,
+    pub(super) direction: Direction,
+}
+
+impl SaidExtension<'_> {
+    pub(super) fn into_owned(self) -> SaidExtension<'static> {
+        SaidExtension {
+            uri: Cow::Owned(self.uri.into_owned()),
+            attributes: self.attributes.map(|text| Cow::Owned(text.into_owned())),
+            ..self
+        }
+    }
+}
+
+/// One `a=extmap` line of the peer.
+#[derive(Clone, Copy)]
+struct Read<'a> {
+    id: u16,
+    uri: &'a str,
+    attributes: Option<&'a str>,
+    direction: Direction,
+}
+
+impl<'a> Read<'a> {
+    fn of(line: &'a str) -> Option<Self> {
+        let (head, rest) = line.trim().split_once(char::is_whitespace)?;
+        let (id, direction) = match head.split_once('/') {
+            Some((id, direction)) => (id, direction.parse().ok()?),
+            None => (head, Direction::SendRecv),
+        };
+        let id = id.parse().ok().filter(|id| real(*id).is_some() || PROVISIONAL.contains(id))?;
+        let (uri, attributes) = match rest.trim_start().split_once(char::is_whitespace) {
+            Some((uri, attributes)) => (uri, Some(attributes.trim()).filter(|text| !text.is_empty())),
+            None => (rest.trim_start(), None),
+        };
+        Some(Read { id, uri, attributes, direction })
+    }
+
+    fn is_same(&self, other: &Read<'_>) -> bool {
+        self.uri == other.uri && self.attributes == other.attributes
+    }
+}
+
+/// An identifier that packets can carry.
+fn real(id: u16) -> Option<u8> {
+    u8::try_from(id).ok().filter(|id| *id != 0)
+}
+
+/// The lines of a section, of the session level if it has none: each real identifier and each extension once (RFC 8285 §5).
+fn lines<'a>(section: &MediaSection<'a>, reading: &Reading<'a>) -> Vec<Read<'a>> {
+    let mut known: Vec<Read<'a>> = Vec::new();
+    let mut add = |line: &'a str| {
+        if let Some(read) = Read::of(line)
+            && !known
+                .iter()
+                .any(|known| known.is_same(&read) || known.id == read.id && real(read.id).is_some())
+        {
+            known.push(read);
+        }
+    };
+    match reading.extensions.as_slice() {
+        [] => {
+            at_session(section).for_each(&mut add);
+        }
+        own => own.iter().copied().for_each(&mut add),
+    }
+    known
+}
+
+fn at_session<'a>(section: &MediaSection<'a>) -> impl Iterator<Item = &'a str> + use<'a> {
+    let attributes = section.session_attributes().iter();
+    let named = attributes.filter(|attribute| attribute.attribute.eq_ignore_ascii_case("extmap"));
+    named.filter_map(|attribute| attribute.value.as_deref())
+}
+
+/// Every real identifier that an offer mentions, for whatever.
+fn mentioned<'a>(lines: impl Iterator<Item = (MediaSection<'a>, &'a Reading<'a>)>) -> Vec<u8> {
+    let of = |(section, reading): (MediaSection<'a>, &'a Reading<'a>)| {
+        let mut all = reading.extensions.clone();
+        all.extend(at_session(&section));
+        all.into_iter().filter_map(Read::of).filter_map(|read| real(read.id)).collect::<Vec<u8>>()
+    };
+    lines.flat_map(of).collect()
+}
+
+/// What the direction of a stream leaves of an extension's own; RFC 8285 §7 forbids to say more. Nothing is left if `None`.
+fn within(own: Direction, stream: Direction) -> Option<Direction> {
+    let left = match (own, stream) {
+        (Direction::SendRecv, _) | (_, Direction::Inactive) => own,
+        _ => own.intersect_with_remote(stream.reverse()),
+    };
+    Some(left).filter(|left| *left != Direction::Inactive)
+}
+
+/// Which identifier stands for which extension. One that was in force or offered keeps its meaning in its line (RFC 8285 §7).
+#[derive(Clone, Debug, Default)]
+pub(super) struct ExtensionIds(Option<Box<Known>>);
+
+#[derive(Clone, Debug, Default)]
+struct Known {
+    given: Vec<Given>,
+}
+
+#[derive(Clone, Debug)]
+struct Given {
+    line: u8,
+    id: u8,
+    uri: Arc<str>,
+    attributes: Option<Arc<str>>,
+}
+
+impl Given {
+    fn is(&self, uri: &str, attributes: Option<&str>) -> bool {
+        *self.uri == *uri && self.attributes.as_deref() == attributes
+    }
+}
+
+impl ExtensionIds {
+    fn given(&self) -> &[Given] {
+        self.0.as_ref().map_or(&[], |known| &known.given)
+    }
+
+    /// Notes what an identifier means now. The last meaning is the one that offers of ours repeat.
+    pub(super) fn note(&mut self, line: u8, id: u8, uri: &str, attributes: Option<&str>) {
+        let known = &mut self.0.get_or_insert_default().given;
+        known.retain(|given| given.line != line || given.id != id);
+        known.push(Given { line, id, uri: uri.into(), attributes: attributes.map(Into::into) });
+    }
+
+    fn free(&self, mixed: bool, taken: &[u8]) -> Option<u8> {
+        let long = mixed.then_some(LONG).into_iter().flatten();
+        let mut ids = SHORT.chain(long);
+        ids.find(|id| !taken.contains(id) && self.given().iter().all(|given| given.id != *id))
+    }
+}
+
+/// What goes with the choice of identifiers in an answer.
+pub(super) struct Answering<'l, 'a> {
+    pub(super) line: u8,
+    pub(super) section: &'l MediaSection<'a>,
+    pub(super) reading: &'l Reading<'a>,
+    /// What the line agreed on before.
+    pub(super) in_force: &'l [Extension],
+    /// The direction agreed on.
+    pub(super) direction: Direction,
+    /// Headers of both forms may stand in one stream.
+    pub(super) mixed: bool,
+}
+
+impl<'a> Answering<'_, 'a> {
+    /// What both sides know of the extensions of an offer, in its order. Provisional identifiers get real ones that the whole
+    /// offer does not mention, the same for the same extension in every line (RFC 8285 §7).
+    pub(super) fn agree<'b>(
+        &self,
+        ours: &[HeaderExtension],
+        all: impl Iterator<Item = (MediaSection<'b>, &'b Reading<'b>)>,
+        ids: &mut ExtensionIds,
+    ) -> (Vec<Extension>, Vec<SaidExtension<'a>>) {
+        if ours.is_empty() {
+            return (Vec::new(), Vec::new());
+        }
+        let offered = lines(self.section, self.reading);
+        let mut chosen: Vec<(usize, Direction)> = Vec::new();
+        // Those of a stated configuration first, so that others do not take it from them.
+        let (exact, any): (Vec<_>, Vec<_>) = ours.iter().partition(|own| own.attributes.is_some());
+        for own in exact.into_iter().chain(any) {
+            let fits = |(place, read): &(usize, &Read<'_>)| {
+                let used = chosen.iter().any(|(other, _)| {
+                    // Of alternatives under one identifier one is taken at most.
+                    other == place || offered.get(*other).is_some_and(|other| other.id == read.id)
+                });
+                let moved = self.in_force.iter().any(|known| {
+                    u16::from(known.id) == read.id
+                        && (known.uri != read.uri || known.attributes.as_deref() != read.attributes)
+                });
+                !used && !moved && own.is(read.uri, read.attributes)
+            };
+            let Some((place, read)) = offered.iter().enumerate().find(fits) else { continue };
+            if let Some(direction) =
+                within(own.direction.intersect_with_remote(read.direction), self.direction)
+            {
+                chosen.push((place, direction));
+            }
+        }
+        chosen.sort_unstable_by_key(|(place, _)| *place);
+        let mut taken: Vec<u8> = Vec::new();
+        if chosen.iter().any(|(place, _)| offered.get(*place).is_some_and(|read| real(read.id).is_none())) {
+            taken = mentioned(all);
+        }
+        let (mut agreed, mut said) = (Vec::with_capacity(chosen.len()), Vec::with_capacity(chosen.len()));
+        for (place, direction) in chosen {
+            let Some(read) = offered.get(place) else { continue };
+            let known = ids.given().iter().rev().find(|given| given.is(read.uri, read.attributes));
+            let known = known.map(|known| known.id).filter(|id| {
+                !taken.contains(id) && !is_taken(ids, (self.line, *id), read.uri, read.attributes)
+            });
+            let Some(id) = real(read.id).or(known).or_else(|| ids.free(self.mixed, &taken)) else { continue };
+            ids.note(self.line, id, read.uri, read.attributes);
+            let (uri, attributes) = (read.uri.to_owned(), read.attributes.map(str::to_owned));
+            agreed.push(Extension { id, uri, attributes, direction });
+            let (uri, attributes) = (Cow::Borrowed(read.uri), read.attributes.map(Cow::Borrowed));
+            said.push(SaidExtension { id: id.into(), uri, attributes, direction });
+        }
+        (agreed, said)
+    }
+}
+
+/// The extensions of our offer, told apart by the space that their identifiers are unique in: a line, or a BUNDLE group.
+#[derive(Default)]
+pub(super) struct Offering<'m> {
+    said: Vec<(usize, SaidExtension<'m>)>,
+}
+
+impl<'m> Offering<'m> {
+    /// What a line says, in the space `space`.
+    pub(super) fn say(
+        &mut self,
+        (space, line): (usize, u8),
+        ours: &'m [HeaderExtension],
+        (direction, mixed): (Direction, bool),
+        ids: &mut ExtensionIds,
+    ) -> Vec<SaidExtension<'m>> {
+        let mut said = Vec::with_capacity(ours.len());
+        for own in ours {
+            let Some(direction) = within(own.direction, direction) else { continue };
+            // A configuration that the peer gave goes on, unless it is wished for by itself.
+            let repeats = |given: &&Given| {
+                own.is(&given.uri, given.attributes.as_deref())
+                    && (own.attributes.is_some()
+                        || ours.iter().all(|other| {
+                            other.attributes.is_none() || !other.is(&given.uri, given.attributes.as_deref())
+                        }))
+            };
+            let before = |given: &&Given| given.line == line && repeats(given);
+            let known = ids.given().iter().rev().find(before);
+            let known = known.or_else(|| ids.given().iter().rev().find(repeats)).cloned();
+            let attributes = match &known {
+                Some(known) => known.attributes.as_deref().map(|text| Cow::Owned(text.to_owned())),
+                None => own.attributes.as_deref().map(Cow::Borrowed),
+            };
+            let id = match known.map(|known| known.id) {
+                // It means something else here.
+                Some(id) if !self.is_free(space, id.into(), &own.uri, attributes.as_deref()) => continue,
+                Some(id) if is_taken(ids, (line, id), &own.uri, attributes.as_deref()) => continue,
+                Some(id) => Some(id),
+                None => ids.free(mixed, &[]),
+            };
+            let id = match id {
+                Some(id) => {
+                    ids.note(line, id, &own.uri, attributes.as_deref());
+                    Some(id.into())
+                }
+                None => self.provisional(&own.uri, attributes.as_deref()),
+            };
+            let Some(id) = id else { continue };
+            let extension = SaidExtension { id, uri: Cow::Borrowed(&own.uri), attributes, direction };
+            self.said.push((space, extension.clone()));
+            said.push(extension);
+        }
+        said
+    }
+
+    /// Whether an identifier can stand for an extension in a space: nothing else does, and it has no other one there
+    /// (RFC 8285 §7, RFC 9143 §9.2).
+    fn is_free(&self, space: usize, id: u16, uri: &str, attributes: Option<&str>) -> bool {
+        self.said.iter().filter(|(other, _)| *other == space).all(|(_, said)| {
+            let same = said.uri == uri && said.attributes.as_deref() == attributes;
+            same == (said.id == id)
+        })
+    }
+
+    fn provisional(&self, uri: &str, attributes: Option<&str>) -> Option<u16> {
+        let same = |said: &&SaidExtension<'_>| {
+            PROVISIONAL.contains(&said.id) && said.uri == uri && said.attributes.as_deref() == attributes
+        };
+        let said = || self.said.iter().map(|(_, said)| said);
+        let known = said().find(same).map(|said| said.id);
+        known.or_else(|| PROVISIONAL.into_iter().find(|id| said().all(|said| said.id != *id)))
+    }
+}
+
+fn is_taken(ids: &ExtensionIds, (line, id): (u8, u8), uri: &str, attributes: Option<&str>) -> bool {
+    ids.given().iter().any(|given| given.line == line && given.id == id && !given.is(uri, attributes))
+}
+
+/// What an answer makes of what we offered: the same identifiers, or real ones for provisional ones (RFC 8285 §7).
+pub(super) fn answered(
+    offered: &[SaidExtension<'_>],
+    section: &MediaSection<'_>,
+    reading: &Reading<'_>,
+) -> Vec<Extension> {
+    let mut agreed: Vec<Extension> = Vec::new();
+    if offered.is_empty() {
+        return agreed;
+    }
+    for read in lines(section, reading) {
+        let Some(id) = real(read.id) else { continue };
+        let same = |said: &&SaidExtension<'_>| said.id == read.id && said.uri == read.uri;
+        let provisional = |said: &&SaidExtension<'_>| PROVISIONAL.contains(&said.id) && said.uri == read.uri;
+        let said = offered.iter().find(same).or_else(|| {
+            // Not one that another extension of the offer has.
+            let free = offered.iter().all(|said| said.id != read.id);
+            let mut of_uri = offered.iter().filter(|_| free).filter(provisional);
+            let exact = of_uri.clone().find(|said| said.attributes.as_deref() == read.attributes);
+            exact.or_else(|| of_uri.find(|said| said.attributes.is_none()))
+        });
+        let Some(said) = said else { continue };
+        let direction = said.direction.intersect_with_remote(read.direction);
+        if direction != Direction::Inactive {
+            let (uri, attributes) = (read.uri.to_owned(), read.attributes.map(str::to_owned));
+            agreed.push(Extension { id, uri, attributes, direction });
+        }
+    }
+    agreed
+}
+
+/// Takes out of a line what is something else in the others of its group: there is one space of identifiers in it (RFC 8285
+/// §7, RFC 9143 §9.2).
+pub(super) fn keep_apart(own: &mut Vec<Extension>, group: &mut Vec<Extension>) {
+    own.retain(|extension| {
+        group.iter().all(|known| {
+            let same = known.uri == extension.uri && known.attributes == extension.attributes;
+            same == (known.id == extension.id)
+        })
+    });
+    group.extend(own.iter().cloned());
+}
