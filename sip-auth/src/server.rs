@@ -224,7 +224,8 @@ impl Verifier {
         // Servers of one realm each have credentials of their own (RFC 3261 §22.3): ours are those with our nonce.
         let is_ours =
             |c: &&&Credentials| c.param("nonce").is_some_and(|nonce| self.key.read(&nonce).is_some());
-        let Some(credentials) = ours.iter().find(is_ours).or(ours.first()) else {
+        let chosen = if ours.len() > 1 { ours.iter().find(is_ours) } else { None };
+        let Some(credentials) = chosen.or(ours.first()) else {
             return Err(if unreadable { Verdict::Bad(BadCredentials::Malformed) } else { none() });
         };
         // Phones that announce their name before they are asked send these empty (RFC 8760 §2.7, RFC 3310).

@@ -213,6 +213,9 @@ fn comma(octets: &[u8]) -> Option<usize> {
 /// The content of a `quoted-string` with its escapes undone, or `None` if `text` is not one from end to end.
 pub(crate) fn unquote(text: &str) -> Option<Cow<'_, str>> {
     let inner = text.strip_prefix('"')?.strip_suffix('"')?;
+    if memchr::memchr2(b'\\', b'"', inner.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(inner));
+    }
     let (mut escaped, mut any) = (false, false);
     for byte in inner.bytes() {
         match byte {
@@ -239,6 +242,11 @@ pub(crate) fn unquote(text: &str) -> Option<Cow<'_, str>> {
 /// Appends `text` as a `quoted-string`; control characters, which none can hold unescaped, become spaces.
 pub(crate) fn push_quoted(out: &mut String, text: &str) {
     out.push('"');
+    if text.bytes().all(|byte| byte >= b' ' && !matches!(byte, b'"' | b'\\' | 0x7f)) {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     for character in text.chars() {
         match character {
             '"' | '\\' => {

@@ -10,7 +10,7 @@ mod calls;
 use std::time::Duration;
 
 use calls::{ALICE, Bench};
-use sip_auth::{Attempts, Authenticator, Secret};
+use sip_auth::{Algorithm, Attempts, Authenticator, Secret};
 use sip_message::{Limits, Request, Response};
 use sip_server::Users;
 
@@ -24,7 +24,10 @@ fn main() {
     let pairs: usize = pairs.unwrap_or(if measured { 100_000 } else { 500 });
 
     let users: String = (0..USERS).map(|user| format!("user{user}:pw{user}\n")).collect();
-    let mut bench = Bench::new(|config| config.users = Some(Users::parse(&users).unwrap()));
+    let mut bench = Bench::new(|config| {
+        config.users = Some(Users::parse(&users).unwrap());
+        config.algorithms = vec![Algorithm::MD5];
+    });
     bench.steps = Some(Vec::with_capacity(pairs * 3));
     for _ in 0..pairs {
         register(&mut bench);

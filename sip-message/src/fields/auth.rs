@@ -52,26 +52,36 @@ impl AuthParams {
 
     /// A parameter's value as written.
     pub fn raw(&self, name: &str) -> Option<&str> {
-        self.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.named(name).next().map(|&[_, equals, to]| self.part(equals.saturating_add(1), to))
     }
 
     /// How many parameters have that name: more than one makes credentials ambiguous.
     pub fn count(&self, name: &str) -> usize {
-        self.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).count()
+        self.named(name).count()
+    }
+
+    /// The places of the parameters of a name. Most names differ in their length already.
+    fn named(&self, name: &str) -> impl Iterator<Item = &[u32; 3]> {
+        self.places.iter().filter(move |[from, equals, _]| {
+            equals.saturating_sub(*from) as usize == name.len()
+                && self.part(*from, *equals).eq_ignore_ascii_case(name)
+        })
+    }
+
+    fn part(&self, from: u32, to: u32) -> &str {
+        self.text.get(from as usize..to as usize).unwrap_or_default()
     }
 
     /// Names and values as written.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let part = |from: u32, to: u32| self.text.get(from as usize..to as usize).unwrap_or_default();
-        self.places
-            .iter()
-            .map(move |&[from, equals, to]| (part(from, equals), part(equals.saturating_add(1), to)))
+        let both = |&[from, equals, to]: &[u32; 3]| {
+            (self.part(from, equals), self.part(equals.saturating_add(1), to))
+        };
+        self.places.iter().map(both)
     }
 
     fn push_quoted(&mut self, name: &str, value: &str) {
-        let mut text = String::new();
-        push_quoted(&mut text, value);
-        self.push(name, &text);
+        self.push_with(name, value.len().saturating_add(2), |text| push_quoted(text, value));
     }
 
     fn push_token(&mut self, name: &str, value: &str) {
@@ -79,9 +89,14 @@ impl AuthParams {
     }
 
     fn push(&mut self, name: &str, value: &str) {
+        self.push_with(name, value.len(), |text| text.push_str(value));
+    }
+
+    fn push_with(&mut self, name: &str, length: usize, value: impl FnOnce(&mut String)) {
         if !token(name) {
             return;
         }
+        self.text.reserve(length.saturating_add(name.len()).saturating_add(3)); // `, ` and `=`
         if !self.text.is_empty() {
             self.text.push_str(", ");
         }
@@ -90,7 +105,7 @@ impl AuthParams {
         self.text.push_str(name);
         let equals = place(&self.text);
         self.text.push('=');
-        self.text.push_str(value);
+        value(&mut self.text);
         self.places.push([from, equals, place(&self.text)]);
     }
 
