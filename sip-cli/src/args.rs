@@ -151,8 +151,9 @@ pub(crate) struct ServerArgs {
     pub(crate) users: Option<PathBuf>,
 
     /// Keep the bindings in this file, so that they are there after a restart; it is made if it is not there. Or in a Redis or Valkey,
-    /// redis://USER:PASSWORD@HOST, which several servers share. Without, they are in memory alone.
-    #[arg(long, value_name = "FILE|URL")]
+    /// redis://USER:PASSWORD@HOST, which several servers share. `memory`: in memory alone. Without, in a file of the user's state folder
+    /// ($XDG_STATE_HOME/sip-server, or systemd's $STATE_DIRECTORY), which the first lines name, if there is a domain and no port is 0.
+    #[arg(long, value_name = "FILE|URL|memory")]
     pub(crate) location: Option<PathBuf>,
 
     /// With a file: acknowledge a registration when it is written, and have it safe from a power cut within this time; 0: before.

@@ -28,6 +28,7 @@ mod server;
 mod sound;
 #[cfg(feature = "sound-card")]
 mod sound_card;
+mod state;
 mod subscribe;
 mod tls;
 

@@ -19,6 +19,7 @@ use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
 use crate::operation::OperationArgs;
 use crate::output::{Output, printable};
+use crate::state;
 use crate::tls::TlsArgs;
 
 /// How many threads carry messages. All of them meet at the one core of the server: a second one mostly waits for the first, and
@@ -44,7 +45,11 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
         if args.check {
             return Ok(well(file, &settings, output));
         }
-        let builder = Server::from_settings(&settings).map_err(Failure::fault)?;
+        let mut builder = Server::from_settings(&settings).map_err(Failure::fault)?;
+        let own = settings.file();
+        if own.location.is_none() && !own.domains.is_empty() {
+            builder = with_own_location(builder, own.listen.iter().map(|listen| listen.as_str()), output)?;
+        }
         let reload = |handle: ServerHandle| async move { settings_on_hangup(file, &handle, output).await };
         let operation = args.operation.clone().or(settings.operation());
         return serve(builder, &operation, output, &mut interrupt, reload).await;
@@ -66,6 +71,7 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
     if !args.ws_origin.is_empty() {
         builder = builder.origins(Origins::Only(args.ws_origin));
     }
+    let registrar = !args.domain.is_empty();
     for domain in args.domain {
         builder = builder.domain(domain);
     }
@@ -79,7 +85,11 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
             0 => Flush::BeforeAnswer,
             time => Flush::Within(Duration::from_millis(time)),
         };
-        builder = builder.location_file(file, flush);
+        if file.as_os_str() != state::MEMORY {
+            builder = builder.location_file(file, flush);
+        }
+    } else if registrar {
+        builder = with_own_location(builder, args.listen.iter().map(String::as_str), output)?;
     }
     builder = builder.configure(|config| config.algorithms = args.digest);
     if let Some(text) = &args.next_hop {
@@ -120,6 +130,20 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
         certificates_on_hangup(files, &tls, &handle, output).await
     })
     .await
+}
+
+/// Bindings in a file of which nobody has said where it is.
+fn with_own_location<'l>(
+    builder: ServerBuilder,
+    listen: impl IntoIterator<Item = &'l str>,
+    output: Output,
+) -> Result<ServerBuilder, Failure> {
+    let Some(file) = state::location_file(listen)? else { return Ok(builder) };
+    output.event(
+        json!({ "event": "location", "file": file.display().to_string() }),
+        format_args!("bindings are kept in {}", file.display()),
+    );
+    Ok(builder.location_file(file, Flush::BeforeAnswer))
 }
 
 /// Runs a server until it is told to end; `reload` goes beside it.

@@ -240,3 +240,30 @@ fn a_file_is_listed_checked_and_repaired() {
     assert_eq!(said(&["location", "check", name]).0, 0);
     assert_eq!(said(&["location", "check", "/nowhere/at/all"]).0, 1);
 }
+
+/// A server that was told nothing of it keeps what it has acknowledged, too.
+#[test]
+fn bindings_are_kept_where_nobody_says_so() {
+    let states = file("location-of-its-own").parent().unwrap().to_str().unwrap().to_owned();
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let listen = format!("udp:127.0.0.1:{port}");
+    let start = |more: &[&str]| {
+        let arguments = ["server", "--listen", &listen, "--domain", "example.com", "--no-auth"];
+        let environment = [("XDG_STATE_HOME", &*states), ("STATE_DIRECTORY", "")];
+        Running::start_with(&[&arguments[..], more].concat(), &environment)
+    };
+    let server = start(&[]);
+    let file = server.line("bindings are kept in ").split_off("bindings are kept in ".len());
+    assert_eq!(file, format!("{states}/sip-server/location-127.0.0.1-{port}"));
+    let address = server.address();
+    Phones::default().register(&address, 10);
+    server.kill();
+    let known = start(&[]);
+    known.line("listening");
+    known.interrupt();
+    assert!(known.line("bindings at the end").contains(", 10 bindings"));
+    let forgets = start(&["--location", "memory"]);
+    assert_eq!(forgets.address(), address);
+    forgets.interrupt();
+    assert!(forgets.line("bindings at the end").contains(", 0 bindings"));
+}

@@ -99,8 +99,7 @@ pub(super) fn check(file: File, folder: &Path, open: bool, faults: &mut Faults) 
 fn location(file: &File, faults: &mut Faults) {
     let location = file.location.as_ref();
     if let Some(empty) = location.filter(|location| location.is_empty()) {
-        faults
-            .add(empty.offset, "location is empty: name a file, or leave it out to keep bindings in memory");
+        faults.add(empty.offset, "location is empty: name a file, or \"memory\"");
     }
     let shared = location.filter(|location| crate::location::is_redis_url(location));
     for (name, value) in

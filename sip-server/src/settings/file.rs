@@ -69,7 +69,9 @@ settings! {
         /// A file in which bindings are kept beside memory: what was acknowledged is there after the next start. Beside it lies
         /// `FILE.key`, with which calls go on over a restart. Its place is relative to that of this file. Or the URL of a Redis or Valkey,
         /// `redis://user:password@host`, `rediss:` over TLS, `redis+unix:///path` for a socket: several servers of the same domains then
-        /// share their bindings, and reach each other's phones. A change needs a new start.
+        /// share their bindings, and reach each other's phones. `memory`: in memory alone. Without, `sip server` takes a file of its own
+        /// ($STATE_DIRECTORY/location under systemd, else in $XDG_STATE_HOME/sip-server) where no port is 0; the library keeps them in memory.
+        /// A change needs a new start.
         location: Option<At<String>> = None,
         /// Milliseconds after a 200 to REGISTER within which the disk has it, for a file. 0: before the 200 goes, so that a power cut
         /// loses nothing; the end of the program alone never does. A change needs a new start.

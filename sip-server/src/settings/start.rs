@@ -68,6 +68,9 @@ fn with_database(builder: ServerBuilder, file: &File, folder: &Path) -> Result<S
 /// Bindings where `location` says: in a file, or in Redis.
 fn with_location(builder: ServerBuilder, file: &File, folder: &Path) -> Result<ServerBuilder, BuildError> {
     let Some(location) = file.location.as_deref() else { return Ok(builder) };
+    if location.as_str() == "memory" {
+        return Ok(builder);
+    }
     if is_redis_url(location) {
         let read = |path: &str| {
             let path = folder.join(path);
