@@ -58,7 +58,7 @@ fn register(bench: &mut Bench) {
     let again = asks(bench, 2);
     let mut again = Request::parse(again.into(), &Limits::default()).unwrap();
     let mut phone = Authenticator::default();
-    phone.add_account(None, &format!("user{user}"), Secret::password(&format!("pw{user}")));
+    phone.add_account(None, format!("user{user}"), Secret::password(format!("pw{user}")));
     phone.answer(&mut again, &challenged, &mut Attempts::default(), "c").unwrap();
     let answered = bench.give(ALICE, again.to_string().into());
     let answered = Response::parse(answered.payload, &Limits::default()).unwrap();
