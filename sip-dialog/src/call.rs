@@ -112,11 +112,19 @@ pub(crate) struct Session {
     pub(crate) timer: Option<Agreed>,
     /// The largest Min-SE heard in this dialog (RFC 4028 §7.4).
     pub(crate) min_se: Option<u32>,
+    /// The packages of INFO that the peer takes, if it knows of packages (RFC 6086 §5.2.2).
+    pub(crate) peer_info_packages: Option<Box<[String]>>,
 }
 
 impl Session {
     /// Takes note of what a message of the peer says of its abilities.
     pub(crate) fn learn(&mut self, headers: &Headers) {
+        self.learn_info_packages(headers);
+        self.learn_methods(headers);
+    }
+
+    /// The same of a request that may be refused: then its packages do not count (RFC 6086 §5.2.4).
+    pub(crate) fn learn_methods(&mut self, headers: &Headers) {
         if headers.contains(HeaderName::ALLOW) {
             self.peer_takes_update = headers.all::<Allow>().flatten().any(|allow| allow.0 == Method::Update);
         }

@@ -112,6 +112,7 @@ impl Dialogs {
         let invite = invite.clone();
         let cseq = invite.headers.require::<CSeq>()?.number;
         let builder = self.capabilities(builder);
+        let builder = self.answer_info_packages(&invite.headers, builder);
         let builder = self.grant_timer(now, key, &invite, builder);
         let interval = self.t1();
         let patience = self.patience();
@@ -126,6 +127,7 @@ impl Dialogs {
             call.session.exchange.send(Carrier::Success);
         }
         call.session.exchange.close_invite();
+        call.session.learn_info_packages(&invite.headers);
         if call.peer_reinvite.take().is_some()
             && let Some(dialog) = &mut call.dialog
         {
@@ -399,7 +401,7 @@ impl Dialogs {
         }
         let Some(call) = self.calls.get_mut(&key) else { return };
         call.session.exchange.invite(false, offers);
-        call.session.learn(&request.headers);
+        call.session.learn_methods(&request.headers);
         call.reliable = crate::reliable::Reliable::default();
         call.peer_reinvite = Some(Box::new((tx, request.clone())));
         self.by_server.insert(tx, key);

@@ -32,6 +32,9 @@ pub struct Config {
     pub session_ids: bool,
     /// Hears and tells who is at the other end when that changes in a call; `from-change` is supported then (RFC 4916).
     pub connected_identity: bool,
+    /// The packages of INFO that the application takes, told to peers (RFC 6086); with none of them they are told that packages are known
+    /// here. `None`: nothing is told, and INFO with a package is none of ours.
+    pub info_packages: Option<Vec<String>>,
     /// Tells where a call has been sent, and wants to hear it: `histinfo` is supported then (RFC 7044).
     pub history: bool,
     /// Targets of 3xx responses that one call tries in all (RFC 3261 §8.1.3.4); 0: a 3xx ends the call.
@@ -72,6 +75,7 @@ impl Config {
             session_timer: Some(SessionTimer::default()),
             session_ids: false,
             connected_identity: false,
+            info_packages: None,
             history: false,
             max_redirections: Self::MAX_REDIRECTIONS,
             ring_limit: Some(Self::RING_LIMIT),

@@ -230,6 +230,9 @@ impl Dialogs {
         if tells && !self.supported.is_empty() && !request.headers.contains(HeaderName::SUPPORTED) {
             request.headers.push_raw(HeaderName::SUPPORTED, &self.supported)?;
         }
+        if tells {
+            self.tell_info_packages(&mut request.headers)?;
+        }
         let may_notify = tells || matches!(request.method(), Method::Subscribe | Method::Refer);
         if may_notify && !self.allow_events.is_empty() {
             request.headers.push_raw(HeaderName::ALLOW_EVENTS, &self.allow_events)?;

@@ -11,6 +11,7 @@
 //! | call, be called, hang up | [`Dialogs::invite`], [`Event::Incoming`], [`Dialogs::ring`], [`Dialogs::accept`] |
 //! | hold and other changes (§14, RFC 3311) | [`Dialogs::reinvite`], [`Dialogs::update`], [`Event::Reinvited`], [`Event::Offered`] |
 //! | media before the answer (RFC 3262) | [`Dialogs::ring`], [`Dialogs::acknowledge_provisional`]; [`offer_answer`] says what goes where |
+//! | INFO of packages (RFC 6086) | [`Config::info_packages`], [`Dialogs::peer_takes_info`], [`Dialogs::info_package`] |
 //! | find dead calls (RFC 4028) | [`Config::session_timer`] |
 //! | hear what changes somewhere (RFC 6665 §4.1) | [`Dialogs::subscribe`], [`Event::Subscription`] |
 //! | tell others what changes (§4.2, RFC 6446, RFC 5839) | [`Event::SubscriptionRequested`], [`Dialogs::notify`] |
@@ -80,6 +81,7 @@ mod dialog_table;
 mod event;
 mod explicit_refer;
 mod history;
+mod info_packages;
 mod keys;
 mod layer;
 mod lingering;

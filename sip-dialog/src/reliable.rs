@@ -164,6 +164,7 @@ impl Dialogs {
         let (interval, patience) = (self.t1(), self.patience());
         let (_, request) = self.unanswered(key)?;
         let cseq = request.headers.require::<CSeq>()?.number;
+        let builder = self.answer_info_packages(&request.headers, builder);
         let call = self.calls.get_mut(&key).ok_or(Error::NoSuchCall)?;
         let rseq = call.reliable.last.map_or(first, |last| last.saturating_add(1));
         let describes = body.is_some();

@@ -280,7 +280,7 @@ impl Dialogs {
                 dialog.accept_refresh(request);
                 session.learn(&request.headers);
             }
-            builder = self.capabilities(builder);
+            builder = self.answer_info_packages(&request.headers, self.capabilities(builder));
             if let Some((dialog, _)) = self.calls.get_mut(&key).and_then(|call| call.dialog_mut(id)) {
                 builder = builder.header(dialog.contact());
             }

@@ -28,9 +28,13 @@ impl AddressOfRecord {
         if !uri.is_sip() && !uri.is_sips() {
             return None;
         }
+        let user = uri.user()?;
+        if is_canonical(user) {
+            return Some(Self::of(user, domain));
+        }
         // A password is no part of the name; the canonical form would escape its colon.
         let bare: Uri;
-        let uri = match uri.user()?.split_once(':') {
+        let uri = match user.split_once(':') {
             Some((user, _password)) => {
                 bare = format!("sip:{user}@invalid").parse().ok()?;
                 &bare
@@ -40,11 +44,19 @@ impl AddressOfRecord {
         let canonical = uri.canonical_aor();
         let (_, rest) = canonical.split_once(':')?;
         let (user, _) = rest.split_once('@')?;
+        Some(Self::of(user, domain))
+    }
+
+    fn of(user: &str, domain: &str) -> Self {
         let mut text = String::with_capacity(user.len().saturating_add(domain.len()).saturating_add(1));
         text.push_str(user);
         text.push('@');
-        text.extend(domain.chars().map(|c| c.to_ascii_lowercase()));
-        Some(Self(text.into()))
+        let host = text.len();
+        text.push_str(domain);
+        if let Some(host) = text.get_mut(host..) {
+            host.make_ascii_lowercase();
+        }
+        Self(text.into())
     }
 
     /// One that has been written in its canonical form before.
@@ -69,6 +81,11 @@ impl AddressOfRecord {
     pub fn domain(&self) -> &str {
         self.0.split_once('@').map_or("", |(_, domain)| domain)
     }
+}
+
+/// Most user parts are nothing but characters that are never escaped (`unreserved` of RFC 3261 §25.1).
+fn is_canonical(user: &str) -> bool {
+    user.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_.!~*'()".contains(&octet))
 }
 
 /// Hashes and compares as its text does, so that a table is asked by either.

@@ -101,6 +101,7 @@ pub struct PhoneBuilder {
     max_redirections: usize,
     notifies: Vec<String>,
     focus: bool,
+    pub(crate) info_packages: Option<Vec<String>>,
     session_timer: Option<SessionTimer>,
     message_types: Vec<String>,
     delivery_receipts: bool,
@@ -407,6 +408,7 @@ impl PhoneBuilder {
         dialogs.session_ids = self.session_ids;
         dialogs.history = self.history;
         dialogs.focus = self.focus;
+        dialogs.info_packages = self.info_packages;
         dialogs.session_timer = self.session_timer;
         let identity = NameAddr::new(&address).with_display_name(&self.display_name);
         let mut config = PhoneConfig::new(identity, dialogs);
@@ -497,6 +499,7 @@ impl Phone {
             max_redirections: sip_dialog::Config::MAX_REDIRECTIONS,
             notifies: Vec::new(),
             focus: false,
+            info_packages: None,
             session_timer: Some(SessionTimer::default()),
             message_types: Vec::new(),
             delivery_receipts: true,

@@ -50,6 +50,7 @@ pub mod guide {
     pub mod presence {}
 }
 mod identity;
+mod info;
 mod media;
 mod network;
 mod network_watch;
@@ -69,7 +70,9 @@ pub use builder::{BindError, PhoneBuilder};
 pub use call::{Call, ChangeError, IncomingCall, OutgoingCall, Summary};
 pub use call_options::CallOptions;
 pub use chat::{Chat, ChatEvent, Receipt, SentMessage};
+pub use core::PackagedInfo;
 pub use identity::IdentityError;
+pub use info::InfoError;
 pub use media::{
     Audio, AudioError, LiveSound, MediaEngine, MediaFuture, MediaPacket, MediaPlace, MediaReport,
     MediaSession, MediaTap, NoMedia, Srtp, Video, VideoError,

@@ -16,7 +16,7 @@ use sip_transport::{Answer, Backlog, Close, Core, FlowEvent, Path, Query, Receiv
 use tokio::sync::Notify;
 
 use crate::chat::{ChatBox, ChatEvent, Receipt};
-use crate::core::{MessageKey, Peer, PhoneCore, PhoneEvent};
+use crate::core::{MessageKey, PackagedInfo, Peer, PhoneCore, PhoneEvent};
 use crate::media::MediaSession;
 use crate::network_watch;
 use crate::quality_reports::{self, QualityReports};
@@ -95,6 +95,8 @@ pub(crate) struct Rare {
     pub(crate) identity: Option<NameAddr>,
     /// Where a 3xx sent the call last.
     pub(crate) redirected: Option<Uri>,
+    /// INFO with packages that nobody has asked for yet; the core lets no more come than there is room for.
+    pub(crate) infos: VecDeque<PackagedInfo>,
 }
 
 /// The core and the mailboxes of its calls, behind the driver's one lock.
@@ -266,6 +268,11 @@ impl Shell {
             PhoneEvent::Digit { call, digit } => {
                 if let Some(media) = self.boxes.get(&call).and_then(|mailbox| mailbox.media.as_ref()) {
                     media.digit(digit);
+                }
+            }
+            PhoneEvent::Info { call, info } => {
+                if let Some(mailbox) = self.boxes.get_mut(&call) {
+                    mailbox.rare_mut().infos.push_back(*info);
                 }
             }
             PhoneEvent::Ended { call, cause, bad_media } => {

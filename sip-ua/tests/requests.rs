@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sip_dialog::Body;
 use sip_message::{Method, StatusCode};
-use sip_ua::{Phone, RequestError};
+use sip_ua::{InfoError, Phone, RequestError};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -129,4 +129,49 @@ async fn requests_inside_a_call() {
     patient("the end", call.hang_up()).await;
     let over = answered.request(Method::Info, &[], None);
     assert!(patient("the call is over", over).await.is_err());
+}
+
+/// RFC 6086 §4, §5.2.2: INFO of packages that the other side has named, in both directions, and of none else.
+#[tokio::test]
+async fn info_of_packages_inside_a_call() {
+    let with = |user: &str, package: &str| {
+        let phone = Phone::builder(&format!("sip:{user}@example.com")).listen("udp:127.0.0.1:0");
+        phone.info_package(package).bind()
+    };
+    let (alice, bob) = (with("alice", "foo").await.unwrap(), with("bob", "weather").await.unwrap());
+    let calling = patient("calling", alice.call(&address_of(&bob, "bob"))).await.unwrap();
+    let answering = async { bob.incoming().await.unwrap().answer().await.unwrap() };
+    let (call, answered) = patient("the call", async { tokio::join!(calling.answered(), answering) }).await;
+    let call = call.unwrap();
+
+    let sunny = Body { content_type: "text/plain".into(), octets: "sunny".into() };
+    patient("INFO", call.send_info("weather", Some(sunny.clone()))).await.unwrap();
+    let info = patient("it", answered.next_info()).await.unwrap();
+    assert_eq!((&*info.package, info.disposition.as_deref()), ("weather", Some("Info-Package")));
+    assert_eq!(info.body, Some(sunny));
+    patient("INFO", answered.send_info("Foo", None)).await.unwrap();
+    assert_eq!(patient("it", call.next_info()).await.unwrap().package, "foo");
+
+    let refused = patient("none", call.send_info("foo", None)).await;
+    assert!(matches!(refused, Err(InfoError::NotTaken(package)) if package == "foo"));
+    let anyway = patient("469", call.request(Method::Info, &[("Info-Package", "foo")], None)).await;
+    assert_eq!(anyway.unwrap_err().status(), Some(StatusCode::BAD_INFO_PACKAGE));
+
+    // Nothing that was answered 200 is lost, and no more is taken than there is room for.
+    let mut kept = 0;
+    let refused = loop {
+        match patient("INFO", call.send_info("weather", None)).await {
+            Ok(_) => kept += 1,
+            Err(InfoError::Request(error)) => break error,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!((kept, refused.status()), (64, Some(StatusCode::SERVER_INTERNAL_ERROR)));
+    for _ in 0..kept {
+        patient("it", answered.next_info()).await.unwrap();
+    }
+    patient("INFO", call.send_info("weather", None)).await.unwrap();
+    patient("the end", call.hang_up()).await;
+    patient("it", answered.next_info()).await.unwrap();
+    assert_eq!(patient("the end", answered.next_info()).await, None);
 }

@@ -166,6 +166,7 @@ impl ServerCore {
         }
         let mut user = None;
         if self.registrations.is_some()
+            && self.peers.at(path).is_some()
             && let Ok(Some(to)) = request.headers.get::<To>()
             && let Some(aor) = self.domains.aor(to.uri())
         {

@@ -1,8 +1,10 @@
-//! PUBLISH in (RFC 3903 §6).
+//! PUBLISH in (RFC 3903 §6), of presence also by what has changed alone (RFC 5264).
 
 use std::time::Instant;
 
-use sip_dialog::compositor;
+use sip_dialog::packages::partial_presence::PartialPresence;
+use sip_dialog::packages::presence::Presence;
+use sip_dialog::{Body, compositor};
 use sip_message::headers::{Accept, Event};
 use sip_message::{HeaderName, Request, StatusCode};
 use sip_transaction::ServerTx;
@@ -28,13 +30,20 @@ impl EventServer {
         let content_type = request.headers.text(HeaderName::CONTENT_TYPE).unwrap_or_default();
         let content_type = content_type.split(';').next().unwrap_or_default().trim();
         let is_of_package = content_type.eq_ignore_ascii_case(package.content_type());
+        let is_partial =
+            package == Package::Presence && content_type.eq_ignore_ascii_case(PartialPresence::CONTENT_TYPE);
         let encoded = request.headers.contains(HeaderName::CONTENT_ENCODING);
-        if !body.is_empty() && (!is_of_package || encoded) {
+        if !body.is_empty() && (!(is_of_package || is_partial) || encoded) {
             count(&mut layer.counters.refused);
             let reply = request.reply(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-            return layer.reply(now, tx, reply.header(&Accept::new(package.content_type())));
+            let mut reply = reply.header(&Accept::new(package.content_type()));
+            if package == Package::Presence {
+                reply = reply.header(&Accept::new(PartialPresence::CONTENT_TYPE));
+            }
+            return layer.reply(now, tx, reply);
         }
-        if !body.is_empty() && body.len() <= self.config.publications.body && !is_readable(package, body) {
+        let small = body.len() <= self.config.publications.body;
+        if !body.is_empty() && small && is_of_package && !is_readable(package, body) {
             count(&mut layer.counters.refused);
             let reply = request.reply(StatusCode::BAD_REQUEST).reason("Malformed Document");
             return layer.reply(now, tx, reply);
@@ -43,7 +52,14 @@ impl EventServer {
             return layer.reply(now, tx, request.reply(StatusCode::BAD_REQUEST));
         };
         let etag = layer.transactions.token();
-        let publish = compositor::Request::of(request, aor.as_str(), &event);
+        let mut publish = compositor::Request::of(request, aor.as_str(), &event);
+        if let (true, true, Ok(publish)) = (is_partial, small, &mut publish)
+            && let Err(invalid) = self.whole(publish)
+        {
+            count(&mut layer.counters.refused);
+            let reply = request.reply(StatusCode::BAD_REQUEST).reason(invalid.0);
+            return layer.reply(now, tx, reply);
+        }
         let before = publish.as_ref().ok().and_then(|publish| publish.if_match.clone());
         let stored = publish.and_then(|publish| self.compositor.publish(now, publish, &etag));
         match stored {
@@ -62,4 +78,31 @@ impl EventServer {
             }
         }
     }
+
+    /// Makes the whole document of one that holds changes, by what is stored under the entity-tag (RFC 5264 §4.3). Where nothing is,
+    /// the compositor says so.
+    fn whole(&self, publish: &mut compositor::Request<'_>) -> Result<(), Invalid> {
+        let Some(body) = publish.body.as_mut().filter(|body| !body.octets.is_empty()) else { return Ok(()) };
+        let presence = match PartialPresence::parse(&body.octets) {
+            Ok(PartialPresence::Full(full)) => full.presence().ok(),
+            Ok(PartialPresence::Diff(diff)) => {
+                // An initial publication is a whole one (§4.3.2).
+                let tag = publish.if_match.as_deref().ok_or(Invalid("Invalid Partial Publication"))?;
+                let stored = self.compositor.find(tag);
+                let ours = |of: &compositor::Publication<'_>| {
+                    of.resource == publish.resource && of.package == publish.package
+                };
+                let Some(stored) = stored.filter(ours) else { return Ok(()) };
+                let old = Presence::parse(&stored.body.octets).ok();
+                old.and_then(|old| diff.apply(&old).ok())
+            }
+            Err(_) => None,
+        };
+        let presence = presence.ok_or(Invalid("Invalid Partial Publication"))?;
+        *body = Body { content_type: Presence::CONTENT_TYPE.into(), octets: presence.to_xml().into() };
+        Ok(())
+    }
 }
+
+/// Why a document with changes is refused.
+struct Invalid(&'static str);

@@ -6,8 +6,8 @@ use sdp::Negotiated;
 use sip_dialog::messaging::cpim::Cpim;
 use sip_dialog::messaging::imdn::Notification;
 use sip_dialog::{
-    CallKey, Cause, PublicationChange, PublicationKey, RequestKey, SubscriberChange, SubscriptionChange,
-    SubscriptionKey,
+    Body, CallKey, Cause, PublicationChange, PublicationKey, RequestKey, SubscriberChange,
+    SubscriptionChange, SubscriptionKey,
 };
 use sip_message::headers::{NameAddr, ReferredBy};
 use sip_message::{Request, Response, StatusCode, Uri};
@@ -201,6 +201,14 @@ pub enum PhoneEvent {
         /// One of `0-9*#A-D`.
         digit: char,
     },
+    /// An INFO of a package that we take came, and was answered 200 (RFC 6086). [`PhoneCore::infos_taken`](super::PhoneCore::infos_taken) makes room for
+    /// others.
+    Info {
+        /// The call.
+        call: CallKey,
+        /// What it says.
+        info: Box<PackagedInfo>,
+    },
     /// The call is over.
     Ended {
         /// The call.
@@ -210,6 +218,17 @@ pub enum PhoneEvent {
         /// Whether it ended because no media could be agreed on.
         bad_media: bool,
     },
+}
+
+/// An INFO of a package (RFC 6086).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackagedInfo {
+    /// The package, as we have named it.
+    pub package: String,
+    /// Content-Disposition, if there is one: the package says what it may be.
+    pub disposition: Option<String>,
+    /// The body, if there is one.
+    pub body: Option<Body>,
 }
 
 impl PhoneEvent {
@@ -239,6 +258,7 @@ impl PhoneEvent {
             | Self::PeerIdentified { call, .. }
             | Self::ChangeRefused { call, .. }
             | Self::Digit { call, .. }
+            | Self::Info { call, .. }
             | Self::Ended { call, .. } => Some(*call),
         }
     }

@@ -30,7 +30,7 @@ use call::{Ringing, Session, Wish};
 pub use config::PhoneConfig;
 use control::Asked;
 pub use details::CallDetails;
-pub use event::{PhoneError, PhoneEvent};
+pub use event::{PackagedInfo, PhoneError, PhoneEvent};
 use flows::Flows;
 pub use flows::PhoneFlow;
 use messaging::Messaging;
@@ -58,6 +58,8 @@ pub struct PhoneCore {
     pings: VecDeque<Transmit>,
     dead: VecDeque<FlowId>,
     behind_nat: bool,
+    /// INFO with packages that nobody has taken yet, of each call that had some.
+    infos: KeyMap<CallKey, usize>,
 }
 
 impl PhoneCore {
@@ -100,6 +102,7 @@ impl PhoneCore {
             pings: VecDeque::new(),
             dead: VecDeque::new(),
             behind_nat: false,
+            infos: KeyMap::default(),
         }
     }
 
@@ -475,6 +478,7 @@ impl PhoneCore {
                 DialogEvent::Request { tx, call, request, .. } => self.request_came(now, tx, call, &request),
                 DialogEvent::Response { key, result, path } => self.response_came(now, key, result, path),
                 DialogEvent::Ended { call, cause } => {
+                    self.infos.remove(&call);
                     self.report_end(now, call, &cause);
                     let rang = self.ringing.remove(&call).is_some_and(|ringing| ringing.bad_media);
                     let stood = self.sessions.remove(&call).is_some_and(|session| session.bad_media);

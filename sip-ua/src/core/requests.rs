@@ -3,11 +3,15 @@
 use std::time::Instant;
 
 use rtp::dtmf::info::{Form, Info};
-use sip_dialog::CallKey;
-use sip_message::headers::{Accept, ContentType};
-use sip_message::{Method, Request, StatusCode};
+use sip_dialog::{Body, CallKey};
+use sip_message::headers::{Accept, ContentType, RetryAfter};
+use sip_message::{HeaderName, Method, Request, ResponseBuilder, StatusCode};
 
+use super::event::PackagedInfo;
 use super::{PhoneCore, PhoneEvent};
+
+/// INFO with packages that wait to be taken, of one call; others are asked to come later.
+const MAX_INFOS: usize = 64;
 
 impl PhoneCore {
     /// Requests beside calls: what a phone says of itself (§11.2), and digits by INFO.
@@ -32,22 +36,19 @@ impl PhoneCore {
                     None => builder,
                 }
             }
+            (Method::Info, Some(call)) if request.headers.contains(HeaderName::INFO_PACKAGE) => {
+                self.info_came(call, request, &reply)
+            }
             (Method::Info, Some(call)) => match digit_of(request) {
                 Ok(Some(digit)) => {
                     self.events.push_back(PhoneEvent::Digit { call, digit });
                     reply(StatusCode::OK)
                 }
                 Ok(None) => reply(StatusCode::OK), // an empty INFO asks whether we are alive
-                Err(status) => {
-                    let builder = reply(status);
-                    if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-                        builder
-                            .header(&Accept::new("application/dtmf-relay"))
-                            .header(&Accept::new("application/dtmf"))
-                    } else {
-                        builder.raw("Recv-Info", "")
-                    }
-                }
+                Err(StatusCode::UNSUPPORTED_MEDIA_TYPE) => reply(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+                    .header(&Accept::new("application/dtmf-relay"))
+                    .header(&Accept::new("application/dtmf")),
+                Err(status) => reply(status),
             },
             (Method::Message, call) => self.message_came(now, call, request, &reply),
             (Method::Info, None) => reply(StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST),
@@ -64,12 +65,46 @@ impl PhoneCore {
     }
 }
 
-/// The digit that an INFO carries: `application/dtmf-relay` or `application/dtmf`, as phones without RFC 4733
-/// send. With an Info-Package it is none of these (RFC 6086 §4.2.2): 469.
-fn digit_of(request: &Request) -> Result<Option<char>, StatusCode> {
-    if request.headers.contains("Info-Package") {
-        return Err(StatusCode::BAD_INFO_PACKAGE);
+impl PhoneCore {
+    /// An INFO of a package (RFC 6086 §4.2.2).
+    fn info_came(
+        &mut self,
+        call: CallKey,
+        request: &Request,
+        reply: &impl Fn(StatusCode) -> ResponseBuilder,
+    ) -> ResponseBuilder {
+        let package = match self.dialogs.info_package(request) {
+            Ok(Some(package)) => package,
+            Ok(None) | Err(StatusCode::BAD_INFO_PACKAGE) => {
+                return self.dialogs.bad_info_package(reply(StatusCode::BAD_INFO_PACKAGE));
+            }
+            Err(status) => return reply(status),
+        };
+        let untaken = self.infos.entry(call).or_default();
+        if *untaken >= MAX_INFOS {
+            return reply(StatusCode::SERVER_INTERNAL_ERROR).header(&RetryAfter::new(1));
+        }
+        *untaken = untaken.saturating_add(1);
+        let content_type = request.headers.text(HeaderName::CONTENT_TYPE);
+        let body = content_type
+            .map(|content_type| Body { content_type: content_type.into(), octets: request.body().clone() });
+        let disposition = request.headers.text(HeaderName::CONTENT_DISPOSITION).map(str::to_owned);
+        let info = PackagedInfo { package, disposition, body };
+        self.events.push_back(PhoneEvent::Info { call, info: Box::new(info) });
+        reply(StatusCode::OK)
     }
+
+    /// The owner has taken so many of the INFO of a call: others may come.
+    pub fn infos_taken(&mut self, call: CallKey, count: usize) {
+        if let Some(untaken) = self.infos.get_mut(&call) {
+            *untaken = untaken.saturating_sub(count);
+        }
+    }
+}
+
+/// The digit that an INFO without a package carries: `application/dtmf-relay` or `application/dtmf`, as phones without RFC 4733
+/// send.
+fn digit_of(request: &Request) -> Result<Option<char>, StatusCode> {
     if request.body().is_empty() {
         return Ok(None);
     }
