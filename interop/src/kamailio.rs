@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::certificates::Certificates;
 use crate::dir::Dir;
-use crate::ports::{free_tcp_and_udp_port, wait_until_bound};
+use crate::ports::{free_tcp_and_udp_port, wait_until_bound, wait_until_listening};
 use crate::process::Process;
 
 /// A running Kamailio that asks for digest: every user's password is `secret`, the realm `127.0.0.1`.
@@ -92,6 +92,9 @@ impl Kamailio {
         let [port, tls, ws] = [(); 3].map(|()| free_tcp_and_udp_port());
         let run = dir.file(&format!("kamailio-{port}"));
         std::fs::create_dir_all(&run).expect("Kamailio's folder");
+        let streams =
+            [("tcp:127.0.0.1:@PORT@", port), ("tls:127.0.0.1:@TLS@", tls), ("tcp:127.0.0.1:@WS@", ws)];
+        let streams = streams.map(|(listener, port)| config.contains(listener).then_some(port));
         let config = config
             .replace("@PORT@", &port.to_string())
             .replace("@TLS@", &tls.to_string())
@@ -118,6 +121,7 @@ impl Kamailio {
         };
         let process = Process::start(dir, &format!("kamailio-{port}-log"), program, arguments);
         wait_until_bound(port);
+        streams.into_iter().flatten().for_each(wait_until_listening);
         let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Self { process, address: at(port), tls: at(tls), ws: at(ws) }
     }

@@ -59,7 +59,7 @@ pub fn wait_until_bound(port: u16) {
 /// If nobody does in time.
 pub fn wait_until_listening(port: u16) {
     let deadline = Instant::now() + PATIENCE;
-    while TcpListener::bind(loopback(port)).is_ok() {
+    while !is_listening(port) {
         assert!(Instant::now() < deadline, "nobody listens on TCP port {port}");
         sleep(Duration::from_millis(10));
     }
@@ -67,13 +67,29 @@ pub fn wait_until_listening(port: u16) {
 
 /// Whether somebody has a UDP port, by the kernel's table: to try it would take it from who is about to bind it.
 fn is_bound(port: u16) -> bool {
+    in_table(["/proc/net/udp", "/proc/net/udp6"], port, None)
+        .unwrap_or_else(|| UdpSocket::bind(loopback(port)).is_err())
+}
+
+/// The same of TCP, where connections have ports too: in the state LISTEN.
+fn is_listening(port: u16) -> bool {
+    in_table(["/proc/net/tcp", "/proc/net/tcp6"], port, Some("0A"))
+        .unwrap_or_else(|| TcpListener::bind(loopback(port)).is_err())
+}
+
+/// Whether a socket has a local port, in this state; `None` where the kernel has no such tables.
+fn in_table(tables: [&str; 2], port: u16, state: Option<&str>) -> Option<bool> {
     let wanted = format!(":{port:04X}");
-    let tables = ["/proc/net/udp", "/proc/net/udp6"].map(std::fs::read_to_string);
+    let tables = tables.map(std::fs::read_to_string);
     if tables.iter().all(Result::is_err) {
-        return UdpSocket::bind(loopback(port)).is_err();
+        return None;
     }
-    let lines = tables.iter().flatten().flat_map(|table| table.lines());
-    lines.filter_map(|line| line.split_whitespace().nth(1)).any(|local| local.ends_with(&wanted))
+    let mut lines = tables.iter().flatten().flat_map(|table| table.lines());
+    Some(lines.any(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, in_state) = (fields.next(), fields.nth(1));
+        local.is_some_and(|local| local.ends_with(&wanted)) && (state.is_none() || in_state == state)
+    }))
 }
 
 #[cfg(test)]
@@ -87,5 +103,15 @@ mod tests {
         assert!(is_bound(port));
         drop(socket);
         assert!(!is_bound(port));
+    }
+
+    #[test]
+    fn a_port_is_listened_at_while_connections_can_come() {
+        let listener = TcpListener::bind(loopback(0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(is_listening(port));
+        let _connection = std::net::TcpStream::connect(loopback(port)).unwrap();
+        drop(listener);
+        assert!(!is_listening(port), "a connection alone");
     }
 }
