@@ -11,10 +11,12 @@ use sip_ua::{NoMedia, Phone};
 
 /// Until transactions end as fast as they begin.
 const WARM_UP: Duration = Duration::from_secs(45);
+/// As many on every machine that can: what the server holds for a while follows the rate.
+const PHONES_PER_SECOND: u32 = 200;
 const CALLS_PER_SECOND: u32 = 25;
 
 /// A phone comes, is seen, sees another, and goes.
-async fn comes_and_goes(server: &Server, number: usize) {
+async fn comes_and_goes(server: &Server, number: u32) {
     let (ws, _) = server.ws.unwrap();
     let (listen, proxy) = match number % 3 {
         0 => ("udp:127.0.0.1:0", format!("sip:{};transport=udp", server.udp)),
@@ -67,10 +69,12 @@ async fn r36_memory_and_descriptors_do_not_grow() {
         .start(&dir, "caller");
 
     let began = Instant::now();
-    let (mut number, mut before, mut registered) = (0, None, Instant::now());
+    let (mut number, mut before, mut registered) = (0_u32, None, Instant::now());
     while began.elapsed() < WARM_UP + lasts {
         comes_and_goes(&server, number).await;
         number += 1;
+        let next = began + Duration::from_secs(1) * number / PHONES_PER_SECOND;
+        tokio::time::sleep_until(next.into()).await;
         if registered.elapsed() > Duration::from_secs(30) {
             register(&dir);
             registered = Instant::now();

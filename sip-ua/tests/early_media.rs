@@ -53,7 +53,11 @@ async fn an_announcement_before_the_answer() {
         audio.start_recording();
         let call = ringing.answered().await.unwrap();
         let likeness = rtp::audio::correlate::correlate(&spoken, &audio.stop_recording());
-        assert!(likeness.coefficient > 0.9, "the announcement was not heard: {likeness:?}");
+        // By pieces: on a machine that is busy the pauses between them are of other lengths.
+        assert!(
+            likeness.matched >= 0.75 && likeness.segments >= 4,
+            "the announcement was not heard: {likeness:?}"
+        );
         call.audio().send_digits("7").await.unwrap();
         call.hang_up().await
     };

@@ -57,7 +57,11 @@ async fn talk(listen: &str) {
     assert_eq!(digits, "12#");
     let heard = called.audio().stop_recording();
     let likeness = rtp::audio::correlate::correlate(&spoken, &heard);
-    assert!(likeness.coefficient > 0.9, "what was heard is not what was said: {likeness:?}");
+    // By pieces: on a machine that is busy the pauses between them are of other lengths.
+    assert!(
+        likeness.matched >= 0.75 && likeness.segments >= 4,
+        "what was heard is not what was said: {likeness:?}"
+    );
 
     let summary = patient("hanging up", call.hang_up()).await;
     assert!(matches!(summary.ended.cause, Cause::HungUp));

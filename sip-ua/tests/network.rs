@@ -21,7 +21,11 @@ async fn is_heard(from: &Audio, to: &Audio) {
     patient("playing", from.play_samples(spoken.clone())).await.unwrap();
     patient("a digit", async { tokio::join!(from.send_digits("1"), to.next_digit()) }).await.0.unwrap();
     let likeness = rtp::audio::correlate::correlate(&spoken, &to.stop_recording());
-    assert!(likeness.coefficient > 0.9, "what was heard is not what was said: {likeness:?}");
+    // By pieces: on a machine that is busy the pauses between them are of other lengths.
+    assert!(
+        likeness.matched >= 0.75 && likeness.segments >= 4,
+        "what was heard is not what was said: {likeness:?}"
+    );
 }
 
 async fn moves(transport: &str) {
