@@ -1,7 +1,14 @@
 //! sipsak: OPTIONS, registration, a flood and requests with octets at random, against `sip server`.
 //!
 //! sipsak 0.9 cuts ports of five digits in a URI, so the domain is `127.0.0.1` and the port an option of its own.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    missing_docs
+)]
 
 use std::time::{Duration, Instant};
 
