@@ -48,7 +48,8 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
         let mut builder = Server::from_settings(&settings).map_err(Failure::fault)?;
         let own = settings.file();
         if own.location.is_none() && !own.domains.is_empty() {
-            builder = with_own_location(builder, own.listen.iter().map(|listen| listen.as_str()), output)?;
+            let listen = own.listen.iter().map(|listen| listen.as_str());
+            builder = with_own_location(builder, listen, flush(u64::from(*own.location_flush)), output)?;
         }
         let reload = |handle: ServerHandle| async move { settings_on_hangup(file, &handle, output).await };
         let operation = args.operation.clone().or(settings.operation());
@@ -81,15 +82,12 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
     if let Some(url) = args.location.as_ref().and_then(|one| one.to_str()).filter(|one| is_redis_url(one)) {
         builder = builder.location_redis(url, None, None).map_err(Failure::fault)?;
     } else if let Some(file) = args.location {
-        let flush = match args.location_flush {
-            0 => Flush::BeforeAnswer,
-            time => Flush::Within(Duration::from_millis(time)),
-        };
         if file.as_os_str() != state::MEMORY {
-            builder = builder.location_file(file, flush);
+            builder = builder.location_file(file, flush(args.location_flush));
         }
     } else if registrar {
-        builder = with_own_location(builder, args.listen.iter().map(String::as_str), output)?;
+        let listen = args.listen.iter().map(String::as_str);
+        builder = with_own_location(builder, listen, Flush::BeforeAnswer, output)?;
     }
     builder = builder.configure(|config| config.algorithms = args.digest);
     if let Some(text) = &args.next_hop {
@@ -136,6 +134,7 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
 fn with_own_location<'l>(
     builder: ServerBuilder,
     listen: impl IntoIterator<Item = &'l str>,
+    flush: Flush,
     output: Output,
 ) -> Result<ServerBuilder, Failure> {
     let Some(file) = state::location_file(listen)? else { return Ok(builder) };
@@ -143,7 +142,15 @@ fn with_own_location<'l>(
         json!({ "event": "location", "file": file.display().to_string() }),
         format_args!("bindings are kept in {}", file.display()),
     );
-    Ok(builder.location_file(file, Flush::BeforeAnswer))
+    Ok(builder.location_file(file, flush))
+}
+
+/// When a file has it, by milliseconds after the 200.
+fn flush(milliseconds: u64) -> Flush {
+    match milliseconds {
+        0 => Flush::BeforeAnswer,
+        time => Flush::Within(Duration::from_millis(time)),
+    }
 }
 
 /// Runs a server until it is told to end; `reload` goes beside it.

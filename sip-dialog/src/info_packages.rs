@@ -39,11 +39,7 @@ impl Dialogs {
     }
 
     /// The same in the response to a request that says it, and in no other (§5.2.3).
-    pub(crate) fn answer_info_packages(
-        &self,
-        request: &Headers,
-        builder: ResponseBuilder,
-    ) -> ResponseBuilder {
+    pub fn answer_info_packages(&self, request: &Headers, builder: ResponseBuilder) -> ResponseBuilder {
         if self.config.info_packages.is_none() || !request.contains(HeaderName::RECV_INFO) {
             return builder;
         }

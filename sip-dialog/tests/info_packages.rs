@@ -108,6 +108,18 @@ fn a_refused_change_of_packages_is_none() {
     pair.nothing_is_left();
 }
 
+/// §5.2.3: an UPDATE says it, and its answer.
+#[test]
+fn an_update_says_it() {
+    let mut pair = pair(Some(&["foo"]), Some(&["weather"]));
+    let (call, _) = pair.connect();
+    let before = told(&pair).len();
+    pair.alice.update(pair.now, call, None, None).unwrap();
+    pair.settle();
+    let all = told(&pair).split_off(before);
+    assert_eq!(all, [(true, "UPDATE".into(), "foo".into()), (false, "200".into(), "weather".into())]);
+}
+
 /// §5.2.3: a reliable 18x says it as well.
 #[test]
 fn a_reliable_response_says_it() {

@@ -154,6 +154,11 @@ async fn info_of_packages_inside_a_call() {
 
     let refused = patient("none", call.send_info("foo", None)).await;
     assert!(matches!(refused, Err(InfoError::NotTaken(package)) if package == "foo"));
+    let asks = [("Recv-Info", "foo")];
+    let to = address_of(&bob, "bob");
+    let options = alice.request(&to, Method::Options, &asks, None);
+    let options = patient("OPTIONS", options).await.unwrap();
+    assert_eq!(options.headers.text("Recv-Info"), Some("weather"), "§5.2.3");
     let anyway = patient("469", call.request(Method::Info, &[("Info-Package", "foo")], None)).await;
     assert_eq!(anyway.unwrap_err().status(), Some(StatusCode::BAD_INFO_PACKAGE));
 

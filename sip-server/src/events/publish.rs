@@ -54,10 +54,10 @@ impl EventServer {
         let etag = layer.transactions.token();
         let mut publish = compositor::Request::of(request, aor.as_str(), &event);
         if let (true, true, Ok(publish)) = (is_partial, small, &mut publish)
-            && let Err(invalid) = self.whole(publish)
+            && let Err(Invalid) = self.whole(publish)
         {
             count(&mut layer.counters.refused);
-            let reply = request.reply(StatusCode::BAD_REQUEST).reason(invalid.0);
+            let reply = request.reply(StatusCode::BAD_REQUEST).reason("Invalid Partial Publication");
             return layer.reply(now, tx, reply);
         }
         let before = publish.as_ref().ok().and_then(|publish| publish.if_match.clone());
@@ -87,7 +87,7 @@ impl EventServer {
             Ok(PartialPresence::Full(full)) => full.presence().ok(),
             Ok(PartialPresence::Diff(diff)) => {
                 // An initial publication is a whole one (§4.3.2).
-                let tag = publish.if_match.as_deref().ok_or(Invalid("Invalid Partial Publication"))?;
+                let tag = publish.if_match.as_deref().ok_or(Invalid)?;
                 let stored = self.compositor.find(tag);
                 let ours = |of: &compositor::Publication<'_>| {
                     of.resource == publish.resource && of.package == publish.package
@@ -98,11 +98,11 @@ impl EventServer {
             }
             Err(_) => None,
         };
-        let presence = presence.ok_or(Invalid("Invalid Partial Publication"))?;
+        let presence = presence.ok_or(Invalid)?;
         *body = Body { content_type: Presence::CONTENT_TYPE.into(), octets: presence.to_xml().into() };
         Ok(())
     }
 }
 
-/// Why a document with changes is refused.
-struct Invalid(&'static str);
+/// A document with changes that cannot be read, or made.
+struct Invalid;

@@ -27,6 +27,7 @@ impl PhoneCore {
         let builder = match (request.method(), call) {
             (Method::Options, _) => {
                 let builder = self.dialogs.capabilities(reply(StatusCode::OK));
+                let builder = self.dialogs.answer_info_packages(&request.headers, builder);
                 let builder = builder.header(&Accept::new("application/sdp"));
                 let identity = self.config.identity.uri();
                 let contact = self.dialogs.contact_for(identity.user(), self.first_hop(identity));
@@ -80,12 +81,15 @@ impl PhoneCore {
             }
             Err(status) => return reply(status),
         };
+        let content_type = request.headers.text(HeaderName::CONTENT_TYPE);
+        if content_type.is_none() && !request.body().is_empty() {
+            return reply(StatusCode::BAD_REQUEST); // RFC 3261 §20.15
+        }
         let untaken = self.infos.entry(call).or_default();
         if *untaken >= MAX_INFOS {
             return reply(StatusCode::SERVER_INTERNAL_ERROR).header(&RetryAfter::new(1));
         }
         *untaken = untaken.saturating_add(1);
-        let content_type = request.headers.text(HeaderName::CONTENT_TYPE);
         let body = content_type
             .map(|content_type| Body { content_type: content_type.into(), octets: request.body().clone() });
         let disposition = request.headers.text(HeaderName::CONTENT_DISPOSITION).map(str::to_owned);
