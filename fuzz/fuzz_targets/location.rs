@@ -2,13 +2,27 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use sip_message::headers::NameAddr;
 use sip_server::location::journal::read_octets;
 use sip_server::location::record::{Record, Stored, StoredRef};
+
+/// Control characters of a display name are printed as spaces: no quoted string holds them as they are.
+fn as_printed(address: &NameAddr) -> NameAddr {
+    let space = |character: char| character.is_ascii_control() && character != '\t';
+    match address.display_name() {
+        Some(name) => address.clone().with_display_name(&name.replace(space, " ")),
+        None => address.clone(),
+    }
+}
 
 /// The same record with its bindings written anew.
 fn again(record: &Record) {
     let bindings: Result<Vec<Stored>, _> = record.bindings().collect();
-    let Ok(bindings) = bindings else { return };
+    let Ok(mut bindings) = bindings else { return };
+    for binding in &mut bindings {
+        binding.contact = as_printed(&binding.contact);
+        binding.path = binding.path.iter().map(as_printed).collect();
+    }
     let written = Record::new(record.aor(), bindings.iter().map(StoredRef::from), record.stamp());
     // What is printed anew may be spelled otherwise, and longer than fits.
     let Ok(written) = written else { return };

@@ -2,13 +2,17 @@
 //! behind a NAT (RFC 5626 §1, RFC 3261 §18.2.2).
 
 use sip_message::headers::Via;
-use sip_message::{Request, Uri};
+use sip_message::{HeaderName, Request, Uri};
 use sip_transport::locals::parse_ip;
 use sip_transport::{Path, Transport};
 
 /// Whether the request came from who wrote it, by no proxy: it has one Via (RFC 5626 §5.1, §6).
 pub(crate) fn is_direct(request: &Request) -> bool {
-    request.headers.all::<Via>().nth(1).is_none()
+    let mut lines = request.headers.raw(HeaderName::VIA);
+    match (lines.next(), lines.next()) {
+        (Some(line), None) if !line.contains(&b',') => true,
+        _ => request.headers.all::<Via>().nth(1).is_none(),
+    }
 }
 
 /// Whether a request to `contact`, which the direct sender of this request wrote, has to go back over `path`.

@@ -1,6 +1,7 @@
 //! The thread that writes changes of the location table to its file.
 //!
-//! All that is waiting when it comes round is one write and one sync, and the core hears of it in one go.
+//! All that is waiting when it comes round is one write and one sync, and the core hears of it in one go. A task of the runtime
+//! tells it, not this thread: what was allocated for a request is freed by the thread that allocated it, which costs less.
 
 use std::io;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use sip_transport::tokio::Handle;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::ServerCore;
 use crate::core::Batch;
@@ -41,6 +43,9 @@ pub(crate) struct Keeper {
     thread: Option<JoinHandle<()>>,
 }
 
+/// What became of a batch, and who waits until the core has heard of it.
+type Outcome = (Batch, Result<(), StoreError>, oneshot::Sender<()>);
+
 struct Unpark(Thread);
 
 impl Wake for Unpark {
@@ -50,13 +55,17 @@ impl Wake for Unpark {
 }
 
 impl Keeper {
+    /// To be called within the runtime of the driver.
     pub(crate) fn start(handle: Handle<ServerCore>, journal: Journal, flush: Flush) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
+        let (outcomes, told) = mpsc::unbounded_channel();
+        tokio::spawn(tell_core(handle.clone(), told));
         let work = move || {
             let now = Instant::now();
             let mut work = Work {
                 handle,
+                outcomes,
                 journal,
                 flush,
                 octets: Vec::new(),
@@ -97,8 +106,16 @@ impl Drop for Keeper {
     }
 }
 
+async fn tell_core(handle: Handle<ServerCore>, mut outcomes: mpsc::UnboundedReceiver<Outcome>) {
+    while let Some((batch, result, heard)) = outcomes.recv().await {
+        handle.with(|core, now| core.stored(now, batch, result));
+        let _ = heard.send(()); // the thread waits, or has ended
+    }
+}
+
 struct Work {
     handle: Handle<ServerCore>,
+    outcomes: mpsc::UnboundedSender<Outcome>,
     journal: Journal,
     flush: Flush,
     octets: Vec<u8>,
@@ -150,7 +167,11 @@ impl Work {
             self.unsynced.get_or_insert_with(Instant::now);
         }
         let result = result.map_err(|_| StoreError::Unavailable);
-        self.handle.with(|core, now| core.stored(now, batch, result));
+        let (heard, wait) = oneshot::channel();
+        if self.outcomes.send((batch, result, heard)).is_ok() {
+            // The file must not be written anew from a table that lacks what is in it already. An error: the runtime is gone.
+            let _ = wait.blocking_recv();
+        }
     }
 
     fn tell(&mut self, result: &io::Result<()>) {

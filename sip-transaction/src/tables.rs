@@ -5,9 +5,10 @@
 //! the others.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, RandomState};
+
+use hashbrown::HashTable;
 
 /// Entries of a page.
 pub(crate) const PAGE: usize = 64;
@@ -56,10 +57,11 @@ impl<T> fmt::Debug for Pages<T> {
 /// Parts of a [`Sharded`] map.
 const SHARDS: usize = 256;
 
-/// A hash map in many parts, which grow one by one. Keys are chosen by peers, so both hashes are keyed.
+/// A hash map in many parts, which grow one by one. Keys are chosen by peers, so the hash is keyed. It is taken once: some of its
+/// bits choose the part, which goes by the others.
 pub struct Sharded<K, V> {
-    shards: Vec<HashMap<K, V>>,
-    choice: RandomState,
+    shards: Vec<HashTable<(K, V)>>,
+    hasher: RandomState,
     len: usize,
 }
 
@@ -67,11 +69,13 @@ impl<K: Eq + Hash, V> Sharded<K, V> {
     /// An empty map.
     #[must_use]
     pub fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| HashMap::new()).collect(), choice: RandomState::new(), len: 0 }
+        let shards = (0..SHARDS).map(|_| HashTable::new()).collect();
+        Self { shards, hasher: RandomState::new(), len: 0 }
     }
 
-    fn index<Q: Hash + ?Sized>(&self, key: &Q) -> usize {
-        usize::try_from(self.choice.hash_one(key) % SHARDS as u64).unwrap_or(0)
+    /// A part goes by the lowest bits of a hash and by its highest seven.
+    fn index(hash: u64) -> usize {
+        usize::try_from((hash >> 40) % SHARDS as u64).unwrap_or(0)
     }
 
     /// The value of a key.
@@ -79,7 +83,8 @@ impl<K: Eq + Hash, V> Sharded<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.shards.get(self.index(key))?.get(key)
+        let hash = self.hasher.hash_one(key);
+        self.shards.get(Self::index(hash))?.find(hash, |(own, _)| own.borrow() == key).map(|(_, value)| value)
     }
 
     /// The value of a key, to be changed.
@@ -87,8 +92,9 @@ impl<K: Eq + Hash, V> Sharded<K, V> {
     where
         K: Borrow<Q>,
     {
-        let index = self.index(key);
-        self.shards.get_mut(index)?.get_mut(key)
+        let hash = self.hasher.hash_one(key);
+        let shard = self.shards.get_mut(Self::index(hash))?;
+        shard.find_mut(hash, |(own, _)| own.borrow() == key).map(|(_, value)| value)
     }
 
     /// Whether there is a value.
@@ -101,12 +107,15 @@ impl<K: Eq + Hash, V> Sharded<K, V> {
 
     /// Sets the value of a key; gives the one before.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        let index = self.index(&key);
-        let before = self.shards.get_mut(index)?.insert(key, value);
-        if before.is_none() {
-            self.len = self.len.saturating_add(1);
+        let hash = self.hasher.hash_one(&key);
+        let shard = self.shards.get_mut(Self::index(hash))?;
+        if let Some((_, before)) = shard.find_mut(hash, |(own, _)| *own == key) {
+            return Some(std::mem::replace(before, value));
         }
-        before
+        let hasher = &self.hasher;
+        shard.insert_unique(hash, (key, value), |(own, _)| hasher.hash_one(own));
+        self.len = self.len.saturating_add(1);
+        None
     }
 
     /// Takes the value of a key out. A part that has become empty gives its memory back.
@@ -114,12 +123,13 @@ impl<K: Eq + Hash, V> Sharded<K, V> {
     where
         K: Borrow<Q>,
     {
-        let index = self.index(key);
-        let shard = self.shards.get_mut(index)?;
-        let value = shard.remove(key)?;
+        let hash = self.hasher.hash_one(key);
+        let shard = self.shards.get_mut(Self::index(hash))?;
+        let found = shard.find_entry(hash, |(own, _)| own.borrow() == key).ok()?;
+        let ((_, value), _) = found.remove();
         self.len = self.len.saturating_sub(1);
         if shard.is_empty() && shard.capacity() > PAGE {
-            shard.shrink_to_fit();
+            *shard = HashTable::new();
         }
         Some(value)
     }
@@ -159,6 +169,7 @@ impl<K, V> fmt::Debug for Sharded<K, V> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::HashMap;
 
     proptest! {
         /// A list by pages is a list.

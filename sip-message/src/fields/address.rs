@@ -118,15 +118,14 @@ impl core::str::FromStr for NameAddr {
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let octets = text.as_bytes();
-        // Tokens, '<', a URI, '>' and parameters: what nearly everybody writes.
-        let tokens = octets.iter().position(|&byte| !is_display(byte)).unwrap_or(octets.len());
-        let (display, behind) = text.split_at_checked(tokens).unwrap_or_default();
+        // A name, '<', a URI, '>' and parameters: what nearly everybody writes.
+        let (display, behind) = usual_display(text);
         if let Some(rest) = behind.strip_prefix('<')
             && let Some((uri, end)) = Uri::until_bracket(rest)
         {
             let behind = rest.get(end.saturating_add(1)..).unwrap_or_default();
             let at = text.len().saturating_sub(behind.len());
-            return Ok(Self { uri, params: Params::behind([trim(display), ""], behind, at)? });
+            return Ok(Self { uri, params: Params::behind([display, ""], behind, at)? });
         }
         let Some(open) = find_outside(text, false, |byte| byte == b'<') else {
             let end = memchr::memchr(b';', octets).unwrap_or(octets.len());
@@ -150,14 +149,32 @@ impl core::str::FromStr for NameAddr {
     }
 }
 
-/// The parameters of a `name-addr` in its usual shape: a display name of tokens if any, brackets, canonical parameters.
-/// `None`: ask the full type.
+/// The parameters of a `name-addr` in its usual shape: a display name if any, of tokens or in quotes without escapes, brackets,
+/// canonical parameters. `None`: ask the full type.
 pub(super) fn plain_address(text: &str) -> Option<&str> {
-    let tokens = text.bytes().take_while(|&byte| is_display(byte)).count();
-    let rest = text.get(tokens..)?.strip_prefix('<')?;
+    let (_, behind) = usual_display(text);
+    let rest = behind.strip_prefix('<')?;
     let end = Uri::bracketed(rest)?;
     let params = rest.get(end.saturating_add(1)..)?;
     is_canonical(params.as_bytes()).then_some(params)
+}
+
+/// A display name of tokens, or in quotes without escapes, as it is shown; and what stands behind it, from the '<' on if there
+/// is one.
+fn usual_display(text: &str) -> (&str, &str) {
+    let octets = text.as_bytes();
+    if octets.first() != Some(&b'"') {
+        let tokens = octets.iter().position(|&byte| !is_display(byte)).unwrap_or(octets.len());
+        let (name, behind) = text.split_at_checked(tokens).unwrap_or_default();
+        return (trim(name), behind);
+    }
+    let quoted = text.get(1..).unwrap_or_default();
+    let end = memchr::memchr2(b'"', b'\\', quoted.as_bytes()).unwrap_or(quoted.len());
+    let (name, behind) = quoted.split_at_checked(end).unwrap_or_default();
+    match behind.strip_prefix('"') {
+        Some(behind) => (name, behind.trim_start_matches([' ', '\t', '\r', '\n'])),
+        None => ("", text), // an escape: the full type knows what to do
+    }
 }
 
 /// What a display name without quotes is made of. RFC 3261 §25.1 wants tokens; raw UTF-8 and dots come from many

@@ -8,7 +8,10 @@ const PARAMETERS: [&str; 4] = ["oc", "oc-algo", "oc-validity", "oc-seq"];
 /// Takes it out of all Vias, none of which is ours. If one of them cannot be read they stay as they are.
 pub(super) fn forget_load(headers: &mut Headers) {
     // Nearly always there is nothing, and what is looked for is short.
-    let says = |value: &[u8]| value.windows(2).any(|two| two.eq_ignore_ascii_case(b"oc"));
+    let says = |value: &[u8]| {
+        let before = |at: usize| value.get(at.checked_sub(1)?);
+        memchr::memchr2_iter(b'c', b'C', value).any(|at| matches!(before(at), Some(b'o' | b'O')))
+    };
     if !headers.raw(HeaderName::VIA).any(says) {
         return;
     }
