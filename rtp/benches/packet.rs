@@ -59,8 +59,8 @@ impl Feed {
 /// * *a number, 7 ms apart*: the packet comes 7 ms before the tick, so the buffer has two instants to work with and not one. This
 ///   is what a phone has; a server that takes all packets and ticks of a wake-up at one instant has the other.
 /// * *a number, jitter*: the packet comes up to 18 ms before the tick, each one by another time.
-/// * *160 octets*: copied into an allocation that is used again, and out of it behind the buffer. C libraries' jitter buffers keep
-///   the octets of frames themselves and copy them in and out; beside their figures, this one is to be read.
+/// * *160 octets*: copied into a `Vec` that is used again, and out of it behind the buffer. This is to be read beside figures of
+///   jitter buffers that own the octets (those of C libraries), and copy them in and out.
 /// * *a clone*: the payload is a [`Bytes`](bytes::Bytes) cloned for the buffer and dropped behind it. That is an atomic
 ///   addition and an atomic subtraction, which no buffer needs: who owns the payload hands it over.
 fn jitter_buffer(criterion: &mut Criterion) {
