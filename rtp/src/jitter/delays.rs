@@ -9,10 +9,12 @@ const REMEMBERED: usize = 512;
 /// Bins of the histogram and their width: 128 of 2.5 ms. What is later than all of them counts in the last.
 const BINS: usize = 128;
 const BINS_PER_SECOND: u32 = 400;
-/// Bits behind the point of a width's inverse: enough for transits of centuries.
-const INVERSE_BITS: u32 = 56;
-/// Bins added before that multiplication and taken off behind it, which is exact above zero only.
-const ZERO: i64 = 1 << 40;
+/// Least width of a bin, at which its inverse in 2^-64 has 63 bits.
+const LEAST_WIDTH: i64 = 4;
+/// The bin of a transit of 0: the multiplication by the inverse is exact above zero only.
+const ZERO: i64 = 1 << 38;
+/// In the ring, no packet yet.
+const NO_BIN: u8 = u8::MAX;
 /// Packets after which the histogram is trusted alone; before, the delay to start with counts the less the more are known.
 const KNOWN: usize = 64;
 /// What a late packet is worth: 95 / (25.1 + loss in percent) of the E-model's scale per percent of loss, G.711 with
@@ -22,79 +24,92 @@ const LATE_ROBUSTNESS: f64 = 25.1;
 /// What a millisecond of delay is worth on the same scale: a little more than the 0.024 of G.107 where the way is short
 /// (Id, simplified).
 const DELAY_WEIGHT: f64 = 0.03;
-/// Beyond this share of late packets, waiting less is never worth it.
-const MOST_LATE: f64 = 0.1;
+/// If more than one packet in so many is late, waiting less is never worth it.
+const MOST_LATE: usize = 10;
 
 /// The transits of the last packets as a histogram.
 #[derive(Clone, Debug)]
 pub(super) struct Delays {
     /// Units per bin.
     width: i64,
-    /// [`ZERO`] bins.
+    /// What makes transits positive.
     zero: i64,
-    /// Bins per unit, in 2^-56: a multiplication in place of a division for each packet.
+    /// Bins per unit, in 2^-64: a multiplication in place of a division for each packet.
     inverse: i64,
     counts: [u16; BINS],
     /// The bins of the last packets, in a ring.
     recent: [u8; REMEMBERED],
-    next: usize,
-    known: usize,
-    /// Lowest and highest bin in use, on the scale of transits divided by the width.
+    /// Packets noted, which tells the place of the next, and how many of them were forgotten.
+    noted: u64,
+    forgotten: u64,
+    /// Lowest and highest bin in use; the lowest is above the highest if none is.
     lowest: i64,
     highest: i64,
 }
 
 impl Delays {
     pub(super) fn new(clock_rate: u32) -> Self {
-        let width = i64::from((clock_rate / BINS_PER_SECOND).max(1));
+        let width = i64::from(clock_rate / BINS_PER_SECOND).max(LEAST_WIDTH);
         Self {
             width,
             zero: ZERO * width,
-            inverse: (1 << INVERSE_BITS) / width + 1,
+            inverse: ((1i128 << 64) / i128::from(width) + 1) as i64,
             counts: [0; BINS],
-            recent: [0; REMEMBERED],
-            next: 0,
-            known: 0,
-            lowest: 0,
+            recent: [NO_BIN; REMEMBERED],
+            noted: 0,
+            forgotten: 0,
+            lowest: 1,
             highest: 0,
         }
     }
 
     pub(super) fn clear(&mut self) {
         self.counts = [0; BINS];
-        (self.next, self.known) = (0, 0);
+        self.recent = [NO_BIN; REMEMBERED];
+        self.forgotten = self.noted;
+        (self.lowest, self.highest) = (1, 0);
+    }
+
+    /// Packets noted ever.
+    pub(super) fn noted(&self) -> u64 {
+        self.noted
+    }
+
+    fn known(&self) -> usize {
+        (self.noted - self.forgotten).min(REMEMBERED as u64) as usize
     }
 
     fn count(&mut self, bin: i64) -> Option<&mut u16> {
         self.counts.get_mut(bin.rem_euclid(BINS as i64) as usize)
     }
 
-    /// The transit divided by the width, rounded down.
+    /// The transit divided by the width, rounded down, and [`ZERO`].
     fn bin(&self, transit: i64) -> i64 {
-        let above_zero = i128::from(transit.wrapping_add(self.zero));
-        (((above_zero * i128::from(self.inverse)) >> INVERSE_BITS) as i64).wrapping_sub(ZERO)
+        let above_zero = transit.wrapping_add(self.zero);
+        ((i128::from(above_zero) * i128::from(self.inverse)) >> 64) as i64
     }
 
     /// Notes the transit of a packet.
     #[inline(always)]
     pub(super) fn note(&mut self, transit: i64) {
         let mut bin = self.bin(transit);
-        if self.known == 0 || !(self.lowest..=self.highest).contains(&bin) {
+        if !(self.lowest..=self.highest).contains(&bin) {
             bin = self.widen(bin);
         }
         let slot = bin.rem_euclid(BINS as i64) as u8;
-        let at = self.next % REMEMBERED;
-        let Some(oldest) = self.recent.get_mut(at) else { return };
-        let leaving = std::mem::replace(oldest, slot);
-        self.next = at + 1;
-        if self.known < REMEMBERED {
-            self.known += 1;
-        } else if leaving == slot {
-            return; // nothing changes
-        } else if let Some(count) = self.counts.get_mut(usize::from(leaving)) {
+        let Some(place) = self.recent.get_mut(self.noted as usize % REMEMBERED) else { return };
+        let leaving = std::mem::replace(place, slot);
+        self.noted = self.noted.wrapping_add(1);
+        if leaving != slot {
+            self.exchange(leaving, slot);
+        }
+    }
+
+    fn exchange(&mut self, leaving: u8, coming: u8) {
+        if let Some(count) = self.counts.get_mut(usize::from(leaving)) {
             *count = count.saturating_sub(1);
         }
-        if let Some(count) = self.counts.get_mut(usize::from(slot)) {
+        if let Some(count) = self.counts.get_mut(usize::from(coming)) {
             *count = count.saturating_add(1);
         }
     }
@@ -103,7 +118,7 @@ impl Delays {
     #[cold]
     fn widen(&mut self, bin: i64) -> i64 {
         let span = BINS as i64 - 1;
-        if self.known == 0 || bin < self.highest - span {
+        if self.known() == 0 || bin < self.highest - span {
             // The first, or a way so much shorter that nothing known is of use any more.
             self.clear();
             (self.lowest, self.highest) = (bin, bin);
@@ -117,7 +132,8 @@ impl Delays {
     /// The shortest transit, and the one that is worth waiting for: later packets cost less than the delay that would save
     /// them. `None` if nothing is known. `first` is waited for above the shortest while little is known.
     pub(super) fn worth_waiting_for(&mut self, first: i64) -> Option<(i64, i64)> {
-        if self.known == 0 {
+        let known = self.known();
+        if known == 0 {
             return None;
         }
         while self.lowest < self.highest && self.count(self.lowest).is_some_and(|count| *count == 0) {
@@ -126,25 +142,25 @@ impl Delays {
         while self.lowest < self.highest && self.count(self.highest).is_some_and(|count| *count == 0) {
             self.highest -= 1;
         }
-        let share = 100.0 / self.known as f64;
-        let bin_weight = DELAY_WEIGHT * 1000.0 / f64::from(BINS_PER_SECOND);
-        let most = (MOST_LATE * self.known as f64) as u32;
-        let (mut best, mut least) = (self.highest, f64::MAX);
-        let (mut bin, mut late) = (self.highest, 0u32);
-        while late <= most && bin >= self.lowest {
-            let percent = f64::from(late) * share;
-            let cost =
-                LATE_WEIGHT * percent / (percent + LATE_ROBUSTNESS) + bin_weight * (bin - self.lowest) as f64;
+        let (lowest, highest) = (self.lowest, self.highest);
+        let delay = |bin: i64| DELAY_WEIGHT * 1000.0 / f64::from(BINS_PER_SECOND) * (bin - lowest) as f64;
+        // Nothing comes later than the highest; each bin less makes those above it late.
+        let (mut best, mut least, mut late) = (highest, delay(highest), 0);
+        for bin in (lowest..highest).rev() {
+            late += self.count(bin + 1).map_or(0, |count| u32::from(*count));
+            if late as usize > known / MOST_LATE {
+                break;
+            }
+            let percent = f64::from(late) * (100.0 / known as f64);
+            let cost = LATE_WEIGHT * percent / (percent + LATE_ROBUSTNESS) + delay(bin);
             if cost < least {
                 (best, least) = (bin, cost);
             }
-            late += self.count(bin).map_or(0, |count| u32::from(*count));
-            bin -= 1;
         }
-        let shortest = self.lowest * self.width;
-        let unknown = KNOWN.saturating_sub(self.known) as i64;
+        let shortest = (self.lowest - ZERO) * self.width;
+        let unknown = KNOWN.saturating_sub(known) as i64;
         let at_first = shortest + first * unknown / KNOWN as i64;
-        Some((shortest, ((best + 1) * self.width).max(at_first)))
+        Some((shortest, ((best + 1 - ZERO) * self.width).max(at_first)))
     }
 }
 
@@ -184,15 +200,15 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_bin_is_the_transit_divided_by_the_width(clock_rate in 1u32..=48_000, transit in -(1i64 << 40)..1 << 44, whole: bool) {
+        fn a_bin_is_the_transit_divided_by_the_width(clock_rate in 1u32..=192_000, transit in -(1i64 << 40)..1 << 44, whole: bool) {
             let delays = Delays::new(clock_rate);
             let transit = if whole { transit / delays.width * delays.width } else { transit };
-            proptest::prop_assert_eq!(delays.bin(transit), transit.div_euclid(delays.width));
+            proptest::prop_assert_eq!(delays.bin(transit) - ZERO, transit.div_euclid(delays.width));
         }
 
         #[test]
-        fn transits_of_any_size_never_panic(transits: Vec<i64>) {
-            let mut delays = Delays::new(8000);
+        fn transits_of_any_size_never_panic(clock_rate: u32, transits: Vec<i64>) {
+            let mut delays = Delays::new(clock_rate);
             for transit in transits {
                 delays.note(transit >> 2);
                 proptest::prop_assert!(delays.worth_waiting_for(480).is_some());

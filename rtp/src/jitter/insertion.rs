@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use super::history::Received;
 use super::types::Inserted;
-use super::{Content, Entry, History, JitterBuffer};
+use super::{Content, Entry, JitterBuffer};
 
 /// A sequence number further away than this belongs to another stream.
 const RESTART_DISTANCE: i64 = 1000;
@@ -14,7 +15,8 @@ const FIRST_CYCLE: i64 = 1 << 32;
 
 impl<P> JitterBuffer<P> {
     /// Takes a packet of `samples` timestamp units.
-    #[inline]
+    // What nearly every packet needs is so little that it belongs where it is called; the rest is a call.
+    #[inline(always)]
     pub fn insert(
         &mut self,
         now: Instant,
@@ -26,7 +28,7 @@ impl<P> JitterBuffer<P> {
         let content = Content::Audio { payload, samples, is_copy: false };
         match self.next_in_order(sequence, timestamp) {
             Some((sequence, timestamp)) => {
-                let arrived = self.clock(now);
+                let arrived = self.clock.at(now);
                 self.pace.measure(arrived, timestamp);
                 self.late_run = 0;
                 self.highest = Some((sequence, timestamp));
@@ -39,15 +41,16 @@ impl<P> JitterBuffer<P> {
 
     /// What nearly every packet is: the one behind the highest so far, in time, and there is room. Nothing else is to be looked
     /// at then.
-    #[inline]
+    #[inline(always)]
     fn next_in_order(&self, sequence: u16, timestamp: u32) -> Option<(i64, i64)> {
         let highest = self.highest?;
+        let number = highest.0.wrapping_add(1);
         let time = highest.1 + i64::from(timestamp.wrapping_sub(highest.1 as u32) as i32);
-        let is_next = sequence == (highest.0 as u16).wrapping_add(1)
+        let is_next = sequence == number as u16
             && time >= highest.1
             && self.position.is_none_or(|position| time >= position)
             && self.entries.len() < self.config.capacity;
-        is_next.then_some((highest.0 + 1, time))
+        is_next.then_some((number, time))
     }
 
     /// Takes a packet that describes the silence behind it (RFC 3389): once it is played, nothing is missing until audio
@@ -66,7 +69,7 @@ impl<P> JitterBuffer<P> {
     pub fn is_wanted(&self, sequence: u16, timestamp: u32) -> bool {
         let Some(highest) = self.highest else { return false };
         let (number, time) = unwrapped(highest, sequence, timestamp);
-        let gone = number <= self.played.last || self.position.is_some_and(|position| time < position);
+        let gone = number <= self.played.last() || self.position.is_some_and(|position| time < position);
         number < highest.0
             && highest.0 - number < RESTART_DISTANCE
             && time < highest.1
@@ -88,7 +91,7 @@ impl<P> JitterBuffer<P> {
         }
         let Some(highest) = self.highest else { return Inserted::Late };
         let (sequence, timestamp) = unwrapped(highest, sequence, timestamp);
-        let arrived = self.clock(now);
+        let arrived = self.clock.at(now);
         self.statistics.recovered += 1;
         let content = Content::Audio { payload, samples, is_copy: true };
         self.store(Entry { sequence, timestamp, arrived, content })
@@ -100,21 +103,21 @@ impl<P> JitterBuffer<P> {
         let highest = *self.highest.get_or_insert(first);
         let (number, time) = unwrapped(highest, sequence, timestamp);
         let is_media = !matches!(content, Content::Nothing);
-        let arrived = self.clock(now);
+        let arrived = self.clock.at(now);
         let mut entry = Entry { sequence: number, timestamp: time, arrived, content };
         let backwards = is_media && number > highest.0 && time < highest.1;
         if backwards || (number - highest.0).abs() > RESTART_DISTANCE {
             self.reset();
             self.statistics.restarts += 1;
             self.highest = Some(first);
-            let arrived = self.clock(now);
+            let arrived = self.clock.at(now);
             (entry.sequence, entry.timestamp) = first;
             entry.arrived = arrived;
             self.pace.measure(arrived, first.1);
             self.entries.push_back(entry);
             return Inserted::Restarted;
         }
-        if number <= self.played.last {
+        if number <= self.played.last() {
             return self.insert_played(number, time, arrived, is_media);
         }
         if number <= highest.0
@@ -138,20 +141,15 @@ impl<P> JitterBuffer<P> {
 
     /// The turn of this sequence number is over.
     fn insert_played(&mut self, number: i64, time: i64, arrived: u64, is_media: bool) -> Inserted {
-        let played = &mut self.played;
-        let bit =
-            u32::try_from(played.last - number).ok().and_then(|back| 1u64.checked_shl(back)).unwrap_or(0);
-        let was_copied = played.copied & bit != 0;
-        if played.received & bit != 0 && !was_copied {
+        let before = self.played.receive(number);
+        if before == Received::Itself {
             self.statistics.duplicates += 1;
             return Inserted::Duplicate;
         }
-        played.received |= bit;
-        played.copied &= !bit;
         if is_media {
             self.pace.measure(arrived, time);
         }
-        if was_copied {
+        if before == Received::Copy {
             // Late, but nobody waited for it.
             self.statistics.late += 1;
             return Inserted::Late;
@@ -215,17 +213,18 @@ impl<P> JitterBuffer<P> {
 
     #[inline(always)]
     pub(super) fn mark_played(&mut self, sequence: i64, is_copy: bool) {
-        let before = self.played;
-        let ahead = sequence - before.last;
-        let (received, copied) = if ahead == 1 {
-            (before.received << 1, before.copied << 1)
-        } else {
-            self.bursts.step(before.last, sequence);
-            let shifted =
-                |window: u64| u32::try_from(ahead).ok().and_then(|by| window.checked_shl(by)).unwrap_or(0);
-            (shifted(before.received), shifted(before.copied))
-        };
-        self.played = History { last: sequence, received: received | 1, copied: copied | u64::from(is_copy) };
+        if !self.played.advance(sequence, is_copy) {
+            self.mark_played_otherwise(sequence, is_copy);
+        }
+    }
+
+    #[cold]
+    fn mark_played_otherwise(&mut self, sequence: i64, is_copy: bool) {
+        let last = self.played.last();
+        if sequence != last + 1 {
+            self.bursts.step(last, sequence);
+        }
+        self.played.jump(sequence, is_copy);
     }
 }
 

@@ -33,19 +33,23 @@
 //! Five frames at the end of each stream count as made up, and so do five at the end of each talk spurt, as nobody says that it is one.
 
 mod bursts;
+mod clock;
 mod delays;
+mod history;
 mod insertion;
 mod pace;
 mod playout;
 mod types;
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 pub use bursts::BurstMetrics;
 use bursts::Bursts;
+use clock::Clock;
+use history::History;
 use pace::Pace;
 pub use types::{Config, Frame, Inserted, Playout, Statistics};
 
@@ -53,7 +57,7 @@ pub use types::{Config, Frame, Inserted, Playout, Statistics};
 struct Entry<P> {
     sequence: i64,
     timestamp: i64,
-    /// Microseconds since the buffer's origin.
+    /// By the buffer's clock.
     arrived: u64,
     content: Content<P>,
 }
@@ -76,16 +80,6 @@ enum Content<P> {
     Silence(P),
     /// The place of a packet that carries neither.
     Nothing,
-}
-
-/// The last sequence number played or skipped, with a bit for it and each number before it. No number is 0, which stands for
-/// none yet.
-#[derive(Clone, Copy, Debug, Default)]
-struct History {
-    last: i64,
-    received: u64,
-    /// Of those, what only came as a copy.
-    copied: u64,
 }
 
 /// See the [module](self).
@@ -115,12 +109,9 @@ pub struct JitterBuffer<P = Bytes> {
     underruns: u32,
     /// Packets in a row that came too late.
     late_run: u32,
-    /// What instants are counted from.
-    origin: Option<Instant>,
-    /// The instant asked about last, and its count: packets and frames of one wake-up share theirs.
-    asked: Option<(Instant, u64)>,
+    clock: Clock,
     statistics: Statistics,
-    /// Microseconds of the last wait, for the statistics.
+    /// Nanoseconds of the last wait, for the statistics.
     last_wait: u64,
     pace: Pace,
     bursts: Bursts,
@@ -139,8 +130,7 @@ impl<P> JitterBuffer<P> {
             frame: (config.clock_rate / 50).max(1),
             underruns: 0,
             late_run: 0,
-            origin: None,
-            asked: None,
+            clock: Clock::default(),
             statistics: Statistics::default(),
             last_wait: 0,
             pace: Pace::new(&config),
@@ -151,7 +141,7 @@ impl<P> JitterBuffer<P> {
     /// Forgets the stream, keeps the counters: for a new SSRC.
     pub fn reset(&mut self) {
         let (statistics, last_wait, mut bursts) = (self.statistics, self.last_wait, self.bursts);
-        bursts.end(self.played.last);
+        bursts.end(self.played.last());
         *self = Self { statistics, last_wait, bursts, ..Self::new(self.config) };
     }
 
@@ -170,15 +160,15 @@ impl<P> JitterBuffer<P> {
     /// Counters up to now.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        let delay = Duration::from_micros(self.last_wait);
-        Statistics { delay, target: self.pace.target, ..self.statistics }
+        let delay = Duration::from_nanos(self.last_wait);
+        Statistics { delay, target: self.pace.target(), ..self.statistics }
     }
 
     /// How what was lost or came too late lies in what was played up to now (RFC 3611 §4.7.2).
     #[must_use]
     pub fn bursts(&self) -> BurstMetrics {
         let frame = Duration::from_secs(1).saturating_mul(self.frame) / self.config.clock_rate.max(1);
-        self.bursts.metrics(self.played.last, frame)
+        self.bursts.metrics(self.played.last(), frame)
     }
 
     /// The longest target delay.
@@ -204,28 +194,6 @@ impl<P> JitterBuffer<P> {
     pub fn stretched(&mut self, by: i32) {
         self.pace.stretched(by);
     }
-
-    #[inline]
-    fn clock(&mut self, now: Instant) -> u64 {
-        if let Some((at, count)) = self.asked
-            && at == now
-        {
-            return count;
-        }
-        let origin = *self.origin.get_or_insert(now);
-        let count = micros(now.saturating_duration_since(origin));
-        self.asked = Some((now, count));
-        count
-    }
-}
-
-fn micros(duration: Duration) -> u64 {
-    duration.as_secs().wrapping_mul(1_000_000).wrapping_add(u64::from(duration.subsec_micros()))
-}
-
-/// Microseconds in timestamp units.
-fn units(micros: u64, clock_rate: u32) -> i64 {
-    (micros.wrapping_mul(u64::from(clock_rate)) / 1_000_000) as i64
 }
 
 #[cfg(test)]

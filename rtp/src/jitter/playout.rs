@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::clock::nanoseconds;
 use super::types::{Frame, Playout};
-use super::{Content, Entry, JitterBuffer, micros};
+use super::{Content, Entry, JitterBuffer};
 
 /// Longer gaps are not concealed, by which time the listener hears silence anyway: a quarter of a second.
 const MAX_CONCEALED_PER_SECOND: u32 = 4;
@@ -19,37 +20,38 @@ enum Turn {
 
 impl<P> JitterBuffer<P> {
     /// What to play at this tick. Call it once per frame duration.
-    #[inline]
+    // As with packets: what nearly every tick needs belongs where it is called.
+    #[inline(always)]
     pub fn pop(&mut self, now: Instant) -> Playout<P> {
         self.pop_behind(now, 0)
     }
 
     /// The same where audio of this duration is ready and will be heard before the frame: what is left of one that was
     /// [stretched](Frame::stretch).
-    #[inline]
+    #[inline(always)]
     pub fn pop_ahead(&mut self, now: Instant, ready: Duration) -> Playout<P> {
-        self.pop_behind(now, micros(ready))
+        self.pop_behind(now, nanoseconds(ready))
     }
 
-    #[inline]
+    #[inline(always)]
     fn pop_behind(&mut self, now: Instant, ready: u64) -> Playout<P> {
-        let clock = self.clock(now);
+        let clock = self.clock.at(now);
         // What nearly every tick finds: the next frame is there, and its length is as it should be. It is put back if not.
-        if let Some(position) = self.position
-            && !self.pace.is_fixed()
-            && let Some(head) = self.entries.pop_front()
-        {
+        if let (Some(position), Some(wanted)) = (self.position, self.pace.wanted()) {
             let latest = position + i64::from(self.frame / 2);
-            if head.timestamp <= latest && matches!(head.content, Content::Audio { .. }) {
-                self.underruns = 0;
-                let stretch = self.pace.stretch(clock, head.timestamp, self.frame, ready);
-                if stretch == 0 {
-                    return self.play_entry(clock, ready, 0, head);
+            match self.entries.pop_front() {
+                Some(head @ Entry { content: Content::Audio { .. }, .. }) if head.timestamp <= latest => {
+                    self.underruns = 0;
+                    let stretch = self.pace.stretch(wanted, clock, head.timestamp, self.frame, ready);
+                    if stretch == 0 {
+                        return self.play_entry(clock, ready, 0, head);
+                    }
+                    self.entries.push_front(head);
+                    return self.play_stretched(clock, ready, stretch);
                 }
-                self.entries.push_front(head);
-                return self.play_stretched(clock, ready, stretch);
+                Some(head) => self.entries.push_front(head),
+                None => {}
             }
-            self.entries.push_front(head);
         }
         self.pop_otherwise(clock, ready)
     }
@@ -84,7 +86,7 @@ impl<P> JitterBuffer<P> {
             if timestamp <= position + i64::from(self.frame / 2) {
                 return Turn::Head;
             }
-            let lost = sequence > self.played.last + 1;
+            let lost = sequence > self.played.last() + 1;
             if lost && timestamp - position <= i64::from(self.config.clock_rate / MAX_CONCEALED_PER_SECOND) {
                 return Turn::Gap;
             }
@@ -117,7 +119,9 @@ impl<P> JitterBuffer<P> {
                 self.drop_head();
             }
         } else if let Some(Entry { timestamp, content: Content::Audio { .. }, .. }) = self.entries.front() {
-            let stretch = self.pace.stretch(clock, *timestamp, self.frame, ready);
+            let wanted = self.pace.wanted();
+            let stretch =
+                wanted.map_or(0, |wanted| self.pace.stretch(wanted, clock, *timestamp, self.frame, ready));
             return self.play_stretched(clock, ready, stretch);
         }
         self.play_head(clock, ready, 0)
@@ -165,7 +169,7 @@ impl<P> JitterBuffer<P> {
             timestamp: entry.timestamp as u32,
             samples,
             payload,
-            waited: Duration::from_micros(waited),
+            waited,
             stretch,
         })
     }

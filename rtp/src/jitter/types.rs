@@ -70,11 +70,19 @@ pub struct Frame<P = Bytes> {
     pub samples: u32,
     /// The payload.
     pub payload: P,
-    /// Time spent in the buffer.
-    pub waited: Duration,
+    /// Nanoseconds spent in the buffer.
+    pub(super) waited: u64,
     /// By how many timestamp units it should be played longer (positive) or shorter (negative) to get nearer to the target
     /// delay. Mostly 0.
     pub stretch: i32,
+}
+
+impl<P> Frame<P> {
+    /// Time spent in the buffer.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        Duration::from_nanos(self.waited)
+    }
 }
 
 /// What to play now.
