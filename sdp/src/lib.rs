@@ -41,6 +41,7 @@ pub mod events;
 #[doc = include_str!("guide.md")]
 pub mod guide {}
 mod lenient;
+mod levels;
 pub mod limits;
 pub mod offer_answer;
 mod parameters;
