@@ -256,6 +256,28 @@ mod tests {
         assert_eq!(packet, plain);
     }
 
+    /// Another offer and answer: the contexts go on, with other elements encrypted.
+    #[test]
+    fn elements_change_while_the_keys_stay() {
+        let profile = Profile::AeadAes128Gcm;
+        let (key, [plain, _]) = (master(profile), packets());
+        let none = EncryptedElements::default();
+        let mut sender = Sender::new(profile, &key).unwrap().encrypting(&key, none).unwrap();
+        let mut receiver = Receiver::new(profile, &key).unwrap().encrypting(&key, none).unwrap();
+        for (number, elements) in (1u16..).zip([none, [1].into_iter().collect(), none]) {
+            assert!(sender.set_encrypted(elements) && receiver.set_encrypted(elements));
+            let mut packet = plain.clone();
+            packet[2..4].copy_from_slice(&number.to_be_bytes());
+            let before = packet.clone();
+            sender.protect_rtp(&mut packet).unwrap();
+            assert_eq!(packet[17..25] == before[17..25], elements.is_empty());
+            receiver.unprotect_rtp(&mut packet).unwrap();
+            assert_eq!(packet, before);
+        }
+        let mut without = Sender::new(profile, &key).unwrap();
+        assert!(without.set_encrypted(none) && !without.set_encrypted([1].into_iter().collect()));
+    }
+
     proptest! {
         #[test]
         fn any_extension_comes_back(
