@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sdp::{
-    Codec, CryptoSuite, Direction, Extension, Grouping, HeaderExtension, Layers, LocalEncoding, LocalMedia, LocalStream, OfferAnswer, Protection, RtcpMux, SessionDescription, SrtpKey,
+    Codec, CryptoSuite, Direction, Extension, ExtensionEncryption, Grouping, HeaderExtension, Layers, LocalEncoding, LocalMedia, LocalStream, OfferAnswer, Protection, RtcpMux, SessionDescription, SrtpKey,
 };
 
 /// A stream that one byte describes, and a key that no other stream has.
@@ -24,6 +24,8 @@ fn stream(byte: u8, key: u64) -> LocalStream {
         Some((uri, attributes)) => HeaderExtension::new(uri).with_attributes(attributes),
         None => HeaderExtension::new(text),
     });
+    let encryption = [ExtensionEncryption::Never, ExtensionEncryption::Preferred, ExtensionEncryption::Required];
+    let extensions = extensions.zip(usize::from(byte >> 2)..).map(|(extension, at)| extension.with_encryption(encryption[at % 3]));
     let names = [["a", "b"], ["b", "c"]][usize::from(byte >> 1 & 1)];
     let encodings = |count: u8| names.map(LocalEncoding::new).into_iter().take(count.into());
     let layers = match byte >> 3 & 3 {
@@ -61,6 +63,7 @@ fn assert_agreed(sides: &[OfferAnswer; 2]) {
         assert_eq!(near.synchronized(), far.synchronized());
         let turned = |extension: &Extension| Extension { direction: extension.direction.reverse(), ..extension.clone() };
         assert_eq!(near.extensions(), far.extensions().iter().map(turned).collect::<Vec<_>>());
+        assert!(near.extensions().iter().all(|extension| !extension.encrypted || near.is_secure()));
         let layers = [near, far].map(|stream| stream.layers().cloned().unwrap_or_default());
         assert_eq!((&layers[0].send, &layers[0].receive), (&layers[1].receive, &layers[1].send));
         let swapped = far.keys.as_ref().map(|keys| (&keys.receive, &keys.send));

@@ -31,7 +31,7 @@ const STOP: u8 = 15;
 const MAX_LENGTH: usize = 4 * 0xffff;
 
 /// The elements of a packet as they stand in it. Nothing is copied; what is malformed ends the list.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elements<'a> {
     rest: &'a [u8],
     two_byte: bool,
@@ -184,6 +184,16 @@ impl AudioLevel {
         Some(Self { voice: octet & 0x80 != 0, below_overload: octet & 0x7f })
     }
 
+    /// A header extension with nothing but this in it: "defined by profile" and the data. `None` for identifier 0, which is none.
+    #[must_use]
+    pub fn extension(self, id: u8) -> Option<(u16, [u8; 4])> {
+        match id {
+            0 => None,
+            1..STOP => Some((ONE_BYTE, [id << 4, self.octet(), 0, 0])),
+            STOP.. => Some((TWO_BYTE, [id, 1, self.octet(), 0])),
+        }
+    }
+
     /// The octet to send.
     #[must_use]
     pub fn octet(self) -> u8 {
@@ -242,6 +252,10 @@ mod tests {
         assert_eq!(AudioLevel::of(&[1036; 160], false).below_overload, 30);
         let level = AudioLevel { voice: true, below_overload: 42 };
         assert_eq!(AudioLevel::parse(&[level.octet()]), Some(level));
+        for id in 0..=255 {
+            let elements = level.extension(id).map(|(profile, data)| read(profile, &data));
+            assert_eq!(elements, (id != 0).then(|| vec![(id, vec![level.octet()])]));
+        }
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use rtp::audio::correlate::correlate;
 use rtp::audio::speech::speech_like;
-use rtp::audio_stream::{AudioStream, Config, DigitError, Direction, FRAME, FRAME_DURATION, Format};
+use rtp::audio_stream::{AudioStream, Config, DigitError, Direction, FRAME, FRAME_DURATION, Format, Levels};
+use rtp::extension::AudioLevel;
 use rtp::g711::Law;
 use rtp::ntp::NtpTimestamp;
 use rtp::packet::{Header, Packet};
@@ -52,6 +53,46 @@ fn hear(samples: usize, law: Law, ssrc_change_at: Option<usize>) -> (Vec<i16>, V
         heard.extend(stream.next_frame(now));
     }
     (speech, heard)
+}
+
+#[test]
+fn rfc6464_3_each_packet_tells_its_own_level() {
+    let start = Instant::now();
+    let seed = |seed| session::Config::new([seed; 32], "test@example.com", NtpTimestamp(0));
+    let side = |number| {
+        let config =
+            Config { session: seed(number), jitter: Default::default(), format: Format::new(Law::A, None) };
+        let mut side = AudioStream::new(start, config);
+        side.set_remote(start, Remote::port_pair(peer()));
+        side
+    };
+    let (mut talker, mut listener) = (side(1), side(2));
+    talker.set_levels(Levels { send: Some(3), receive: None, voice: true });
+    let told = |voice: bool, listener: &mut AudioStream| {
+        listener.set_levels(Levels { send: None, receive: Some(3), voice });
+    };
+    let mut exchange = |samples: [i16; FRAME], at: u32, listener: &mut AudioStream| {
+        let now = start + FRAME_DURATION * at;
+        talker.tick(now, &samples);
+        while let Some(sent) = talker.poll_transmit() {
+            let _ = listener.receive(now, sent.channel, peer(), &sent.payload);
+        }
+        listener.heard_level()
+    };
+    let loud = AudioLevel { voice: true, below_overload: 30 };
+    assert_eq!(exchange([1036; FRAME], 0, &mut listener), None, "nothing was agreed on");
+    told(true, &mut listener);
+    exchange([1036; FRAME], 1, &mut listener);
+    assert_eq!(exchange([1036; FRAME], 2, &mut listener), Some(loud));
+    // No smoothing: the next one is silent, though the voice may go on.
+    let silent = exchange([0; FRAME], 3, &mut listener).unwrap();
+    assert_eq!(silent.below_overload, 127);
+    // §4: without the V bit it says nothing.
+    told(false, &mut listener);
+    let without = exchange([1036; FRAME], 4, &mut listener);
+    assert_eq!(without, Some(AudioLevel { voice: false, ..loud }));
+    listener.set_levels(Levels::default());
+    assert_eq!(exchange([1036; FRAME], 5, &mut listener), None);
 }
 
 #[test]

@@ -41,6 +41,7 @@ pub mod events;
 #[doc = include_str!("guide.md")]
 pub mod guide {}
 mod lenient;
+mod levels;
 pub mod limits;
 pub mod offer_answer;
 mod parameters;
@@ -55,10 +56,11 @@ pub use description::{ParseError, SessionDescription, SyntaxError};
 pub use events::EventSet;
 pub use limits::Limits;
 pub use offer_answer::{
-    AgreedLayers, AnswerError, CodecOrder, Companion, CreateOfferError, Encoding, Extension, Feedback,
-    Grouping, HeaderExtension, HoldStyle, Layers, LocalEncoding, LocalMedia, LocalMediaError, LocalStream,
-    MediaStream, Negotiated, OfferAnswer, OfferError, Options, OtherTransport, PeerTransport, Profile,
-    Protection, RejectReason, RejectedLine, RtcpMux, State, StreamKeys, StreamOptions,
+    AgreedLayers, AnswerError, CodecOrder, Companion, CreateOfferError, Encoding, Extension,
+    ExtensionEncryption, Feedback, Grouping, HeaderExtension, HoldStyle, Layers, LocalEncoding, LocalMedia,
+    LocalMediaError, LocalStream, MediaStream, Negotiated, OfferAnswer, OfferError, Options, OtherTransport,
+    PeerTransport, Profile, Protection, RejectReason, RejectedLine, RtcpMux, State, StreamKeys,
+    StreamOptions,
 };
 pub use sdes::{CryptoSuite, SrtpKey, Unencrypted};
 pub use section::MediaSection;

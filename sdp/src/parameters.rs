@@ -128,7 +128,7 @@ const BASELINE: u8 = 0x42;
 const MAIN: u8 = 0x4d;
 const EXTENDED: u8 = 0x58;
 
-fn profile_level_id(fmtp: Option<&str>) -> [u8; 3] {
+pub(crate) fn profile_level_id(fmtp: Option<&str>) -> [u8; 3] {
     let read = |text: &str| {
         let number = u32::from_str_radix(text, 16).ok().filter(|_| text.len() == 6)?;
         let [_, profile, constraints, level] = number.to_be_bytes();
@@ -166,7 +166,7 @@ impl Profile {
 }
 
 /// Tenths of a level; 1b, which three profiles write as level 11 with constraint_set3, is between 1 and 1.1.
-fn level([profile, constraints, level]: [u8; 3]) -> u16 {
+pub(crate) fn level([profile, constraints, level]: [u8; 3]) -> u16 {
     let is_1b = level == 9
         || (level == 11 && constraints & 0x10 != 0 && matches!(profile, BASELINE | MAIN | EXTENDED));
     if is_1b { 105 } else { u16::from(level).saturating_mul(10) }

@@ -1,9 +1,9 @@
-//! RTP header extensions in offers and answers (RFC 8285 §5–§8).
+//! RTP header extensions in offers and answers (RFC 8285 §5–§8), encrypted or not (RFC 6904 §4).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use sdp::{
-    Codec, Direction, HeaderExtension, LocalMedia, LocalMediaError, LocalStream, OfferAnswer, RtcpMux,
-    SessionDescription,
+    Codec, CryptoSuite, Direction, ExtensionEncryption, HeaderExtension, LocalMedia, LocalMediaError,
+    LocalStream, OfferAnswer, Protection, RtcpMux, SessionDescription, SrtpKey,
 };
 
 const OFFSET: &str = "urn:ietf:params:rtp-hdrext:toffset";
@@ -261,4 +261,131 @@ fn rfc8285_7_a_bundle_group_is_one_space_of_identifiers() {
     assert_eq!(said(&answer), [vec!["1 urn:a".to_owned(), format!("2 {OFFSET}")], vec![]]);
     let answer = OfferAnswer::new(both(), 1).unwrap().receive_offer(&peer(&lines)).unwrap();
     assert_eq!(said(&answer)[1], ["1 urn:v".to_owned(), format!("4 {OFFSET}")], "apart, each has its own");
+}
+
+const ENCRYPT: &str = "urn:ietf:params:rtp-hdrext:encrypt";
+
+fn level(encryption: ExtensionEncryption) -> HeaderExtension {
+    uri(LEVEL).with_encryption(encryption)
+}
+
+fn key(octet: u8) -> SrtpKey {
+    SrtpKey::new(CryptoSuite::AesCm128HmacSha1_80, &[octet; 30]).unwrap()
+}
+
+fn protected(
+    protection: Protection,
+    octet: u8,
+    extensions: impl IntoIterator<Item = HeaderExtension>,
+) -> OfferAnswer {
+    machine([audio(extensions).with_sdes(protection, [key(octet)])])
+}
+
+/// Identifier, encrypted or not, and direction of what a side agreed on.
+fn agreed(side: &OfferAnswer) -> Vec<(u8, bool, Direction)> {
+    let extensions = side.current().unwrap().audio().unwrap().extensions().iter();
+    extensions.map(|extension| (extension.id, extension.encrypted, extension.direction)).collect()
+}
+
+#[test]
+fn rfc6904_4_1_both_forms_are_offered_and_the_encrypted_one_is_taken() {
+    use ExtensionEncryption::{Never, Preferred, Required};
+    let (encrypted, plain) = (format!("1 {ENCRYPT} {LEVEL}"), format!("2 {LEVEL}"));
+    let unused = format!("2/inactive {LEVEL}");
+    let alone = format!("1 {LEVEL}");
+    for (ours, theirs, offered, answered) in [
+        (Preferred, Preferred, vec![&encrypted, &plain], vec![&encrypted, &unused]),
+        (Preferred, Required, vec![&encrypted, &plain], vec![&encrypted, &unused]),
+        // Who has a reason to prefer it in the clear takes that.
+        (Preferred, Never, vec![&encrypted, &plain], vec![&plain]),
+        (Required, Preferred, vec![&encrypted], vec![&encrypted]),
+        (Required, Never, vec![&encrypted], vec![]),
+        (Never, Preferred, vec![&alone], vec![&alone]),
+        (Never, Required, vec![&alone], vec![]),
+    ] {
+        for (protection, required) in [(Protection::SdesRequired, true), (Protection::SdesOptional, false)] {
+            let mut alice = protected(protection, 1, [level(ours)]);
+            let mut bob = protected(protection, 2, [level(theirs)]);
+            let [said, heard] = exchange(&mut alice, &mut bob);
+            assert_eq!(said.iter().collect::<Vec<_>>(), offered, "{ours:?} {theirs:?} {required}");
+            assert_eq!(heard.iter().collect::<Vec<_>>(), answered, "{ours:?} {theirs:?} {required}");
+            assert_eq!(agreed(&alice), agreed(&bob));
+            assert!(agreed(&alice).len() <= 1, "never both");
+            // Identifiers keep their meaning, and so does the choice, whoever offers next.
+            let before = agreed(&alice);
+            exchange(&mut bob, &mut alice);
+            assert_eq!((agreed(&alice), agreed(&bob)), (before.clone(), before));
+        }
+    }
+}
+
+#[test]
+fn rfc6904_4_plain_rtp_has_no_encrypted_extensions() {
+    use ExtensionEncryption::{Preferred, Required};
+    // Nobody protects, or only one side can: the encrypted form is for SRTP alone.
+    for (ours, theirs) in [
+        (Protection::None, Protection::None),
+        (Protection::SdesOptional, Protection::None),
+        (Protection::None, Protection::SdesOptional),
+    ] {
+        let mut alice = protected(ours, 1, [level(Preferred), uri(OFFSET).with_encryption(Required)]);
+        let mut bob = protected(theirs, 2, [level(Preferred), uri(OFFSET).with_encryption(Required)]);
+        let [said, heard] = exchange(&mut alice, &mut bob);
+        assert_eq!(said.iter().any(|line| line.contains(ENCRYPT)), ours == Protection::SdesOptional);
+        assert!(heard.iter().all(|line| !line.contains(ENCRYPT)), "{heard:?}");
+        for side in [&alice, &bob] {
+            assert_eq!(agreed(side).iter().map(|(_, encrypted, _)| *encrypted).collect::<Vec<_>>(), [false]);
+        }
+    }
+    // A session-level line is for the lines with SRTP alone; an answer that encrypts plain RTP is not followed.
+    let lines = format!("a=extmap:3 {ENCRYPT} {LEVEL}\nm=audio 4000 RTP/AVP 0\n");
+    let answer = machine([audio([level(Preferred)])]).receive_offer(&peer(&lines)).unwrap();
+    assert_eq!(said(&answer), [Vec::<String>::new()]);
+    let mut alice = protected(Protection::SdesOptional, 1, [level(Preferred)]);
+    alice.create_offer().unwrap();
+    alice.receive_answer(&offer(&format!("a=extmap:1 {ENCRYPT} {LEVEL}\n"))).unwrap();
+    assert_eq!(agreed(&alice), []);
+}
+
+#[test]
+fn rfc6904_4_the_encrypted_form_has_its_configuration_and_is_not_encrypted_twice() {
+    use ExtensionEncryption::Preferred;
+    let crypto = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJ\n";
+    let answered = |lines: &str, own: HeaderExtension| {
+        let mut bob = protected(Protection::SdesRequired, 2, [own]);
+        let text = format!("m=audio 4000 RTP/SAVP 0\n{crypto}{lines}");
+        said(&bob.receive_offer(&peer(&text)).unwrap())[0].clone()
+    };
+    let timecode = "urn:ietf:params:rtp-hdrext:smpte-tc";
+    let own = || uri(timecode).with_encryption(Preferred);
+    // The example of §4, and one in two configurations.
+    let line = format!("1 {ENCRYPT} {timecode} 25@600/24");
+    assert_eq!(answered(&format!("a=extmap:{line}\n"), own()).join("|"), line);
+    let lines = format!("a=extmap:4 {timecode} 30@600/30\na=extmap:{line}\n");
+    assert_eq!(answered(&lines, own()).join("|"), line);
+    assert_eq!(answered(&lines, own().with_attributes("30@600/30")), [format!("4 {timecode} 30@600/30")]);
+    // What can only be received encrypted is sent in neither form.
+    let lines = format!("a=extmap:1/sendonly {ENCRYPT} urn:x\na=extmap:2 urn:x\n");
+    let sends = uri("urn:x").with_encryption(Preferred).with_direction(Direction::SendOnly);
+    assert_eq!(answered(&lines, sends), ["2/sendonly urn:x"], "the other form is left");
+    for none in [format!("{ENCRYPT} {ENCRYPT} urn:x"), ENCRYPT.to_owned(), format!("{ENCRYPT}  ")] {
+        assert_eq!(
+            answered(&format!("a=extmap:1 {none}\n"), uri("urn:x").with_encryption(Preferred)),
+            [""; 0]
+        );
+    }
+    let nested = LocalMedia::new([audio([uri(ENCRYPT).with_attributes("urn:x")])]);
+    assert_eq!(OfferAnswer::new(nested, 1).unwrap_err(), LocalMediaError::InvalidText(ENCRYPT.into()));
+    // §4.1: an answer with both forms is taken for the encrypted one.
+    let mut alice = protected(Protection::SdesRequired, 1, [level(Preferred)]);
+    alice.create_offer().unwrap();
+    let both = format!("m=audio 4000 RTP/SAVP 0\n{crypto}a=extmap:1 {ENCRYPT} {LEVEL}\na=extmap:2 {LEVEL}\n");
+    alice.receive_answer(&peer(&both)).unwrap();
+    assert_eq!(agreed(&alice), [(1, true, Direction::SendRecv)]);
+    // Who says that nothing is encrypted has nothing to hide in (RFC 4568 §6.3.2).
+    let open = crypto.trim_end().to_owned() + " UNENCRYPTED_SRTP\n";
+    let text = format!("m=audio 4000 RTP/SAVP 0\n{open}a=extmap:1 {ENCRYPT} {LEVEL}\na=extmap:2 {LEVEL}\n");
+    let stream = audio([level(Preferred)]).with_sdes(Protection::SdesRequired, [key(2)]);
+    let mut bob = machine([stream.with_options(|more| more.allow_unencrypted = true)]);
+    assert_eq!(said(&bob.receive_offer(&peer(&text)).unwrap())[0], [format!("2 {LEVEL}")]);
 }

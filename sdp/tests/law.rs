@@ -4,9 +4,9 @@
 use proptest::prelude::*;
 use sdp::attributes::Restrictions;
 use sdp::{
-    Codec, CodecOrder, CryptoSuite, Direction, Grouping, HeaderExtension, HoldStyle, Layers, LocalEncoding,
-    LocalMedia, LocalStream, MediaKind, OfferAnswer, Options, Protection, RtcpMux, SessionDescription,
-    SrtpKey,
+    Codec, CodecOrder, CryptoSuite, Direction, ExtensionEncryption, Grouping, HeaderExtension, HoldStyle,
+    Layers, LocalEncoding, LocalMedia, LocalStream, MediaKind, OfferAnswer, Options, Protection, RtcpMux,
+    SessionDescription, SrtpKey,
 };
 
 const ANNE: usize = 0;
@@ -88,6 +88,20 @@ fn codecs(kind: MediaKind) -> impl Strategy<Value = Vec<Codec>> {
             // One to talk with. Put in and not waited for: proptest gives up when it has thrown away too many.
             if !codecs.iter().any(Codec::is_primary) {
                 codecs.insert(0, first.clone());
+            }
+            codecs
+        })
+        // Parameters that allow no picture at all, beside codecs that do (RFC 8851 §8).
+        .prop_flat_map(|codecs| (Just(codecs), proptest::bool::weighted(0.1)))
+        .prop_map(|(mut codecs, useless)| {
+            let repaired = codecs.contains(&Codec::retransmission(&Codec::vp8()));
+            let others = codecs.iter().filter(|codec| codec.is_primary()).count() > 1;
+            if let Some(codec) = codecs.iter_mut().find(|codec| **codec == Codec::vp8())
+                && useless
+                && others
+                && !repaired
+            {
+                *codec = Codec::vp8().with_fmtp("max-fs=0");
             }
             codecs
         })
@@ -179,14 +193,21 @@ fn extensions() -> impl Strategy<Value = (Vec<HeaderExtension>, bool)> {
         ("urn:c", Some("x")),
     ];
     let some = proptest::sample::subsequence(all.to_vec(), 0..=all.len()).prop_shuffle();
-    let directions = proptest::collection::vec(direction(), all.len());
+    let encryption = prop_oneof![
+        Just(ExtensionEncryption::Never),
+        Just(ExtensionEncryption::Preferred),
+        Just(ExtensionEncryption::Required),
+    ];
+    let directions = proptest::collection::vec((direction(), encryption), all.len());
     (some, directions, proptest::bool::weighted(0.2), any::<bool>()).prop_map(
         |(some, directions, many, mixed)| {
-            let extension =
-                |((uri, attributes), direction): ((&str, Option<&str>), Direction)| HeaderExtension {
-                    attributes: attributes.map(str::to_owned),
-                    ..HeaderExtension::new(uri).with_direction(direction)
-                };
+            let extension = |((uri, attributes), (direction, encryption)): (
+                (&str, Option<&str>),
+                (Direction, ExtensionEncryption),
+            )| HeaderExtension {
+                attributes: attributes.map(str::to_owned),
+                ..HeaderExtension::new(uri).with_direction(direction).with_encryption(encryption)
+            };
             let mut all: Vec<_> = some.into_iter().zip(directions).map(extension).collect();
             if many {
                 all.extend((0..20).map(|number| HeaderExtension::new(format!("urn:many:{number}"))));
@@ -313,6 +334,14 @@ fn assert_agreed(one: &OfferAnswer, two: &OfferAnswer) {
             sdp::Extension { direction, ..extension.clone() }
         };
         assert_eq!(near.extensions(), far.extensions().iter().map(turned).collect::<Vec<_>>());
+        // RFC 6904 §4: only in SRTP, and in one form alone.
+        for (place, extension) in near.extensions().iter().enumerate() {
+            assert!(!extension.encrypted || near.is_secure());
+            let same = |other: &sdp::Extension| {
+                (&other.uri, &other.attributes) == (&extension.uri, &extension.attributes)
+            };
+            assert!(!near.extensions()[..place].iter().any(same), "{:?}", near.extensions());
+        }
         assert_eq!(near.mixed_extensions(), far.mixed_extensions());
         assert_eq!(near.synchronized(), far.synchronized());
         assert_eq!(near.feedback().is_empty(), far.feedback().is_empty());

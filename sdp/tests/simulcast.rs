@@ -259,3 +259,82 @@ fn layers_that_cannot_be_written_are_refused() {
         assert_eq!(made.unwrap_err(), LocalMediaError::InvalidLayer(name.to_owned()));
     }
 }
+
+/// RFC 8851 §8: the encoding narrows what the codec's parameters allow, and never widens it.
+#[test]
+fn rfc8851_8_the_smaller_of_both_limits_holds() {
+    let level = "a=fmtp:97 profile-level-id=42e01f;packetization-mode=1;level-asymmetry-allowed=1\n";
+    let wide =
+        limits(&[(Restriction::MaxWidth, 1280), (Restriction::MaxFs, 2_073_600), (Restriction::MaxFps, 60)]);
+    let small = limits(&[
+        (Restriction::MaxHeight, 180),
+        (Restriction::MaxBr, 100_000),
+        (Restriction::MaxPps, 1_000_000),
+    ]);
+    let camera = [LocalEncoding::new("hi").within(wide), LocalEncoding::new("lo").within(small)];
+    let mut camera = with_codecs([h264(), Codec::vp8()], Some(Layers::new().sending(camera)));
+    camera.create_offer().unwrap();
+    let answer = peer(&format!(
+        "m=video 49300 RTP/AVPF 97 98\na=rtpmap:97 H264/90000\n{level}a=rtpmap:98 VP8/90000\n\
+         a=fmtp:98 max-fs=3600;max-fr=30\n\
+         a=rid:hi recv max-width=1280;max-fs=2073600;max-fps=60\na=rid:lo recv max-height=180;max-br=100000;max-pps=1000000\n\
+         a=simulcast:recv hi;lo\n"
+    ));
+    camera.receive_answer(&answer).unwrap();
+    let stream = camera.current().unwrap().video().unwrap();
+    let of = |rid: &str, codec: usize| {
+        let limits = stream.layers().unwrap().encoding(rid).unwrap().limits(&stream.send[codec].codec);
+        use Restriction::{MaxBr, MaxFps, MaxFs, MaxHeight, MaxPps, MaxWidth};
+        [MaxWidth, MaxHeight, MaxFs, MaxFps, MaxPps, MaxBr].map(|restriction| limits.most(restriction))
+    };
+    let (h264, vp8) = (0, 1);
+    assert_eq!(
+        of("hi", h264),
+        [Some(1280), Some(2704), Some(921_600), Some(60), Some(27_648_000), Some(16_800_000)]
+    );
+    assert_eq!(of("lo", h264), [Some(2704), Some(180), Some(921_600), None, Some(1_000_000), Some(100_000)]);
+    assert_eq!(of("hi", vp8), [Some(1280), Some(2704), Some(921_600), Some(30), None, None]);
+    assert_eq!(
+        of("lo", vp8),
+        [Some(2704), Some(180), Some(921_600), Some(30), Some(1_000_000), Some(100_000)]
+    );
+}
+
+/// RFC 8851 §6.2.2 step 6, §6.4 step 7: a line that no codec leaves anything of is discarded, one that some codec does is not.
+#[test]
+fn rfc8851_8_a_line_without_a_codec_for_it_is_discarded() {
+    let nothing = "a=fmtp:98 max-fs=0\n";
+    let head = |fmtp: &str| {
+        format!(
+            "m=video 49300 RTP/AVPF 97 98\na=rtpmap:97 H264/90000\na=rtpmap:98 VP8/90000\n{fmtp}\
+             a=fmtp:97 profile-level-id=42e01f;packetization-mode=1;level-asymmetry-allowed=1\n"
+        )
+    };
+    // As an answerer, of what we send: the offer's parameters are what the peer takes.
+    let lines = "a=rid:1 recv pt=98\na=rid:2 recv pt=97,98;max-fps=9\na=rid:3 recv\na=simulcast:recv 1;2;3\n";
+    let ours = || Layers::new().sending(["a", "b", "c"].map(LocalEncoding::new));
+    let machine = |layers| with_codecs([h264(), Codec::vp8()], Some(layers));
+    for (fmtp, left) in [(nothing, "simulcast:send 2;3"), ("", "simulcast:send 1;2;3")] {
+        let answer = machine(ours()).receive_offer(&peer(&format!("{}{lines}", head(fmtp)))).unwrap();
+        assert_eq!(said(&answer).last().map(String::as_str), Some(left));
+    }
+    // Of what it sends, ours are what counts.
+    let lines = "a=rid:1 send pt=98\na=simulcast:send 1\n";
+    let answer = machine(conference()).receive_offer(&peer(&format!("{}{lines}", head(nothing)))).unwrap();
+    assert_eq!(said(&answer).last().map(String::as_str), Some("simulcast:recv 1"));
+    // As an offerer.
+    let vp8 = || {
+        Layers::new().sending([LocalEncoding::new("1").with_codecs([Codec::vp8()]), LocalEncoding::new("2")])
+    };
+    for (fmtp, left) in [(nothing, vec![vec!["2"]]), ("", vec![vec!["1"], vec!["2"]])] {
+        let mut camera = machine(vp8());
+        camera.create_offer().unwrap();
+        let lines = "a=rid:1 recv pt=98\na=rid:2 recv\na=simulcast:recv 1;2\n";
+        camera.receive_answer(&peer(&format!("{}{lines}", head(fmtp)))).unwrap();
+        assert_eq!(names(&layers(&camera).unwrap().send), left);
+    }
+    let none = Codec::vp8().with_fmtp("max-fr=0");
+    let stream = LocalStream::video("192.0.2.1:4000".parse().unwrap(), [none]).with_layers(ours());
+    let made = OfferAnswer::new(LocalMedia::new([stream]), 1);
+    assert_eq!(made.unwrap_err(), LocalMediaError::InvalidLayer("a".to_owned()));
+}

@@ -21,7 +21,8 @@ use rtp::video::Codec as VideoCodec;
 use sdp::CryptoSuite;
 
 use crate::media::{
-    MediaEngine, MediaOptions, MediaTap, OwnEngine, PROFILE_LEVEL_ID, SUITES, Sending, Srtp, VideoOptions,
+    AudioLevels, MediaEngine, MediaOptions, MediaTap, OwnEngine, PROFILE_LEVEL_ID, SUITES, Sending, Srtp,
+    VideoOptions,
 };
 use crate::network_watch;
 use crate::phone::{Inner, Phone};
@@ -91,6 +92,7 @@ pub struct PhoneBuilder {
     h264_profile: String,
     srtp: Srtp,
     srtp_suites: Vec<CryptoSuite>,
+    audio_levels: AudioLevels,
     sample_rate: u32,
     sending: Sending,
     quality_reports: Option<String>,
@@ -303,6 +305,13 @@ impl PhoneBuilder {
         self
     }
 
+    /// Whether each packet tells how loud its sound is (RFC 6464), encrypted or not (RFC 6904). Off if it is not set. What the other side
+    /// tells is in [`Audio::heard_level`](crate::Audio::heard_level).
+    pub fn audio_levels(mut self, levels: AudioLevels) -> Self {
+        self.audio_levels = levels;
+        self
+    }
+
     /// Sends no pauses: comfort noise describes them, to peers that take it (RFC 3389). Off if it is not set; pauses of the peer are
     /// understood either way. Opus has its own way and is sent whole.
     pub fn silence_suppression(mut self, on: bool) -> Self {
@@ -448,6 +457,7 @@ impl PhoneBuilder {
             sending: self.sending,
             srtp: self.srtp,
             srtp_suites: self.srtp_suites,
+            levels: self.audio_levels,
             sample_rate: self.sample_rate,
             video: (!self.video.is_empty())
                 .then_some(VideoOptions { codecs: self.video, profile_level_id: self.h264_profile }),
@@ -489,6 +499,7 @@ impl Phone {
             h264_profile: PROFILE_LEVEL_ID.into(),
             srtp: Srtp::Off,
             srtp_suites: SUITES.to_vec(),
+            audio_levels: AudioLevels::Off,
             sample_rate: 8000,
             sending: Sending::default(),
             quality_reports: None,

@@ -74,8 +74,8 @@ pub use core::PackagedInfo;
 pub use identity::IdentityError;
 pub use info::InfoError;
 pub use media::{
-    Audio, AudioError, LiveSound, MediaEngine, MediaFuture, MediaPacket, MediaPlace, MediaReport,
-    MediaSession, MediaTap, NoMedia, Srtp, Video, VideoError,
+    Audio, AudioError, AudioLevels, LiveSound, MediaEngine, MediaFuture, MediaPacket, MediaPlace,
+    MediaReport, MediaSession, MediaTap, NoMedia, Srtp, Video, VideoError,
 };
 #[cfg(feature = "sound-card")]
 pub use media::{SoundCard, SoundCardError};
@@ -87,6 +87,7 @@ pub use requests::{RequestError, TextMessage};
 pub use room::{ChatRoom, RoomChat, RoomMessage, RoomPolicy};
 pub use rtp::audio_stream::Statistics;
 pub use rtp::codec::Codec;
+pub use rtp::extension::AudioLevel;
 pub use rtp::ntp::NtpTimestamp;
 pub use rtp::video::Codec as VideoCodec;
 pub use rtp::video_stream::{Event as VideoEvent, VideoFrame};

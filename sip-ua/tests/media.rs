@@ -7,7 +7,10 @@ use std::time::Duration;
 use rtp::audio::resample::resample;
 use rtp::audio::tone::{Tone, detect_tone, power};
 use rtp::packet::Packet;
-use sip_ua::{Call, CallError, Codec, CryptoSuite, MediaPacket, Phone, PhoneBuilder, Srtp};
+use sip_ua::{
+    AudioLevel, AudioLevels, Call, CallError, Codec, CryptoSuite, MediaPacket, MediaTap, Phone, PhoneBuilder,
+    Srtp,
+};
 
 /// Longer than anything here takes on a loaded machine; nothing waits it out unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -155,6 +158,79 @@ async fn rfc3711_packets_on_the_wire_are_protected() {
         payloads.dedup();
         assert_eq!(payloads.len() > 1, srtp == Srtp::Required, "{srtp:?}");
         drop((call, called));
+        alice.close().await;
+        bob.close().await;
+    }
+}
+
+/// Notes what goes out beside the sound: the element of each packet, as everybody on the way sees it.
+fn noting(elements: &Arc<Mutex<Vec<u8>>>) -> MediaTap {
+    let seen = Arc::clone(elements);
+    Arc::new(move |packet: &MediaPacket<'_>| {
+        let Ok(parsed) = Packet::parse(packet.payload) else { return };
+        if !packet.inbound && parsed.header.payload_type < 64 {
+            let found = rtp::extension::Elements::of(&parsed).map(|(_, data)| data[0]).next();
+            seen.lock().unwrap().push(found.unwrap_or(NO_LEVEL));
+        }
+    })
+}
+
+/// That of no sound that these calls have.
+const NO_LEVEL: u8 = 0;
+/// RFC 6464 §3: digital silence, which is no voice.
+const SILENCE: u8 = 127;
+
+#[tokio::test]
+async fn rfc6464_rfc6904_levels_go_encrypted_where_they_can_or_must() {
+    use AudioLevels::{EncryptedIfPossible, EncryptedOnly, Off};
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Seen {
+        Nothing,
+        Levels,
+        Noise,
+    }
+    for (srtp, ours, theirs, expected) in [
+        (Srtp::Required, EncryptedIfPossible, EncryptedIfPossible, Seen::Noise),
+        (Srtp::Required, EncryptedOnly, EncryptedIfPossible, Seen::Noise),
+        (Srtp::Optional, EncryptedIfPossible, EncryptedOnly, Seen::Noise),
+        (Srtp::Required, EncryptedIfPossible, Off, Seen::Nothing),
+        (Srtp::Off, EncryptedIfPossible, EncryptedIfPossible, Seen::Levels),
+        (Srtp::Off, EncryptedOnly, EncryptedIfPossible, Seen::Nothing),
+        (Srtp::Off, Off, EncryptedIfPossible, Seen::Nothing),
+    ] {
+        let elements = Arc::new(Mutex::new(Vec::new()));
+        let tap = noting(&elements);
+        let set = |levels| move |builder: PhoneBuilder| builder.srtp(srtp).audio_levels(levels);
+        let alice = phone("alice", |builder| set(ours)(builder).media_tap(tap)).await;
+        let bob = phone("bob", set(theirs)).await;
+        let (call, called) = connect(&alice, &bob).await.unwrap();
+        within("twenty packets", async {
+            let told = || expected == Seen::Nothing || called.audio().heard_level().is_some();
+            while elements.lock().unwrap().len() < 20 || !told() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        let case = format!("{srtp:?} {ours:?} {theirs:?}");
+        let elements = elements.lock().unwrap().clone();
+        let seen = match elements.iter().filter(|octet| **octet == SILENCE).count() {
+            0 if elements.iter().all(|octet| *octet == NO_LEVEL) => Seen::Nothing,
+            all if all == elements.len() => Seen::Levels,
+            // One octet in 256 is as it was by chance.
+            _ => Seen::Noise,
+        };
+        assert_eq!(seen, expected, "{case}: {elements:?}");
+        let silence = AudioLevel { voice: false, below_overload: SILENCE };
+        let heard = Some(silence).filter(|_| expected != Seen::Nothing);
+        assert_eq!(called.audio().heard_level(), heard, "{case}");
+        if expected == Seen::Noise {
+            // Hold and resume change no identifier, and no key: the contexts go on.
+            within("hold", call.hold()).await.unwrap();
+            within("resume", call.resume()).await.unwrap();
+            hears(&called, &call, 440.0).await;
+            assert_eq!(called.audio().statistics().session.discarded.unauthentic, 0, "{case}");
+        }
+        call.hang_up().await;
         alice.close().await;
         bob.close().await;
     }

@@ -1,10 +1,11 @@
-//! Optional SRTP with a peer that takes RTP/SAVP and nothing else (RFC 8643, RFC 4568).
+//! SRTP with peers that know less than our phones: RTP/SAVP and nothing else (RFC 8643, RFC 4568), header extensions in the clear
+//! alone (RFC 6904 §4.1).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use std::time::Duration;
 
 use sip_message::{Message, Method, Request, StatusCode};
-use sip_ua::{CallError, CryptoSuite, Phone, Srtp};
+use sip_ua::{AudioLevels, CallError, CryptoSuite, Phone, Srtp};
 use tokio::net::UdpSocket;
 
 /// Longer than anything here takes on a loaded machine; nothing waits it out unless it is broken.
@@ -154,4 +155,49 @@ async fn an_offer_of_savp_alone_is_accepted() {
     })
     .await;
     assert!(answer.contains("RTP/SAVP 0") && answer.contains("a=crypto:1 AES_CM_128"), "{answer}");
+}
+
+/// RFC 6904 §4.1: who does not know the encrypted form takes the plain one where both are offered, and gets nothing else.
+#[tokio::test]
+async fn rfc6904_4_1_a_peer_without_it_gets_levels_in_the_clear_or_none() {
+    for (levels, expected) in [(AudioLevels::EncryptedIfPossible, true), (AudioLevels::EncryptedOnly, false)]
+    {
+        let builder = Phone::builder("sip:alice@example.com").listen("udp:127.0.0.1:0");
+        let alice = builder.srtp(Srtp::Required).audio_levels(levels).bind().await.unwrap();
+        let [socket, media] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0"));
+        let (socket, media) = (socket.await.unwrap(), media.await.unwrap());
+        let port = media.local_addr().unwrap().port();
+        let callee = script(&socket, |invite| {
+            let (_, text) = offered(invite);
+            let line = |what: &str| text.lines().find(|line| line.contains(what));
+            let tag = line("AES_CM_128_HMAC_SHA1_80").unwrap().split(' ').next().unwrap();
+            let mut lines = format!("{tag} AES_CM_128_HMAC_SHA1_80 inline:{NINES}\r\n");
+            assert!(
+                line("rtp-hdrext:encrypt urn:ietf:params:rtp-hdrext:ssrc-audio-level").is_some(),
+                "{text}"
+            );
+            let known =
+                text.lines().filter(|line| line.starts_with("a=extmap:") && !line.contains("encrypt"));
+            known.for_each(|line| lines += &format!("{line}\r\n"));
+            let body = description("RTP/SAVP", &lines).replace("m=audio 9 ", &format!("m=audio {port} "));
+            (StatusCode::OK, Some(body))
+        });
+        let to = format!("sip:bob@{}", socket.local_addr().unwrap());
+        let caller = async {
+            let call = alice.call(&to).await.unwrap().answered().await.unwrap();
+            let mut buffer = [0; 2048];
+            let (length, _) = media.recv_from(&mut buffer).await.unwrap();
+            let packet = rtp::packet::Packet::parse(&buffer[..length]).unwrap();
+            let seen: Vec<_> = rtp::extension::Elements::of(&packet).map(|(_, data)| data.to_vec()).collect();
+            call.hang_up().await;
+            seen
+        };
+        let seen = tokio::select! {
+            seen = within("the call", caller) => seen,
+            never = callee => match never {},
+        };
+        // Silence (RFC 6464 §3).
+        assert_eq!(seen, if expected { vec![vec![127]] } else { vec![] }, "{levels:?}");
+        within("the end", alice.close()).await;
+    }
 }

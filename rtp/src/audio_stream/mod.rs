@@ -23,6 +23,7 @@ pub use format::{Format, Redundancy};
 use crate::codec::{Codec, redundancy};
 use crate::dtmf::{self, MAX_QUEUED};
 use crate::emodel::{self, Conditions, Quality};
+use crate::extension::AudioLevel;
 use crate::jitter::{self, JitterBuffer, Playout};
 use crate::protection::Protection;
 use crate::session::{self, Channel, Discard, Event, Media, Remote, Session, Transmit};
@@ -68,6 +69,17 @@ impl Direction {
     pub(crate) fn receives(self) -> bool {
         matches!(self, Self::SendReceive | Self::ReceiveOnly)
     }
+}
+
+/// The levels of the sound, told beside it (RFC 6464), under the identifiers that `a=extmap` gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Levels {
+    /// In what is sent; `None` sends none.
+    pub send: Option<u8>,
+    /// In what comes; `None` reads none.
+    pub receive: Option<u8>,
+    /// They tell voice from other sound (`vad=on`, which is meant where nothing is said, RFC 6464 §4).
+    pub voice: bool,
 }
 
 /// Configuration of an [`AudioStream`].
@@ -172,6 +184,8 @@ pub struct AudioStream {
     behind: Option<u32>,
     /// That of the first sample given last.
     given: Option<u32>,
+    levels: Levels,
+    heard_level: Option<AudioLevel>,
 }
 
 impl AudioStream {
@@ -209,6 +223,8 @@ impl AudioStream {
             heard: format.codec,
             behind: None,
             given: None,
+            levels: Levels::default(),
+            heard_level: None,
             format,
         }
     }
@@ -251,6 +267,29 @@ impl AudioStream {
     /// packets.
     pub fn protect_received(&mut self, receiver: Option<srtp::Receiver>) {
         self.protection.receiver = receiver.map(Box::new);
+    }
+
+    /// The elements of header extensions that go encrypted from now on, both ways (RFC 6904). `false` where media is plain or has
+    /// keys that were made without [`srtp::Sender::encrypting`] and its like for what comes: what must not be seen is not to be sent
+    /// then.
+    #[must_use]
+    pub fn set_encrypted_elements(&mut self, elements: srtp::EncryptedElements) -> bool {
+        let sender = self.protection.sender.as_mut().map(|sender| sender.set_encrypted(elements));
+        let receiver = self.protection.receiver.as_mut().map(|receiver| receiver.set_encrypted(elements));
+        let plain = elements.is_empty();
+        sender.unwrap_or(plain) && receiver.unwrap_or(plain)
+    }
+
+    /// Levels of the sound beside it, as agreed on (RFC 6464); none at first.
+    pub fn set_levels(&mut self, levels: Levels) {
+        self.levels = levels;
+        self.heard_level = self.heard_level.filter(|_| levels.receive.is_some());
+    }
+
+    /// The level of the packet that came last, by the word of its sender: nothing is measured here.
+    #[must_use]
+    pub fn heard_level(&self) -> Option<AudioLevel> {
+        self.heard_level
     }
 
     /// Codec and payload types after another offer and answer. Digits that wait are lost if the codec has another clock.
@@ -310,7 +349,8 @@ impl AudioStream {
             }
         }
         self.outgoing.take(microphone);
-        while let Some(made) = self.outgoing.next(self.format.payload_type, self.session.timestamp()) {
+        let (payload_type, measures) = (self.format.payload_type, self.levels.send.is_some());
+        while let Some(made) = self.outgoing.next(payload_type, self.session.timestamp(), measures) {
             let units = self.outgoing.units;
             let Payload::Send { payload_type, is_audio } = made else {
                 self.session.advance(units);
@@ -319,7 +359,11 @@ impl AudioStream {
             };
             // A description of silence has no marker (RFC 3389 §4), and a talk spurt begins behind it.
             let marker = std::mem::replace(&mut self.spurt, !is_audio) && is_audio;
-            let sent = self.session.send(now, payload_type, marker, &self.outgoing.payload, units);
+            let level = self.outgoing.level.zip(self.levels.send);
+            let extension = level.and_then(|(level, id)| level.extension(id));
+            let extension = extension.as_ref().map(|(profile, data)| (*profile, data.as_slice()));
+            let payload = &self.outgoing.payload;
+            let sent = self.session.send_with_extension(now, payload_type, marker, payload, units, extension);
             self.push(sent);
         }
     }
@@ -384,7 +428,12 @@ impl AudioStream {
                 self.behind = None;
                 self.events_in.reset();
                 self.incoming.reset();
+                self.heard_level = None;
             }
+        }
+        let level = self.levels.receive.and_then(|id| AudioLevel::parse(media.elements.get(id)?));
+        if let Some(level) = level {
+            self.heard_level = Some(AudioLevel { voice: level.voice && self.levels.voice, ..level });
         }
         self.source = Some((header.ssrc, now));
         let (sequence, timestamp) = (header.sequence_number, header.timestamp);

@@ -8,6 +8,7 @@ use crate::codec::comfort_noise::Noise;
 use crate::codec::redundancy;
 use crate::codec::voice_activity::VoiceActivity;
 use crate::codec::{Codec, Encoder};
+use crate::extension::AudioLevel;
 
 /// How long a description of silence holds before it is sent again, changed or not: it could have been lost.
 const NOISE_REPEATED: Duration = Duration::from_millis(800);
@@ -41,6 +42,8 @@ pub(super) struct Outgoing {
     scratch: Vec<u8>,
     redundancy: Option<(u8, redundancy::Sender)>,
     activity: VoiceActivity,
+    /// That of the packet made last, if it was to be measured.
+    pub(super) level: Option<AudioLevel>,
     /// Payload type for descriptions of silence.
     comfort_noise: Option<u8>,
     discontinuous: bool,
@@ -69,6 +72,7 @@ impl Outgoing {
                 (redundancy.payload_type, redundancy::Sender::new(redundancy.generations.max(1).into()))
             }),
             activity: VoiceActivity::new(),
+            level: None,
             comfort_noise: format.comfort_noise.filter(|_| described),
             discontinuous: format.discontinuous,
             described: None,
@@ -109,11 +113,14 @@ impl Outgoing {
         self.encoder.set_expected_loss(percent);
     }
 
-    /// Makes the next payload, if there is enough for one. `timestamp` is that of its first sample.
-    pub(super) fn next(&mut self, payload_type: u8, timestamp: u32) -> Option<Payload> {
+    /// Makes the next payload, if there is enough for one, and measures it if its level is to be told. `timestamp` is that of its
+    /// first sample.
+    pub(super) fn next(&mut self, payload_type: u8, timestamp: u32, measures: bool) -> Option<Payload> {
         let frame = self.waiting.get(..self.frame)?;
         let pauses = self.comfort_noise.is_some() || self.discontinuous;
-        let made = if pauses && !self.activity.is_voice(frame, self.duration) {
+        let voice = (pauses || measures) && self.activity.is_voice(frame, self.duration);
+        self.level = measures.then(|| AudioLevel::of(frame, voice));
+        let made = if pauses && !voice {
             self.payload.clear();
             match (self.comfort_noise, self.describe()) {
                 (Some(payload_type), true) => Payload::Send { payload_type, is_audio: false },

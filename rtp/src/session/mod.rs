@@ -28,6 +28,7 @@ pub use latch::Remote;
 pub use types::{Channel, Discard, Event, LeaveCause, Media, SendError, Transmit};
 
 use crate::demux::{self, Protocol};
+use crate::extension::Elements;
 use crate::ntp::{NtpTimestamp, WallClock};
 use crate::packet::{Header, Packet};
 use crate::random::Random;
@@ -206,6 +207,25 @@ impl Session {
         self.send_at(now, payload_type, marker, timestamp, payload)
     }
 
+    /// The same with a header extension: "defined by profile" and the data, as
+    /// [`extension::Writer`](crate::extension::Writer) makes them (RFC 8285).
+    ///
+    /// # Errors
+    /// [`SendError`]; the timestamp advances nevertheless.
+    pub fn send_with_extension(
+        &mut self,
+        now: Instant,
+        payload_type: u8,
+        marker: bool,
+        payload: &[u8],
+        samples: u32,
+        extension: Option<(u16, &[u8])>,
+    ) -> Result<Transmit, SendError> {
+        let timestamp = self.next_timestamp;
+        self.next_timestamp = timestamp.wrapping_add(samples);
+        self.send_packet(now, (payload_type, marker), timestamp, payload, extension)
+    }
+
     /// Sends one packet at a given timestamp, as telephone events need it (RFC 4733 §2.5.1.2).
     ///
     /// # Errors
@@ -218,6 +238,17 @@ impl Session {
         timestamp: u32,
         payload: &[u8],
     ) -> Result<Transmit, SendError> {
+        self.send_packet(now, (payload_type, marker), timestamp, payload, None)
+    }
+
+    fn send_packet(
+        &mut self,
+        now: Instant,
+        (payload_type, marker): (u8, bool),
+        timestamp: u32,
+        payload: &[u8],
+        extension: Option<(u16, &[u8])>,
+    ) -> Result<Transmit, SendError> {
         if self.closed {
             return Err(SendError::Closed);
         }
@@ -225,7 +256,11 @@ impl Session {
         let header =
             Header { payload_type, marker, sequence_number: self.next_sequence, timestamp, ssrc: self.ssrc };
         let payload_length = payload.len();
-        let payload = header.build(payload)?;
+        let mut packet = Packet::new(header, payload);
+        if let Some((profile, data)) = extension {
+            packet = packet.with_extension(profile, data);
+        }
+        let payload = packet.build()?;
         self.next_sequence = self.next_sequence.wrapping_add(1);
         if self.last_sent.is_none() || timestamp.wrapping_sub(self.sampled.0) as i32 > 0 {
             self.sampled = (timestamp, now);
@@ -308,7 +343,13 @@ impl Session {
             source.announced = true;
             self.push_event(Event::SourceJoined { ssrc });
         }
-        Ok(Some(Media { header: packet.header, extended_sequence: extended, payload: packet.payload }))
+        let elements = Elements::of(&packet);
+        Ok(Some(Media {
+            header: packet.header,
+            extended_sequence: extended,
+            payload: packet.payload,
+            elements,
+        }))
     }
 
     /// Takes a datagram from the RTCP port.

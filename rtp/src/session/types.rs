@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::demux::Protocol;
+use crate::extension::Elements;
 use crate::packet::{BuildError, Header, PacketError};
 use crate::rtcp::extended::VoipMetrics;
 use crate::rtcp::{Application, RtcpError};
@@ -39,6 +40,8 @@ pub struct Media<'a> {
     pub extended_sequence: u64,
     /// Its payload without padding.
     pub payload: &'a [u8],
+    /// The elements of its header extension (RFC 8285).
+    pub elements: Elements<'a>,
 }
 
 /// What the application may want to know.

@@ -89,15 +89,27 @@ impl Context {
 
     fn encrypt_elements(&mut self, key: &MasterKey, elements: EncryptedElements) -> Result<(), KeyError> {
         key.check(self.profile)?;
-        let header = || Box::new(HeaderEncryption::new(self.profile, key, elements));
-        self.header = (!elements.is_empty()).then(header);
-        self.unusual = self.clear_rtp || self.header.is_some();
+        self.header = Some(Box::new(HeaderEncryption::new(self.profile, key, elements)));
+        self.note_unusual();
         Ok(())
+    }
+
+    /// `false` without keys for them.
+    fn set_encrypted(&mut self, elements: EncryptedElements) -> bool {
+        let Some(header) = &mut self.header else { return elements.is_empty() };
+        header.elements = elements;
+        self.note_unusual();
+        true
     }
 
     fn set_clear_rtp(&mut self, clear: bool) {
         self.clear_rtp = clear;
-        self.unusual = self.clear_rtp || self.header.is_some();
+        self.note_unusual();
+    }
+
+    fn note_unusual(&mut self) {
+        self.unusual =
+            self.clear_rtp || self.header.as_ref().is_some_and(|header| !header.elements.is_empty());
     }
 
     /// Encrypts the elements of a packet, or decrypts them. What is only authenticated stays as it is (RFC 6904 §3.2).
@@ -169,6 +181,13 @@ impl Sender {
     pub fn encrypting(mut self, key: &MasterKey, elements: EncryptedElements) -> Result<Self, KeyError> {
         self.context.encrypt_elements(key, elements)?;
         Ok(self)
+    }
+
+    /// Encrypts these elements from now on, as another offer and answer has it, with the keys that
+    /// [`encrypting`](Self::encrypting) derived. `false` without these: then none is encrypted, and none may be sent.
+    #[must_use]
+    pub fn set_encrypted(&mut self, elements: EncryptedElements) -> bool {
+        self.context.set_encrypted(elements)
     }
 
     /// Encrypts and authenticates an RTP packet in place (RFC 3711 §3.3).
@@ -263,6 +282,13 @@ impl Receiver {
     pub fn encrypting(mut self, key: &MasterKey, elements: EncryptedElements) -> Result<Self, KeyError> {
         self.context.encrypt_elements(key, elements)?;
         Ok(self)
+    }
+
+    /// Takes these elements as encrypted from now on; see [`Sender::set_encrypted`].
+    #[must_use]
+    pub fn set_encrypted(&mut self, elements: EncryptedElements) -> bool {
+        let others = self.others.iter_mut().all(|(_, context)| context.set_encrypted(elements));
+        self.context.set_encrypted(elements) && others
     }
 
     /// The same for RTP that is authenticated alone (RFC 4568 §6.3.2). Of RTCP each packet tells.

@@ -167,6 +167,80 @@ mod tests {
         }
     }
 
+    /// What libsrtp 2.5.0 made of these packets (Debian's package 2.5.0-3, which takes AES from NSS), with `enc_xtn_hdr` naming the
+    /// elements: over the end of the sequence numbers, with a contributing source, in both forms. The salt of GCM is what is
+    /// compared: RFC 7714 §8.3 says AES in counter mode, and RFC 6904 §3 a salt of the packet's length. What we make is the same, so
+    /// that libsrtp opens it too. Padding between elements it does not count, against RFC 6904 §3: see the next test.
+    #[test]
+    fn rfc6904_rfc7714_8_3_packets_of_libsrtp() {
+        let plain = [
+            hex("9000fffe0000000acafebabebede000617414273a475262748220000c8308e4655996386b395fb00ffff"),
+            hex("9100ffff0000000acafebabe12345678bede0002308e22aabbcc0000fffe"),
+            hex("900000000000000acafebabe10000003010200ff0500c803aabbcc00fffd"),
+        ];
+        let elements: EncryptedElements = [1, 3, 4, 200].into_iter().collect();
+        let sealed = [
+            (
+                Profile::AesCm128HmacSha1Tag80,
+                "e1f97a0d3e018be0d64fa32c06de41390ec675ad498afeebb6960b3aabe6",
+                [
+                    "9000fffe0000000acafebabebede0006173d5b10a67b6dafd0220000c8305246da70cab78cf590008ebcdf09b9192e5374d72f25",
+                    "9100ffff0000000acafebabe12345678bede0002306222aabbcc0000a73b6a774d4b09791e1e05a3",
+                    "900000000000000acafebabe10000003010287450500c8036a7f150070ba550e82c647398da544a4",
+                ],
+            ),
+            (
+                Profile::AeadAes128Gcm,
+                "000102030405060708090a0b0c0d0e0fa0a1a2a3a4a5a6a7a8a9aaab",
+                [
+                    "9000fffe0000000acafebabebede000617d52df634d4717950220000c8309346306ef448cd122500479c0eabb44775f329ccd6f40531f9db483e",
+                    "9100ffff0000000acafebabe12345678bede000230a122aabbcc000080c17ed071233cdf4dbcfca1094c885a6966",
+                    "900000000000000acafebabe1000000301029e4a0500c8030b81a100eb3af805f273fe919ebd5e8eadb504d2b02f",
+                ],
+            ),
+            (
+                Profile::AeadAes256Gcm,
+                "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1fa0a1a2a3a4a5a6a7a8a9aaab",
+                [
+                    "9000fffe0000000acafebabebede0006175db38b6c05861e56220000c8306746634f9e1bac484500a99606a1d8eaa5b149a9beab4a7b2ae9a076",
+                    "9100ffff0000000acafebabe12345678bede000230c022aabbcc0000a63a91060ae198bea666cc3b3543a2724c8d",
+                    "900000000000000acafebabe100000030102538a0500c80352680f0044af9409cc77d7b51fb031adb087c55f0277",
+                ],
+            ),
+        ];
+        for (profile, key, sealed) in sealed {
+            let key = MasterKey::from_key_and_salt(profile, &hex(key)).unwrap();
+            let mut sender = Sender::new(profile, &key).unwrap().encrypting(&key, elements).unwrap();
+            let mut receiver = Receiver::new(profile, &key).unwrap().encrypting(&key, elements).unwrap();
+            for (plain, sealed) in plain.iter().zip(sealed.map(hex)) {
+                let mut packet = plain.clone();
+                sender.protect_rtp(&mut packet).unwrap();
+                assert_eq!(packet, sealed, "{profile}");
+                receiver.unprotect_rtp(&mut packet).unwrap();
+                assert_eq!(&packet, plain, "{profile}");
+            }
+        }
+    }
+
+    /// The keystream begins with the first element's header and counts every octet, padding too.
+    #[test]
+    fn rfc6904_3_padding_between_elements_counts_in_the_keystream() {
+        let profile = Profile::AeadAes128Gcm;
+        let header = HeaderEncryption::new(profile, &master(profile), [1, 2].into_iter().collect());
+        let encrypted = |extension: &str| {
+            let mut packet = hex(&format!("900012340000000ACAFEBABE{extension}"));
+            let length = packet.len();
+            header.apply(&mut packet, length, Position { ssrc: 0xcafe_babe, index: 0x1234 });
+            packet.split_off(16)
+        };
+        // One element of zeros shows the keystream behind its header.
+        let keystream = encrypted("10000003010A00000000000000000000");
+        let padded = encrypted("10000003010200000000000202000000");
+        assert_eq!(padded[2..4], keystream[2..4]);
+        assert_eq!(padded[4..9], [0, 0, 0, 2, 2]);
+        assert_eq!(padded[9..11], keystream[9..11]);
+    }
+
     /// RFC 6904 §3.2: the NULL transform has a keystream of zeros.
     #[test]
     fn rfc6904_3_2_what_is_only_authenticated_keeps_its_elements() {
@@ -180,6 +254,28 @@ mod tests {
         let receiver = Receiver::new(profile, &key).unwrap().encrypting(&key, elements).unwrap();
         receiver.unencrypted_rtp(true).unprotect_rtp(&mut packet).unwrap();
         assert_eq!(packet, plain);
+    }
+
+    /// Another offer and answer: the contexts go on, with other elements encrypted.
+    #[test]
+    fn elements_change_while_the_keys_stay() {
+        let profile = Profile::AeadAes128Gcm;
+        let (key, [plain, _]) = (master(profile), packets());
+        let none = EncryptedElements::default();
+        let mut sender = Sender::new(profile, &key).unwrap().encrypting(&key, none).unwrap();
+        let mut receiver = Receiver::new(profile, &key).unwrap().encrypting(&key, none).unwrap();
+        for (number, elements) in (1u16..).zip([none, [1].into_iter().collect(), none]) {
+            assert!(sender.set_encrypted(elements) && receiver.set_encrypted(elements));
+            let mut packet = plain.clone();
+            packet[2..4].copy_from_slice(&number.to_be_bytes());
+            let before = packet.clone();
+            sender.protect_rtp(&mut packet).unwrap();
+            assert_eq!(packet[17..25] == before[17..25], elements.is_empty());
+            receiver.unprotect_rtp(&mut packet).unwrap();
+            assert_eq!(packet, before);
+        }
+        let mut without = Sender::new(profile, &key).unwrap();
+        assert!(without.set_encrypted(none) && !without.set_encrypted([1].into_iter().collect()));
     }
 
     proptest! {

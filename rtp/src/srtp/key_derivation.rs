@@ -96,14 +96,12 @@ pub(super) enum Stream {
 /// The labels of the keys for elements of header extensions (RFC 6904 §3).
 const HEADER_ENCRYPTION: u8 = 6;
 const HEADER_SALT: u8 = 7;
-/// Octets of the salt of AES in counter mode, also where the packet itself is encrypted by an AEAD, whose salts are shorter:
-/// the counter mode of RFC 3711 §4.1.1 takes no others. RFC 7714 leaves it open.
-const COUNTER_MODE_SALT: usize = 14;
 
-/// The keys for elements of header extensions (RFC 6904 §3).
+/// The keys for elements of header extensions: of the same lengths as those of the packet itself (RFC 6904 §3).
 pub(super) struct HeaderKeys {
     pub(super) encryption: Zeroizing<[u8; 32]>,
-    /// On the left of 16 octets.
+    /// On the left of 16 octets. That of an AEAD is two octets shorter than AES in counter mode has it, which encrypts the elements
+    /// there too (RFC 7714 §8.3); no RFC says where zeros fill it up, and libsrtp does so on the right.
     pub(super) salt: Zeroizing<[u8; 16]>,
 }
 
@@ -112,7 +110,7 @@ impl HeaderKeys {
         let mut keys = Self { encryption: Zeroizing::new([0; 32]), salt: Zeroizing::new([0; 16]) };
         let (encryption, _) = keys.encryption.split_at_mut(profile.key_length());
         master.derive(HEADER_ENCRYPTION, encryption);
-        let (salt, _) = keys.salt.split_at_mut(COUNTER_MODE_SALT);
+        let (salt, _) = keys.salt.split_at_mut(profile.salt_length());
         master.derive(HEADER_SALT, salt);
         keys
     }

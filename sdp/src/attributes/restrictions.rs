@@ -116,6 +116,17 @@ impl Restrictions {
         self.known.iter().copied()
     }
 
+    /// Both at once: of each the smaller limit, which is what holds (RFC 8851 §8). What is only asked for is no limit.
+    #[must_use]
+    pub fn and(&self, other: &Restrictions) -> Restrictions {
+        let mut both = self.clone();
+        for (restriction, most) in other.known() {
+            let Some(most) = most else { continue };
+            both.set(restriction, Some(both.most(restriction).map_or(most, |own| own.min(most))));
+        }
+        both
+    }
+
     /// Restrictions that this crate does not know, as they stand: `name` or `name=value`.
     pub fn others(&self) -> &[String] {
         &self.others

@@ -183,6 +183,8 @@ impl OfferAnswer {
             in_force: in_force.map_or(&[], MediaStream::extensions),
             direction,
             mixed,
+            // The keys of a group are looked at when it stands.
+            encryptable: keyless && local.uses_sdes() || security::encrypts(profile, keys.as_ref()),
         };
         let all = lines.iter().map(|line| (line.section, &line.reading));
         let (extensions, said_extensions) = answering.agree(&more.extensions, all, &mut numbers.extensions);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use sdp_types::Attribute;
 
 use super::answering::{Accepted, Judged, Offered};
-use super::extensions::keep_apart;
+use super::extensions::{keep_agreed, keep_apart};
 use super::line::Line;
 use super::local::{LocalStream, Protection};
 use super::negotiated::{Details, MediaStream, RejectReason};
@@ -160,8 +160,7 @@ impl OfferAnswer {
             stream.share_transport_of(&tagged);
             if !stream.extensions().is_empty() {
                 keep_apart(&mut stream.details_mut().extensions, &mut extensions);
-                let left = stream.extensions();
-                said.extensions.retain(|said| left.iter().any(|left| u16::from(left.id) == said.id));
+                keep_agreed(&mut said.extensions, stream.extensions());
             }
             said.mixed = tagged.mixed_extensions();
             names.extend(said.mid.clone());
@@ -272,6 +271,10 @@ impl MediaStream {
             if peer.is_some() {
                 self.details_mut().peer = peer;
             }
+        }
+        if !self.is_encrypted() && !self.extensions().is_empty() {
+            // The keys of the group decide (RFC 6904 §4).
+            self.details_mut().extensions.retain(|extension| !extension.encrypted);
         }
         self.remote_rtcp = Some(self.remote.clone());
         // Of one kind in the whole group (RFC 8285 §6).

@@ -7,7 +7,7 @@ use super::line::Line;
 use super::lip_sync;
 use super::local::{Protection, RtcpMux};
 use super::matching;
-use super::negotiated::{Extension, MediaStream, Negotiated, RejectReason, RejectedLine};
+use super::negotiated::{MediaStream, Negotiated, RejectReason, RejectedLine};
 use super::offering::{Offered, OfferedLine};
 use super::profile::Profile;
 use super::security;
@@ -66,9 +66,8 @@ impl OfferAnswer {
         negotiated.streams.iter_mut().for_each(MediaStream::close_black_holes);
         for stream in &negotiated.streams {
             // An identifier that the peer gave for a provisional one stays too.
-            for Extension { id, uri, attributes, .. } in stream.extensions() {
-                let line = index_of(stream.line);
-                self.numbers.extensions.note(line, *id, uri, attributes.as_deref());
+            for extension in stream.extensions() {
+                self.numbers.extensions.note_agreed(index_of(stream.line), extension);
             }
         }
         let Offered { mut lines, times, held, .. } = offered;
@@ -145,7 +144,9 @@ impl OfferAnswer {
         };
         let more = local.options();
         let feedback = matching::common_feedback(&reading.feedback, &more.feedback, &common);
-        let extensions = extensions::answered(&said.extensions, section, reading);
+        // What another line has the keys of is looked at with them.
+        let encryptable = follows || security::encrypts(profile, keys.as_ref());
+        let extensions = extensions::answered(&said.extensions, section, reading, encryptable);
         let mixed = said.mixed && section.has("extmap-allow-mixed");
         let layers = simulcast::answered(said.layers.as_deref(), reading, &common, &feedback);
         let stream = said.stream;

@@ -1,9 +1,11 @@
-//! RTP header extensions in offers and answers (RFC 8285 §5–§8): who may use which, and under which identifier.
+//! RTP header extensions in offers and answers (RFC 8285 §5–§8): who may use which, under which identifier, and encrypted or not
+//! (RFC 6904 §4).
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use super::header_extension::{HeaderExtension, Named, SaidExtension};
 use super::negotiated::Extension;
 use crate::section::Reading;
 use crate::{Direction, MediaSection};
@@ -15,79 +17,11 @@ const LONG: RangeInclusive<u8> = 16..=255;
 /// RFC 8285 §7: stands for more than fits, and for alternatives, until the answer gives a real one.
 const PROVISIONAL: RangeInclusive<u16> = 4096..=4351;
 
-/// An RTP header extension that the local side takes (RFC 8285).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeaderExtension {
-    /// What it is.
-    pub uri: String,
-    /// Its configuration, the `extensionattributes` of RFC 8285 §8. Without, it is offered without and that of an offer is
-    /// taken, whatever it is; with, nothing else is the same extension.
-    pub attributes: Option<String>,
-    /// Who may use it, seen from here. What the direction of the stream does not allow is not said.
-    pub direction: Direction,
-}
-
-impl HeaderExtension {
-    /// In both directions, in whatever configuration.
-    pub fn new(uri: impl Into<String>) -> Self {
-        HeaderExtension { uri: uri.into(), attributes: None, direction: Direction::SendRecv }
-    }
-
-    /// The same in this configuration alone.
-    #[must_use]
-    pub fn with_attributes(self, attributes: impl Into<String>) -> Self {
-        HeaderExtension { attributes: Some(attributes.into()), ..self }
-    }
-
-    /// The same in another direction.
-    #[must_use]
-    pub fn with_direction(self, direction: Direction) -> Self {
-        HeaderExtension { direction, ..self }
-    }
-
-    fn is(&self, uri: &str, attributes: Option<&str>) -> bool {
-        self.uri == uri && self.attributes.as_deref().is_none_or(|own| Some(own) == attributes)
-    }
-}
-
-impl From<&str> for HeaderExtension {
-    fn from(uri: &str) -> Self {
-        HeaderExtension::new(uri)
-    }
-}
-
-impl From<String> for HeaderExtension {
-    fn from(uri: String) -> Self {
-        HeaderExtension::new(uri)
-    }
-}
-
-/// One `a=extmap` line of ours.
-#[derive(Clone, Debug)]
-pub(super) struct SaidExtension<'m> {
-    /// Real or provisional.
-    pub(super) id: u16,
-    pub(super) uri: Cow<'m, str>,
-    pub(super) attributes: Option<Cow<'m, str>>,
-    pub(super) direction: Direction,
-}
-
-impl SaidExtension<'_> {
-    pub(super) fn into_owned(self) -> SaidExtension<'static> {
-        SaidExtension {
-            uri: Cow::Owned(self.uri.into_owned()),
-            attributes: self.attributes.map(|text| Cow::Owned(text.into_owned())),
-            ..self
-        }
-    }
-}
-
 /// One `a=extmap` line of the peer.
 #[derive(Clone, Copy)]
 struct Read<'a> {
     id: u16,
-    uri: &'a str,
-    attributes: Option<&'a str>,
+    named: Named<'a>,
     direction: Direction,
 }
 
@@ -99,15 +33,7 @@ impl<'a> Read<'a> {
             None => (head, Direction::SendRecv),
         };
         let id = id.parse().ok().filter(|id| real(*id).is_some() || PROVISIONAL.contains(id))?;
-        let (uri, attributes) = match rest.trim_start().split_once(char::is_whitespace) {
-            Some((uri, attributes)) => (uri, Some(attributes.trim()).filter(|text| !text.is_empty())),
-            None => (rest.trim_start(), None),
-        };
-        Some(Read { id, uri, attributes, direction })
-    }
-
-    fn is_same(&self, other: &Read<'_>) -> bool {
-        self.uri == other.uri && self.attributes == other.attributes
+        Some(Read { id, named: Named::of(rest)?, direction })
     }
 }
 
@@ -123,7 +49,7 @@ fn lines<'a>(section: &MediaSection<'a>, reading: &Reading<'a>) -> Vec<Read<'a>>
         if let Some(read) = Read::of(line)
             && !known
                 .iter()
-                .any(|known| known.is_same(&read) || known.id == read.id && real(read.id).is_some())
+                .any(|known| known.named == read.named || known.id == read.id && real(read.id).is_some())
         {
             known.push(read);
         }
@@ -175,13 +101,14 @@ struct Known {
 struct Given {
     line: u8,
     id: u8,
+    encrypted: bool,
     uri: Arc<str>,
     attributes: Option<Arc<str>>,
 }
 
 impl Given {
-    fn is(&self, uri: &str, attributes: Option<&str>) -> bool {
-        *self.uri == *uri && self.attributes.as_deref() == attributes
+    fn named(&self) -> Named<'_> {
+        Named { encrypted: self.encrypted, uri: &self.uri, attributes: self.attributes.as_deref() }
     }
 }
 
@@ -191,10 +118,15 @@ impl ExtensionIds {
     }
 
     /// Notes what an identifier means now. The last meaning is the one that offers of ours repeat.
-    pub(super) fn note(&mut self, line: u8, id: u8, uri: &str, attributes: Option<&str>) {
+    pub(super) fn note_agreed(&mut self, line: u8, extension: &Extension) {
+        self.note(line, extension.id, extension.named());
+    }
+
+    fn note(&mut self, line: u8, id: u8, named: Named<'_>) {
         let known = &mut self.0.get_or_insert_default().given;
         known.retain(|given| given.line != line || given.id != id);
-        known.push(Given { line, id, uri: uri.into(), attributes: attributes.map(Into::into) });
+        let Named { encrypted, uri, attributes } = named;
+        known.push(Given { line, id, encrypted, uri: uri.into(), attributes: attributes.map(Into::into) });
     }
 
     fn free(&self, mixed: bool, taken: &[u8]) -> Option<u8> {
@@ -215,6 +147,8 @@ pub(super) struct Answering<'l, 'a> {
     pub(super) direction: Direction,
     /// Headers of both forms may stand in one stream.
     pub(super) mixed: bool,
+    /// Media is SRTP that encrypts.
+    pub(super) encryptable: bool,
 }
 
 impl<'a> Answering<'_, 'a> {
@@ -236,22 +170,40 @@ impl<'a> Answering<'_, 'a> {
         for own in exact.into_iter().chain(any) {
             let fits = |(place, read): &(usize, &Read<'_>)| {
                 let used = chosen.iter().any(|(other, _)| {
-                    // Of alternatives under one identifier one is taken at most.
-                    other == place || offered.get(*other).is_some_and(|other| other.id == read.id)
+                    // Of alternatives under one identifier one is taken at most, and so of the two forms (RFC 6904 §4.1).
+                    other == place
+                        || offered.get(*other).is_some_and(|other| {
+                            other.id == read.id || other.named.is_counterpart(&read.named)
+                        })
                 });
-                let moved = self.in_force.iter().any(|known| {
-                    u16::from(known.id) == read.id
-                        && (known.uri != read.uri || known.attributes.as_deref() != read.attributes)
-                });
-                !used && !moved && own.is(read.uri, read.attributes)
+                let moved = self
+                    .in_force
+                    .iter()
+                    .any(|known| u16::from(known.id) == read.id && known.named() != read.named);
+                !used && !moved && own.is(read.named)
             };
-            let Some((place, read)) = offered.iter().enumerate().find(fits) else { continue };
-            if let Some(direction) =
-                within(own.direction.intersect_with_remote(read.direction), self.direction)
-            {
-                chosen.push((place, direction));
-            }
+            let agreed = own.encryption.forms(self.encryptable).iter().find_map(|form| {
+                let of_form = offered.iter().enumerate().filter(|(_, read)| read.named.encrypted == *form);
+                let (place, read) = of_form.clone().find(fits)?;
+                let direction = own.direction.intersect_with_remote(read.direction);
+                Some((place, within(direction, self.direction)?))
+            });
+            chosen.extend(agreed);
         }
+        // RFC 6904 §4.1: the form that is not chosen stays, without use.
+        let unused: Vec<usize> = offered
+            .iter()
+            .enumerate()
+            .filter(|(_, read)| {
+                !read.named.encrypted
+                    && real(read.id).is_some()
+                    && chosen.iter().any(|(other, _)| {
+                        offered.get(*other).is_some_and(|other| other.named.is_counterpart(&read.named))
+                    })
+            })
+            .map(|(place, _)| place)
+            .collect();
+        chosen.extend(unused.into_iter().map(|place| (place, Direction::Inactive)));
         chosen.sort_unstable_by_key(|(place, _)| *place);
         let mut taken: Vec<u8> = Vec::new();
         if chosen.iter().any(|(place, _)| offered.get(*place).is_some_and(|read| real(read.id).is_none())) {
@@ -260,19 +212,32 @@ impl<'a> Answering<'_, 'a> {
         let (mut agreed, mut said) = (Vec::with_capacity(chosen.len()), Vec::with_capacity(chosen.len()));
         for (place, direction) in chosen {
             let Some(read) = offered.get(place) else { continue };
-            let known = ids.given().iter().rev().find(|given| given.is(read.uri, read.attributes));
-            let known = known.map(|known| known.id).filter(|id| {
-                !taken.contains(id) && !is_taken(ids, (self.line, *id), read.uri, read.attributes)
-            });
+            let known = ids.given().iter().rev().find(|given| given.named() == read.named);
+            let known = known
+                .map(|known| known.id)
+                .filter(|id| !taken.contains(id) && !is_taken(ids, (self.line, *id), read.named));
             let Some(id) = real(read.id).or(known).or_else(|| ids.free(self.mixed, &taken)) else { continue };
-            ids.note(self.line, id, read.uri, read.attributes);
-            let (uri, attributes) = (read.uri.to_owned(), read.attributes.map(str::to_owned));
-            agreed.push(Extension { id, uri, attributes, direction });
-            let (uri, attributes) = (Cow::Borrowed(read.uri), read.attributes.map(Cow::Borrowed));
-            said.push(SaidExtension { id: id.into(), uri, attributes, direction });
+            ids.note(self.line, id, read.named);
+            let Named { encrypted, uri, attributes } = read.named;
+            if direction != Direction::Inactive {
+                let (uri, attributes) = (uri.to_owned(), attributes.map(str::to_owned));
+                agreed.push(Extension { id, encrypted, uri, attributes, direction });
+            }
+            let (uri, attributes) = (Cow::Borrowed(uri), attributes.map(Cow::Borrowed));
+            said.push(SaidExtension { id: id.into(), encrypted, uri, attributes, direction });
         }
         (agreed, said)
     }
+}
+
+/// What an offered stream is, for its extensions.
+#[derive(Clone, Copy)]
+pub(super) struct StreamTerms {
+    pub(super) direction: Direction,
+    /// Headers of both forms may stand in it.
+    pub(super) mixed: bool,
+    /// It is SRTP that encrypts, if the peer takes it as it is offered.
+    pub(super) encryptable: bool,
 }
 
 /// The extensions of our offer, told apart by the space that their identifiers are unique in: a line, or a BUNDLE group.
@@ -287,19 +252,22 @@ impl<'m> Offering<'m> {
         &mut self,
         (space, line): (usize, u8),
         ours: &'m [HeaderExtension],
-        (direction, mixed): (Direction, bool),
+        stream: StreamTerms,
         ids: &mut ExtensionIds,
     ) -> Vec<SaidExtension<'m>> {
+        let StreamTerms { direction, mixed, encryptable } = stream;
+        let forms = |own: &'m HeaderExtension| {
+            own.encryption.forms(encryptable).iter().map(move |encrypted| (own, *encrypted))
+        };
         let mut said = Vec::with_capacity(ours.len());
-        for own in ours {
+        for (own, encrypted) in ours.iter().flat_map(forms) {
             let Some(direction) = within(own.direction, direction) else { continue };
             // A configuration that the peer gave goes on, unless it is wished for by itself.
             let repeats = |given: &&Given| {
-                own.is(&given.uri, given.attributes.as_deref())
+                given.encrypted == encrypted
+                    && own.is(given.named())
                     && (own.attributes.is_some()
-                        || ours.iter().all(|other| {
-                            other.attributes.is_none() || !other.is(&given.uri, given.attributes.as_deref())
-                        }))
+                        || ours.iter().all(|other| other.attributes.is_none() || !other.is(given.named())))
             };
             let before = |given: &&Given| given.line == line && repeats(given);
             let known = ids.given().iter().rev().find(before);
@@ -308,22 +276,24 @@ impl<'m> Offering<'m> {
                 Some(known) => known.attributes.as_deref().map(|text| Cow::Owned(text.to_owned())),
                 None => own.attributes.as_deref().map(Cow::Borrowed),
             };
+            let named = Named { encrypted, uri: &own.uri, attributes: attributes.as_deref() };
             let id = match known.map(|known| known.id) {
                 // It means something else here.
-                Some(id) if !self.is_free(space, id.into(), &own.uri, attributes.as_deref()) => continue,
-                Some(id) if is_taken(ids, (line, id), &own.uri, attributes.as_deref()) => continue,
+                Some(id) if !self.is_free(space, id.into(), named) => continue,
+                Some(id) if is_taken(ids, (line, id), named) => continue,
                 Some(id) => Some(id),
                 None => ids.free(mixed, &[]),
             };
             let id = match id {
                 Some(id) => {
-                    ids.note(line, id, &own.uri, attributes.as_deref());
+                    ids.note(line, id, named);
                     Some(id.into())
                 }
-                None => self.provisional(&own.uri, attributes.as_deref()),
+                None => self.provisional(named),
             };
             let Some(id) = id else { continue };
-            let extension = SaidExtension { id, uri: Cow::Borrowed(&own.uri), attributes, direction };
+            let uri = Cow::Borrowed(own.uri.as_str());
+            let extension = SaidExtension { id, encrypted, uri, attributes, direction };
             self.said.push((space, extension.clone()));
             said.push(extension);
         }
@@ -332,55 +302,58 @@ impl<'m> Offering<'m> {
 
     /// Whether an identifier can stand for an extension in a space: nothing else does, and it has no other one there
     /// (RFC 8285 §7, RFC 9143 §9.2).
-    fn is_free(&self, space: usize, id: u16, uri: &str, attributes: Option<&str>) -> bool {
-        self.said.iter().filter(|(other, _)| *other == space).all(|(_, said)| {
-            let same = said.uri == uri && said.attributes.as_deref() == attributes;
-            same == (said.id == id)
-        })
+    fn is_free(&self, space: usize, id: u16, named: Named<'_>) -> bool {
+        let mut there = self.said.iter().filter(|(other, _)| *other == space);
+        there.all(|(_, said)| (said.named() == named) == (said.id == id))
     }
 
-    fn provisional(&self, uri: &str, attributes: Option<&str>) -> Option<u16> {
-        let same = |said: &&SaidExtension<'_>| {
-            PROVISIONAL.contains(&said.id) && said.uri == uri && said.attributes.as_deref() == attributes
-        };
+    fn provisional(&self, named: Named<'_>) -> Option<u16> {
+        let same = |said: &&SaidExtension<'_>| PROVISIONAL.contains(&said.id) && said.named() == named;
         let said = || self.said.iter().map(|(_, said)| said);
         let known = said().find(same).map(|said| said.id);
         known.or_else(|| PROVISIONAL.into_iter().find(|id| said().all(|said| said.id != *id)))
     }
 }
 
-fn is_taken(ids: &ExtensionIds, (line, id): (u8, u8), uri: &str, attributes: Option<&str>) -> bool {
-    ids.given().iter().any(|given| given.line == line && given.id == id && !given.is(uri, attributes))
+fn is_taken(ids: &ExtensionIds, (line, id): (u8, u8), named: Named<'_>) -> bool {
+    ids.given().iter().any(|given| given.line == line && given.id == id && given.named() != named)
 }
 
-/// What an answer makes of what we offered: the same identifiers, or real ones for provisional ones (RFC 8285 §7).
+/// What an answer makes of what we offered: the same identifiers, or real ones for provisional ones (RFC 8285 §7). An encrypted
+/// form only in SRTP, and then not the other one too (RFC 6904 §4.1).
 pub(super) fn answered(
     offered: &[SaidExtension<'_>],
     section: &MediaSection<'_>,
     reading: &Reading<'_>,
+    encryptable: bool,
 ) -> Vec<Extension> {
     let mut agreed: Vec<Extension> = Vec::new();
     if offered.is_empty() {
         return agreed;
     }
-    for read in lines(section, reading) {
-        let Some(id) = real(read.id) else { continue };
-        let same = |said: &&SaidExtension<'_>| said.id == read.id && said.uri == read.uri;
-        let provisional = |said: &&SaidExtension<'_>| PROVISIONAL.contains(&said.id) && said.uri == read.uri;
+    for Read { id, named, direction } in lines(section, reading) {
+        let Some(real_id) = real(id) else { continue };
+        let alike = |said: &&SaidExtension<'_>| said.uri == named.uri && said.encrypted == named.encrypted;
+        let same = |said: &&SaidExtension<'_>| said.id == id && alike(said);
+        let provisional = |said: &&SaidExtension<'_>| PROVISIONAL.contains(&said.id) && alike(said);
         let said = offered.iter().find(same).or_else(|| {
             // Not one that another extension of the offer has.
-            let free = offered.iter().all(|said| said.id != read.id);
+            let free = offered.iter().all(|said| said.id != id);
             let mut of_uri = offered.iter().filter(|_| free).filter(provisional);
-            let exact = of_uri.clone().find(|said| said.attributes.as_deref() == read.attributes);
+            let exact = of_uri.clone().find(|said| said.named() == named);
             exact.or_else(|| of_uri.find(|said| said.attributes.is_none()))
         });
         let Some(said) = said else { continue };
-        let direction = said.direction.intersect_with_remote(read.direction);
-        if direction != Direction::Inactive {
-            let (uri, attributes) = (read.uri.to_owned(), read.attributes.map(str::to_owned));
-            agreed.push(Extension { id, uri, attributes, direction });
+        let direction = said.direction.intersect_with_remote(direction);
+        if direction != Direction::Inactive && (encryptable || !named.encrypted) {
+            let Named { encrypted, uri, attributes } = named;
+            let (uri, attributes) = (uri.to_owned(), attributes.map(str::to_owned));
+            agreed.push(Extension { id: real_id, encrypted, uri, attributes, direction });
         }
     }
+    let encrypted: Vec<Extension> = agreed.iter().filter(|known| known.encrypted).cloned().collect();
+    agreed
+        .retain(|extension| encrypted.iter().all(|known| !known.named().is_counterpart(&extension.named())));
     agreed
 }
 
@@ -388,10 +361,17 @@ pub(super) fn answered(
 /// §7, RFC 9143 §9.2).
 pub(super) fn keep_apart(own: &mut Vec<Extension>, group: &mut Vec<Extension>) {
     own.retain(|extension| {
-        group.iter().all(|known| {
-            let same = known.uri == extension.uri && known.attributes == extension.attributes;
-            same == (known.id == extension.id)
-        })
+        group.iter().all(|known| (known.named() == extension.named()) == (known.id == extension.id))
     });
     group.extend(own.iter().cloned());
+}
+
+/// Takes out of what a line of an answer says what it does not agree on any more. A form without use stays beside the other.
+pub(super) fn keep_agreed(said: &mut Vec<SaidExtension<'_>>, agreed: &[Extension]) {
+    said.retain(|said| {
+        agreed.iter().any(|agreed| {
+            u16::from(agreed.id) == said.id
+                || said.direction == Direction::Inactive && agreed.named().is_counterpart(&said.named())
+        })
+    });
 }

@@ -4,6 +4,7 @@ use super::local::LocalMediaError;
 use super::negotiated::MediaStream;
 use crate::Codec;
 use crate::attributes::Restrictions;
+use crate::levels::leave_room;
 
 /// The layers that the local side sends and receives at once in one stream (RFC 8853).
 ///
@@ -55,10 +56,17 @@ impl Layers {
     pub(super) fn validate(&self, codecs: &[Codec]) -> Result<(), LocalMediaError> {
         let mut encodings = self.encodings();
         while let Some(encoding) = encodings.next() {
+            // RFC 8851 §8: limits and codecs leave something between them.
+            let room = |codec: &Codec| codec.is_primary() && leave_room(codec, &encoding.restrictions);
+            let mut its = match encoding.codecs.as_slice() {
+                [] => codecs.iter(),
+                own => own.iter(),
+            };
             let has = |codec: &Codec| codecs.iter().any(|known| known.is_primary() && known == codec);
             let sound = is_rid(&encoding.rid)
                 && encoding.codecs.iter().all(has)
                 && encoding.restrictions.is_sound()
+                && its.any(room)
                 && encodings.clone().all(|other| other.rid != encoding.rid);
             if !sound {
                 return Err(LocalMediaError::InvalidLayer(encoding.rid.clone()));
@@ -128,6 +136,15 @@ pub struct Encoding {
     pub depends_on: Vec<String>,
     /// It is not sent at first (RFC 7728).
     pub paused: bool,
+}
+
+impl Encoding {
+    /// What a picture keeps within in this encoding when it is of `codec`: the smaller of what the encoding and the codec's parameters
+    /// allow (RFC 8851 §8). For what is sent, `codec` is that of [`MediaStream::send`], whose parameters are what the peer takes; for what
+    /// is received, that of [`MediaStream::receive`].
+    pub fn limits(&self, codec: &Codec) -> Restrictions {
+        self.restrictions.and(&codec.picture_limits())
+    }
 }
 
 impl AgreedLayers {

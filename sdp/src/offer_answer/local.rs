@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use sdp_types::Attribute;
 
 use super::companions;
-use super::extensions::HeaderExtension;
 use super::grouping::Grouping;
+use super::header_extension::{ENCRYPTED, HeaderExtension};
 use super::layers::Layers;
 use super::profile::Profile;
 use crate::attributes::is_token;
@@ -168,9 +168,9 @@ pub enum LocalMediaError {
     #[error("{0:?} cannot be written in SDP")]
     InvalidText(String),
     /// A layer cannot be written: its name is not of letters, digits, `-` and `_` or is there twice, a codec is not one of the
-    /// stream, a limit is 0; or it has no encoding at all.
+    /// stream, a limit is 0 or its codecs allow no picture at all (RFC 8851 §8); or it has no encoding at all.
     #[error(
-        "layer {0:?} is not sound: names are rids, each once; codecs are among those of the stream; limits are above 0"
+        "layer {0:?} is not sound: names are rids, each once; codecs are among those of the stream; limits are above 0, those of the codecs too"
     )]
     InvalidLayer(String),
     /// SDES without a key.
@@ -508,7 +508,9 @@ impl LocalStream {
         }
         let writable = |extension: &HeaderExtension| {
             let attributes = extension.attributes.as_deref();
-            word(&extension.uri) && attributes.is_none_or(|text| line(text) && text.trim() == text)
+            // RFC 6904 §4: it is said by HeaderExtension::encryption, and not of itself.
+            let named = word(&extension.uri) && extension.uri != ENCRYPTED;
+            named && attributes.is_none_or(|text| line(text) && text.trim() == text)
         };
         for (index, extension) in more.extensions.iter().enumerate() {
             // RFC 8285 §5: the same in the same configuration stands there once.

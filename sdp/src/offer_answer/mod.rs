@@ -7,6 +7,7 @@ mod completing;
 mod error;
 mod extensions;
 mod grouping;
+mod header_extension;
 mod layers;
 mod line;
 mod lip_sync;
@@ -29,8 +30,8 @@ use sdp_types::Time;
 
 pub use companions::Companion;
 pub use error::{AnswerError, CreateOfferError, OfferError};
-pub use extensions::HeaderExtension;
 pub use grouping::Grouping;
+pub use header_extension::{ExtensionEncryption, HeaderExtension};
 pub use layers::{AgreedLayers, Encoding, Layers, LocalEncoding};
 pub use local::{
     LocalMedia, LocalMediaError, LocalStream, MAX_CODECS, MAX_STREAMS, OtherTransport, Protection, RtcpMux,

@@ -109,6 +109,8 @@ pub struct Feedback {
 pub struct Extension {
     /// Its identifier in packets, the same both ways.
     pub id: u8,
+    /// Its data goes encrypted (RFC 6904). Never so in plain RTP, and never beside the same in the clear.
+    pub encrypted: bool,
     /// What it is.
     pub uri: String,
     /// Its configuration, if there is one (`extensionattributes`, RFC 8285 §8).
@@ -283,6 +285,11 @@ impl MediaStream {
     /// Whether packets are SRTP: with keys from SDES, or from a DTLS handshake.
     pub fn is_secure(&self) -> bool {
         self.keys.is_some() || self.profile.is_some_and(Profile::is_secure)
+    }
+
+    /// Whether packets are SRTP and not only authenticated (RFC 4568 §6.3.2).
+    pub(super) fn is_encrypted(&self) -> bool {
+        super::security::encrypts(self.profile, self.keys.as_deref())
     }
 
     /// The name of the line (`a=mid`), if it has one.

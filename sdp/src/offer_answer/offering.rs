@@ -7,7 +7,8 @@ use sdp_types::Time;
 
 use super::bundle::{self, Bundle};
 use super::companions;
-use super::extensions::{Offering, SaidExtension};
+use super::extensions::{Offering, StreamTerms};
+use super::header_extension::SaidExtension;
 use super::line::Line;
 use super::lip_sync;
 use super::local::{LocalMedia, LocalStream, RtcpMux};
@@ -95,7 +96,11 @@ impl OfferAnswer {
             said.extensions = extensions.say(
                 (space, index_of(place)),
                 &more.extensions,
-                (said.direction, more.mixed_extensions),
+                StreamTerms {
+                    direction: said.direction,
+                    mixed: more.mixed_extensions,
+                    encryptable: security::offers_encryption(stream, &said.crypto),
+                },
                 &mut numbers.extensions,
             );
             if let Some((group, bundle)) = bundle {

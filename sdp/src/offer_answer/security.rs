@@ -49,6 +49,20 @@ pub(super) fn choose(
     }
 }
 
+/// Whether what we offer so is SRTP that encrypts, if the peer takes it: also where it could take it as plain RTP (RFC 8643 §3.1).
+pub(super) fn offers_encryption(stream: &LocalStream, crypto: &[(u32, SrtpKey)]) -> bool {
+    let keys = crypto.iter().any(|(_, key)| !key.unencrypted().srtp);
+    stream.is_rtp() && (keys || stream.profile().is_dtls())
+}
+
+/// Whether what was agreed on is SRTP that encrypts.
+pub(super) fn encrypts(profile: Option<Profile>, keys: Option<&StreamKeys>) -> bool {
+    match keys {
+        Some(keys) => !keys.send.unencrypted().srtp,
+        None => profile.is_some_and(Profile::is_secure),
+    }
+}
+
 /// What the answer chose of our keys (RFC 4568 §5.1.3). `None` if it is no answer to them.
 pub(super) fn answered(
     offered: &[(u32, SrtpKey)],

@@ -6,6 +6,7 @@ use super::layers::{AgreedLayers, Encoding, Layers, LocalEncoding};
 use super::matching::Common;
 use super::negotiated::{Feedback, MediaStream};
 use crate::attributes::{Alternatives, Restrictions, Simulcast, SimulcastDirection};
+use crate::levels::leave_room;
 use crate::section::Reading;
 use crate::{Codec, Payload};
 
@@ -171,6 +172,25 @@ fn fits<'c>(
     Some(agreed)
 }
 
+/// Takes out what none of its codecs can make a picture for, with the parameters of the side that receives (RFC 8851 §6.2.2 step 6,
+/// §6.4 steps 6 and 7).
+fn keep_consistent(streams: &mut Streams, common: &[Common], way: Way) {
+    let is_consistent = |encoding: &Encoding| {
+        let numbers = &encoding.payload_types;
+        let its = common.iter().filter(|pair| {
+            let number = pair.remote.payload_type;
+            pair.local.codec.is_primary() && (numbers.is_empty() || numbers.contains(&number))
+        });
+        let receiver = |pair: &Common| match way {
+            Way::Sent => leave_room(&pair.remote.codec, &encoding.restrictions),
+            Way::Received => leave_room(&pair.local.codec, &encoding.restrictions),
+        };
+        its.into_iter().any(receiver)
+    };
+    streams.iter_mut().for_each(|stream| stream.retain(is_consistent));
+    complete(streams);
+}
+
 /// The same under other numbers. What has none of them left is gone: an empty list would mean any.
 fn renumbered(streams: &Streams, number: impl Fn(u8) -> Option<u8>) -> Streams {
     let encoding = |encoding: &Encoding| {
@@ -200,7 +220,9 @@ pub(super) fn answer(
     feedback: &[Feedback],
 ) -> Option<(Box<AgreedLayers>, Box<AgreedLayers>)> {
     let ours = ours?;
-    let (sent, received) = read(reading)?;
+    let (mut sent, mut received) = read(reading)?;
+    keep_consistent(&mut sent, common, Way::Received);
+    keep_consistent(&mut received, common, Way::Sent);
     let codec = |number: u8| {
         let pair = common.iter().find(|pair| pair.remote.payload_type == number);
         pair.map(|pair| &pair.local.codec)
@@ -305,7 +327,9 @@ pub(super) fn answered(
     feedback: &[Feedback],
 ) -> Option<Box<AgreedLayers>> {
     let offered = offered?;
-    let (sent, received) = read(reading)?;
+    let (mut sent, mut received) = read(reading)?;
+    keep_consistent(&mut sent, common, Way::Received);
+    keep_consistent(&mut received, common, Way::Sent);
     let own = |theirs: u8| {
         let pair = common.iter().find(|pair| pair.remote.payload_type == theirs);
         pair.map(|pair| pair.local.payload_type)

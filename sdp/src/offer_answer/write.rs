@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sdp_types::{Setup, Time};
 
 use super::Origin;
-use super::extensions::SaidExtension;
+use super::header_extension::{ENCRYPTED, SaidExtension};
 use super::layers::{AgreedLayers, Encoding};
 use super::line::Line;
 use super::local::LocalStream;
@@ -155,7 +155,7 @@ impl Said<'_> {
         if self.mixed {
             out.line("a=extmap-allow-mixed", &[]);
         }
-        for SaidExtension { id, uri, attributes, direction } in &self.extensions {
+        for SaidExtension { id, encrypted, uri, attributes, direction } in &self.extensions {
             out.raw("a=extmap:");
             out.number((*id).into());
             if *direction != Direction::SendRecv {
@@ -163,6 +163,10 @@ impl Said<'_> {
                 out.raw(direction.as_str());
             }
             out.raw(" ");
+            if *encrypted {
+                out.raw(ENCRYPTED);
+                out.raw(" ");
+            }
             out.text(uri);
             if let Some(attributes) = attributes {
                 out.raw(" ");

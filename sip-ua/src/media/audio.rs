@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rtp::audio::wav::{self, WavError};
 use rtp::audio_stream::{DigitError, Statistics};
 use rtp::codec::Codec;
+use rtp::extension::AudioLevel;
 use rtp::ntp::NtpTimestamp;
 use sdp::CryptoSuite;
 
@@ -189,6 +190,11 @@ impl Audio {
     /// Samples per second of what is played and heard: as the phone was told, 8000 if nothing was said.
     pub fn sample_rate(&self) -> u32 {
         self.media.as_ref().map_or(8000, |media| media.sample_rate())
+    }
+
+    /// How loud the peer's last packet is, by its own word, if it tells ([`PhoneBuilder::audio_levels`](crate::PhoneBuilder::audio_levels)).
+    pub fn heard_level(&self) -> Option<AudioLevel> {
+        self.media.as_ref()?.state().stream.heard_level()
     }
 
     /// The codec in which we send.

@@ -155,6 +155,10 @@ fn describe(options: &MediaOptions, told: SocketAddr) -> io::Result<LocalMedia> 
             stream.with_options(|more| more.attributes.push(Attribute { attribute, value }))
         }
     };
+    let stream = match options.levels.extension() {
+        Some(levels) => stream.with_extensions([levels]),
+        None => stream,
+    };
     let (protection, keys) = keys(options.srtp, &options.srtp_suites)?;
     Ok(LocalMedia::new([stream.with_sdes(protection, keys)]))
 }

@@ -5,6 +5,7 @@ mod audio;
 mod both_sides;
 mod codecs;
 mod engine;
+mod levels;
 mod live;
 mod port;
 mod recording;
@@ -22,7 +23,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
-use rtp::audio_stream::{self, AudioStream, Format};
+use rtp::audio_stream::{self, AudioStream, Format, Levels};
 use rtp::codec::Codec;
 use rtp::g711::Law;
 use rtp::ntp::NtpTimestamp;
@@ -36,6 +37,7 @@ use both_sides::BothSides;
 pub(crate) use codecs::Sending;
 pub(crate) use engine::OwnEngine;
 pub use engine::{MediaEngine, MediaFuture, MediaPlace, MediaSession, NoMedia};
+pub use levels::AudioLevels;
 pub use live::LiveSound;
 pub(crate) use port::MediaPort;
 use recording::Recording;
@@ -82,6 +84,7 @@ pub(crate) struct MediaOptions {
     pub(crate) srtp_suites: Vec<CryptoSuite>,
     pub(crate) sample_rate: u32,
     pub(crate) sending: Sending,
+    pub(crate) levels: AudioLevels,
     /// `None` makes calls of sound alone.
     pub(crate) video: Option<VideoOptions>,
 }
@@ -179,7 +182,7 @@ impl Media {
         let media = Arc::new(Self {
             state: Mutex::new(State {
                 stream: AudioStream::with_sample_rate(Instant::now(), config, options.sample_rate),
-                keys: Keys::default(),
+                keys: Keys::with_header(options.levels != AudioLevels::Off),
                 frame: vec![0; frame],
                 heard: vec![0; frame],
                 source: Source::Silent,
@@ -234,6 +237,13 @@ impl Media {
             // Cannot be: a key has the length of its suite.
             Err(error) => tracing::error!(%error, "the keys agreed on are of no use"),
         }
+        let (mut levels, encrypted) = levels::agreed(audio);
+        if !state.stream.set_encrypted_elements(encrypted) {
+            // Cannot be: only SRTP has them, and its keys are made for them. They are not to be seen.
+            tracing::error!("encrypted header extensions were agreed on without keys");
+            levels = Levels::default();
+        }
+        state.stream.set_levels(levels);
         state.stream.set_direction(direction_of(audio));
         state.active = true;
         drop(state);

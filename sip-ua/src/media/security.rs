@@ -1,6 +1,6 @@
 //! SRTP with keys by SDES (RFC 4568): what the phone offers, and what it does with what was agreed.
 
-use rtp::srtp::{KeyError, MasterKey, MasterKeyIdentifier, Profile, Receiver, Sender};
+use rtp::srtp::{EncryptedElements, KeyError, MasterKey, MasterKeyIdentifier, Profile, Receiver, Sender};
 use sdp::{CryptoSuite, Protection, SrtpKey, StreamKeys, Unencrypted};
 
 /// Whether the phone's own media is protected, with keys that travel in the session descriptions: only as secret as the signalling, so
@@ -47,6 +47,8 @@ impl Srtp {
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     current: Option<StreamKeys>,
+    /// Header extensions have keys too (RFC 6904).
+    header: bool,
 }
 
 /// What is to be changed in a stream; `None` leaves it as it is.
@@ -57,17 +59,22 @@ pub(super) struct Changes {
 }
 
 impl Keys {
+    /// None yet; with those for header extensions, or without.
+    pub(super) fn with_header(header: bool) -> Self {
+        Self { current: None, header }
+    }
+
     /// Takes over what was agreed.
     pub(super) fn agree(&mut self, agreed: Option<&StreamKeys>) -> Result<Changes, KeyError> {
         let mut changes = Changes::default();
         let before = self.current.as_ref();
         if before.map(|keys| &keys.send) != agreed.map(|keys| &keys.send) {
-            let sender = agreed.map(|keys| sender(&keys.send));
+            let sender = agreed.map(|keys| sender(&keys.send, self.header));
             changes.sender = Some(sender.transpose()?);
         }
         let received = |keys: &StreamKeys| (keys.receive.clone(), keys.receive_also.clone());
         if before.map(received) != agreed.map(received) {
-            let receiver = agreed.map(receiver);
+            let receiver = agreed.map(|keys| receiver(keys, self.header));
             changes.receiver = Some(receiver.transpose()?);
         }
         self.current = agreed.cloned();
@@ -80,18 +87,26 @@ impl Keys {
     }
 }
 
-fn sender(key: &SrtpKey) -> Result<Sender, KeyError> {
+fn sender(key: &SrtpKey, header: bool) -> Result<Sender, KeyError> {
     let Unencrypted { srtp, srtcp } = key.unencrypted();
-    let sender = Sender::new(profile(key)?, &master_key(key)?)?.unencrypted(srtp, srtcp);
+    let master = master_key(key)?;
+    let mut sender = Sender::new(profile(key)?, &master)?.unencrypted(srtp, srtcp);
+    if header {
+        sender = sender.encrypting(&master, EncryptedElements::default())?;
+    }
     Ok(match identifier(key) {
         Some(identifier) => sender.identified_by(identifier),
         None => sender,
     })
 }
 
-fn receiver(keys: &StreamKeys) -> Result<Receiver, KeyError> {
+fn receiver(keys: &StreamKeys, header: bool) -> Result<Receiver, KeyError> {
     let first = &keys.receive;
-    let mut receiver = Receiver::new(profile(first)?, &master_key(first)?)?;
+    let master = master_key(first)?;
+    let mut receiver = Receiver::new(profile(first)?, &master)?;
+    if header {
+        receiver = receiver.encrypting(&master, EncryptedElements::default())?;
+    }
     if let Some(identifier) = identifier(first) {
         receiver = receiver.identified_by(identifier);
     }
