@@ -20,6 +20,13 @@ const ODD: u8 = u8::MAX;
 /// Queues are given back to the allocator when this much of them stands empty.
 const WORTH_SHRINKING: usize = 1024;
 
+/// Stopped timers that may lie in a queue behind one that runs: so many times those that run, and some more.
+const STOPPED_OF_RUNNING: usize = 4;
+const STOPPED: usize = if cfg!(test) { 2 } else { 1024 };
+
+/// Timers that one that is stopped moves out of a full queue at most.
+const MOVED_AT_ONCE: usize = 2;
+
 /// Armed timers, each with a value that comes back when it is due.
 ///
 /// ```
@@ -37,20 +44,24 @@ const WORTH_SHRINKING: usize = 1024;
 #[derive(Debug)]
 pub struct Timers<T> {
     lanes: Vec<Lane<T>>,
-    odd: BTreeMap<(Instant, u64), T>,
+    /// Those of other lengths, and those that others would have had to wait behind: by time, lane and number.
+    odd: BTreeMap<(Instant, u8, u64), T>,
     odd_sequence: u64,
     /// The next that is due: asked for after every message.
     earliest: Option<(Instant, u8)>,
     live: usize,
 }
 
-/// All timers of one length. Cancelled ones stay as `None` until they reach the front, which is never `None`.
+/// All timers of one length. Cancelled ones stay as `None` until they reach the front, which is never `None`. Where a few that run
+/// for long hold up many that were cancelled, those few leave the queue.
 #[derive(Debug)]
 struct Lane<T> {
     length: Duration,
     /// Sequence number of the front.
     first: u64,
     queue: VecDeque<(Instant, Option<T>)>,
+    /// How many of them are `None`.
+    stopped: usize,
 }
 
 impl<T> Lane<T> {
@@ -58,10 +69,24 @@ impl<T> Lane<T> {
         while let Some((_, None)) = self.queue.front() {
             self.queue.pop_front();
             self.first = self.first.wrapping_add(1);
+            self.stopped = self.stopped.saturating_sub(1);
         }
         if self.queue.capacity() > WORTH_SHRINKING && self.queue.len() < self.queue.capacity() / 8 {
             self.queue.shrink_to(self.queue.capacity() / 2);
         }
+    }
+
+    /// The front, if too many that were stopped lie behind it.
+    fn hindrance(&mut self) -> Option<(Instant, u64, T)> {
+        let running = self.queue.len().saturating_sub(self.stopped);
+        if self.stopped <= running.saturating_mul(STOPPED_OF_RUNNING).saturating_add(STOPPED) {
+            return None;
+        }
+        let (at, value) = self.queue.pop_front()?;
+        let sequence = self.first;
+        self.first = sequence.wrapping_add(1);
+        self.trim();
+        Some((at, sequence, value?))
     }
 }
 
@@ -72,7 +97,10 @@ impl<T> Timers<T> {
         all.sort_unstable();
         all.dedup();
         all.truncate(usize::from(ODD));
-        let lanes = all.into_iter().map(|length| Lane { length, first: 0, queue: VecDeque::new() }).collect();
+        let lanes = all
+            .into_iter()
+            .map(|length| Lane { length, first: 0, queue: VecDeque::new(), stopped: 0 })
+            .collect();
         Self { lanes, odd: BTreeMap::new(), odd_sequence: 0, earliest: None, live: 0 }
     }
 
@@ -91,32 +119,44 @@ impl<T> Timers<T> {
         }
         let sequence = self.odd_sequence;
         self.odd_sequence = sequence.wrapping_add(1);
-        self.odd.insert((at, sequence), value);
+        self.odd.insert((at, ODD, sequence), value);
         self.earliest = self.earliest.min(Some((at, ODD))).or(Some((at, ODD)));
         TimerId { at, lane: ODD, sequence }
     }
 
     /// Stops a timer. `false` if it had fired or was stopped before.
     pub fn cancel(&mut self, id: TimerId) -> bool {
-        let removed = if id.lane == ODD {
-            self.odd.remove(&(id.at, id.sequence)).is_some()
-        } else if let Some(lane) = self.lanes.get_mut(usize::from(id.lane)) {
-            let offset = usize::try_from(id.sequence.wrapping_sub(lane.first)).unwrap_or(usize::MAX);
-            let taken = lane.queue.get_mut(offset).and_then(|(_, value)| value.take());
-            if taken.is_some() && offset == 0 {
-                lane.trim();
-            }
-            taken.is_some()
-        } else {
-            false
-        };
+        let removed = self.cancel_in_lane(id) || self.odd.remove(&(id.at, id.lane, id.sequence)).is_some();
         if removed {
             self.live = self.live.saturating_sub(1);
-            if self.earliest == Some((id.at, id.lane)) {
+            // Its lane, or the one that it has left.
+            if self.earliest.is_some_and(|(at, lane)| at == id.at && (lane == id.lane || lane == ODD)) {
                 self.earliest = self.find_earliest();
             }
         }
         removed
+    }
+
+    fn cancel_in_lane(&mut self, id: TimerId) -> bool {
+        let Some(lane) = self.lanes.get_mut(usize::from(id.lane)) else { return false };
+        let offset = usize::try_from(id.sequence.wrapping_sub(lane.first)).unwrap_or(usize::MAX);
+        let taken = lane.queue.get_mut(offset).and_then(|(_, value)| value.take());
+        if taken.is_none() {
+            return false;
+        }
+        lane.stopped = lane.stopped.saturating_add(1);
+        if offset == 0 {
+            lane.trim();
+            return true;
+        }
+        for _ in 0..MOVED_AT_ONCE {
+            let Some((at, sequence, value)) = lane.hindrance() else { break };
+            self.odd.insert((at, id.lane, sequence), value);
+            if self.earliest == Some((at, id.lane)) {
+                self.earliest = Some((at, ODD));
+            }
+        }
+        true
     }
 
     /// When the next timer is due.
@@ -131,7 +171,7 @@ impl<T> Timers<T> {
             .iter()
             .zip(0u8..)
             .filter_map(|(lane, number)| lane.queue.front().map(|&(at, _)| (at, number)));
-        let odd = self.odd.first_key_value().map(|(&(at, _), _)| (at, ODD));
+        let odd = self.odd.first_key_value().map(|(&(at, ..), _)| (at, ODD));
         lanes.chain(odd).min()
     }
 
@@ -239,6 +279,24 @@ mod tests {
         timers.arm(start + second, second, 2);
         timers.arm(start, second, 1);
         assert_eq!([timers.pop(start + second * 9), timers.pop(start + second * 9)], [Some(1), Some(2)]);
+    }
+
+    /// One call of hours, and many short ones behind it.
+    #[test]
+    fn one_that_runs_for_long_does_not_hold_up_those_that_were_cancelled() {
+        let (start, hour) = (Instant::now(), Duration::from_secs(3600));
+        let mut timers = Timers::new([hour]);
+        let (first, second) = (timers.arm(start, hour, 0), timers.arm(start, hour, 1));
+        for n in 0..100_000 {
+            let short = timers.arm(start, hour, n);
+            let other = timers.arm(start, hour, n);
+            assert!(timers.cancel(short) && timers.cancel(other));
+            assert!(timers.lanes[0].queue.len() < 20, "{}", timers.lanes[0].queue.len());
+        }
+        assert_eq!((timers.len(), timers.next()), (2, Some(start + hour)));
+        assert!(timers.cancel(second) && !timers.cancel(second));
+        assert_eq!((timers.pop(start + hour), timers.pop(start + hour)), (Some(0), None));
+        assert!(!timers.cancel(first));
     }
 
     #[test]
