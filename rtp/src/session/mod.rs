@@ -202,9 +202,7 @@ impl Session {
         payload: &[u8],
         samples: u32,
     ) -> Result<Transmit, SendError> {
-        let timestamp = self.next_timestamp;
-        self.next_timestamp = timestamp.wrapping_add(samples);
-        self.send_at(now, payload_type, marker, timestamp, payload)
+        self.send_with_extension(now, payload_type, marker, payload, samples, None)
     }
 
     /// The same with a header extension: "defined by profile" and the data, as
