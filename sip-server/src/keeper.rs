@@ -1,7 +1,7 @@
 //! The thread that writes changes of the location table to its file.
 //!
 //! All that is waiting when it comes round is one write and one sync, and the core hears of it in one go. A task of the runtime
-//! tells it, not this thread: what was allocated for a request is freed by the thread that allocated it, which costs less.
+//! tells it, not this thread, so that what was allocated for a request is freed where it was allocated.
 
 use std::io;
 use std::sync::Arc;
