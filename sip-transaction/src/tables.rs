@@ -59,10 +59,15 @@ const SHARDS: usize = 256;
 
 /// A hash map in many parts, which grow one by one. Keys are chosen by peers, so the hash is keyed. It is taken once: some of its
 /// bits choose the part, which goes by the others.
+///
+/// Where the load is steady, chance makes now this part the fullest and now that one. The first that grows tells the others to
+/// grow with their next keys, or the memory of a steady load would grow for hours, a part at a time.
 pub struct Sharded<K, V> {
     shards: Vec<HashTable<(K, V)>>,
     hasher: RandomState,
     len: usize,
+    /// Buckets of the part that has most of them.
+    buckets: usize,
 }
 
 impl<K: Eq + Hash, V> Sharded<K, V> {
@@ -70,7 +75,7 @@ impl<K: Eq + Hash, V> Sharded<K, V> {
     #[must_use]
     pub fn new() -> Self {
         let shards = (0..SHARDS).map(|_| HashTable::new()).collect();
-        Self { shards, hasher: RandomState::new(), len: 0 }
+        Self { shards, hasher: RandomState::new(), len: 0, buckets: 0 }
     }
 
     /// A part goes by the lowest bits of a hash and by its highest seven.
@@ -113,12 +118,20 @@ impl<K: Eq + Hash, V> Sharded<K, V> {
             return Some(std::mem::replace(before, value));
         }
         let hasher = &self.hasher;
-        shard.insert_unique(hash, (key, value), |(own, _)| hasher.hash_one(own));
+        let rehash = |(own, _): &(K, V)| hasher.hash_one(own);
+        if shard.num_buckets() < self.buckets {
+            // Seven eighths of them are used.
+            let room = self.buckets.saturating_sub(self.buckets.div_ceil(8));
+            shard.reserve(room.saturating_sub(shard.len()), rehash);
+        }
+        shard.insert_unique(hash, (key, value), rehash);
+        self.buckets = self.buckets.max(shard.num_buckets());
         self.len = self.len.saturating_add(1);
         None
     }
 
-    /// Takes the value of a key out. A part that has become empty gives its memory back.
+    /// Takes the value of a key out. A part that has become empty gives its memory back, and none is made as large again before one
+    /// has to be: the load has fallen.
     pub fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
@@ -128,15 +141,16 @@ impl<K: Eq + Hash, V> Sharded<K, V> {
         let found = shard.find_entry(hash, |(own, _)| own.borrow() == key).ok()?;
         let ((_, value), _) = found.remove();
         self.len = self.len.saturating_sub(1);
-        if shard.is_empty() && shard.capacity() > PAGE {
+        if shard.is_empty() && shard.num_buckets() > PAGE {
             *shard = HashTable::new();
+            self.buckets = 0;
         }
         Some(value)
     }
 
     /// Takes everything out, in no order.
     pub fn drain(&mut self) -> impl Iterator<Item = (K, V)> + '_ {
-        self.len = 0;
+        (self.len, self.buckets) = (0, 0);
         self.shards.iter_mut().flat_map(std::mem::take)
     }
 
@@ -198,5 +212,34 @@ mod tests {
             prop_assert_eq!(sharded.drain().collect::<HashMap<_, _>>(), model);
             prop_assert!(sharded.is_empty());
         }
+    }
+
+    impl<K, V> Sharded<K, V> {
+        fn buckets(&self) -> usize {
+            self.shards.iter().map(HashTable::num_buckets).sum()
+        }
+    }
+
+    /// R36: under a steady load of twenty thousand entries, a million come and go, and the table stays as large as it was when the
+    /// first fifty thousand had.
+    #[test]
+    fn a_steady_load_does_not_make_it_grow() {
+        let mut sharded = Sharded::new();
+        let (held, mut early) = (20_000_u64, 0);
+        for number in 0..1_000_000_u64 {
+            sharded.insert(number, ());
+            if number >= held {
+                sharded.remove(&(number - held));
+            }
+            if number == 50_000 {
+                early = sharded.buckets();
+            }
+        }
+        assert_eq!(sharded.buckets(), early);
+        assert_eq!(sharded.len(), 20_000);
+        for number in 1_000_000 - held..1_000_000 {
+            sharded.remove(&number);
+        }
+        assert!(sharded.buckets() <= SHARDS, "what it took is given back, {} are left", sharded.buckets());
     }
 }
