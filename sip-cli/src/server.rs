@@ -22,8 +22,8 @@ use crate::output::{Output, printable};
 use crate::state;
 use crate::tls::TlsArgs;
 
-/// How many threads carry messages. All of them meet at the one core of the server: a second one mostly waits for the first, and
-/// wakes it, which costs more than half as much again over TCP. Only what is done before, TLS, is worth it.
+/// How many threads carry messages. Where all calls are one core's, a second thread mostly waits for the first, and wakes it, which costs
+/// more than half as much again over TCP: only what is done before, TLS, is worth it.
 pub(crate) fn threads(args: &ServerArgs) -> usize {
     if let Some(threads) = args.threads {
         return threads.get();
@@ -38,6 +38,11 @@ pub(crate) fn threads(args: &ServerArgs) -> usize {
     }
 }
 
+/// Among how many cores calls are shared out: one for each thread that was asked for.
+fn shards(args: &ServerArgs) -> usize {
+    args.threads.map_or(1, std::num::NonZeroUsize::get)
+}
+
 /// Runs until it is told to end.
 pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interrupt) -> Result<Code, Failure> {
     if let Some(file) = &args.config {
@@ -45,7 +50,7 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
         if args.check {
             return Ok(well(file, &settings, output));
         }
-        let mut builder = Server::from_settings(&settings).map_err(Failure::fault)?;
+        let mut builder = Server::from_settings(&settings).map_err(Failure::fault)?.shards(shards(&args));
         let own = settings.file();
         if own.location.is_none() && !own.domains.is_empty() {
             let listen = own.listen.iter().map(|listen| listen.as_str());
@@ -55,7 +60,7 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
         let operation = args.operation.clone().or(settings.operation());
         return serve(builder, &operation, output, &mut interrupt, reload).await;
     }
-    let mut builder = Server::builder();
+    let mut builder = Server::builder().shards(shards(&args));
     for listen in &args.listen {
         let listen: Listen = listen.parse().map_err(Failure::fault)?;
         let listen = args.proxy_protocol_from.iter().fold(listen, |listen, network| listen.proxy(*network));

@@ -196,6 +196,19 @@ impl Limits {
     pub const DURABLE_TIMEOUT: Duration = Duration::from_secs(2);
 }
 
+impl Limits {
+    /// The share of one of so many cores.
+    pub(crate) fn shared_out(self, shards: usize) -> Self {
+        let share = |limit: usize| limit.div_ceil(shards.max(1));
+        let mut transactions = self.transactions;
+        transactions.server_transactions = share(transactions.server_transactions);
+        transactions.client_transactions = share(transactions.client_transactions);
+        transactions.completed_octets = share(transactions.completed_octets);
+        transactions.answered = share(transactions.answered);
+        Self { transactions, contexts: share(self.contexts), ..self }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -307,6 +320,56 @@ pub struct Counters {
     pub messages_dropped: u64,
     /// Questions that an external location store did not answer in time.
     pub questions_unanswered: u64,
+}
+
+impl std::ops::AddAssign for Counters {
+    /// What cores side by side have counted, together.
+    fn add_assign(&mut self, other: Self) {
+        macro_rules! add {
+            ($($field:ident),*) => {{
+                let Self { $($field),* } = other;
+                $(self.$field = self.$field.saturating_add($field);)*
+            }};
+        }
+        add!(
+            registered,
+            registrations_refused,
+            challenges,
+            wrong_credentials,
+            proxied,
+            branches,
+            other_flows,
+            other_gateways,
+            trunks_full,
+            gateway_checks,
+            trunk_registers,
+            proved,
+            early_ends,
+            pushes,
+            pushes_failed,
+            redirects_followed,
+            rang_out,
+            routed,
+            flows_closed,
+            refused,
+            relays_denied,
+            loops,
+            stateless,
+            acks_forwarded,
+            acks_dropped,
+            responses_forwarded,
+            responses_dropped,
+            timer_c,
+            overloaded,
+            subscriptions,
+            publications,
+            notifications,
+            messages_kept,
+            messages_delivered,
+            messages_dropped,
+            questions_unanswered
+        );
+    }
 }
 
 pub(crate) fn count(counter: &mut u64) {

@@ -10,12 +10,11 @@ use std::task::{Wake, Waker};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use sip_transport::tokio::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::ServerCore;
 use crate::core::Batch;
 use crate::location::{Flush, Journal, MemoryLocation, StoreError};
+use crate::server::CoreHandle;
 
 /// Changes in one write: some hundreds of kilobytes, which no disk takes long for.
 const BATCH: usize = 2_048;
@@ -56,7 +55,7 @@ impl Wake for Unpark {
 
 impl Keeper {
     /// To be called within the runtime of the driver.
-    pub(crate) fn start(handle: Handle<ServerCore>, journal: Journal, flush: Flush) -> io::Result<Self> {
+    pub(crate) fn start(handle: CoreHandle, journal: Journal, flush: Flush) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let (outcomes, told) = mpsc::unbounded_channel();
@@ -106,7 +105,7 @@ impl Drop for Keeper {
     }
 }
 
-async fn tell_core(handle: Handle<ServerCore>, mut outcomes: mpsc::UnboundedReceiver<Outcome>) {
+async fn tell_core(handle: CoreHandle, mut outcomes: mpsc::UnboundedReceiver<Outcome>) {
     while let Some((batch, result, heard)) = outcomes.recv().await {
         handle.with(|core, now| core.stored(now, batch, result));
         let _ = heard.send(()); // the thread waits, or has ended
@@ -114,7 +113,7 @@ async fn tell_core(handle: Handle<ServerCore>, mut outcomes: mpsc::UnboundedRece
 }
 
 struct Work {
-    handle: Handle<ServerCore>,
+    handle: CoreHandle,
     outcomes: mpsc::UnboundedSender<Outcome>,
     journal: Journal,
     flush: Flush,

@@ -103,7 +103,7 @@ pub mod users;
 
 pub use crate::aor::AddressOfRecord;
 pub use crate::config::{Config, ConfigError, Counters, Limits, SessionTimer};
-pub use crate::core::{Batch, ServerCore, TrunkStatus};
+pub use crate::core::{Batch, InCommon, Note, ServerCore, TrunkStatus};
 pub use crate::domains::Domains;
 pub use crate::server::{
     BuildError, Counts, MsrpIdentity, MsrpRelay, Server, ServerBuilder, ServerHandle, Snapshot,

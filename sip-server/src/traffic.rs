@@ -43,6 +43,14 @@ impl Traffic {
     }
 }
 
+impl std::ops::AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        let both = self.requests.iter_mut().zip(other.requests);
+        let both = both.chain(self.responses.iter_mut().zip(other.responses));
+        both.for_each(|(own, more)| *own = own.saturating_add(more));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -56,7 +56,7 @@ impl Kept {
         let unix = UNIX + now.duration_since(self.began);
         let mut config = config(change);
         config.rng_seed = [8; 32];
-        self.world.core = ServerCore::new(config, now, unix).unwrap();
+        self.world.core = ServerCore::new(config, now, unix).unwrap().into();
         self.world.core.restore_events(now, self.store.records())
     }
 }

@@ -28,6 +28,9 @@ pub struct Config {
     /// Offers in the Via of each REGISTER to keep the flow alive that it takes (RFC 6223): who takes it up says so in the Via
     /// of the response. For phones that then do.
     pub offer_keep_alive: bool,
+    /// Which of the layers that run side by side this is, below [`MAX_SHARDS`](crate::MAX_SHARDS): what it gives names to (branches,
+    /// transactions, tokens, questions) says so, see [`shard_of`](crate::shard_of).
+    pub shard: usize,
 }
 
 impl Config {
@@ -42,6 +45,7 @@ impl Config {
             refuse_merged: false,
             heed_overload: false,
             offer_keep_alive: false,
+            shard: 0,
         }
     }
 }

@@ -57,3 +57,43 @@ pub struct Counters {
     /// Answers that would have come too late or were 408 to a request other than INVITE (RFC 4320 §4.2).
     pub unanswered: u64,
 }
+
+impl std::ops::AddAssign for Counters {
+    /// What cores side by side have counted, together.
+    fn add_assign(&mut self, other: Self) {
+        macro_rules! add {
+            ($($field:ident),*) => {{
+                let Self { $($field),* } = other;
+                $(self.$field = self.$field.saturating_add($field);)*
+            }};
+        }
+        add!(
+            requests,
+            acks,
+            absorbed,
+            cancels,
+            cancels_unmatched,
+            bad_requests,
+            unanswerable,
+            merged,
+            shed,
+            refused,
+            gave_way,
+            refused_dialogs,
+            spared,
+            responses,
+            responses_absorbed,
+            strays,
+            responses_dropped,
+            sent,
+            retransmitted,
+            failovers,
+            passed_over,
+            races,
+            moved_to_tcp,
+            failed,
+            unacknowledged,
+            unanswered
+        );
+    }
+}

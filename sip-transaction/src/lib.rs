@@ -77,6 +77,7 @@ pub use config::{Config, Limits};
 pub use counters::Counters;
 pub use error::{CancelError, Failure, RespondError, SendError, Unrespondable, Unsendable};
 pub use event::{ClientTx, Event, ServerTx, Target};
-pub use layer::{StatelessVia, Transactions};
+pub use layer::{StatelessVia, Transactions, shard_of};
 pub use overload::Tier;
+pub use slab::MAX_SHARDS;
 pub use timing::Timing;

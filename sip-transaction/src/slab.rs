@@ -12,6 +12,13 @@ pub struct Key {
 /// Generations use 30 bits, so that a key and two bits of kind fit into a transport token.
 const GENERATIONS: u32 = (1 << 30) - 1;
 
+/// The highest bits of an index say which of the tables that run side by side it belongs to; the others are its place there.
+const PLACE_BITS: u32 = 26;
+const PLACES: u32 = (1 << PLACE_BITS) - 1;
+
+/// How many tables may run side by side.
+pub const MAX_SHARDS: usize = 1 << (u32::BITS - PLACE_BITS);
+
 impl Key {
     /// A key that no entry ever has.
     pub const NONE: Self = Self { index: u32::MAX, generation: GENERATIONS };
@@ -19,6 +26,11 @@ impl Key {
     /// The key in 62 bits.
     pub(crate) const fn pack(self) -> u64 {
         ((self.generation as u64) << 32) | self.index as u64
+    }
+
+    /// Which of the tables that run side by side it belongs to.
+    pub(crate) const fn shard(self) -> usize {
+        (self.index >> PLACE_BITS) as usize
     }
 
     /// The key in the low 62 bits.
@@ -35,7 +47,10 @@ impl Key {
 pub struct Slab<T> {
     generations: Pages<u32>,
     pages: Vec<Page<T>>,
+    /// Places that are free.
     free: Vec<u32>,
+    /// What its keys have in the highest bits of their index.
+    shard: u32,
 }
 
 #[derive(Debug)]
@@ -45,9 +60,9 @@ struct Page<T> {
     live: usize,
 }
 
-/// The page of an index, and the place in it.
-const fn place(index: u32) -> (usize, usize) {
-    (index as usize / PAGE, index as usize % PAGE)
+/// The page of a place, and where in it.
+const fn slot_of(place: u32) -> (usize, usize) {
+    (place as usize / PAGE, place as usize % PAGE)
 }
 
 impl<T> Default for Slab<T> {
@@ -60,18 +75,25 @@ impl<T> Slab<T> {
     /// A table without entries.
     #[must_use]
     pub const fn new() -> Self {
-        Self { generations: Pages::new(), pages: Vec::new(), free: Vec::new() }
+        Self { generations: Pages::new(), pages: Vec::new(), free: Vec::new(), shard: 0 }
+    }
+
+    /// A table without entries, of those that run side by side: their keys differ by its number, which is below [`MAX_SHARDS`].
+    #[must_use]
+    pub fn of_shard(shard: usize) -> Self {
+        let shard = u32::try_from(shard % MAX_SHARDS).unwrap_or(0);
+        Self { shard: shard << PLACE_BITS, ..Self::new() }
     }
 
     /// Puts something in; its key is never that of another.
     pub fn insert(&mut self, value: T) -> Key {
-        let index = self.free.pop().unwrap_or_else(|| {
-            // Limits on live transactions stay far below 2^32.
-            let index = u32::try_from(self.generations.len()).unwrap_or(u32::MAX);
+        let place = self.free.pop().unwrap_or_else(|| {
+            // Limits on live transactions stay far below 2^26.
+            let place = u32::try_from(self.generations.len()).unwrap_or(u32::MAX);
             self.generations.push(0);
-            index
+            place
         });
-        let (page, slot) = place(index);
+        let (page, slot) = slot_of(place);
         if self.pages.len() <= page {
             self.pages.push(Page { slots: Vec::new(), live: 0 });
         }
@@ -84,43 +106,43 @@ impl<T> Slab<T> {
                 *slot = Some(value);
             }
         }
-        Key { index, generation: self.generations.get(index as usize).copied().unwrap_or(0) }
+        let generation = self.generations.get(place as usize).copied().unwrap_or(0);
+        Key { index: self.shard | place, generation }
     }
 
-    fn is_current(&self, key: Key) -> bool {
-        self.generations.get(key.index as usize) == Some(&key.generation)
+    /// The place of a key of this table that is live.
+    fn place(&self, key: Key) -> Option<u32> {
+        let place = key.index & PLACES;
+        let own = key.index & !PLACES == self.shard;
+        (own && self.generations.get(place as usize) == Some(&key.generation)).then_some(place)
     }
 
     /// What has this key.
     pub fn get(&self, key: Key) -> Option<&T> {
-        let (page, slot) = place(key.index);
-        let value = self.pages.get(page)?.slots.get(slot)?.as_ref();
-        value.filter(|_| self.is_current(key))
+        let (page, slot) = slot_of(self.place(key)?);
+        self.pages.get(page)?.slots.get(slot)?.as_ref()
     }
 
     /// What has this key, to be changed.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        let current = self.is_current(key);
-        let (page, slot) = place(key.index);
-        let value = self.pages.get_mut(page)?.slots.get_mut(slot)?.as_mut();
-        value.filter(|_| current)
+        let (page, slot) = slot_of(self.place(key)?);
+        self.pages.get_mut(page)?.slots.get_mut(slot)?.as_mut()
     }
 
     /// Takes out what has this key.
     pub fn remove(&mut self, key: Key) -> Option<T> {
-        let (page, slot) = place(key.index);
-        let generation = self.generations.get_mut(key.index as usize)?;
-        if *generation != key.generation {
-            return None;
-        }
+        let place = self.place(key)?;
+        let (page, slot) = slot_of(place);
         let page = self.pages.get_mut(page)?;
         let value = page.slots.get_mut(slot)?.take()?;
         page.live = page.live.saturating_sub(1);
         if page.live == 0 {
             page.slots = Vec::new();
         }
-        *generation = generation.wrapping_add(1) & GENERATIONS;
-        self.free.push(key.index);
+        if let Some(generation) = self.generations.get_mut(place as usize) {
+            *generation = generation.wrapping_add(1) & GENERATIONS;
+        }
+        self.free.push(place);
         Some(value)
     }
 
@@ -130,9 +152,9 @@ impl<T> Slab<T> {
             let live = slots.iter().enumerate().filter(|(_, slot)| slot.is_some());
             live.map(move |(slot, _)| page.saturating_mul(PAGE).saturating_add(slot))
         });
-        slots.filter_map(|index| {
-            let generation = self.generations.get(index).copied()?;
-            Some(Key { index: u32::try_from(index).ok()?, generation })
+        slots.filter_map(|place| {
+            let generation = self.generations.get(place).copied()?;
+            Some(Key { index: self.shard | u32::try_from(place).ok()?, generation })
         })
     }
 
@@ -162,6 +184,19 @@ mod tests {
         assert_eq!((second.index, slab.get(first), slab.get(second)), (first.index, None, Some(&'b')));
         assert_eq!((slab.remove(first), slab.len()), (None, 1));
         assert_eq!(slab.get(Key::NONE), None);
+    }
+
+    #[test]
+    fn a_key_of_another_shard_finds_nothing() {
+        let (mut one, mut other) = (Slab::of_shard(1), Slab::of_shard(MAX_SHARDS - 1));
+        let (a, b) = (one.insert('a'), other.insert('b'));
+        assert_eq!((a.shard(), b.shard()), (1, MAX_SHARDS - 1));
+        assert_eq!(
+            (one.get(a), one.get(b), one.remove(b), other.get(b)),
+            (Some(&'a'), None, None, Some(&'b'))
+        );
+        assert_eq!(one.keys().collect::<Vec<_>>(), [a]);
+        assert_eq!(Key::unpack(b.pack()), b);
     }
 
     #[test]

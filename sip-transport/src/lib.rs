@@ -62,6 +62,7 @@
 //! |---|---|---|
 //! | [`path`] | transports, flows, paths, what is sent and received | 3261 §18 |
 //! | [`core`] | the seam: [`Core`], [`Outbox`], questions and answers | |
+//! | [`shards`] | several cores side by side | |
 //! | [`ingress`] | bytes to messages, `received` and `rport` | 3261 §18.2.1, 3581 |
 //! | [`response`] | where a response goes | 3261 §18.2.2, 3581 |
 //! | [`resolve`] | where a request goes | 3263, 2782, 3403, 7984, 3261 §18.1.1 |
@@ -88,6 +89,7 @@ pub mod path;
 pub mod proxy_protocol;
 pub mod resolve;
 pub mod response;
+pub mod shards;
 pub mod stun;
 #[cfg(feature = "tokio")]
 pub mod tokio;
@@ -102,3 +104,4 @@ pub use crate::path::{
     Close, CloseReason, FlowEvent, FlowId, KeepAliveAnswer, Path, Received, SendError, TlsFailure, Token,
     Transmit, Transport, WsFailure,
 };
+pub use crate::shards::{Shard, Shards};

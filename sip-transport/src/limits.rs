@@ -34,6 +34,8 @@ pub struct Limits {
     pub queries: usize,
     /// How long a name service question may take.
     pub query: Duration,
+    /// Messages waiting for one of several cores side by side.
+    pub shard_queue: usize,
 }
 
 impl Limits {
@@ -66,6 +68,9 @@ impl Limits {
     pub const QUERIES: usize = 1_024;
     /// A transaction waits no longer than Timer B; two questions in a row must fit in it.
     pub const QUERY: Duration = Duration::from_secs(10);
+    /// A flood for one core must not take all memory. A core that is so far behind has refused what is new for long, and gets
+    /// through as much in a tenth of a second.
+    pub const SHARD_QUEUE: usize = 16_384;
 }
 
 impl Default for Limits {
@@ -85,6 +90,7 @@ impl Default for Limits {
             handshake: Limits::HANDSHAKE,
             queries: Limits::QUERIES,
             query: Limits::QUERY,
+            shard_queue: Limits::SHARD_QUEUE,
         }
     }
 }
@@ -137,4 +143,6 @@ pub struct Counters {
     pub datagrams_dropped: u64,
     /// Name service questions answered "too many".
     pub queries_refused: u64,
+    /// Messages dropped because too many waited for the core, of several, that they were for.
+    pub shard_overflowed: u64,
 }

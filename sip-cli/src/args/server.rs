@@ -135,8 +135,9 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "KEY", requires = "hep")]
     pub(crate) hep_key: Option<String>,
 
-    /// Threads that carry messages. One is the cheapest and takes some ten thousand calls a second; where there are listeners for
-    /// TLS it is one for each processor, since handshakes take time.
+    /// Threads that carry messages, and among which calls are shared out, each call to one of them. One is the cheapest and takes some
+    /// ten thousand calls a second. If this is not given, the handshakes of TLS, where there are listeners for it, take place on all
+    /// processors.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) threads: Option<std::num::NonZeroUsize>,
 

@@ -54,6 +54,15 @@ impl Histogram {
     }
 }
 
+impl std::ops::AddAssign for Histogram {
+    fn add_assign(&mut self, other: Self) {
+        let both = self.buckets.iter_mut().zip(other.buckets);
+        both.for_each(|(own, more)| *own = own.saturating_add(more));
+        self.longer = self.longer.saturating_add(other.longer);
+        self.sum = self.sum.saturating_add(other.sum);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,6 +22,7 @@ use sip_transaction::slab::{Key, Slab};
 use sip_transaction::tables::Sharded;
 use sip_transaction::timers::{TimerId, Timers};
 
+use super::elsewhere::{Elsewhere, Snapshot};
 use crate::AddressOfRecord;
 
 /// Dialogs that are followed at one time, some 300 octets each: callers that never send BYE must not take all memory. Those
@@ -117,6 +118,8 @@ pub(crate) struct UserCalls {
     /// BYE passes here, so that the end of a call that was answered is seen.
     stays: bool,
     changes: VecDeque<Change>,
+    /// Those that other cores carry.
+    elsewhere: Elsewhere,
 }
 
 impl UserCalls {
@@ -134,6 +137,7 @@ impl UserCalls {
             patience,
             stays,
             changes: VecDeque::new(),
+            elsewhere: Elsewhere::default(),
         }
     }
 
@@ -153,13 +157,31 @@ impl UserCalls {
     /// The dialogs of a user, the oldest first.
     pub(crate) fn of(&self, now: Instant, user: &AddressOfRecord) -> Vec<DialogEntry> {
         let keys = self.of_user.get(user).map_or(&[][..], Vec::as_slice);
-        keys.iter().filter_map(|key| self.lines.get(*key)).map(|line| line.entry(now)).collect()
+        let own = keys.iter().filter_map(|key| self.lines.get(*key)).map(|line| line.entry(now));
+        own.chain(self.elsewhere.of(now, user)).take(MAX_OF_USER).collect()
     }
 
     /// Whether they talk to somebody.
     pub(crate) fn talks(&self, user: &AddressOfRecord) -> bool {
         let keys = self.of_user.get(user).map_or(&[][..], Vec::as_slice);
-        keys.iter().filter_map(|key| self.lines.get(*key)).any(|line| line.state == DialogState::Confirmed)
+        let confirmed = |line: &Line| line.state == DialogState::Confirmed;
+        keys.iter().filter_map(|key| self.lines.get(*key)).any(confirmed) || self.elsewhere.talks(user)
+    }
+
+    /// The calls of a user here, for another core.
+    pub(crate) fn snapshot(&self, now: Instant, user: &AddressOfRecord) -> Snapshot {
+        Snapshot { at: now, live: self.of(now, user), talks: self.talks(user) }
+    }
+
+    /// What another core has told of a user's calls there, and which of them is over.
+    pub(crate) fn told(&mut self, core: usize, change: Change, snapshot: Snapshot) {
+        self.elsewhere.set(&change.user, core, snapshot);
+        self.changes.push_back(change);
+    }
+
+    /// Nobody watches this user: others need tell no more of them. Whether they have.
+    pub(crate) fn forget_elsewhere(&mut self, user: &AddressOfRecord) -> bool {
+        self.elsewhere.forget(user)
     }
 
     // ---- what passes -----------------------------------------------------------------------------------------

@@ -59,6 +59,19 @@ pub struct CallStatistics {
     pub records_lost: u64,
 }
 
+impl std::ops::AddAssign for CallStatistics {
+    fn add_assign(&mut self, other: Self) {
+        self.live = self.live.saturating_add(other.live);
+        for (status, more) in other.results {
+            let own = self.results.entry(status).or_default();
+            *own = own.saturating_add(more);
+        }
+        self.post_dial_delay += other.post_dial_delay;
+        self.answer_delay += other.answer_delay;
+        self.records_lost = self.records_lost.saturating_add(other.records_lost);
+    }
+}
+
 /// An INVITE that has no final response.
 #[derive(Debug)]
 struct Attempt {

@@ -8,6 +8,7 @@ use sip_transaction::ServerTx;
 use sip_transport::Path;
 
 use super::ServerCore;
+use super::common::Common;
 use super::credentials::{Judge, Judged, Known, offers, strip_credentials};
 use super::peers::Certified;
 use crate::AddressOfRecord;
@@ -23,17 +24,19 @@ impl ServerCore {
         (request, path): (&mut Request, &Path),
         proven: bool,
     ) -> Result<Option<String>, Box<ResponseBuilder>> {
-        let Some(verifier) = &self.calls else { return Ok(None) };
+        if self.calls.is_none() {
+            return Ok(None);
+        }
         let from = request.headers.get::<From>().ok().flatten();
         let claimed = from.as_ref().and_then(|from| self.domains.aor(from.uri()));
         if proven {
             // Many phones send their credentials along unasked.
-            strip_credentials(request, &verifier.config().realm);
+            strip_credentials(request, &self.realm);
             return Ok(None);
         }
         match self.by_certificate(request, path, claimed.as_ref()) {
             Some(Ok(user)) => {
-                strip_credentials(request, &verifier.config().realm);
+                strip_credentials(request, &self.realm);
                 self.proved(now, tx, path, &user);
                 return Ok(Some(user));
             }
@@ -43,7 +46,7 @@ impl ServerCore {
             }
             None => {}
         }
-        if !offers(request, &verifier.config().realm) {
+        if !offers(request, &self.realm) {
             // A carrier sends calls with the called or the forwarding number as From: who that is it cannot prove. It reaches what
             // strangers reach; for more it is asked, where it is refused.
             let peer = self.peers.at(path).map(|peer| &**peer);
@@ -60,11 +63,12 @@ impl ServerCore {
                 None => {}
             }
         }
-        let Some(verifier) = &mut self.calls else { return Ok(None) };
+        let Some(verifier) = &self.calls else { return Ok(None) };
+        let (mut verifier, mut guard) = (verifier.lock(), self.guard.as_ref().map(Common::lock));
         let judge = Judge {
-            verifier,
+            verifier: &mut verifier,
             users: Known { list: self.users.as_ref(), book: self.book.as_ref().map(|book| &book.cache) },
-            guard: self.guard.as_mut(),
+            guard: guard.as_deref_mut(),
             counters: &mut self.layer.counters,
         };
         match judge.judge(now, request, path.remote.ip()) {
@@ -108,8 +112,8 @@ impl ServerCore {
 
     /// A certificate has proved who sends.
     pub(super) fn proved(&mut self, now: Instant, tx: ServerTx, path: &Path, user: &str) {
-        if let Some(guard) = &mut self.guard {
-            guard.good(now, path.remote.ip());
+        if let Some(guard) = &self.guard {
+            guard.lock().good(now, path.remote.ip());
         }
         if let Some(calls) = &mut self.layer.calls {
             calls.authenticated(tx, user);
@@ -118,9 +122,13 @@ impl ServerCore {
 
     /// The challenge for a request without credentials, if there are users who have some.
     pub(super) fn challenge(&mut self, now: Instant, request: &Request) -> Option<ResponseBuilder> {
-        let verifier = self.calls.as_mut()?;
-        let judge =
-            Judge { verifier, users: Known::default(), guard: None, counters: &mut self.layer.counters };
+        let mut verifier = self.calls.as_ref()?.lock();
+        let judge = Judge {
+            verifier: &mut verifier,
+            users: Known::default(),
+            guard: None,
+            counters: &mut self.layer.counters,
+        };
         Some(judge.challenge(now, request))
     }
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::ServerCore;
+use super::common::Common;
 use crate::config::count;
 
 impl ServerCore {
@@ -25,7 +26,10 @@ impl ServerCore {
 
     /// Whether nobody there, or nobody of this name there, is heard.
     pub(crate) fn shuts_out(&mut self, now: Instant, ip: IpAddr, user: &str) -> bool {
-        self.guard.as_mut().is_some_and(|guard| guard.is_banned(now, ip) || guard.refuses(now, ip, user))
+        self.guard
+            .as_ref()
+            .map(Common::lock)
+            .is_some_and(|mut guard| guard.is_banned(now, ip) || guard.refuses(now, ip, user))
     }
 
     /// A user has proved there who they are, or has not.
@@ -33,9 +37,9 @@ impl ServerCore {
         if !good {
             count(&mut self.layer.counters.wrong_credentials);
         }
-        match &mut self.guard {
-            Some(guard) if good => guard.good(now, ip),
-            Some(guard) => guard.wrong_password(now, ip, user),
+        match self.guard.as_ref().map(Common::lock) {
+            Some(mut guard) if good => guard.good(now, ip),
+            Some(mut guard) => guard.wrong_password(now, ip, user),
             None => {}
         }
     }

@@ -8,6 +8,7 @@ use sip_message::{Method, Request, StatusCode, Uri};
 use sip_transaction::ServerTx;
 use sip_transport::Path;
 
+use super::beside::Note;
 use super::requests::Destination;
 use super::{ServerCore, Waiting};
 use crate::AddressOfRecord;
@@ -203,8 +204,14 @@ impl ServerCore {
 
     /// Looks up whose registrations the event server wants to know.
     pub(super) fn serve_events(&mut self, now: Instant) {
+        if self.is_aside() {
+            return self.tell_of_calls(now);
+        }
         if let Some(events) = &mut self.events {
             events.calls_changed(now, &mut self.layer);
+        }
+        while let Some((user, on)) = self.events.as_mut().and_then(EventServer::poll_watched) {
+            self.tell_all(|| Note::watch(&user, on));
         }
         while let Some(aor) = self.events.as_mut().and_then(EventServer::poll_wanted) {
             self.ask(now, Question::Lookup { aor: aor.clone() }, Waiting::Watched(aor));

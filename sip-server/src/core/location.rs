@@ -75,6 +75,9 @@ impl ServerCore {
             let answer = store.answer(now, question);
             return self.resume(now, waiting, answer);
         }
+        if self.asks_at_home() {
+            return self.ask_at_home(now, question, waiting);
+        }
         // Those that nobody waits for any more count as long as nobody has fetched them.
         if self.waiting.len().max(self.questions.len()) >= self.limits.questions {
             return self.resume(now, waiting, Answer::Failed(StoreError::Unavailable));
@@ -297,10 +300,15 @@ impl ServerCore {
         if self.keep_in_order(now, tx, &mut template) {
             return;
         }
-        if self.store.is_some() {
+        if self.answers_at_once() {
             self.trying(now, tx, &template.request);
         }
         self.proxy.open(now, tx, template, groups, &mut self.layer);
+    }
+
+    /// The table is in this process: nothing is said to a caller before it is known whether somebody can be tried.
+    pub(super) fn answers_at_once(&self) -> bool {
+        self.store.is_some() || self.asks_at_home()
     }
 
     /// RFC 5627 §6.1: of the bindings of an address-of-record those that a GRUU means.

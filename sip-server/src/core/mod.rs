@@ -1,7 +1,9 @@
 //! Registrar, proxy and location service as one core (RFC 3261 §10, §16).
 
 mod authenticate;
+mod beside;
 mod book;
+mod common;
 mod credentials;
 mod durable;
 mod elsewhere;
@@ -36,7 +38,10 @@ use sip_transport::{
     Answer, Backlog, Close, Core, FlowEvent, FlowId, Locals, Path, Query, Queues, Received, Transmit,
 };
 
+use self::beside::Beside;
+pub use self::beside::{InCommon, Note};
 use self::book::Book;
+use self::common::Common;
 use self::messages::Mailbox;
 pub use self::trunks::TrunkStatus;
 use self::trunks::{Ended, Trunks};
@@ -77,9 +82,9 @@ pub struct ServerCore {
     /// Users outside, if that is where they are.
     book: Option<Book>,
     /// Challenges REGISTER with 401.
-    registrations: Option<Verifier>,
+    registrations: Option<Common<Verifier>>,
     /// Challenges other requests with 407.
-    calls: Option<Verifier>,
+    calls: Option<Common<Verifier>>,
     policy: Policy,
     store: Option<MemoryLocation>,
     /// Other servers read and write the store outside.
@@ -109,7 +114,7 @@ pub struct ServerCore {
     started_unix: Duration,
     limits: Limits,
     /// Watches sources, if they are watched.
-    guard: Option<Guard>,
+    guard: Option<Common<Guard>>,
     trust: TrustDomain,
     /// Who they are at the other ends of connections.
     peers: peers::Peers,
@@ -122,6 +127,8 @@ pub struct ServerCore {
     draining: bool,
     /// Some requests are forwarded without transactions, or were.
     stateless: bool,
+    /// Other cores that share the work, if there are some.
+    beside: Beside,
 }
 
 /// What of the configuration decides on single requests.
@@ -162,6 +169,15 @@ impl ServerCore {
     /// # Errors
     /// When the configuration cannot work.
     pub fn new(config: Config, now: Instant, unix_time: Duration) -> Result<Self, ConfigError> {
+        Self::on_shard(config, now, unix_time, 0)
+    }
+
+    fn on_shard(
+        config: Config,
+        now: Instant,
+        unix_time: Duration,
+        shard: usize,
+    ) -> Result<Self, ConfigError> {
         let started_with = reload::Fixed::of(&config);
         let Config { rng_seed, locals, domains, users, realm, algorithms, rules, .. } = config;
         if locals.is_empty() {
@@ -177,6 +193,7 @@ impl ServerCore {
         layer_config.timing = config.timing;
         layer_config.limits = config.limits.transactions;
         layer_config.heed_overload = config.heed_overload;
+        layer_config.shard = shard;
         let mut transactions = Transactions::new(layer_config);
         let realm = realm_of(realm, &domains, &locals);
         let secret = secret(&mut transactions);
@@ -196,7 +213,10 @@ impl ServerCore {
         };
         let recorded = config.record_route.then(|| own_routes.clone());
         let trust = TrustDomain::new(&config.trusted_peers, &rules);
-        let guard = config.protection.map(|protection| Guard::new(trusting(protection, &rules), now));
+        let guard = config
+            .protection
+            .map(|protection| Guard::new(trusting(protection, &rules), now))
+            .map(Common::new);
         let mut core = Self {
             layer: Layer {
                 transactions,
@@ -267,6 +287,7 @@ impl ServerCore {
             least_tier: Tier::default(),
             draining: false,
             stateless: false,
+            beside: Beside::at(shard),
         };
         core.stateless = core.rules.are_stateless();
         core.attend_trunks(now);
@@ -332,18 +353,18 @@ impl ServerCore {
     /// What the watch over sources has done, if there is one ([`Config::protection`]).
     #[must_use]
     pub fn protection_counters(&self) -> Option<ProtectionCounters> {
-        self.guard.as_ref().map(Guard::counters)
+        self.guard.as_ref().map(|guard| guard.lock().counters())
     }
 
     /// Sources that are not heard, and for how long still.
     #[must_use]
     pub fn banned(&self, now: Instant) -> Vec<(IpAddr, Duration)> {
-        self.guard.as_ref().map(|guard| guard.banned(now)).unwrap_or_default()
+        self.guard.as_ref().map(|guard| guard.lock().banned(now)).unwrap_or_default()
     }
 
     /// Hears a source again. `false` if it was heard anyway.
     pub fn pardon(&mut self, now: Instant, ip: IpAddr) -> bool {
-        self.guard.as_mut().is_some_and(|guard| guard.pardon(now, ip))
+        self.guard.as_ref().is_some_and(|guard| guard.lock().pardon(now, ip))
     }
 
     /// Takes nothing new from now on, or takes it again: outside of dialogs everything is answered 503 with Retry-After.
@@ -552,7 +573,7 @@ impl Core for ServerCore {
     fn receive(&mut self, now: Instant, received: Received) {
         if self.guard.is_some()
             && !self.is_trunk(&received.path)
-            && self.guard.as_mut().is_some_and(|guard| !guard.admits(now, &received))
+            && self.guard.as_ref().is_some_and(|guard| !guard.lock().admits(now, &received))
         {
             return;
         }
@@ -567,6 +588,7 @@ impl Core for ServerCore {
     }
 
     fn flow_event(&mut self, now: Instant, event: FlowEvent) {
+        self.note_flow(&event);
         if let FlowEvent::Proven { path, peer } = &event {
             self.peers.proven(path, peer.clone());
         }
@@ -683,14 +705,14 @@ fn verifier(
     role: Role,
     now: Instant,
     unix_time: Duration,
-) -> Result<Verifier, sip_auth::VerifierConfigError> {
+) -> Result<Common<Verifier>, sip_auth::VerifierConfigError> {
     let mut config = VerifierConfig::new(realm.to_owned(), secret);
     config.role = role;
     config.algorithms = algorithms.to_vec();
     // Phones and test programs write the address of the server, or of the proxy before it, into `uri`. A replay for another
     // Request-URI is what the nonce count stops.
     config.uri_check = sip_auth::UriCheck::Any;
-    Verifier::new(config, now, unix_time)
+    Verifier::new(config, now, unix_time).map(Common::new)
 }
 
 /// 32 octets for nonces.

@@ -11,6 +11,7 @@ use sip_transaction::ServerTx;
 use sip_transaction::tables::Sharded;
 use sip_transaction::timers::{TimerId, Timers};
 
+use super::beside::Note;
 use super::{ServerCore, Waiting};
 use crate::AddressOfRecord;
 use crate::config::count;
@@ -196,10 +197,18 @@ impl ServerCore {
             return;
         }
         let aor = registration.aor().clone();
-        for binding in all.iter().filter(|binding| registration.is_mine(binding)) {
+        let mine: Arc<[Binding]> = all.iter().filter(|one| registration.is_mine(one)).cloned().collect();
+        self.awaken(now, &aor, &mine);
+        self.tell_all(|| Note::awake(&aor, &mine));
+        self.watch_refreshes(now, &aor, all);
+    }
+
+    /// These phones are awake: branches that wait for them go on.
+    pub(super) fn awaken(&mut self, now: Instant, aor: &AddressOfRecord, phones: &[Binding]) {
+        for binding in phones {
             let Some(push) = self.push_of(binding) else { continue };
             let Some(pushes) = &mut self.pushes else { return };
-            for sleeper in pushes.take(&push, |one| one.aor == aor) {
+            for sleeper in pushes.take(&push, |one| one.aor == *aor) {
                 let sips = self.layer.transactions.request(sleeper.tx).is_some_and(super::location::is_sips);
                 let found = groups_of(std::slice::from_ref(binding), now, 1, sips, |_| None);
                 match found.into_iter().flatten().next() {
@@ -208,7 +217,6 @@ impl ServerCore {
                 }
             }
         }
-        self.watch_refreshes(now, &aor, all);
     }
 
     // ---- calls ---------------------------------------------------------------------------------------------------
@@ -243,7 +251,8 @@ impl ServerCore {
     /// §5.6.2: "has knowledge that the UA is awake": its connection is open.
     fn is_awake(&self, binding: &Binding) -> bool {
         let connection = binding.flow.filter(|path| path.transport.is_reliable());
-        connection.and_then(|path| path.flow).is_some_and(|flow| self.bound.contains_key(&flow))
+        let stands = |flow| self.bound.contains_key(&flow) || self.stands_aside(flow);
+        connection.and_then(|path| path.flow).is_some_and(stands)
     }
 
     /// Branches that the proxy has put aside.

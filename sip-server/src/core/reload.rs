@@ -5,6 +5,7 @@ use std::time::Instant;
 use sip_auth::Role;
 use sip_message::headers::ServiceRoute;
 
+use super::common::Common;
 use super::{Policy, ServerCore, TIMER_C_ABOVE, next_hop, realm_of, secret, trusting, verifier};
 use crate::calls::{CallLimits, CallLog, UserCalls};
 use crate::config::{Config, ConfigError, Limits};
@@ -99,8 +100,11 @@ impl ServerCore {
         self.trust = TrustDomain::new(&config.trusted_peers, &self.rules);
         let protection = config.protection.map(|protection| trusting(protection, &self.rules));
         self.guard = match (self.guard.take(), protection) {
-            (Some(guard), Some(protection)) => Some(guard.reconfigured(protection)),
-            (None, protection) => protection.map(|protection| Guard::new(protection, now)),
+            (Some(guard), Some(protection)) => {
+                guard.lock().reconfigure(protection);
+                Some(guard)
+            }
+            (None, protection) => protection.map(|protection| Common::new(Guard::new(protection, now))),
             (_, None) => None,
         };
         // Calls that are up already when somebody may first ask for them are not shown.
@@ -131,6 +135,9 @@ impl ServerCore {
             self.layer.calls = Some(CallLog::counting(now, unix));
         }
         self.attend_trunks(now);
+        if let Some(events) = &mut self.events {
+            events.watch_again();
+        }
         Ok(later)
     }
 

@@ -8,6 +8,7 @@ use sip_message::{HeaderName, Method, Request, ResponseBuilder, StatusCode, Uri}
 use sip_transaction::{ServerTx, Target};
 use sip_transport::Path;
 
+use super::common::Common;
 use super::credentials::{Judge, Judged, Known, strip_credentials};
 use super::peers::Certified;
 use super::routing::Sender;
@@ -181,12 +182,13 @@ impl ServerCore {
             }
         }
         if user.is_none()
-            && let Some(verifier) = &mut self.registrations
+            && let Some(verifier) = &self.registrations
         {
+            let (mut verifier, mut guard) = (verifier.lock(), self.guard.as_ref().map(Common::lock));
             let judge = Judge {
-                verifier,
+                verifier: &mut verifier,
                 users: Known { list: self.users.as_ref(), book: self.book.as_ref().map(|book| &book.cache) },
-                guard: self.guard.as_mut(),
+                guard: guard.as_deref_mut(),
                 counters: &mut self.layer.counters,
             };
             match judge.judge(now, request, path.remote.ip()) {
@@ -323,7 +325,7 @@ impl ServerCore {
                 if let Err(reply) = self.mark(&mut template) {
                     return self.refuse(now, tx, *reply);
                 }
-                if self.store.is_none() {
+                if !self.answers_at_once() {
                     self.trying(now, tx, &template.request);
                 }
                 let question = Question::Lookup { aor: aor.clone() };
@@ -397,8 +399,8 @@ impl ServerCore {
     /// Somebody looks for users, or for a way out.
     pub(super) fn probed(&mut self, now: Instant, path: &Path) {
         let trunk = self.is_trunk(path);
-        if let Some(guard) = self.guard.as_mut().filter(|_| !trunk) {
-            guard.probe(now, path.remote.ip());
+        if let Some(guard) = self.guard.as_ref().filter(|_| !trunk) {
+            guard.lock().probe(now, path.remote.ip());
         }
     }
 
@@ -424,8 +426,8 @@ impl ServerCore {
         if validate(&request, &routed, false).is_err() {
             return count(&mut self.layer.counters.acks_dropped);
         }
-        if let Some(verifier) = &self.calls {
-            strip_credentials(&mut request, &verifier.config().realm); // §22.1: an ACK has those of its INVITE
+        if self.calls.is_some() {
+            strip_credentials(&mut request, &self.realm); // §22.1: an ACK has those of its INVITE
         }
         let hiding = Hiding::of(&request, routed.from_hidden, routed.to_hidden, false);
         let hidden = Some((hiding.as_deref(), &path));

@@ -97,6 +97,8 @@ pub(crate) struct EventServer {
     /// Watchers of presence whose subscription ended before anybody had decided.
     waiting: WaitingRoom,
     /// Subscriptions that came back, by Call-ID, while their SUBSCRIBE may still be sent again.
+    /// Whose calls have to be told of by other cores from now on, or need not be any longer.
+    watched: VecDeque<(AddressOfRecord, bool)>,
     twins: Option<(Instant, HashMap<Box<str>, Key>)>,
 }
 
@@ -263,6 +265,7 @@ impl EventServer {
             wanted: VecDeque::new(),
             unkept: None,
             waiting: WaitingRoom::default(),
+            watched: VecDeque::new(),
             twins: None,
         }
     }
@@ -332,6 +335,9 @@ impl EventServer {
             partial: None,
         });
         self.note_calls(now, key, layer);
+        if Package::WATCHED.contains(&package) && layer.lines.is_some() {
+            self.watched.push_back((aor.clone(), true));
+        }
         self.names.insert((package, aor.clone()), key);
         if !located {
             self.write(key);
@@ -354,8 +360,10 @@ impl EventServer {
     pub(crate) fn calls_changed(&mut self, now: Instant, layer: &mut Layer) {
         let mut any = false;
         while let Some(Change { user, ended }) = layer.lines.as_mut().and_then(UserCalls::poll_change) {
+            let mut is_watched = false;
             for package in Package::WATCHED {
                 let Some(key) = self.names.get(&(package, user.clone())).copied() else { continue };
+                is_watched = true;
                 let talked = self.resources.get(key).is_some_and(|resource| resource.calls.talks);
                 self.note_calls(now, key, layer);
                 let Some(resource) = self.resources.get_mut(key) else { continue };
@@ -379,10 +387,24 @@ impl EventServer {
                 self.refresh(key, false);
                 any = true;
             }
+            if !is_watched && layer.lines.as_mut().is_some_and(|lines| lines.forget_elsewhere(&user)) {
+                self.watched.push_back((user, false));
+            }
         }
         if any {
             self.pump(now, layer);
         }
+    }
+
+    /// Of whose calls other cores have to tell from now on (`true`), or need not any longer.
+    pub(crate) fn poll_watched(&mut self) -> Option<(AddressOfRecord, bool)> {
+        self.watched.pop_front()
+    }
+
+    /// Other cores have to be told anew of whose calls they have to tell.
+    pub(crate) fn watch_again(&mut self) {
+        let watched = self.names.keys().filter(|(package, _)| Package::WATCHED.contains(package));
+        self.watched.extend(watched.map(|(_, aor)| (aor.clone(), true)));
     }
 
     /// Who is registered where has changed, or may have.

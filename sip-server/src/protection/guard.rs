@@ -68,8 +68,8 @@ impl Guard {
     }
 
     /// The same watch by other rules; what it remembers stays.
-    pub(crate) fn reconfigured(self, config: ProtectionConfig) -> Self {
-        Self { config, ..self }
+    pub(crate) fn reconfigure(&mut self, config: ProtectionConfig) {
+        self.config = config;
     }
 
     /// Sources that are shut out, and for how long still.

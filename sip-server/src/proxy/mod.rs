@@ -197,6 +197,13 @@ impl Proxy {
         self.manner = manner;
     }
 
+    /// Other keys of what is written into Record-Route.
+    pub(crate) fn set_routes(&mut self, routes: &RecordRoute) {
+        if let Some(own) = &mut self.manner.record_route {
+            own.clone_from(routes);
+        }
+    }
+
     /// Where a request under way came from.
     pub(crate) fn source_of(&self, tx: ServerTx) -> Option<IpAddr> {
         self.contexts.get(&tx).map(|context| context.path.remote.ip())

@@ -47,7 +47,7 @@ impl Rules {
             return set.foreign(facts);
         }
         let Some(number) = number else { return Decision::Default };
-        let mut expansion = Expansion::new(&set, facts, &mut self.turns, emergency);
+        let mut expansion = Expansion::new(&set, facts, &self.turns, emergency);
         let decision = expansion.name(&number);
         simplified(decision, facts)
     }

@@ -1,11 +1,9 @@
 //! A name becomes steps: aliases, hunt groups, forwarding, the dial plan.
 
-use std::collections::HashMap;
-
 use sip_message::{StatusCode, Uri};
 
 use super::decide::is_call;
-use super::rules::{Action, Facts, Goal, HuntGroup, RuleSet, Strategy};
+use super::rules::{Action, Facts, Goal, HuntGroup, RuleSet, Strategy, Turns};
 use super::{Decision, Destination, DiversionReason, Diverted, MAX_STEPS, RELAYING_DENIED, Step, When};
 use crate::AddressOfRecord;
 
@@ -24,7 +22,7 @@ struct Trigger {
 pub(super) struct Expansion<'a> {
     set: &'a RuleSet,
     facts: &'a Facts<'a>,
-    turns: &'a mut HashMap<String, usize>,
+    turns: &'a Turns,
     emergency: bool,
     steps: Vec<Step>,
     depth: usize,
@@ -35,12 +33,7 @@ pub(super) struct Expansion<'a> {
 }
 
 impl<'a> Expansion<'a> {
-    pub(super) fn new(
-        set: &'a RuleSet,
-        facts: &'a Facts<'a>,
-        turns: &'a mut HashMap<String, usize>,
-        emergency: bool,
-    ) -> Self {
+    pub(super) fn new(set: &'a RuleSet, facts: &'a Facts<'a>, turns: &'a Turns, emergency: bool) -> Self {
         Self { set, facts, turns, emergency, steps: Vec::new(), depth: 0, by_owner: false, refusal: None }
     }
 
@@ -212,9 +205,7 @@ impl<'a> Expansion<'a> {
     fn group(&mut self, name: &str, group: &HuntGroup, trigger: &Trigger) {
         let mut members: Vec<Destination> = group.members.iter().flat_map(|goal| self.member(goal)).collect();
         if group.strategy == Strategy::RoundRobin && !members.is_empty() {
-            let turn = self.turns.entry(name.to_owned()).or_default();
-            let first = turn.checked_rem(members.len()).unwrap_or(0);
-            *turn = turn.wrapping_add(1);
+            let first = self.turns.take(name).checked_rem(members.len()).unwrap_or(0);
             members.rotate_left(first);
         }
         let rounds: Vec<Vec<Destination>> = match group.strategy {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sip_message::{Method, StatusCode, Uri};
@@ -180,25 +180,44 @@ pub struct Facts<'a> {
     pub route: Option<&'a str>,
 }
 
-/// The rules with what changes from call to call: whose turn it is in a hunt group.
+/// Whose turn it is in each hunt group. Clones are the same: cores side by side take turns with one another.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Turns(Arc<Mutex<HashMap<String, usize>>>);
+
+impl Turns {
+    /// The turn of a group, which is the next one's then.
+    pub(super) fn take(&self, group: &str) -> usize {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = turns.entry(group.to_owned()).or_default();
+        let taken = *turn;
+        *turn = turn.wrapping_add(1);
+        taken
+    }
+
+    fn keep(&self, groups: impl Fn(&str) -> bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|name, _| groups(name));
+    }
+}
+
+/// The rules with what changes from call to call: whose turn it is in a hunt group. Clones share that.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     pub(super) set: Arc<RuleSet>,
-    pub(super) turns: HashMap<String, usize>,
+    pub(super) turns: Turns,
 }
 
 impl Rules {
     /// These rules.
     #[must_use]
     pub fn new(set: RuleSet) -> Self {
-        Self { set: Arc::new(set), turns: HashMap::new() }
+        Self { set: Arc::new(set), turns: Turns::default() }
     }
 
     /// Other rules. Whose turn it is in a hunt group that stays is not forgotten.
     #[must_use]
     pub(crate) fn turned_to(&self, mut new: Self) -> Self {
         new.turns.clone_from(&self.turns);
-        new.turns.retain(|name, _| new.set.groups.contains_key(name));
+        new.turns.keep(|name| new.set.groups.contains_key(name));
         new
     }
 

@@ -11,6 +11,7 @@ use sip_transport::tokio::tls::{CredentialsError, Tls};
 use sip_transport::tokio::{BindError, Driver, Listen, ListenError, Options, Resolve, Sockets, Tap};
 use sip_transport::websocket::Origins;
 
+use super::cores::Cores;
 use super::outside::{
     answer_questions, ask_router, ask_users, keep_events, keep_messages, wake_phones, write_records,
 };
@@ -52,6 +53,7 @@ pub struct ServerBuilder {
     file: Option<LocationFile>,
     tls: Option<Tls>,
     relay: Option<MsrpRelay>,
+    shards: usize,
     error: Option<ListenError>,
 }
 
@@ -134,6 +136,7 @@ impl ServerBuilder {
             file: None,
             tls: None,
             relay: None,
+            shards: 1,
             error: None,
         }
     }
@@ -147,6 +150,14 @@ impl ServerBuilder {
                 self.error.get_or_insert(error);
             }
         }
+        self
+    }
+
+    /// Shares the calls out among so many cores, at most [`MAX_SHARDS`](sip_transaction::MAX_SHARDS), which work at the same time on as
+    /// many threads as the runtime has. Each call is one core's alone, so that no message of it overtakes another; registrations,
+    /// subscriptions and all else stay with the first. One (the default) costs least where one processor is enough.
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.shards = shards.clamp(1, sip_transaction::MAX_SHARDS);
         self
     }
 
@@ -403,6 +414,7 @@ impl ServerBuilder {
             settings,
             tls,
             relay,
+            shards,
             error,
         } = self;
         if let Some(error) = error {
@@ -428,6 +440,7 @@ impl ServerBuilder {
             config.dialog_key.get_or_insert(shared.key);
         }
         config.external_router = router.is_some();
+        config.limits = config.limits.shared_out(shards);
         let timeout = config.limits.question_timeout;
         let push_timeout = config.push.as_ref().map_or(timeout, |push| push.wait);
         // A clock before 1970 gives nonces that no other clock takes, and does no other harm.
@@ -437,16 +450,8 @@ impl ServerBuilder {
             Some(store) => store.load().await?,
             None => Vec::new(),
         };
-        let restored = |mut core: ServerCore| {
-            let all = kept.len();
-            let of_use = core.restore_events(now, kept);
-            if all > 0 {
-                tracing::info!(of_use, all, "subscriptions and publications are back");
-            }
-            core
-        };
-        let (handle, keeper) = match file {
-            None => (Driver::spawn(restored(ServerCore::new(config, now, unix)?), sockets, options), None),
+        let (core, journal) = match file {
+            None => (ServerCore::new(config.clone(), now, unix)?, None),
             Some(LocationFile { path, flush, disk }) => {
                 config.external_location = true; // no other table
                 if config.dialog_key.is_none() {
@@ -454,30 +459,58 @@ impl ServerBuilder {
                 }
                 let mut table = MemoryLocation::new(config.limits.bindings, now, unix);
                 let journal = Journal::open_on(disk, path, &mut table)?;
-                let core = ServerCore::with_durable_location(config, now, unix, table)?;
-                let handle = Driver::spawn(restored(core), sockets, options);
-                let keeper = Keeper::start(handle.clone(), journal, flush).map_err(BuildError::Thread)?;
-                (handle, Some(keeper))
+                let core = ServerCore::with_durable_location(config.clone(), now, unix, table)?;
+                (core, Some((journal, flush)))
             }
         };
-        let questions = store.map(|store| tokio::spawn(answer_questions(handle.clone(), store, timeout)));
-        let records = records.map(|file| tokio::spawn(write_records(handle.clone(), file)));
-        let decisions = router.map(|router| tokio::spawn(ask_router(handle.clone(), router, timeout)));
-        let pushes = gateway.map(|gateway| tokio::spawn(wake_phones(handle.clone(), gateway, push_timeout)));
+        let mut all = core.shared_out(&config, shards, now, unix)?;
+        if let Some(home) = all.first_mut() {
+            let kept_ones = kept.len();
+            let of_use = home.restore_events(now, kept);
+            if kept_ones > 0 {
+                tracing::info!(of_use, all = kept_ones, "subscriptions and publications are back");
+            }
+        }
+        let Some(cores) = Cores::of(Driver::spawn_shards(all, sockets, options)) else {
+            return Err(ConfigError::NoListener.into()); // there is one core at least
+        };
+        let home = &cores.home;
+        let keeper = match journal {
+            Some((journal, flush)) => {
+                Some(Keeper::start(home.clone(), journal, flush).map_err(BuildError::Thread)?)
+            }
+            None => None,
+        };
+        let mut carriers = Vec::new();
+        for core in cores.all() {
+            if let Some(store) = &store {
+                carriers.push(tokio::spawn(answer_questions(core.clone(), store.clone(), timeout)));
+            }
+            if let Some(router) = &router {
+                carriers.push(tokio::spawn(ask_router(core.clone(), router.clone(), timeout)));
+            }
+            if let Some(gateway) = &gateway {
+                carriers.push(tokio::spawn(wake_phones(core.clone(), gateway.clone(), push_timeout)));
+            }
+        }
+        let records = records.map(|file| tokio::spawn(write_records(cores.clone(), file)));
         if let Some(store) = &users
             && let Err(error) = store.ready().await
         {
             tracing::error!(%error, "until that changes, what its users send is answered 503");
         }
-        let users = users.map(|store| tokio::spawn(ask_users(handle.clone(), store, timeout)));
-        let messages = messages.map(|store| tokio::spawn(keep_messages(handle.clone(), store, timeout)));
-        let events = events.map(|store| tokio::spawn(keep_events(handle.clone(), store)));
+        if let Some(store) = users {
+            let asks = cores.all().map(|core| tokio::spawn(ask_users(core.clone(), store.clone(), timeout)));
+            carriers.extend(asks);
+        }
+        carriers.extend(messages.map(|store| tokio::spawn(keep_messages(home.clone(), store, timeout))));
+        let events = events.map(|store| tokio::spawn(keep_events(home.clone(), store)));
         if let Some(relay) = relay {
             let authorities = running.tls.as_ref().and_then(Tls::authorities);
-            let relay = relay.start(handle.clone(), authorities, &origins).await?;
+            let relay = relay.start(home.clone(), authorities, &origins).await?;
             *running.relay() = Some(relay);
         }
-        Ok(Server { handle, questions, records, decisions, users, messages, events, pushes, keeper, running })
+        Ok(Server { cores, carriers, records, events, keeper, running })
     }
 }
 

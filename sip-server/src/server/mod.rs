@@ -1,6 +1,7 @@
 //! A server over real sockets.
 
 mod builder;
+mod cores;
 mod handle;
 mod msrp;
 mod outside;
@@ -12,17 +13,18 @@ use std::time::Duration;
 
 use ::msrp::tokio::relay::RelayServer;
 use sip_transport::Locals;
-use sip_transport::tokio::Handle;
 use sip_transport::tokio::tls::Tls;
 use tokio::task::JoinHandle;
+
+pub(crate) use cores::CoreHandle;
 
 pub use builder::{BuildError, ServerBuilder};
 pub use handle::{Counts, ServerHandle, Snapshot};
 pub use msrp::{MsrpIdentity, MsrpRelay};
 
+use cores::Cores;
 use handle::LOOK_AGAIN;
 
-use crate::ServerCore;
 use crate::keeper::Keeper;
 use crate::settings::Settings;
 
@@ -32,14 +34,11 @@ use crate::settings::Settings;
 /// calls that were set up go on, since their media does not pass through here, but their BYE finds nobody.
 #[derive(Debug)]
 pub struct Server {
-    handle: Handle<ServerCore>,
-    questions: Option<JoinHandle<()>>,
+    cores: Cores,
+    /// Carry questions to the outside and answers back.
+    carriers: Vec<JoinHandle<()>>,
     records: Option<JoinHandle<()>>,
-    decisions: Option<JoinHandle<()>>,
-    users: Option<JoinHandle<()>>,
-    messages: Option<JoinHandle<()>>,
     events: Option<JoinHandle<()>>,
-    pushes: Option<JoinHandle<()>>,
     keeper: Option<Keeper>,
     running: Arc<Running>,
 }
@@ -68,7 +67,7 @@ impl Server {
     /// The listeners with their real ports.
     #[must_use]
     pub fn locals(&self) -> Locals {
-        self.handle.locals()
+        self.cores.home.locals()
     }
 
     /// Where its relay of session messages listens, if it has one.
@@ -86,7 +85,7 @@ impl Server {
     /// A handle for looking into it.
     #[must_use]
     pub fn handle(&self) -> ServerHandle {
-        ServerHandle { handle: self.handle.clone(), running: self.running.clone() }
+        ServerHandle { cores: self.cores.clone(), running: self.running.clone() }
     }
 
     /// Runs until `until` is ready, then closes all sockets. Gives what `until` gave.
@@ -100,9 +99,9 @@ impl Server {
     pub async fn close(mut self) {
         self.leave_trunks().await;
         drop(self.running.relay().take());
-        self.handle.with(|core, _| core.end_call_records());
-        self.handle.close();
-        self.handle.stopped().await;
+        self.cores.each(|core, _| core.end_call_records());
+        self.cores.home.close();
+        self.cores.home.stopped().await;
         if let Some(records) = self.records.take() {
             // It has panicked, which is no reason to do so too.
             let _ = records.await;
@@ -120,9 +119,9 @@ impl Server {
 impl Server {
     /// Registrars of trunks shall send no calls to who is gone.
     async fn leave_trunks(&self) {
-        self.handle.with(|core, now| core.leave_trunks(now));
+        self.cores.home.with(|core, now| core.leave_trunks(now));
         let left = async {
-            while self.handle.look(|core| core.are_trunks_leaving()) {
+            while self.cores.home.look(|core| core.are_trunks_leaving()) {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };
@@ -137,27 +136,8 @@ const LEAVE_TIME: Duration = Duration::from_secs(2);
 impl Drop for Server {
     fn drop(&mut self) {
         drop(self.running.relay().take());
-        if let Some(questions) = self.questions.take() {
-            questions.abort();
-        }
-        if let Some(records) = self.records.take() {
-            records.abort();
-        }
-        if let Some(messages) = self.messages.take() {
-            messages.abort();
-        }
-        if let Some(events) = self.events.take() {
-            events.abort();
-        }
-        if let Some(users) = self.users.take() {
-            users.abort();
-        }
-        if let Some(pushes) = self.pushes.take() {
-            pushes.abort();
-        }
-        if let Some(decisions) = self.decisions.take() {
-            decisions.abort();
-        }
-        self.handle.close();
+        let tasks = self.carriers.drain(..).chain(self.records.take()).chain(self.events.take());
+        tasks.for_each(|task| task.abort());
+        self.cores.home.close();
     }
 }

@@ -8,11 +8,10 @@ use msrp::tokio::relay::RelayServer;
 pub use msrp::tokio::tls::Identity as MsrpIdentity;
 use msrp::tokio::tls::{Tls, Trust};
 use sip_auth::Hash;
-use sip_transport::tokio::Handle;
 use sip_transport::websocket::Origins;
 
 use super::BuildError;
-use crate::ServerCore;
+use super::cores::CoreHandle;
 
 /// A relay in the making: [`ServerBuilder::msrp_relay`](super::ServerBuilder::msrp_relay). It speaks TLS alone (RFC 4976 §9.2).
 #[derive(Clone, Debug)]
@@ -76,7 +75,7 @@ impl MsrpRelay {
     /// Starts it. `authorities` are believed about other relays instead of the system's.
     pub(super) async fn start(
         self,
-        handle: Handle<ServerCore>,
+        handle: CoreHandle,
         authorities: Option<Vec<Vec<u8>>>,
         origins: &Origins,
     ) -> Result<RelayServer, BuildError> {
@@ -105,7 +104,7 @@ pub(super) fn tls(identity: MsrpIdentity, authorities: Option<Vec<Vec<u8>>>) -> 
 }
 
 /// The server's users, and what it holds against those who guess.
-struct OwnUsers(Handle<ServerCore>);
+struct OwnUsers(CoreHandle);
 
 impl Accounts for OwnUsers {
     fn ha1(&self, username: &str, realm: &str, algorithm: Algorithm) -> Option<String> {

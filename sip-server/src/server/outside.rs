@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use sip_transport::tokio::Handle;
 use tokio::task::JoinSet;
 
+use super::cores::{CoreHandle, Cores};
 use crate::ServerCore;
 use crate::calls::CallRecord;
 use crate::events::EventStore;
@@ -30,7 +30,7 @@ struct Questions<Q> {
 }
 
 impl<Q> Questions<Q> {
-    async fn next(&self, handle: &Handle<ServerCore>) -> (Q, Instant) {
+    async fn next(&self, handle: &CoreHandle) -> (Q, Instant) {
         poll_fn(|context| {
             handle.with(|core, now| match (self.poll)(core) {
                 Some(question) => Poll::Ready((question, now)),
@@ -46,9 +46,9 @@ impl<Q> Questions<Q> {
 
 /// Carries questions out and, by `answer`, answers back, many at a time: as many as the core lets wait.
 async fn carry<Q, F>(
-    handle: Handle<ServerCore>,
+    handle: CoreHandle,
     questions: Questions<Q>,
-    answer: impl Fn(Handle<ServerCore>, Q, Instant) -> F,
+    answer: impl Fn(CoreHandle, Q, Instant) -> F,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -69,11 +69,7 @@ async fn carry<Q, F>(
 }
 
 /// The bindings of a location store.
-pub(super) async fn answer_questions(
-    handle: Handle<ServerCore>,
-    store: Arc<dyn LocationStore>,
-    timeout: Duration,
-) {
+pub(super) async fn answer_questions(handle: CoreHandle, store: Arc<dyn LocationStore>, timeout: Duration) {
     let questions = Questions { poll: ServerCore::poll_question, wake: ServerCore::wake_on_question };
     carry(handle, questions, move |handle, (key, question), asked| {
         let store = store.clone();
@@ -87,7 +83,7 @@ pub(super) async fn answer_questions(
 }
 
 /// The decisions of a router.
-pub(super) async fn ask_router(handle: Handle<ServerCore>, router: Arc<dyn Router>, timeout: Duration) {
+pub(super) async fn ask_router(handle: CoreHandle, router: Arc<dyn Router>, timeout: Duration) {
     let questions = Questions { poll: ServerCore::poll_call, wake: ServerCore::wake_on_call };
     carry(handle, questions, move |handle, (key, call), _| {
         let router = router.clone();
@@ -100,11 +96,7 @@ pub(super) async fn ask_router(handle: Handle<ServerCore>, router: Arc<dyn Route
 }
 
 /// Push notifications for phones that sleep.
-pub(super) async fn wake_phones(
-    handle: Handle<ServerCore>,
-    gateway: Arc<dyn PushGateway>,
-    timeout: Duration,
-) {
+pub(super) async fn wake_phones(handle: CoreHandle, gateway: Arc<dyn PushGateway>, timeout: Duration) {
     let questions = Questions { poll: ServerCore::poll_push, wake: ServerCore::wake_on_push };
     carry(handle, questions, move |handle, (key, push), _| {
         let gateway = gateway.clone();
@@ -118,7 +110,7 @@ pub(super) async fn wake_phones(
 }
 
 /// The secrets of users.
-pub(super) async fn ask_users(handle: Handle<ServerCore>, store: Arc<dyn UserStore>, timeout: Duration) {
+pub(super) async fn ask_users(handle: CoreHandle, store: Arc<dyn UserStore>, timeout: Duration) {
     let questions = Questions { poll: ServerCore::poll_user, wake: ServerCore::wake_on_user };
     let failing = Arc::new(AtomicBool::new(false));
     carry(handle, questions, move |handle, (key, name), _| {
@@ -152,11 +144,7 @@ pub(super) async fn ask_users(handle: Handle<ServerCore>, store: Arc<dyn UserSto
 }
 
 /// Messages for users who are away.
-pub(super) async fn keep_messages(
-    handle: Handle<ServerCore>,
-    store: Arc<dyn MessageStore>,
-    timeout: Duration,
-) {
+pub(super) async fn keep_messages(handle: CoreHandle, store: Arc<dyn MessageStore>, timeout: Duration) {
     let questions =
         Questions { poll: ServerCore::poll_message_question, wake: ServerCore::wake_on_message_question };
     carry(handle, questions, move |handle, (key, question), _| {
@@ -174,7 +162,7 @@ pub(super) async fn keep_messages(
 const STORE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Keeps subscriptions and publications until the server is closed, and what is left then.
-pub(super) async fn keep_events(handle: Handle<ServerCore>, store: Arc<dyn EventStore>) {
+pub(super) async fn keep_events(handle: CoreHandle, store: Arc<dyn EventStore>) {
     let changes = Questions { poll: ServerCore::poll_event_changes, wake: ServerCore::wake_on_event_changes };
     let mut ended = pin!(handle.stopped());
     loop {
@@ -205,17 +193,20 @@ pub(super) async fn keep_events(handle: Handle<ServerCore>, store: Arc<dyn Event
 }
 
 /// Writes call records until the server is closed and there is none left.
-pub(super) async fn write_records(handle: Handle<ServerCore>, mut file: CallRecordFile) {
-    let mut ended = pin!(handle.stopped());
+pub(super) async fn write_records(cores: Cores, mut file: CallRecordFile) {
+    let mut ended = pin!(cores.home.stopped());
     let mut last = false;
     while !last {
         tokio::select! {
             biased;
-            () = record_waits(&handle) => {}
+            () = record_waits(&cores) => {}
             () = &mut ended => last = true,
         }
-        let records: Vec<CallRecord> =
-            handle.look(|core| std::iter::from_fn(|| core.poll_call_record()).take(AT_ONCE).collect());
+        let mut records: Vec<CallRecord> = Vec::new();
+        for core in cores.all() {
+            let room = AT_ONCE.saturating_sub(records.len());
+            core.look(|core| records.extend(std::iter::from_fn(|| core.poll_call_record()).take(room)));
+        }
         last &= records.len() < AT_ONCE;
         // A disk may stand still; the server must not.
         let written = tokio::task::spawn_blocking(move || {
@@ -226,20 +217,20 @@ pub(super) async fn write_records(handle: Handle<ServerCore>, mut file: CallReco
         file = returned;
         if let Err((lost, error)) = result {
             tracing::error!(%error, lost, "call records are lost");
-            handle.look(|core| core.count_lost_records(lost));
+            cores.home.look(|core| core.count_lost_records(lost));
         }
     }
 }
 
-async fn record_waits(handle: &Handle<ServerCore>) {
+async fn record_waits(cores: &Cores) {
     poll_fn(|context| {
-        handle.look(|core| {
-            if core.has_call_record() {
-                return Poll::Ready(());
+        let waits = |core: &mut ServerCore| {
+            if !core.has_call_record() {
+                core.wake_on_call_record(context.waker().clone());
             }
-            core.wake_on_call_record(context.waker().clone());
-            Poll::Pending
-        })
+            core.has_call_record()
+        };
+        if cores.all().any(|core| core.look(waits)) { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
 }

@@ -13,7 +13,7 @@ use sip_message::headers::{CSeq, CallId, MaxForwards, Via};
 use sip_message::{HeaderName, Headers, Limits, Message, Method};
 use sip_server::{Config, ServerCore};
 use sip_sim::{Conditions, Invariants, NodeId, Sim, What, for_each_seed};
-use sip_transport::Transport;
+use sip_transport::{Shards, Transport};
 
 use crate::phone::{Habit, Phone, add_phone, habit};
 
@@ -27,12 +27,20 @@ fn seeds() -> u64 {
     std::env::var("SIM_CHAIN").ok().and_then(|text| text.parse().ok()).unwrap_or(5000)
 }
 
-fn server(sim: &mut Sim, name: &str, at: &str, set: impl FnOnce(&mut Config)) -> NodeId<ServerCore> {
+/// A server of one core, or of several side by side.
+fn server(
+    sim: &mut Sim,
+    name: &str,
+    (at, shards): (&str, u64),
+    set: impl FnOnce(&mut Config),
+) -> NodeId<Shards<ServerCore>> {
     let locals = Sim::locals(at.parse().unwrap(), &[Transport::Udp]);
     let mut config = Config::new(sim.core_seed(), locals.clone());
     set(&mut config);
-    let core = ServerCore::new(config, sim.now(), Duration::from_secs(1_700_000_000)).unwrap();
-    sim.add(name, locals, core)
+    let (now, unix) = (sim.now(), Duration::from_secs(1_700_000_000));
+    let core = ServerCore::new(config.clone(), now, unix).unwrap();
+    let cores = core.shared_out(&config, usize::try_from(shards).unwrap(), now, unix).unwrap();
+    sim.add(name, locals, Shards::new(cores).repeatable())
 }
 
 /// A phone says to its registrar where it is, or where else its user is to be called.
@@ -53,13 +61,14 @@ fn calls_through_three_proxies_end_well_whatever_the_network_does() {
         let loss = [0.0, 0.05, 0.1, 0.2][usize::try_from(seed % 4).unwrap()];
         let mut sim = Sim::new(seed, if loss == 0.0 { Conditions::PERFECT } else { Conditions::rough(loss) });
         let next = |hop: &str| Some(format!("sip:{hop}").parse().unwrap());
-        let edge = server(&mut sim, "edge", EDGE, |config| config.next_hop = next(MIDDLE));
-        let middle = server(&mut sim, "middle", MIDDLE, |config| config.next_hop = next(HOME));
-        let home = server(&mut sim, "home", HOME, |config| {
+        let at = |address| (address, 1 + seed / 4 % 3);
+        let edge = server(&mut sim, "edge", at(EDGE), |config| config.next_hop = next(MIDDLE));
+        let middle = server(&mut sim, "middle", at(MIDDLE), |config| config.next_hop = next(HOME));
+        let home = server(&mut sim, "home", at(HOME), |config| {
             config.domains = vec!["example.com".into()];
             config.open_relay = true;
         });
-        let away = server(&mut sim, "away", AWAY, |config| config.domains = vec!["example.net".into()]);
+        let away = server(&mut sim, "away", at(AWAY), |config| config.domains = vec!["example.net".into()]);
         let servers = [edge, middle, home, away];
 
         let mut called = Vec::new();
@@ -110,10 +119,11 @@ fn calls_through_three_proxies_end_well_whatever_the_network_does() {
         sim.run_for(Duration::from_secs(900));
 
         for node in servers {
-            let core = sim.node(node);
-            assert_eq!(core.live_contexts(), 0);
-            assert_eq!((core.transactions().live_client(), core.transactions().live_server()), (0, 0));
-            assert_eq!(core.armed_timers(), 0);
+            for core in sim.node(node).cores() {
+                assert_eq!((core.live_contexts(), core.live_questions()), (0, 0));
+                assert_eq!((core.transactions().live_client(), core.transactions().live_server()), (0, 0));
+                assert_eq!(core.armed_timers(), 0);
+            }
         }
         for phone in called.iter().chain(&callers) {
             let phone = sim.node(*phone);

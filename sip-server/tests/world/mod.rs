@@ -1,11 +1,13 @@
 //! A server driven by hand: messages go in as bytes, what it sends is looked at.
 #![allow(dead_code, unreachable_pub)] // each test program uses its part of it
 
+pub mod machine;
 pub mod watcher;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+pub use machine::Machine;
 use sip_message::headers::{To, Via};
 use sip_message::{Limits, Message, Method, Request, Response, StatusCode};
 use sip_server::location::MemoryLocation;
@@ -55,7 +57,7 @@ impl Sent {
 }
 
 pub struct World {
-    pub core: ServerCore,
+    pub core: Machine,
     pub now: Instant,
     /// How many 100s were sent: every INVITE that is forwarded gets one at once, so they are left out elsewhere.
     pub trying: usize,
@@ -75,8 +77,20 @@ impl World {
         let mut config = Config::new([7; 32], locals());
         config.domains = vec!["example.com".into()];
         change(&mut config);
-        let now = Instant::now();
-        let core = ServerCore::new(config, now, Duration::from_secs(1_289_690_940)).unwrap();
+        World::of(config, Machine::of)
+    }
+
+    /// Likewise, with several cores side by side.
+    pub fn sharded(change: impl FnOnce(&mut Config)) -> World {
+        let mut config = Config::new([7; 32], locals());
+        config.domains = vec!["example.com".into()];
+        change(&mut config);
+        World::of(config, Machine::several)
+    }
+
+    fn of(config: Config, machine: fn(ServerCore, &Config, Instant, Duration) -> Machine) -> World {
+        let (now, unix) = (Instant::now(), Duration::from_secs(1_289_690_940));
+        let core = machine(ServerCore::new(config.clone(), now, unix).unwrap(), &config, now, unix);
         World { core, now, trying: 0, branches: 0 }
     }
 
@@ -91,7 +105,8 @@ impl World {
         change(&mut config);
         let (now, unix) = (Instant::now(), Duration::from_secs(1_289_690_940));
         let table = MemoryLocation::new(config.limits.bindings, now, unix);
-        let core = ServerCore::with_durable_location(config, now, unix, table).unwrap();
+        let core = ServerCore::with_durable_location(config.clone(), now, unix, table).unwrap();
+        let core = Machine::of(core, &config, now, unix);
         World { core, now, trying: 0, branches: 0 }
     }
 
@@ -218,8 +233,8 @@ impl World {
         self.seconds(600);
         assert_eq!(self.core.live_contexts(), 0, "contexts");
         assert_eq!(self.core.live_questions(), 0, "questions");
-        assert_eq!(self.core.transactions().live_client(), 0, "client transactions");
-        assert_eq!(self.core.transactions().live_server(), 0, "server transactions");
+        assert_eq!(self.core.live_client(), 0, "client transactions");
+        assert_eq!(self.core.live_server(), 0, "server transactions");
         assert_eq!(self.core.armed_timers(), 0, "timers");
     }
 }

@@ -130,6 +130,16 @@ impl Named {
     }
 }
 
+/// Which of several layers that run side by side ([`Config::shard`](crate::Config)) has given this name to what it sends or asks: the
+/// number in a [`Token`] or [`QueryKey`]. `None`: nobody is to be told.
+#[must_use]
+pub const fn shard_of(name: u64) -> Option<usize> {
+    match Named::of(name) {
+        Some(Named::Client(key) | Named::Server(key) | Named::Pending(key)) => Some(key.shard()),
+        None => None,
+    }
+}
+
 /// The two timers that a transaction may have running.
 #[derive(Clone, Copy, Debug, Default)]
 struct Running {
@@ -153,8 +163,8 @@ impl Transactions {
     /// A layer without transactions.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let Config { rng_seed, locals, mut timing, limits, refuse_merged, heed_overload, offer_keep_alive } =
-            config;
+        let Config { rng_seed, locals, mut timing, limits, refuse_merged, .. } = config;
+        let Config { heed_overload, offer_keep_alive, shard, .. } = config;
         timing.t1 = timing.t1.max(LEAST_INTERVAL);
         timing.t2 = timing.t2.max(LEAST_INTERVAL);
         let mut rng = Random::new(rng_seed);
@@ -175,9 +185,9 @@ impl Transactions {
             silence: Silence::default(),
             report_sequence: 0,
             rng,
-            clients: Slab::new(),
-            servers: Slab::new(),
-            pending: Slab::new(),
+            clients: Slab::of_shard(shard),
+            servers: Slab::of_shard(shard),
+            pending: Slab::of_shard(shard),
             matching: Sharded::new(),
             unanswered: BTreeSet::new(),
             merged: Sharded::new(),
@@ -394,6 +404,7 @@ mod tests {
             assert_eq!(Named::of(named.token().0), Some(named));
         }
         assert_eq!(Named::of(Token::NONE.0), None);
+        assert_eq!((shard_of(Named::Server(key).bits()), shard_of(Token::NONE.0)), (Some(0), None));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use sip_transaction::Target;
 use super::{Ended, Job};
 use crate::config::count;
 use crate::core::ServerCore;
+use crate::core::beside::Note;
 
 impl ServerCore {
     pub(super) fn ask_gateway(&mut self, now: Instant, job: Job) {
@@ -61,6 +62,8 @@ impl ServerCore {
                 watched.up = alive;
                 watched.against = 0;
                 tracing::warn!(gateway = %watched.uri, up = alive, "a gateway has changed");
+                let down = self.trunks.all_down();
+                self.tell_all(|| Note::gateways(&down));
             }
         }
         self.ask_again(now, job);

@@ -11,7 +11,7 @@
 mod check;
 mod register;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,8 @@ pub(super) struct Trunks {
     /// Calls that are out by trunks that are limited.
     pub(in crate::core) seats: BTreeMap<Arc<str>, Seats>,
     pub(super) timers: Timers<Job>,
+    /// Gateways that are not there, as the core says that asks them.
+    pub(in crate::core) down: Arc<BTreeSet<Job>>,
 }
 
 /// A gateway that is asked.
@@ -84,16 +86,23 @@ impl Trunks {
             running: Sharded::new(),
             seats: BTreeMap::new(),
             timers: Timers::new([]),
+            down: Arc::default(),
         }
     }
 
     /// Whether a gateway may be called: one that nobody asks may.
     pub(super) fn is_up(&self, trunk: &str, gateway: &Uri) -> bool {
-        if self.gateways.is_empty() {
+        if self.gateways.is_empty() && self.down.is_empty() {
             return true;
         }
         let job = Job::Check(trunk.into(), gateway.to_string());
-        self.gateways.get(&job).is_none_or(|watched| watched.up)
+        !self.down.contains(&job) && self.gateways.get(&job).is_none_or(|watched| watched.up)
+    }
+
+    /// Gateways that are asked here and are not there.
+    pub(in crate::core) fn all_down(&self) -> Arc<BTreeSet<Job>> {
+        let down = self.gateways.iter().filter(|(_, watched)| !watched.up);
+        Arc::new(down.map(|(job, _)| job.clone()).collect())
     }
 
     /// The request of ours that has ended so, if it is one.
@@ -138,6 +147,9 @@ impl ServerCore {
 
     /// Takes up what the rules in force want done, and keeps the state of what is done already.
     pub(super) fn attend_trunks(&mut self, now: Instant) {
+        if self.is_aside() {
+            return;
+        }
         let set = self.rules.set().clone();
         let (mut gateways, mut registrants) = (BTreeMap::new(), BTreeMap::new());
         let mut seats = BTreeMap::new();
