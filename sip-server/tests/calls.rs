@@ -14,10 +14,13 @@ use world::{ALICE, BOB, Sent, World, only};
 const TO_BOB: &str = "sip:bob@example.com";
 
 fn following(change: impl FnOnce(&mut Config)) -> World {
-    let mut world = World::with(|config| {
+    registered(World::with(|config| {
         config.call_records = Some(CallLimits::default());
         change(config);
-    });
+    }))
+}
+
+fn registered(mut world: World) -> World {
     world.register("bob", "<sip:bob@192.0.2.12:5060>", "");
     world
 }
@@ -170,11 +173,11 @@ fn a_call_of_which_nothing_is_heard_is_recorded_as_lost() {
 
 #[test]
 fn what_is_kept_is_bounded() {
-    let mut world = following(|config| {
-        if let Some(limits) = &mut config.call_records {
-            (limits.followed, limits.waiting) = (1, 2);
-        }
-    });
+    let mut world = registered(World::of_one_core(|config| {
+        let mut limits = CallLimits::default();
+        (limits.followed, limits.waiting) = (1, 2);
+        config.call_records = Some(limits);
+    }));
     for _ in 0..4 {
         answered(&mut world);
     }

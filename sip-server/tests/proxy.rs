@@ -613,7 +613,7 @@ fn strangers_call_our_users_unasked_and_dialogs_are_not_asked_again() {
 
 #[test]
 fn above_its_limit_the_proxy_takes_no_new_calls_but_every_bye() {
-    let mut world = World::with(|config| {
+    let mut world = World::of_one_core(|config| {
         config.limits.contexts = 1;
         config.open_relay = true;
     });
@@ -631,7 +631,7 @@ fn above_its_limit_the_proxy_takes_no_new_calls_but_every_bye() {
 /// RFC 7339 §4.1, §5.5: to a next hop that asks to be spared everything, new requests are not sent: 503 from here.
 #[test]
 fn a_next_hop_that_asks_to_be_spared_is() {
-    let mut world = World::with(|config| {
+    let mut world = World::of_one_core(|config| {
         config.next_hop = Some(format!("sip:{BOB}").parse().unwrap());
         config.heed_overload = true;
     });

@@ -5,7 +5,7 @@
 //! seam. [`Shards`] runs them one after the other, in the simulator or in a driver; `tokio::Driver::spawn_shards` runs them at the same
 //! time.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, RandomState};
 use std::time::Instant;
 
 use crate::core::{Answer, Backlog, Core, Query};
@@ -48,9 +48,7 @@ impl Spread {
         let Some(key) = C::key(received) else { return 0 };
         let hash = match &self.hasher {
             Some(hasher) => hasher.hash_one(key),
-            None => {
-                key.bytes().fold(0, |sum: u64, octet| sum.wrapping_mul(31).wrapping_add(u64::from(octet)))
-            }
+            None => BuildHasherDefault::<DefaultHasher>::default().hash_one(key),
         };
         hash.checked_rem(self.shards as u64).and_then(|shard| usize::try_from(shard).ok()).unwrap_or(0)
     }

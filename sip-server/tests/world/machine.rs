@@ -1,36 +1,45 @@
 //! The cores of a server under test: one, or several side by side with `SERVER_SHARDS=3`, which every test has to pass as well.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
 use sip_server::calls::{CallRecord, CallStatistics};
+use sip_server::location::QuestionKey;
+use sip_server::push::{Push, PushError};
 use sip_server::{Config, ConfigError, Counters, ServerCore};
 use sip_transport::{Answer, Backlog, Close, Core, FlowEvent, Query, Received, Shard, Transmit};
 
 /// It derefs to the core at home, which has all that is not shared out.
 pub struct Machine {
     cores: Vec<ServerCore>,
+    /// Which core has asked for a notification.
+    pushes: Vec<(QuestionKey, usize)>,
 }
 
-/// What a test answers for the outside it answers by hand, to one core.
+/// Stores and routers outside are played by the test, which knows one core that asks.
 fn shards(config: &Config) -> usize {
     let outside = config.external_location || config.external_users || config.external_router;
     let wanted = std::env::var("SERVER_SHARDS").ok().and_then(|text| text.parse().ok());
-    wanted.filter(|_| !outside && config.push.is_none()).unwrap_or(1)
+    wanted.filter(|_| !outside).unwrap_or(1)
 }
 
 impl Machine {
     pub fn of(core: ServerCore, config: &Config, now: Instant, unix: Duration) -> Machine {
-        Machine { cores: core.shared_out(config, shards(config), now, unix).unwrap() }
+        Machine::new(core.shared_out(config, shards(config), now, unix).unwrap())
     }
 
     /// Several, whatever the environment says.
     pub fn several(core: ServerCore, config: &Config, now: Instant, unix: Duration) -> Machine {
-        Machine { cores: core.shared_out(config, 3, now, unix).unwrap() }
+        Machine::new(core.shared_out(config, 3, now, unix).unwrap())
     }
 
-    pub fn cores(&mut self) -> &mut [ServerCore] {
-        &mut self.cores
+    fn new(cores: Vec<ServerCore>) -> Machine {
+        Machine { cores, pushes: Vec::new() }
+    }
+
+    pub fn cores(&self) -> &[ServerCore] {
+        &self.cores
     }
 
     fn carry(&mut self, now: Instant) {
@@ -48,10 +57,12 @@ impl Machine {
         }
     }
 
-    /// Which core a message goes to: by the letters of its key.
+    /// Which core a message goes to.
     pub fn core_for(&self, received: &Received) -> usize {
-        let sum: usize = ServerCore::key(received).unwrap_or_default().bytes().map(usize::from).sum();
-        if ServerCore::key(received).is_some() { sum % self.cores.len() } else { 0 }
+        let Some(key) = ServerCore::key(received) else { return 0 };
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        usize::try_from(hasher.finish() % self.cores.len() as u64).unwrap()
     }
 
     /// All of them, as a server does.
@@ -104,6 +115,20 @@ impl Machine {
         self.sum(|core| core.transactions().live_server())
     }
 
+    pub fn poll_push(&mut self) -> Option<(QuestionKey, Push)> {
+        let mut asked = self.cores.iter_mut().enumerate();
+        let (core, (key, push)) = asked.find_map(|(at, core)| Some((at, core.poll_push()?)))?;
+        self.pushes.push((key, core));
+        Some((key, push))
+    }
+
+    pub fn push_sent(&mut self, now: Instant, key: QuestionKey, result: Result<(), PushError>) {
+        let asked = self.pushes.iter().position(|(asked, _)| *asked == key);
+        let core = asked.map_or(0, |at| self.pushes.remove(at).1);
+        self.cores[core].push_sent(now, key, result);
+        self.carry(now);
+    }
+
     pub fn poll_call_record(&mut self) -> Option<CallRecord> {
         self.cores.iter_mut().find_map(ServerCore::poll_call_record)
     }
@@ -111,7 +136,7 @@ impl Machine {
 
 impl From<ServerCore> for Machine {
     fn from(core: ServerCore) -> Machine {
-        Machine { cores: vec![core] }
+        Machine::new(vec![core])
     }
 }
 

@@ -62,6 +62,8 @@ pub struct World {
     /// How many 100s were sent: every INVITE that is forwarded gets one at once, so they are left out elsewhere.
     pub trying: usize,
     branches: u32,
+    /// Connections on which something came.
+    open: Vec<FlowId>,
 }
 
 pub fn locals() -> Locals {
@@ -80,6 +82,14 @@ impl World {
         World::of(config, Machine::of)
     }
 
+    /// With one core, whatever the environment says: limits are those of a core.
+    pub fn of_one_core(change: impl FnOnce(&mut Config)) -> World {
+        let mut config = Config::new([7; 32], locals());
+        config.domains = vec!["example.com".into()];
+        change(&mut config);
+        World::of(config, |core, _, _, _| core.into())
+    }
+
     /// Likewise, with several cores side by side.
     pub fn sharded(change: impl FnOnce(&mut Config)) -> World {
         let mut config = Config::new([7; 32], locals());
@@ -91,7 +101,7 @@ impl World {
     fn of(config: Config, machine: fn(ServerCore, &Config, Instant, Duration) -> Machine) -> World {
         let (now, unix) = (Instant::now(), Duration::from_secs(1_289_690_940));
         let core = machine(ServerCore::new(config.clone(), now, unix).unwrap(), &config, now, unix);
-        World { core, now, trying: 0, branches: 0 }
+        World { core, now, trying: 0, branches: 0, open: Vec::new() }
     }
 
     pub fn new() -> World {
@@ -107,7 +117,7 @@ impl World {
         let table = MemoryLocation::new(config.limits.bindings, now, unix);
         let core = ServerCore::with_durable_location(config.clone(), now, unix, table).unwrap();
         let core = Machine::of(core, &config, now, unix);
-        World { core, now, trying: 0, branches: 0 }
+        World { core, now, trying: 0, branches: 0, open: Vec::new() }
     }
 
     /// Text of a request with a Via of `source` and everything a request needs, `extra` lines in front.
@@ -156,6 +166,10 @@ impl World {
             remote: source.parse().unwrap(),
             flow: Some(FlowId(flow)),
         };
+        if transport.is_reliable() && !self.open.contains(&FlowId(flow)) {
+            self.open.push(FlowId(flow));
+            self.core.flow_event(self.now, FlowEvent::Opened { path });
+        }
         let received = ingress::datagram(text.into().into(), path, &Limits::default()).unwrap();
         self.core.receive(self.now, received);
         self.sent()
