@@ -18,6 +18,11 @@ fn world() -> World {
     World::with(|config| config.push = Some(PushConfig::new(&["fcm", "apns"])))
 }
 
+/// Several cores wake a phone each for its own calls.
+fn of_one_core() -> World {
+    World::of_one_core(|config| config.push = Some(PushConfig::new(&["fcm", "apns"])))
+}
+
 fn code(response: &Response) -> u16 {
     response.status().code()
 }
@@ -60,7 +65,10 @@ fn pushed(world: &mut World) -> (QuestionKey, Push) {
 
 /// A sleeping phone, and a call for it that has asked for a notification.
 fn called_asleep() -> (World, String, QuestionKey) {
-    let mut world = world();
+    called_in(world())
+}
+
+fn called_in(mut world: World) -> (World, String, QuestionKey) {
     assert_eq!(names(&registers(&mut world, 1, MOBILE, "")), ["200"]);
     falls_asleep(&mut world, 1);
     let (text, sent) = call(&mut world);
@@ -233,7 +241,7 @@ fn a_call_that_is_given_up_does_not_ring_the_phone_that_wakes() {
 /// Two callers, one notification; another user's REGISTER with the same token wakes nobody.
 #[test]
 fn all_who_wait_for_a_phone_reach_it_and_nobody_else() {
-    let (mut world, _, _) = called_asleep();
+    let (mut world, _, _) = called_in(of_one_core());
     call(&mut world);
     assert!(world.core.poll_push().is_none(), "it is under way");
     let thief = MOBILE.replace("bob@", "eve@");
@@ -290,7 +298,7 @@ fn the_token_is_told_to_no_other_phone() {
 /// What waits is bounded, and so is what is asked of the gateway.
 #[test]
 fn phones_that_are_woken_at_the_same_time_are_bounded() {
-    let mut world = World::with(|config| {
+    let mut world = World::of_one_core(|config| {
         config.push = Some(PushConfig::new(&["fcm"]));
         config.limits.questions = 2;
     });

@@ -8,6 +8,7 @@ use sip_server::calls::{CallRecord, CallStatistics};
 use sip_server::location::QuestionKey;
 use sip_server::push::{Push, PushError};
 use sip_server::{Config, ConfigError, Counters, ServerCore};
+use sip_transaction::Tier;
 use sip_transport::{Answer, Backlog, Close, Core, FlowEvent, Query, Received, Shard, Transmit};
 
 /// It derefs to the core at home, which has all that is not shared out.
@@ -83,6 +84,10 @@ impl Machine {
             all += more;
             all
         })
+    }
+
+    pub fn set_least_tier(&mut self, tier: Tier) {
+        self.cores.iter_mut().for_each(|core| core.set_least_tier(tier));
     }
 
     fn sum(&self, f: impl Fn(&ServerCore) -> usize) -> usize {
