@@ -130,6 +130,34 @@ fn two_hundred_calls_of_sipp_to_sipp_through_the_proxy_whatever_is_lost() {
     }
 }
 
+/// Calls shared out among three threads: the BYE leaves right behind the ACK, and none overtakes it, which SIPp would call unexpected.
+#[test]
+fn six_thousand_calls_through_three_threads_keep_their_order() {
+    const CALLS: u32 = 3_000;
+    let Some(_turn) = turn(&["sipp"]) else { return };
+    let dir = Dir::new("load-threads");
+    for way in [Way::Udp, Way::Tcp] {
+        let mut server = Server::start(&dir, None, &["--threads", "3"]);
+        let callee = way.of(Sipp::scenario("uas-behind-proxy", None)).calls(CALLS, 300, SECONDS);
+        let contact = format!("{};transport={}", at(callee.port), way.name());
+        let name = format!("callee-{}", way.name());
+        let callee = callee.start(&dir, &name);
+        let domain = ["-key", "domain", "example.test"];
+        Sipp::scenario("register-for-another", Some(server.udp))
+            .with(domain)
+            .with(["-key", "contact", &contact])
+            .service("bob")
+            .run(&dir, "register");
+        let caller = Sipp::scenario("uac", Some(way.pick(server.udp, server.tcp)));
+        let caller = caller.with(domain).service("bob").with(["-d", "0"]).calls(CALLS, 300, SECONDS);
+        way.of(caller).run(&dir, &format!("caller-{}", way.name()));
+        Sipp::succeed(callee, &dir, &name, Duration::from_secs(SECONDS));
+        let counted = server.end();
+        let wanted = Counts { granted: 1, proxied: 2 * u64::from(CALLS), refused: 0, bindings: 1 };
+        assert_eq!(counted, wanted, "{}", way.name());
+    }
+}
+
 /// Our own calls, eight at a time.
 #[test]
 fn calls_of_ours_to_sipp_complete_whatever_is_lost() {
