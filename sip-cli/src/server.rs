@@ -1,5 +1,6 @@
 //! `sip server`: registrar and proxy.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,22 +26,18 @@ use crate::tls::TlsArgs;
 /// How many threads carry messages. Where all calls are one core's, a second thread mostly waits for the first, and wakes it, which costs
 /// more than half as much again over TCP: only what is done before, TLS, is worth it.
 pub(crate) fn threads(args: &ServerArgs) -> usize {
-    if let Some(threads) = args.threads {
-        return threads.get();
-    }
-    let secure = |text: &str| text.contains("tls:") || text.contains("wss:");
     // A file that cannot be read is told of later.
-    let settings = args.config.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
-    if args.listen.iter().any(|listen| secure(listen)) || settings.is_some_and(|text| secure(&text)) {
-        std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
-    } else {
-        1
-    }
-}
-
-/// Among how many cores calls are shared out: one for each thread that was asked for.
-fn shards(args: &ServerArgs) -> usize {
-    args.threads.map_or(1, std::num::NonZeroUsize::get)
+    let settings = args.config.as_ref().and_then(|file| Settings::read(file).ok());
+    let settings = settings.as_ref().map(Settings::file);
+    let in_file = settings.and_then(|settings| settings.threads.as_deref().copied());
+    let asked_for = args.threads.map(usize::from).or(in_file.and_then(|one| usize::try_from(one).ok()));
+    let secure = |text: &str| text.starts_with("tls:") || text.starts_with("wss:");
+    let in_file = settings.is_some_and(|settings| settings.listen.iter().any(|listen| secure(listen)));
+    let secure = in_file || args.listen.iter().any(|listen| secure(listen));
+    asked_for.unwrap_or_else(|| match secure {
+        true => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        false => 1,
+    })
 }
 
 /// Runs until it is told to end.
@@ -50,7 +47,10 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
         if args.check {
             return Ok(well(file, &settings, output));
         }
-        let mut builder = Server::from_settings(&settings).map_err(Failure::fault)?.shards(shards(&args));
+        let mut builder = Server::from_settings(&settings).map_err(Failure::fault)?;
+        if let Some(threads) = args.threads {
+            builder = builder.shards(threads.into());
+        }
         let own = settings.file();
         if own.location.is_none() && !own.domains.is_empty() {
             let listen = own.listen.iter().map(|listen| listen.as_str());
@@ -60,7 +60,7 @@ pub(crate) async fn run(args: ServerArgs, output: Output, mut interrupt: Interru
         let operation = args.operation.clone().or(settings.operation());
         return serve(builder, &operation, output, &mut interrupt, reload).await;
     }
-    let mut builder = Server::builder().shards(shards(&args));
+    let mut builder = Server::builder().shards(args.threads.map_or(1, usize::from));
     for listen in &args.listen {
         let listen: Listen = listen.parse().map_err(Failure::fault)?;
         let listen = args.proxy_protocol_from.iter().fold(listen, |listen, network| listen.proxy(*network));

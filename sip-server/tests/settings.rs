@@ -357,6 +357,20 @@ fn faults_of_the_users_database() {
     }
 }
 
+/// Calls are shared out among 1 to 64 threads.
+#[test]
+fn faults_of_the_threads() {
+    let with = |threads: u32| {
+        Settings::parse(&format!(
+            "domains = [\"example.com\"]\nauthentication = false\nthreads = {threads}\n"
+        ))
+    };
+    assert_eq!(with(64).unwrap().file().threads.as_deref(), Some(&64));
+    for wrong in [0, 65] {
+        assert_eq!(with(wrong).unwrap_err().to_string(), "3:11: threads: expected 1 to 64");
+    }
+}
+
 /// A location is a file or the URL of a Redis, and what is said of the other one is a fault.
 #[test]
 fn faults_of_the_location() {

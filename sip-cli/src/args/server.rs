@@ -138,8 +138,8 @@ pub(crate) struct ServerArgs {
     /// Threads that carry messages, and among which calls are shared out, each call to one of them. One is the cheapest and takes some
     /// ten thousand calls a second. If this is not given, the handshakes of TLS, where there are listeners for it, take place on all
     /// processors.
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) threads: Option<std::num::NonZeroUsize>,
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) threads: Option<u8>,
 
     #[command(flatten)]
     pub(crate) operation: OperationArgs,

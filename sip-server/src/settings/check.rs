@@ -437,6 +437,9 @@ fn numbers(file: &File, faults: &mut Faults) {
     if registrar.default_expires.offset > 0 && least <= most {
         within(&registrar.default_expires, "default_expires", least, most);
     }
+    if let Some(threads) = &file.threads {
+        within(threads, "threads", 1, u32::try_from(sip_transaction::MAX_SHARDS).unwrap_or(u32::MAX));
+    }
     if let Some(expires) = &file.session_expires {
         within(&file.min_session_expires, "min_session_expires", 90, 86_400);
         within(expires, "session_expires", (*file.min_session_expires).clamp(90, 86_400), 86_400);

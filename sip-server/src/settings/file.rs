@@ -59,6 +59,10 @@ settings! {
         next_hop: Option<At<String>> = None,
         /// Whether to stay in the path of dialogs (Record-Route). Calls to and from the outside depend on it.
         record_route: bool = true,
+        /// Threads that carry messages, 64 at most: calls are shared out among them, each call to one. One is the cheapest and takes some
+        /// ten thousand calls a second. Without, calls are one thread's, and the handshakes of TLS take place on all processors. A change
+        /// needs a new start.
+        threads: Option<At<u32>> = None,
         /// Heed the reports of next hops that have too much to do (RFC 7339). A change needs a new start.
         heed_overload: bool = false,
         /// Seconds of the session interval that every call gets at most, whether or not its phones ask for one (RFC 4028): a phone that is

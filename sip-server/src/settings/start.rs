@@ -263,6 +263,7 @@ impl Settings {
             ("events.file", old.events.file.as_deref() != new.events.file.as_deref()),
             ("messages", messages(old) != messages(new)),
             ("location", old.location.as_deref() != new.location.as_deref()),
+            ("threads", old.threads.as_deref() != new.threads.as_deref()),
             ("location_flush", *old.location_flush != *new.location_flush),
             ("location_prefix", old.location_prefix.as_deref() != new.location_prefix.as_deref()),
             ("location_authority", old.location_authority.as_deref() != new.location_authority.as_deref()),
@@ -274,12 +275,13 @@ impl Settings {
 }
 
 impl Server {
-    /// A server by settings, to be built.
+    /// A server by settings, to be built. It runs on the threads of the caller's runtime, whatever number of them the settings name.
     ///
     /// # Errors
     /// When certificates cannot be read, or no socket for the capture server can be had.
     pub fn from_settings(settings: &Settings) -> Result<ServerBuilder, BuildError> {
-        let mut builder = Server::builder();
+        let threads = settings.file.threads.as_deref().copied().unwrap_or(1);
+        let mut builder = Server::builder().shards(usize::try_from(threads).unwrap_or(1));
         for listen in &settings.listen {
             builder = builder.listen_at(listen.clone());
         }
