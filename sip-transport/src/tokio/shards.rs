@@ -60,8 +60,6 @@ struct Seat<C: Shard> {
     out: Mutex<Out>,
     /// Wakes its task: something waits in the inbox, or the core has an earlier timeout.
     wake: Notify,
-    /// Wakes the task that sends what is in the outboxes. It is the same for all.
-    sends: Arc<Notify>,
 }
 
 struct Running<C> {
@@ -110,14 +108,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<C: Shard> Seat<C> {
-    fn new(core: C, sends: Arc<Notify>) -> Self {
+    fn new(core: C) -> Self {
         let inbox = Inbox { inputs: VecDeque::new(), messages: 0, lost: 0 };
         Self {
             running: Mutex::new(Running { core, armed: None }),
             inbox: Mutex::new(inbox),
             out: Mutex::default(),
             wake: Notify::new(),
-            sends,
         }
     }
 
@@ -151,12 +148,12 @@ impl<C: Shard> Seat<C> {
     }
 }
 
-/// Runs `f` with a core, and hands over what it has produced.
+/// Runs `f` with a core, and puts into the outbox what it has produced. Whether that is anything, for which the driver has to be entered.
 fn enter<C: Shard, R>(
     seats: &[Arc<Seat<C>>],
     seat: &Seat<C>,
     f: impl FnOnce(&mut Running<C>, Instant) -> R,
-) -> R {
+) -> (R, bool) {
     let mut running = lock(&seat.running);
     // Read under the lock: time never goes backwards from one call of the core to the next.
     let now = ::tokio::time::Instant::now().into_std();
@@ -173,9 +170,9 @@ fn enter<C: Shard, R>(
             other.give(Input::Note(note));
         }
     }
-    if !out.is_empty() {
+    let any = !out.is_empty();
+    if any {
         lock(&seat.out).append(&mut out);
-        seat.sends.notify_one();
     }
     if let Some(next) = running.core.poll_timeout()
         && running.armed.is_none_or(|armed| next < armed)
@@ -183,7 +180,7 @@ fn enter<C: Shard, R>(
         running.armed = Some(next);
         seat.wake.notify_one();
     }
-    result
+    (result, any)
 }
 
 /// The task of a core.
@@ -192,7 +189,7 @@ async fn run<C: Shard + Send + 'static>(shared: Arc<Shared<Front<C>>>, seats: Se
     let mut inputs = Vec::with_capacity(TURN);
     loop {
         let (lost, more) = seat.take(&mut inputs);
-        let deadline = enter(&seats, &seat, |running, now| {
+        let (deadline, any) = enter(&seats, &seat, |running, now| {
             let core = &mut running.core;
             let oldest = inputs.iter().find_map(|input| match input {
                 Input::Message(at, _) => Some(*at),
@@ -215,6 +212,10 @@ async fn run<C: Shard + Send + 'static>(shared: Arc<Shared<Front<C>>>, seats: Se
             running.armed = running.core.poll_timeout();
             running.armed
         });
+        if any {
+            // The driver asks its core for all that is to be sent: what is in the outboxes.
+            shared.enter(|_, _| {});
+        }
         if more {
             ::tokio::task::yield_now().await;
             continue;
@@ -228,18 +229,6 @@ async fn run<C: Shard + Send + 'static>(shared: Arc<Shared<Front<C>>>, seats: Se
         ::tokio::select! {
             () = seat.wake.notified() => {}
             () = due => {}
-            () = Shared::<Front<C>>::closing(&mut life) => return,
-        }
-    }
-}
-
-/// The task that sends what is in the outboxes.
-async fn send<C: Shard + Send + 'static>(shared: Arc<Shared<Front<C>>>, sends: Arc<Notify>) {
-    let mut life = shared.life();
-    loop {
-        ::tokio::select! {
-            // The driver asks its core for all that is to be sent.
-            () = sends.notified() => shared.enter(|_, _| {}),
             () = Shared::<Front<C>>::closing(&mut life) => return,
         }
     }
@@ -326,9 +315,7 @@ impl Driver {
             let alone = cores.pop().map(|core| Self::spawn(core, sockets, options));
             return alone.into_iter().map(|handle| ShardHandle(Reach::Alone(handle))).collect();
         }
-        let sends = Arc::new(Notify::new());
-        let seats: Seats<C> =
-            cores.into_iter().map(|core| Arc::new(Seat::new(core, sends.clone()))).collect();
+        let seats: Seats<C> = cores.into_iter().map(|core| Arc::new(Seat::new(core))).collect();
         let front = Front {
             spread: Spread::over(seats.len()),
             seats: seats.clone(),
@@ -339,7 +326,6 @@ impl Driver {
         };
         let front = Self::spawn(front, sockets, options);
         let shared = &front.shared;
-        shared.spawn(send(shared.clone(), sends));
         let handles = seats.iter().map(|seat| {
             shared.spawn(run(shared.clone(), seats.clone(), seat.clone()));
             ShardHandle(Reach::Beside { front: front.clone(), seats: seats.clone(), seat: seat.clone() })
@@ -353,7 +339,13 @@ impl<C: Shard + Send + 'static> ShardHandle<C> {
     pub fn with<R>(&self, f: impl FnOnce(&mut C, Instant) -> R) -> R {
         match &self.0 {
             Reach::Alone(handle) => handle.with(f),
-            Reach::Beside { seats, seat, .. } => enter(seats, seat, |running, now| f(&mut running.core, now)),
+            Reach::Beside { front, seats, seat } => {
+                let (result, any) = enter(seats, seat, |running, now| f(&mut running.core, now));
+                if any {
+                    front.with(|_, _| {});
+                }
+                result
+            }
         }
     }
 
