@@ -135,6 +135,8 @@ impl Snapshot {
         labelled(out, "sip_parse_errors", "What was no SIP message", "reason", errors)?;
         let overflowed = "Datagrams that came while the socket was full";
         counter(out, "sip_datagrams_overflowed", overflowed, transport.overflowed)?;
+        let behind = "Messages that came while too many waited for their thread";
+        counter(out, "sip_thread_overflowed", behind, transport.shard_overflowed)?;
         let dropped =
             [("send-failed", transport.send_failures), ("buffer-full", transport.datagrams_dropped)];
         labelled(out, "sip_dropped", "Messages that could not be sent", "reason", dropped)
