@@ -9,6 +9,7 @@ mod durable;
 mod elsewhere;
 mod events;
 mod location;
+mod look;
 mod messages;
 mod peers;
 mod push;
@@ -16,26 +17,24 @@ mod redirect;
 mod reload;
 mod requests;
 mod routing;
+mod setup;
 mod shared;
 mod stateless;
+mod told;
 mod trunks;
 
 pub(crate) use push::Asleep;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use sip_auth::{Role, Verifier, VerifierConfig};
+use sip_auth::{Role, Verifier};
 use sip_message::headers::ServiceRoute;
-use sip_message::{HeaderName, Headers};
 use sip_transaction::tables::Sharded;
 use sip_transaction::timers::{TimerId, Timers};
-use sip_transaction::{Event, ServerTx, Target, Tier, Transactions};
-use sip_transport::outbound::FlowTokens;
-use sip_transport::resolve::{Need, Progress, Resolution};
+use sip_transaction::{ServerTx, Target, Tier, Transactions};
 use sip_transport::{
-    Answer, Backlog, Close, Core, FlowEvent, FlowId, Locals, Path, Query, Queues, Received, Transmit,
+    Answer, Backlog, Close, Core, FlowEvent, FlowId, Path, Query, Queues, Received, Transmit,
 };
 
 use self::beside::Beside;
@@ -43,17 +42,18 @@ pub use self::beside::{InCommon, Note};
 use self::book::Book;
 use self::common::Common;
 use self::messages::Mailbox;
+use self::setup::{keyed, next_hop, realm_of, secret, trusting, verifier};
 pub use self::trunks::TrunkStatus;
-use self::trunks::{Ended, Trunks};
-use crate::calls::{CallLimits, CallLog, CallRecord, CallStatistics, UserCalls};
-use crate::config::{Config, ConfigError, Counters, Limits, SessionTimer, count};
+use self::trunks::Trunks;
+use crate::calls::{CallLimits, CallLog, UserCalls};
+use crate::config::{Config, ConfigError, Counters, Limits, SessionTimer};
 use crate::domains::Domains;
 use crate::events::{EventConfig, EventServer};
 use crate::gruu::Gruus;
 use crate::identity::TrustDomain;
 use crate::location::{MemoryLocation, Question, QuestionKey};
-use crate::protection::{Guard, ProtectionConfig, ProtectionCounters};
-use crate::proxy::{Layer, Manner, Proxy, RecordRoute, Seals, Template};
+use crate::protection::Guard;
+use crate::proxy::{Layer, Manner, Proxy, RecordRoute, Template};
 use crate::registrar::{self, Registration};
 use crate::routing::Rules;
 use crate::traffic::Traffic;
@@ -314,130 +314,6 @@ impl ServerCore {
         Ok(core)
     }
 
-    /// What has happened so far.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        self.layer.counters
-    }
-
-    /// New requests by method, and responses given by class.
-    #[must_use]
-    pub fn traffic(&self) -> Traffic {
-        self.layer.traffic
-    }
-
-    /// Calls in numbers, if they are followed ([`Config::call_records`]).
-    #[must_use]
-    pub fn call_statistics(&self) -> Option<CallStatistics> {
-        self.layer.calls.as_ref().filter(|calls| calls.is_recording()).map(CallLog::statistics)
-    }
-
-    /// The next call record. Records that nobody fetches are kept up to a limit.
-    pub fn poll_call_record(&mut self) -> Option<CallRecord> {
-        self.layer.calls.as_mut()?.poll_record()
-    }
-
-    /// Whether a call record waits to be fetched.
-    #[must_use]
-    pub fn has_call_record(&self) -> bool {
-        self.layer.calls.as_ref().is_some_and(CallLog::has_record)
-    }
-
-    /// So many call records that were fetched could not be written.
-    pub fn count_lost_records(&mut self, lost: usize) {
-        if let Some(calls) = &mut self.layer.calls {
-            calls.count_lost(lost);
-        }
-    }
-
-    /// What the watch over sources has done, if there is one ([`Config::protection`]).
-    #[must_use]
-    pub fn protection_counters(&self) -> Option<ProtectionCounters> {
-        self.guard.as_ref().map(|guard| guard.lock().counters())
-    }
-
-    /// Sources that are not heard, and for how long still.
-    #[must_use]
-    pub fn banned(&self, now: Instant) -> Vec<(IpAddr, Duration)> {
-        self.guard.as_ref().map(|guard| guard.lock().banned(now)).unwrap_or_default()
-    }
-
-    /// Hears a source again. `false` if it was heard anyway.
-    pub fn pardon(&mut self, now: Instant, ip: IpAddr) -> bool {
-        self.guard.as_ref().is_some_and(|guard| guard.lock().pardon(now, ip))
-    }
-
-    /// Takes nothing new from now on, or takes it again: outside of dialogs everything is answered 503 with Retry-After.
-    pub fn set_draining(&mut self, on: bool) {
-        self.draining = on;
-        self.set_least_tier(self.least_tier);
-    }
-
-    /// Whether nothing new is taken.
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.draining
-    }
-
-    /// Wakes `waker` when there is a call record again, once.
-    pub fn wake_on_call_record(&mut self, waker: Waker) {
-        if let Some(calls) = &mut self.layer.calls {
-            calls.wake_on_record(waker);
-        }
-    }
-
-    /// The server is about to end: all calls that are followed are recorded as they stand.
-    pub fn end_call_records(&mut self) {
-        if let Some(calls) = &mut self.layer.calls {
-            calls.shut_down();
-        }
-    }
-
-    /// Says how loaded this machine is by the owner's own measure: at least this tier of refusal holds until another is told.
-    pub fn set_least_tier(&mut self, tier: Tier) {
-        self.least_tier = tier;
-        let holds = if self.draining { Tier::FinishOnly } else { tier };
-        self.layer.transactions.set_least_tier(holds);
-    }
-
-    /// The transaction layer, for its counters and for how much is live.
-    #[must_use]
-    pub fn transactions(&self) -> &Transactions {
-        &self.layer.transactions
-    }
-
-    /// Requests that the proxy has under way, or that wait for stragglers after their answer.
-    #[must_use]
-    pub fn live_contexts(&self) -> usize {
-        self.proxy.live()
-    }
-
-    /// Questions that wait for the answer of an external store.
-    #[must_use]
-    pub fn live_questions(&self) -> usize {
-        self.waiting.len().saturating_add(self.desk.len())
-    }
-
-    /// Timers that run: of transactions, of Timer C and of questions. Those that end bindings are not counted.
-    #[must_use]
-    pub fn armed_timers(&self) -> usize {
-        self.layer
-            .transactions
-            .armed_timers()
-            .saturating_add(self.proxy.armed_timers())
-            .saturating_add(self.timers.len())
-            .saturating_add(self.desk.timers.len())
-            .saturating_add(self.pushes.as_ref().map_or(0, push::Pushes::armed))
-            .saturating_add(self.trunks.timers.len())
-            .saturating_add(self.mailbox.as_ref().map_or(0, Mailbox::armed_timers))
-    }
-
-    /// Bindings in the table in memory; 0 with an external store.
-    #[must_use]
-    pub fn bindings(&self) -> usize {
-        self.store.as_ref().map_or(0, MemoryLocation::len)
-    }
-
     /// Deals with what the layer below has produced, and with what that produces in turn.
     fn settle(&mut self, now: Instant) {
         loop {
@@ -453,102 +329,6 @@ impl ServerCore {
             }
             let Some(tx) = self.proxy.poll_due() else { break };
             self.find_targets(now, tx);
-        }
-    }
-
-    fn event(&mut self, now: Instant, event: Event) {
-        if let Event::Failed { tx, .. } = &event
-            && self.message_answered(now, *tx, None)
-        {
-            return;
-        }
-        let layer = &mut self.layer;
-        match event {
-            Event::Request { tx, request, path } => {
-                let _span = span(request.method(), &request.headers);
-                tracing::debug!(uri = request.uri_text(), %path, "request");
-                layer.traffic.request(request.method());
-                if let Some(calls) = &mut layer.calls {
-                    calls.request(now, tx, &request, &path);
-                }
-                if let Some(lines) = &mut layer.lines
-                    && requests::has_to_tag(&request)
-                {
-                    lines.within(now, tx, &request);
-                }
-                self.request(now, tx, request, path);
-            }
-            Event::Ack { request, path } => {
-                let _span = span("ACK", &request.headers);
-                layer.traffic.request(request.method());
-                self.ack(now, request, path);
-            }
-            Event::Cancelled { tx, request } => {
-                let _span = span("CANCEL", &request.headers);
-                layer.traffic.request(request.method());
-                if let Some(calls) = &mut layer.calls {
-                    calls.cancelled(tx);
-                }
-                if let Some(lines) = &mut layer.lines {
-                    lines.cancelled(tx);
-                }
-                if self.proxy.cancelled(now, tx, &request, layer) {
-                    // Its branches' 487, or ours.
-                } else if self.desk.forget(tx) || self.book.as_mut().is_some_and(|book| book.forget(tx)) {
-                    self.layer.reply_status(now, tx, sip_message::StatusCode::REQUEST_TERMINATED);
-                } else if let Some(key) = self.waiting_for.remove(&tx) {
-                    // Not forwarded yet: nobody else will answer.
-                    self.forget(key);
-                    self.layer.reply_status(now, tx, sip_message::StatusCode::REQUEST_TERMINATED);
-                }
-            }
-            Event::Response { tx, mut response, path } => {
-                // RFC 3325 §5 holds for responses too.
-                if self.calls.is_some() && !self.trusts(&path) {
-                    response.headers.remove(HeaderName::P_ASSERTED_IDENTITY);
-                }
-                let _span = span(response.status().code(), &response.headers);
-                tracing::debug!(%path, "response");
-                if self.message_answered(now, tx, Some(&response)) {
-                    return;
-                }
-                let layer = &mut self.layer;
-                if let Some(events) = &mut self.events
-                    && events.answered(now, tx, &response, layer)
-                {
-                    return;
-                }
-                match self.trunks.ended(tx, Some(response.status())) {
-                    Some(own) => self.trunk_answered(now, own, Ended::Answered(Box::new(response))),
-                    None => self.proxy.response(now, tx, response, layer),
-                }
-            }
-            Event::Failed { tx, failure }
-                if self.events.as_mut().is_some_and(|events| events.failed(now, tx, &failure, layer)) => {}
-            Event::Failed { tx, failure } => match self.trunks.ended(tx, None) {
-                Some(own) => self.trunk_answered(now, own, Ended::Failed),
-                None => self.proxy.failed(now, tx, &failure, layer),
-            },
-            // RFC 6026 §7.3: a stateful proxy forwards no stray responses.
-            Event::Stray { .. } => count(&mut layer.counters.responses_dropped),
-            Event::ClientTerminated { tx } => self.proxy.client_terminated(now, tx, layer),
-            Event::ServerTerminated { tx } => {
-                self.message_over(tx);
-                self.desk.forget(tx);
-                if let Some(key) = self.waiting_for.remove(&tx) {
-                    self.forget(key);
-                }
-                if let Some(calls) = &mut self.layer.calls {
-                    calls.transaction_over(tx);
-                }
-                if let Some(lines) = &mut self.layer.lines {
-                    lines.transaction_over(now, tx);
-                }
-                self.proxy.server_terminated(tx);
-            }
-            // The layer has done what is to be done; a proxy has no dialog to end.
-            Event::Unacknowledged { .. } | Event::Undelivered { .. } => {}
-            _ => {}
         }
     }
 
@@ -664,77 +444,4 @@ impl Core for ServerCore {
     fn poll_close(&mut self) -> Option<Close> {
         self.layer.out.closes.pop_front()
     }
-}
-
-/// Every line of the log that belongs to a message says to which call.
-fn span(what: impl std::fmt::Display, headers: &Headers) -> tracing::span::EnteredSpan {
-    tracing::info_span!("sip", %what, call_id = headers.text(HeaderName::CALL_ID)).entered()
-}
-
-/// A carrier's gateways are no strangers.
-fn trusting(mut protection: ProtectionConfig, rules: &Rules) -> ProtectionConfig {
-    protection.trusted.extend(rules.trunk_networks());
-    protection
-}
-
-/// What is written into messages and has to be known again, with keys of this generator.
-fn keyed(random: &mut Transactions, locals: &Locals) -> (RecordRoute, Gruus) {
-    let keys = (random.random(), random.random());
-    let tokens = FlowTokens::new(&secret(random));
-    let gruus = Gruus::new(&secret(random));
-    let mut key = [0; 16];
-    key.iter_mut().zip(secret(random)).for_each(|(octet, random)| *octet = random);
-    let mut pair = || (random.random(), random.random());
-    let seals = Seals::new(key, [pair(), pair()]);
-    let held = FlowTokens::new(&secret(random));
-    (RecordRoute::new(keys, (tokens, held), seals, locals), gruus)
-}
-
-/// The first domain, or the first address, if no realm is named.
-fn realm_of(realm: Option<String>, domains: &[String], locals: &Locals) -> String {
-    realm
-        .or_else(|| domains.first().cloned())
-        .or_else(|| locals.iter().next().map(|local| local.host.clone()))
-        .unwrap_or_default()
-}
-
-fn verifier(
-    realm: &str,
-    algorithms: &[sip_auth::Algorithm],
-    secret: [u8; 32],
-    role: Role,
-    now: Instant,
-    unix_time: Duration,
-) -> Result<Common<Verifier>, sip_auth::VerifierConfigError> {
-    let mut config = VerifierConfig::new(realm.to_owned(), secret);
-    config.role = role;
-    config.algorithms = algorithms.to_vec();
-    // Phones and test programs write the address of the server, or of the proxy before it, into `uri`. A replay for another
-    // Request-URI is what the nonce count stops.
-    config.uri_check = sip_auth::UriCheck::Any;
-    Verifier::new(config, now, unix_time).map(Common::new)
-}
-
-/// 32 octets for nonces.
-fn secret(transactions: &mut Transactions) -> [u8; 32] {
-    let mut secret = [0; 32];
-    for chunk in secret.chunks_mut(8) {
-        chunk.copy_from_slice(&transactions.random().to_be_bytes());
-    }
-    secret
-}
-
-/// An address stays as it is for every request; a name is resolved each time.
-fn next_hop(uri: sip_message::Uri, locals: &Locals) -> Result<Target, ConfigError> {
-    if !uri.is_sip() && !uri.is_sips() {
-        return Err(ConfigError::NextHop(uri));
-    }
-    let need = Need { size: 0, supported: locals.supported(), random: 0 };
-    Ok(match Resolution::new(&uri, need).progress() {
-        Progress::Done(candidates) => match candidates.as_slice() {
-            [only] => Target::Path(Path::to(only.transport, only.remote)),
-            _ => Target::Uri(uri),
-        },
-        _ => Target::Uri(uri),
-    })
 }

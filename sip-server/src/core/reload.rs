@@ -6,7 +6,8 @@ use sip_auth::Role;
 use sip_message::headers::ServiceRoute;
 
 use super::common::Common;
-use super::{Policy, ServerCore, TIMER_C_ABOVE, next_hop, realm_of, secret, trusting, verifier};
+use super::setup::{next_hop, realm_of, secret, trusting, verifier};
+use super::{Policy, ServerCore, TIMER_C_ABOVE};
 use crate::calls::{CallLimits, CallLog, UserCalls};
 use crate::config::{Config, ConfigError, Limits};
 use crate::domains::Domains;
