@@ -100,6 +100,30 @@ fn two_hundred_registrations_and_options_of_sipp_are_each_answered_once_whatever
     }
 }
 
+/// Calls of SIPp to SIPp through `sip server`, so many a second, each of so many milliseconds: all of them succeed.
+fn through_the_proxy(dir: &Dir, way: Way, arguments: &[&str], calls: u32, per_second: u32, lasts: &str) {
+    let mut server = Server::start(dir, None, arguments);
+    let callee = way.callee().calls(calls, per_second, SECONDS);
+    let transport = if matches!(way, Way::Tcp) { "tcp" } else { "udp" };
+    let contact = format!("{};transport={transport}", at(callee.port));
+    let name = format!("callee-{}", way.name());
+    let callee = callee.start(dir, &name);
+    let domain = ["-key", "domain", "example.test"];
+    Sipp::scenario("register-for-another", Some(server.udp))
+        .with(domain)
+        .with(["-key", "contact", &contact])
+        .service("bob")
+        .run(dir, "register");
+    let caller = Sipp::scenario("uac", Some(way.pick(server.udp, server.tcp)));
+    let caller = caller.with(domain).service("bob").with(["-d", lasts]).calls(calls, per_second, SECONDS);
+    way.of(caller).run(dir, &format!("caller-{}", way.name()));
+    Sipp::succeed(callee, dir, &name, Duration::from_secs(SECONDS));
+    let counted = server.end();
+    // INVITE and BYE.
+    let wanted = Counts { granted: 1, proxied: 2 * u64::from(calls), refused: 0, bindings: 1 };
+    assert_eq!(counted, wanted, "{}", way.name());
+}
+
 /// Client transactions of both kinds: INVITE and BYE of SIPp on one side to SIPp on the other, which counts a request that
 /// comes again as a new one, as unexpected.
 #[test]
@@ -107,54 +131,17 @@ fn two_hundred_calls_of_sipp_to_sipp_through_the_proxy_whatever_is_lost() {
     let Some(_turn) = turn(&["sipp"]) else { return };
     let dir = Dir::new("load-proxy");
     for way in Way::ALL {
-        let mut server = Server::start(&dir, None, &[]);
-        let callee = way.callee().calls(CALLS, 100, SECONDS);
-        let transport = if matches!(way, Way::Tcp) { "tcp" } else { "udp" };
-        let contact = format!("{};transport={transport}", at(callee.port));
-        let name = format!("callee-{}", way.name());
-        let callee = callee.start(&dir, &name);
-        let domain = ["-key", "domain", "example.test"];
-        Sipp::scenario("register-for-another", Some(server.udp))
-            .with(domain)
-            .with(["-key", "contact", &contact])
-            .service("bob")
-            .run(&dir, "register");
-        let caller = Sipp::scenario("uac", Some(way.pick(server.udp, server.tcp)));
-        let caller = caller.with(domain).service("bob").with(["-d", "300"]).calls(CALLS, 100, SECONDS);
-        way.of(caller).run(&dir, &format!("caller-{}", way.name()));
-        Sipp::succeed(callee, &dir, &name, Duration::from_secs(SECONDS));
-        let counted = server.end();
-        // INVITE and BYE.
-        let wanted = Counts { granted: 1, proxied: 2 * u64::from(CALLS), refused: 0, bindings: 1 };
-        assert_eq!(counted, wanted, "{}", way.name());
+        through_the_proxy(&dir, way, &[], CALLS, 100, "300");
     }
 }
 
 /// Calls shared out among three threads: the BYE leaves right behind the ACK, and none overtakes it, which SIPp would call unexpected.
 #[test]
 fn six_thousand_calls_through_three_threads_keep_their_order() {
-    const CALLS: u32 = 3_000;
     let Some(_turn) = turn(&["sipp"]) else { return };
     let dir = Dir::new("load-threads");
     for way in [Way::Udp, Way::Tcp] {
-        let mut server = Server::start(&dir, None, &["--threads", "3"]);
-        let callee = way.of(Sipp::scenario("uas-behind-proxy", None)).calls(CALLS, 300, SECONDS);
-        let contact = format!("{};transport={}", at(callee.port), way.name());
-        let name = format!("callee-{}", way.name());
-        let callee = callee.start(&dir, &name);
-        let domain = ["-key", "domain", "example.test"];
-        Sipp::scenario("register-for-another", Some(server.udp))
-            .with(domain)
-            .with(["-key", "contact", &contact])
-            .service("bob")
-            .run(&dir, "register");
-        let caller = Sipp::scenario("uac", Some(way.pick(server.udp, server.tcp)));
-        let caller = caller.with(domain).service("bob").with(["-d", "0"]).calls(CALLS, 300, SECONDS);
-        way.of(caller).run(&dir, &format!("caller-{}", way.name()));
-        Sipp::succeed(callee, &dir, &name, Duration::from_secs(SECONDS));
-        let counted = server.end();
-        let wanted = Counts { granted: 1, proxied: 2 * u64::from(CALLS), refused: 0, bindings: 1 };
-        assert_eq!(counted, wanted, "{}", way.name());
+        through_the_proxy(&dir, way, &["--threads", "3"], 3_000, 300, "0");
     }
 }
 

@@ -92,6 +92,11 @@ impl<C: Shard> Shards<C> {
         &self.cores
     }
 
+    /// One of them, to be told something. What it tells the others they hear with the next input.
+    pub fn core_mut(&mut self, shard: usize) -> Option<&mut C> {
+        self.cores.get_mut(shard)
+    }
+
     /// Runs `f` with one of them, and has the others hear what it tells them. `None`: there is no such core.
     pub fn with<R>(&mut self, shard: usize, now: Instant, f: impl FnOnce(&mut C) -> R) -> Option<R> {
         let result = self.cores.get_mut(shard).map(f);

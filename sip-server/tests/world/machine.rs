@@ -1,6 +1,5 @@
 //! The cores of a server under test: one, or several side by side with `SERVER_SHARDS=3`, which every test has to pass as well.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
@@ -9,11 +8,11 @@ use sip_server::location::QuestionKey;
 use sip_server::push::{Push, PushError};
 use sip_server::{Config, ConfigError, Counters, ServerCore};
 use sip_transaction::Tier;
-use sip_transport::{Answer, Backlog, Close, Core, FlowEvent, Query, Received, Shard, Transmit};
+use sip_transport::{Answer, Backlog, Close, Core, FlowEvent, Query, Received, Shards, Transmit};
 
 /// It derefs to the core at home, which has all that is not shared out.
 pub struct Machine {
-    cores: Vec<ServerCore>,
+    shards: Shards<ServerCore>,
     /// Which core has asked for a notification.
     pushes: Vec<(QuestionKey, usize)>,
 }
@@ -36,50 +35,31 @@ impl Machine {
     }
 
     fn new(cores: Vec<ServerCore>) -> Machine {
-        Machine { cores, pushes: Vec::new() }
+        Machine { shards: Shards::new(cores).repeatable(), pushes: Vec::new() }
     }
 
     pub fn cores(&self) -> &[ServerCore] {
-        &self.cores
+        self.shards.cores()
     }
 
-    fn carry(&mut self, now: Instant) {
-        loop {
-            let mut notes = Vec::new();
-            for core in &mut self.cores {
-                notes.extend(std::iter::from_fn(|| core.poll_note()));
-            }
-            if notes.is_empty() {
-                return;
-            }
-            for (to, note) in notes {
-                self.cores[to].noted(now, note);
-            }
-        }
-    }
-
-    /// Which core a message goes to.
-    pub fn core_for(&self, received: &Received) -> usize {
-        let Some(key) = ServerCore::key(received) else { return 0 };
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        usize::try_from(hasher.finish() % self.cores.len() as u64).unwrap()
+    fn core(&mut self, at: usize) -> &mut ServerCore {
+        self.shards.core_mut(at).unwrap()
     }
 
     /// All of them, as a server does.
     pub fn reconfigure(&mut self, config: Config, now: Instant) -> Result<Vec<&'static str>, ConfigError> {
-        let later = self.cores[0].reconfigure(config.clone(), now)?;
-        let common = self.cores[0].in_common();
-        for core in &mut self.cores[1..] {
-            core.reconfigure(config.clone(), now)?;
-            core.adopt(common.clone());
+        let later = self.core(0).reconfigure(config.clone(), now)?;
+        let common = self.in_common();
+        for at in 1..self.cores().len() {
+            self.core(at).reconfigure(config.clone(), now)?;
+            self.core(at).adopt(common.clone());
         }
-        self.carry(now);
+        self.shards.with(0, now, |_| {});
         Ok(later)
     }
 
     pub fn call_statistics(&self) -> Option<CallStatistics> {
-        let all = self.cores.iter().filter_map(ServerCore::call_statistics);
+        let all = self.cores().iter().filter_map(ServerCore::call_statistics);
         all.reduce(|mut all, more| {
             all += more;
             all
@@ -87,16 +67,16 @@ impl Machine {
     }
 
     pub fn set_least_tier(&mut self, tier: Tier) {
-        self.cores.iter_mut().for_each(|core| core.set_least_tier(tier));
+        (0..self.cores().len()).for_each(|at| self.core(at).set_least_tier(tier));
     }
 
     fn sum(&self, f: impl Fn(&ServerCore) -> usize) -> usize {
-        self.cores.iter().map(f).sum()
+        self.cores().iter().map(f).sum()
     }
 
     pub fn counters(&self) -> Counters {
         let mut all = Counters::default();
-        self.cores.iter().for_each(|core| all += core.counters());
+        self.cores().iter().for_each(|core| all += core.counters());
         all
     }
 
@@ -121,8 +101,8 @@ impl Machine {
     }
 
     pub fn poll_push(&mut self) -> Option<(QuestionKey, Push)> {
-        let mut asked = self.cores.iter_mut().enumerate();
-        let (core, (key, push)) = asked.find_map(|(at, core)| Some((at, core.poll_push()?)))?;
+        let mut cores = 0..self.cores().len();
+        let (core, (key, push)) = cores.find_map(|at| Some((at, self.core(at).poll_push()?)))?;
         self.pushes.push((key, core));
         Some((key, push))
     }
@@ -130,12 +110,11 @@ impl Machine {
     pub fn push_sent(&mut self, now: Instant, key: QuestionKey, result: Result<(), PushError>) {
         let asked = self.pushes.iter().position(|(asked, _)| *asked == key);
         let core = asked.map_or(0, |at| self.pushes.remove(at).1);
-        self.cores[core].push_sent(now, key, result);
-        self.carry(now);
+        self.shards.with(core, now, |core| core.push_sent(now, key, result));
     }
 
     pub fn poll_call_record(&mut self) -> Option<CallRecord> {
-        self.cores.iter_mut().find_map(ServerCore::poll_call_record)
+        (0..self.cores().len()).find_map(|at| self.core(at).poll_call_record())
     }
 }
 
@@ -149,65 +128,50 @@ impl Deref for Machine {
     type Target = ServerCore;
 
     fn deref(&self) -> &ServerCore {
-        &self.cores[0]
+        &self.cores()[0]
     }
 }
 
 impl DerefMut for Machine {
     fn deref_mut(&mut self) -> &mut ServerCore {
-        &mut self.cores[0]
+        self.core(0)
     }
 }
 
 impl Core for Machine {
     fn receive(&mut self, now: Instant, received: Received) {
-        let core = self.core_for(&received);
-        self.cores[core].receive(now, received);
-        self.carry(now);
+        self.shards.receive(now, received);
     }
 
     fn flow_event(&mut self, now: Instant, event: FlowEvent) {
-        let sender = match &event {
-            FlowEvent::SendFailed { token, .. } | FlowEvent::Ready { token, .. } => {
-                Some(ServerCore::shard_of(token.0).unwrap_or(0))
-            }
-            _ => None,
-        };
-        for (index, core) in self.cores.iter_mut().enumerate() {
-            if sender.is_none_or(|sender| sender == index) {
-                core.flow_event(now, event.clone());
-            }
-        }
-        self.carry(now);
+        self.shards.flow_event(now, event);
     }
 
     fn resolved(&mut self, now: Instant, answer: Answer) {
-        self.cores[ServerCore::shard_of(answer.key.0).unwrap_or(0)].resolved(now, answer);
-        self.carry(now);
+        self.shards.resolved(now, answer);
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        self.cores.iter_mut().for_each(|core| core.handle_timeout(now));
-        self.carry(now);
+        self.shards.handle_timeout(now);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.cores.iter().filter_map(Core::poll_timeout).min()
+        self.shards.poll_timeout()
     }
 
     fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.cores.iter_mut().find_map(Core::poll_transmit)
+        self.shards.poll_transmit()
     }
 
     fn poll_query(&mut self) -> Option<Query> {
-        self.cores.iter_mut().find_map(Core::poll_query)
+        self.shards.poll_query()
     }
 
     fn poll_close(&mut self) -> Option<Close> {
-        self.cores.iter_mut().find_map(Core::poll_close)
+        self.shards.poll_close()
     }
 
     fn backlog(&mut self, now: Instant, backlog: Backlog) {
-        self.cores.iter_mut().for_each(|core| core.backlog(now, backlog));
+        self.shards.backlog(now, backlog);
     }
 }
