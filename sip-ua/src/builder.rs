@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sip_dialog::SessionTimer;
-use sip_message::headers::{InstanceId, NameAddr, Route};
-use sip_message::{Uri, ValueError};
+use sip_message::headers::{InstanceId, NameAddr, RecvInfo, Route};
+use sip_message::{Header, Uri, ValueError};
 use sip_transport::Transport;
 use sip_transport::proxy_protocol::Network;
 use sip_transport::tokio::tls::Tls;
@@ -48,6 +48,9 @@ pub enum BindError {
     /// Several outbound proxies, and nothing by which a registrar could tell their flows from those of another phone.
     #[error("several outbound proxies need an instance: name one with PhoneBuilder::instance")]
     NoInstance,
+    /// A package of INFO whose name no message can carry.
+    #[error("'{0}' is no name of an INFO package: letters, digits and -.!%*_+`'~ (RFC 6086 §7.2)")]
+    InfoPackage(String),
     /// The relay's address is none.
     #[error("'{text}' is no address of an MSRP relay, such as msrps://relay.example.com;tcp: {error}")]
     MsrpRelay {
@@ -393,6 +396,10 @@ impl PhoneBuilder {
             let own = || (user.to_owned(), self.password.clone().unwrap_or_default());
             let (name, password) = account.unwrap_or_else(own);
             sessions.relay = Some((relay, Account::new(name, password)));
+        }
+        let is_named = |name: &&String| RecvInfo::parse(name).is_ok_and(|package| package.value == **name);
+        if let Some(bad) = self.info_packages.iter().flatten().find(|name| !is_named(name)) {
+            return Err(BindError::InfoPackage(bad.clone()));
         }
         let mut listen = Vec::new();
         for text in &self.listen {

@@ -131,6 +131,15 @@ async fn requests_inside_a_call() {
     assert!(patient("the call is over", over).await.is_err());
 }
 
+/// RFC 6086 §7.2: a name that is no token is found out before there is a call.
+#[tokio::test]
+async fn a_package_of_info_has_a_name_that_messages_can_carry() {
+    for bad in ["two words", "a,b", "a;b", ""] {
+        let refused = Phone::builder("sip:alice@example.com").info_package(bad).bind().await.unwrap_err();
+        assert!(matches!(&refused, sip_ua::BindError::InfoPackage(name) if name == bad), "{refused}");
+    }
+}
+
 /// RFC 6086 §4, §5.2.2: INFO of packages that the other side has named, in both directions, and of none else.
 #[tokio::test]
 async fn info_of_packages_inside_a_call() {
