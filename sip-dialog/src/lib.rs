@@ -111,7 +111,7 @@ pub use offer_answer::Described;
 pub use packages::refer::Report;
 pub use publication::compositor;
 pub use publication::{Publication, PublicationChange, PublicationEnd, PublicationKey};
-pub use refer::{Refer, refer_to_replacing};
+pub use refer::{Refer, refer_to_replacing, uri_headers};
 pub use reliable::ReliableProvisionals;
 pub use session_timer::SessionTimer;
 pub use subscription::{

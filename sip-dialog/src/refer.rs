@@ -79,6 +79,12 @@ pub fn refer_to_replacing(target: &Uri, replaces: &Replaces) -> Result<Uri, Valu
     text.parse()
 }
 
+/// The headers of this name in a URI, with their escapes undone; `None` for one that is no text then.
+pub fn uri_headers<'u>(uri: &'u Uri, name: &'u str) -> impl Iterator<Item = Option<String>> + 'u {
+    let named = uri.headers().filter(move |(known, _)| known.eq_ignore_ascii_case(name));
+    named.map(|(_, value)| unescape(value))
+}
+
 /// A header of a URI with its escapes undone.
 fn unescape(text: &str) -> Option<String> {
     let mut octets = Vec::with_capacity(text.len());
@@ -103,10 +109,10 @@ fn referral(request: &Request) -> Result<(Uri, Option<Replaces>), StatusCode> {
     }
     let mut uri = request.headers.require::<ReferTo>().map_err(|_| bad)?.uri().clone();
     let mut replaces = None;
-    for (name, value) in uri.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Replaces")) {
-        let text = unescape(value).ok_or(bad)?;
+    for text in uri_headers(&uri, "Replaces") {
+        let text = text.ok_or(bad)?;
         if replaces.replace(Replaces::parse(&text).map_err(|_| bad)?).is_some() {
-            tracing::debug!(name, "a Refer-To that replaces two calls");
+            tracing::debug!("a Refer-To that replaces two calls");
             return Err(bad);
         }
     }

@@ -4,8 +4,8 @@
 
 mod world;
 
-use sip_message::headers::{Contact, RecordRoute, Route, Via};
-use sip_message::{HeaderName, Headers, Request};
+use sip_message::headers::{Contact, RecordRoute, ReferTo, Route, Via};
+use sip_message::{HeaderName, Headers, Request, Uri};
 use sip_server::settings::Settings;
 use world::{ALICE, BOB, SERVER, Sent, World, names, only, response_text};
 
@@ -434,4 +434,350 @@ fn a_phone_on_its_connection_is_reached_by_what_is_sealed() {
     let sent = world.tcp(phone, 7, text.replacen("/UDP", "/TCP", 1));
     let bye = only(&sent, "BYE");
     assert!(!bye.text().contains("10.0.0.8") && !bye.text().contains("198.51.100.8"), "{}", bye.text());
+}
+
+// ---- call transfer (RFC 5589) --------------------------------------------------------------------------------
+
+/// Somebody outside who is no user and no trunk.
+const CAROL: &str = "198.51.100.7:5060";
+/// Another one.
+const DAVE: &str = "198.51.100.9:5060";
+
+/// Hidden from strangers, not from the carrier alone.
+const HIDE: &str = "[routing]\nhide_topology = true\n";
+
+/// A server with these rules besides, and with the phones of Alice and of Bob, who is at `bob`. Their network is trusted.
+fn office(rules: &str, bob: &str) -> World {
+    let text = SETTINGS
+        .replace("authentication = false", "")
+        .replace("name = \"bob\"", "name = \"bob\"\npassword = \"x\"")
+        .replace("[[user]]", &format!("{rules}[[user]]"));
+    let settings = Settings::parse(&text).unwrap_or_else(|error| panic!("{error}"));
+    let mut world = World::with(|config| {
+        settings.configure(config);
+        // The registrations are not what is tested.
+        config.users = None;
+        config.challenge_calls = true;
+    });
+    for (user, address) in [("alice", ALICE), ("bob", bob)] {
+        let lines = format!(
+            "From: <sip:{user}@example.com>;tag=r\r\nTo: <sip:{user}@example.com>\r\nContact: <sip:{user}@{address}>\r\n"
+        );
+        assert_eq!(world.ask(BOB, "REGISTER", "sip:example.com", &lines).status().code(), 200);
+    }
+    let mut config = sip_server::Config::new([0; 32], world::locals());
+    settings.configure(&mut config);
+    config.trusted_peers = vec!["192.0.2.0/28".parse().unwrap()];
+    world.core.reconfigure(config, world.now).unwrap();
+    world
+}
+
+/// Somebody's contact.
+fn at(name: &str, address: &str) -> String {
+    format!("sip:{name}@{address}")
+}
+
+/// A call from `caller`, answered at `callee`: the lines of the INVITE besides, and what both sides know of it.
+fn call(
+    world: &mut World,
+    (name, caller): (&str, &str),
+    uri: &str,
+    callee: (&str, &str),
+    extra: &str,
+) -> (Side, Side) {
+    // Phones of inside are behind a server that is trusted: passwords are not what is tested.
+    let host = if caller.starts_with("192.0.2.") { "pbx.example" } else { "chicago.example" };
+    let lines = format!("From: <sip:{name}@{host}>;tag=caller\r\nContact: <{}>\r\n{extra}", at(name, caller));
+    let text = world.request(caller, "INVITE", uri, &lines);
+    let sent = world.udp(caller, text);
+    let invite = only(&sent, "INVITE");
+    assert_eq!(invite.to(), callee.1);
+    let at_callee = Side::of(&invite.request().headers, false);
+    let back = world.answer(invite, 200, &format!("Contact: <{}>", at(callee.0, callee.1)));
+    let answer = only(&back, "200");
+    assert_eq!(answer.to(), caller);
+    (Side::of(&answer.response().headers, true), at_callee)
+}
+
+/// The Replaces of what takes the place of `call` at its callee, as a header field and as one of a URI.
+fn replaces(call: &str) -> (String, String) {
+    (
+        format!("Replaces: {call};to-tag=callee;from-tag=caller\r\n"),
+        format!("?Replaces={call}%3Bto-tag%3Dcallee%3Bfrom-tag%3Dcaller"),
+    )
+}
+
+/// Either side asks the other, and hangs up; nobody outside is told anything.
+fn goes_on(world: &mut World, sides: [(&Side, &str, &str); 2]) {
+    let [(caller, source, name), (callee, to, callee_name)] = sides;
+    let sent = caller.request(world, source, "ACK", "");
+    assert_eq!(only(&sent, "ACK").to(), to);
+    let asking = [(caller, source, name, to, callee_name), (callee, to, callee_name, source, name)];
+    for (side, source, name, to, other) in asking {
+        for method in ["INFO", "BYE"] {
+            let contact = format!("Contact: <{}>\r\n", at(name, source));
+            let sent = side.request(world, source, method, &contact);
+            let request = only(&sent, method);
+            assert_eq!((request.to().as_str(), request.request().uri_text()), (to, at(other, to).as_str()));
+            let back = world.answer(request, 200, "");
+            for sent in [request, only(&back, "200")].into_iter().filter(|sent| sent.to().starts_with("198"))
+            {
+                tells_nothing(sent);
+            }
+        }
+    }
+}
+
+/// RFC 5589 §7.1: Carol, outside, transfers Alice, with whom she has call 1, to Bob, with whom she has call 2.
+#[test]
+fn a_transfer_from_outside_reaches_the_contact_that_was_hidden() {
+    let mut world = office(HIDE, BOB);
+    let (carol, alice) =
+        call(&mut world, ("carol", CAROL), "sip:alice@example.com", ("alice", ALICE), "Call-ID: one\r\n");
+    let (with_bob, _) =
+        call(&mut world, ("carol", CAROL), "sip:bob@example.com", ("bob", BOB), "Call-ID: two\r\n");
+    assert!(with_bob.target.starts_with("sip:bob@192.0.2.1:5060;th="), "{}", with_bob.target);
+    let (header, in_uri) = replaces("two");
+    let refer_to = format!("<{}{in_uri}>", with_bob.target);
+    let extra = format!("Contact: <{}>\r\nRefer-To: {refer_to}\r\n", at("carol", CAROL));
+    let sent = carol.request(&mut world, CAROL, "REFER", &extra);
+    let refer = only(&sent, "REFER");
+    assert_eq!(refer.to(), ALICE);
+    assert_eq!(refer.request().headers.text(HeaderName::REFER_TO), Some(&refer_to[..]));
+    let contact = format!("Contact: <{}>", at("alice", ALICE));
+    tells_nothing(only(&world.answer(refer, 202, &contact), "202"));
+
+    // Alice does what she is asked for, and is shown all of Bob as ever.
+    let extra = format!("Call-ID: three\r\n{header}");
+    let (caller, callee) = call(&mut world, ("alice", ALICE), &with_bob.target, ("bob", BOB), &extra);
+    assert_eq!((caller.target.as_str(), callee.target.as_str()), (&*at("bob", BOB), &*at("alice", ALICE)));
+    goes_on(&mut world, [(&caller, ALICE, "alice"), (&callee, BOB, "bob")]);
+
+    let extra = format!("{contact}\r\nEvent: refer\r\nSubscription-State: terminated;reason=noresource\r\n");
+    let sent = alice.request(&mut world, ALICE, "NOTIFY", &extra);
+    let notify = only(&sent, "NOTIFY");
+    assert_eq!(notify.to(), CAROL);
+    tells_nothing(notify);
+    world.answer(notify, 200, "");
+    world.assert_nothing_left();
+}
+
+/// Likewise, of Dave, who is outside too: he reaches Bob, and learns nothing.
+#[test]
+fn who_is_referred_to_a_hidden_contact_is_told_nothing_by_its_answers() {
+    let mut world = office(HIDE, BOB);
+    let (with_bob, _) =
+        call(&mut world, ("carol", CAROL), "sip:bob@example.com", ("bob", BOB), "Call-ID: two\r\n");
+    let (header, _) = replaces("two");
+    let extra = format!("Call-ID: three\r\n{header}");
+    let (caller, callee) = call(&mut world, ("dave", DAVE), &with_bob.target, ("bob", BOB), &extra);
+    assert!(caller.target.starts_with("sip:bob@192.0.2.1:5060;th=") && caller.target != with_bob.target);
+    assert_eq!(callee.target, at("dave", DAVE), "Bob sees who calls");
+    goes_on(&mut world, [(&caller, DAVE, "dave"), (&callee, BOB, "bob")]);
+
+    // RFC 3911: he may join as well. Refused, and given up.
+    let invite = |world: &mut World| {
+        let extra =
+            "Call-ID: four\r\nJoin: two;to-tag=callee;from-tag=caller\r\nRoute: <sip:192.0.2.1;lr>\r\n";
+        let text = world.request(DAVE, "INVITE", &with_bob.target, extra);
+        let sent = world.udp(DAVE, text.clone());
+        let invite = only(&sent, "INVITE");
+        assert_eq!((invite.to().as_str(), invite.request().uri_text()), (BOB, &*at("bob", BOB)));
+        (Sent { transmit: invite.transmit.clone(), message: invite.message.clone() }, text)
+    };
+    let (first, _) = invite(&mut world);
+    let back = world.answer(&first, 481, "");
+    assert_eq!(only(&back, "481").to(), DAVE);
+    tells_nothing(only(&back, "481"));
+    let (second, text) = invite(&mut world);
+    tells_nothing(only(&world.answer(&second, 180, &format!("Contact: <{}>", at("bob", BOB))), "180"));
+    let cancel: String = text
+        .replacen("INVITE sip:", "CANCEL sip:", 1)
+        .replace(" INVITE\r\n", " CANCEL\r\n")
+        .split_inclusive("\r\n")
+        .filter(|line| !line.starts_with("Join") && !line.starts_with("Route"))
+        .collect();
+    let sent = world.udp(DAVE, cancel);
+    let cancel = only(&sent, "CANCEL");
+    assert_eq!((cancel.to().as_str(), cancel.request().uri_text()), (BOB, &*at("bob", BOB)));
+    world.answer(cancel, 200, "");
+    assert_eq!(only(&world.answer(&second, 487, ""), "487").to(), DAVE);
+    world.assert_nothing_left();
+}
+
+/// Nor is he where the carrier alone, who refers him, is told nothing.
+#[test]
+fn who_is_referred_by_a_carrier_is_told_as_little_as_the_carrier() {
+    let mut world = office("", BOB);
+    let carrier = ("carrier", CARRIER);
+    let (with_bob, _) = call(&mut world, carrier, "sip:bob@example.com", ("bob", BOB), "Call-ID: two\r\n");
+    let (header, _) = replaces("two");
+    let extra = format!("Call-ID: three\r\n{header}");
+    let (caller, callee) = call(&mut world, ("dave", DAVE), &with_bob.target, ("bob", BOB), &extra);
+    assert!(caller.target.starts_with("sip:bob@192.0.2.1:5060;th="), "{}", caller.target);
+    goes_on(&mut world, [(&caller, DAVE, "dave"), (&callee, BOB, "bob")]);
+}
+
+/// RFC 5589 §7.1: Alice, inside, transfers Carol, with whom she has call 1, to Bob, with whom she has call 2.
+#[test]
+fn a_transfer_from_inside_tells_nothing_and_is_followed() {
+    let mut world = office(HIDE, BOB);
+    let (_, alice) =
+        call(&mut world, ("carol", CAROL), "sip:alice@example.com", ("alice", ALICE), "Call-ID: one\r\n");
+    let (with_bob, _) =
+        call(&mut world, ("alice", ALICE), "sip:bob@example.com", ("bob", BOB), "Call-ID: two\r\n");
+    assert_eq!(with_bob.target, at("bob", BOB));
+    let (header, in_uri) = replaces("two");
+    let extra = format!(
+        "Contact: <{0}>\r\nRefer-To: \"Bob\" <{1};method=INVITE{in_uri}&Require=replaces>;x=y\r\nReferred-By: <{0}>\r\n",
+        at("alice", ALICE),
+        with_bob.target
+    );
+    let sent = alice.request(&mut world, ALICE, "REFER", &extra);
+    let refer = only(&sent, "REFER");
+    assert_eq!(refer.to(), CAROL);
+    tells_nothing(refer);
+    let headers = &refer.request().headers;
+    assert_eq!(headers.text(HeaderName::REFERRED_BY), Some("<sip:alice@example.com>"));
+    let refer_to = headers.require::<ReferTo>().unwrap();
+    assert_eq!((refer_to.display_name(), refer_to.param("x")), (Some("Bob"), Some(Some("y"))));
+    let (hidden, rest) = refer_to.uri().as_str().split_once('?').unwrap();
+    assert_eq!(format!("?{rest}"), format!("{in_uri}&Require=replaces"));
+    let mut hidden: Uri = hidden.parse().unwrap();
+    assert_eq!(hidden.param("method"), Some(Some("INVITE")));
+    hidden.remove_param("method");
+    world.answer(refer, 202, "");
+
+    let extra = format!("Call-ID: three\r\n{header}");
+    let (caller, callee) = call(&mut world, ("carol", CAROL), hidden.as_str(), ("bob", BOB), &extra);
+    goes_on(&mut world, [(&caller, CAROL, "carol"), (&callee, BOB, "bob")]);
+    world.assert_nothing_left();
+}
+
+/// What a REFER says of somebody else, or what is signed, leaves as it is (RFC 3892 §4, RFC 5589 §11.1).
+#[test]
+fn what_is_not_of_inside_is_left_in_a_refer() {
+    let mut world = office(HIDE, BOB);
+    let (carol, alice) =
+        call(&mut world, ("carol", CAROL), "sip:alice@example.com", ("alice", ALICE), "Call-ID: one\r\n");
+    let (_, in_uri) = replaces("two");
+    let left = [
+        "<sip:dave@198.51.100.9>".to_owned(),
+        "<sip:dave@198.51.100.9?Subject=x>".to_owned(),
+        format!("<sip:dave@198.51.100.9;method=SUBSCRIBE{in_uri}>"),
+        format!("<sip:+4930@203.0.113.93{in_uri}>"),
+        format!("<sip:bob@example.com{in_uri}>"),
+        format!("<im:bob@198.51.100.9{in_uri}>"),
+    ];
+    let by = ["<sip:dave@198.51.100.9>;cid=\"x@h\"", "<sip:alice@example.com;x=y>"];
+    for (refer_to, by) in left.iter().zip(by.into_iter().cycle()) {
+        let extra =
+            format!("Contact: <{}>\r\nRefer-To: {refer_to}\r\nReferred-By: {by}\r\n", at("alice", ALICE));
+        let sent = alice.request(&mut world, ALICE, "REFER", &extra);
+        let headers = &only(&sent, "REFER").request().headers;
+        assert_eq!(headers.text(HeaderName::REFER_TO), Some(&refer_to[..]));
+        assert_eq!(headers.text(HeaderName::REFERRED_BY), Some(by));
+        world.answer(only(&sent, "REFER"), 202, "");
+    }
+    // Nor is anything changed in one from outside.
+    let refer_to = format!("<sip:dave@198.51.100.9{in_uri}>");
+    let extra = format!("Contact: <{}>\r\nRefer-To: {refer_to}\r\n", at("carol", CAROL));
+    let sent = carol.request(&mut world, CAROL, "REFER", &extra);
+    let headers = &only(&sent, "REFER").request().headers;
+    assert_eq!(headers.text(HeaderName::REFER_TO), Some(&refer_to[..]));
+    // Who is no user of ours by From is not given a name of ours.
+    let nameless = Side {
+        call: alice.call.replace("sip:alice@example.com", "sip:anonymous@anonymous.invalid"),
+        ..alice
+    };
+    let extra = "Contact: <sip:alice@192.0.2.11>\r\nRefer-To: <sip:dave@198.51.100.9>\r\nReferred-By: <sip:dave@198.51.100.9>\r\n";
+    let sent = nameless.request(&mut world, ALICE, "REFER", extra);
+    let headers = &only(&sent, "REFER").request().headers;
+    assert_eq!(headers.text(HeaderName::REFERRED_BY), Some("<sip:dave@198.51.100.9>"));
+}
+
+/// A hidden contact is reached by who was referred to it in the dialog that he names, and nobody else by nothing else.
+#[test]
+fn a_hidden_contact_opens_no_other_way() {
+    let mut world = office(HIDE, BOB);
+    let (with_bob, _) =
+        call(&mut world, ("carol", CAROL), "sip:bob@example.com", ("bob", BOB), "Call-ID: two\r\n");
+    let (_, _) =
+        call(&mut world, ("carol", CAROL), "sip:bob@example.com", ("bob", BOB), "Call-ID: other\r\n");
+    let (right, _) = replaces("two");
+    let (other, _) = replaces("other");
+    let uri = &with_bob.target;
+    let token = uri.split_once(";th=").unwrap().1;
+    let (before, after) = uri.split_at(uri.len() - 20);
+    let changed = if after.starts_with('A') { "B" } else { "A" };
+    let altered = format!("{before}{changed}{}", &after[1..]);
+    let elsewhere = format!("sip:bob@203.0.113.200;th={token}");
+    for source in [DAVE, ALICE] {
+        for (method, uri, extra) in [
+            ("INVITE", uri, String::new()),
+            ("INVITE", uri, other.clone()),
+            ("INVITE", uri, format!("{right}Join: two;to-tag=callee;from-tag=caller\r\n")),
+            ("INVITE", uri, "Replaces: two\r\n".to_owned()),
+            ("INVITE", uri, "Target-Dialog: two;local-tag=callee;remote-tag=caller\r\n".to_owned()),
+            ("INVITE", uri, format!("{right}To: <sip:bob@example.com>;tag=callee\r\n")),
+            ("OPTIONS", uri, right.clone()),
+            ("MESSAGE", uri, right.clone()),
+            ("SUBSCRIBE", uri, format!("{right}Event: dialog\r\n")),
+            ("REFER", uri, format!("{right}Refer-To: <sip:x@h>\r\n")),
+            ("INVITE", &altered, right.clone()),
+            ("INVITE", &elsewhere, right.clone()),
+            // To no third place.
+            ("INVITE", uri, format!("{right}Route: <sip:203.0.113.200;lr>\r\n")),
+            ("INVITE", uri, format!("{right}Route: <sip:192.0.2.1;lr>, <sip:203.0.113.200;lr>\r\n")),
+        ] {
+            let lines =
+                format!("From: <sip:d@chicago.example>;tag=d\r\nContact: <sip:d@{source}>\r\n{extra}");
+            let text = world.request(source, method, uri, &lines);
+            let sent = world.udp(source, text);
+            assert_eq!(names(&sent), ["403"], "{method} {uri} {extra}");
+        }
+    }
+    // The same for its own dialog's Call-ID, outside of that dialog.
+    let text = world.request(DAVE, "INVITE", uri, "Call-ID: two\r\nContact: <sip:d@198.51.100.9>\r\n");
+    assert_eq!(names(&world.udp(DAVE, text)), ["403"]);
+}
+
+/// Who is referred is stopped by block lists, and calls nobody at our expense.
+#[test]
+fn who_is_referred_is_bound_by_block_lists_and_calls_no_gateway() {
+    let referred = |world: &mut World, uri: &str| {
+        let (header, _) = replaces("two");
+        let lines = format!("{header}From: <sip:dave@chicago.example>;tag=d\r\nContact: <sip:d@{DAVE}>\r\n");
+        let text = world.request(DAVE, "INVITE", uri, &lines);
+        names(&world.udp(DAVE, text))
+    };
+    let carol = ("carol", CAROL);
+    let bob = "sip:bob@example.com";
+    let mut world = office(HIDE, BOB);
+    let (with_bob, _) = call(&mut world, carol, bob, ("bob", BOB), "Call-ID: two\r\n");
+    assert_eq!(referred(&mut world, &with_bob.target), ["INVITE"]);
+
+    let mut world = office(&format!("{HIDE}[[block]]\ncaller = 'dave'\n"), BOB);
+    let (with_bob, _) = call(&mut world, carol, bob, ("bob", BOB), "Call-ID: two\r\n");
+    assert_eq!(referred(&mut world, &with_bob.target), ["403"]);
+
+    // An address of the carrier's, although a phone has registered it.
+    let gateway = "203.0.113.93:5060";
+    let mut world = office(HIDE, gateway);
+    let (with_bob, _) = call(&mut world, carol, bob, ("bob", gateway), "Call-ID: two\r\n");
+    assert_eq!(referred(&mut world, &with_bob.target), ["403"]);
+
+    // The contact of somebody who is outside himself.
+    let mut world = office(HIDE, BOB);
+    let text = world.request(
+        CAROL,
+        "INVITE",
+        "sip:+4930@example.com",
+        "Call-ID: two\r\nContact: <sip:c@198.51.100.7>\r\n",
+    );
+    let sent = world.udp(CAROL, text);
+    let back = world.answer(only(&sent, "INVITE"), 200, &format!("Contact: <{TARGET}>"));
+    let hidden = contact(&only(&back, "200").response().headers);
+    assert!(hidden.contains(";th="), "{hidden}");
+    assert_eq!(referred(&mut world, &hidden), ["403"]);
 }

@@ -235,6 +235,7 @@ impl ServerCore {
                 record_route: recorded,
                 early_ends: config.early_ends,
                 domains: Domains::new(domains.clone(), locals.clone()),
+                rules: rules.clone(),
             }),
             own_routes,
             gruus,

@@ -93,6 +93,7 @@ impl ServerCore {
             record_route: config.record_route.then(|| self.own_routes.clone()),
             early_ends: config.early_ends,
             domains: Domains::new(config.domains.clone(), locals.clone()),
+            rules: config.rules.clone(),
         });
         self.domains = Domains::new(config.domains, locals);
         self.rules = self.rules.turned_to(config.rules);

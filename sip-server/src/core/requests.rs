@@ -283,7 +283,7 @@ impl ServerCore {
             template.recursion = Some(Box::new(Recursion::new(user.clone())));
         }
         template.hiding = self.hiding(&template, routed, user.as_deref(), in_dialog);
-        let sender = Sender { user, proven };
+        let sender = Sender { user, proven, referred: routed.referred };
         // Whoever holds a flow's token has it from a registration or a dialog that went through here: it is the decision.
         let by_flow = matches!(destination, Destination::Flow(..));
         if !(proven || by_flow) && self.routes() && *template.request.method() != Method::Register {
@@ -305,10 +305,13 @@ impl ServerCore {
             return Hiding::of(request, routed.from_hidden, routed.to_hidden, false);
         }
         let peer = self.peers.at(path).map(|peer| &**peer);
-        let stranger = self.calls.is_some() && user.is_none() && !self.trusts(path) && !routed.sibling;
+        let unknown = user.is_none() && !self.trusts(path) && !routed.sibling;
         let hide = self.rules.set().hide;
-        let from = (hide && stranger) || self.rules.hides(path.remote.ip(), peer);
-        Hiding::of(request, from, false, hide)
+        // Who was referred to what is hidden is not to learn it.
+        let stranger = unknown && (routed.referred || (hide && self.calls.is_some()));
+        let from = stranger || self.rules.hides(path.remote.ip(), peer);
+        // What a contact of inside is sent is not hidden from it.
+        Hiding::of(request, from, false, hide && !routed.referred)
     }
 
     /// What is done without a decision, or with the decision that nothing shall be changed.
@@ -338,7 +341,7 @@ impl ServerCore {
                 if template.request.uri().is_ok_and(|uri| uri.is_tel()) {
                     return self.refuse(now, tx, template.request.reply(StatusCode::NOT_FOUND));
                 }
-                if !(sender.proven || sender.user.is_some() || self.may_relay()) {
+                if !(sender.proven || sender.referred || sender.user.is_some() || self.may_relay()) {
                     count(&mut self.layer.counters.relays_denied);
                     self.probed(now, &template.path);
                     let reply = template.request.reply(StatusCode::FORBIDDEN).reason("Relaying Denied");
@@ -461,7 +464,7 @@ impl ServerCore {
         if let Some((hiding, path)) = hiding
             && hop.hidden(hiding)
         {
-            self.proxy.hide_stateless(&mut request, &target, path, &self.layer);
+            self.proxy.hide_stateless(&mut request, &target, (hiding, path), &self.layer);
         }
         match self.layer.transactions.send_stateless(request, target, &mut self.layer.out) {
             Ok(()) => count(&mut self.layer.counters.acks_forwarded),

@@ -28,6 +28,8 @@ pub(super) struct Sender {
     pub(super) user: Option<String>,
     /// In a dialog that was let through when it was set up.
     pub(super) proven: bool,
+    /// To a hidden contact, to which a party to its dialog has referred the sender.
+    pub(super) referred: bool,
 }
 
 /// Requests that wait for the decision of an external router.
@@ -208,7 +210,7 @@ impl ServerCore {
         let caller = request.headers.get::<From>().ok().flatten();
         let aor = self.domains.aor(&uri);
         let route = request.headers.get::<sip_message::headers::Route>().ok().flatten();
-        let decision = self.rules.decide(&Facts {
+        let facts = Facts {
             method: request.method(),
             uri: &uri,
             called: aor.as_ref(),
@@ -216,7 +218,9 @@ impl ServerCore {
             user: undecided.sender.user.as_deref(),
             source: undecided.template.path.remote.ip(),
             route: route.as_ref().map(|route| route.uri().host()),
-        });
+        };
+        let referred = undecided.sender.referred;
+        let decision = if referred { self.rules.referred(&facts) } else { self.rules.decide(&facts) };
         self.execute(now, undecided, decision);
     }
 

@@ -90,7 +90,7 @@ impl ServerCore {
         path: &Path,
     ) -> Option<Result<Hop, StatusCode>> {
         let destination = self.destination(request, routed, has_to_tag(request));
-        if self.event_of(request, &destination).is_some() {
+        if routed.referred || self.event_of(request, &destination).is_some() {
             return None;
         }
         if routed.stateless && routed.ticketed && has_to_tag(request) {

@@ -11,7 +11,7 @@
 //! Via, Record-Route and Contact are the fields that say where a message was and where the next one goes (RFC 3261 §16.6, §12.1): who
 //! stands between takes them as he finds them, so that nothing but the next hops is told. The Vias come back with the
 //! response and are kept no longer than its transaction. What dialogs need travels with them, sealed: no state, and calls outlive
-//! a restart with the same key.
+//! a restart with the same key. What of this a transfer takes into another dialog is in [`transfer`](super::transfer).
 
 use std::hash::Hasher;
 
@@ -26,8 +26,10 @@ use sip_transport::{Local, Path};
 
 use super::context::leaving_from;
 use super::route::RouteError;
+use super::transfer::dialog_named;
 use super::{Layer, Proxy};
 use crate::domains::Domains;
+use crate::routing::Rules;
 
 /// The URI parameter with what is hidden.
 pub(super) const HIDDEN: &str = "th";
@@ -43,9 +45,21 @@ const OF_PHONES: [&str; 4] = ["+sip.instance", "reg-id", "pub-gruu", "temp-gruu"
 
 /// What is sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sealed {
+pub(super) enum Sealed {
+    /// A Contact that came from outside.
     Contact = 1,
     Routes = 2,
+    /// A Contact of inside: who is referred to it may call it.
+    Inside = 3,
+}
+
+/// What a request has brought back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Brought {
+    /// What was sealed for its own dialog.
+    pub(super) own: bool,
+    /// A Contact that was sealed for the dialog that it is to replace or to join.
+    pub(super) referred: bool,
 }
 
 /// Seals what is hidden and opens it again. The same comes out the same each time, so that a dialog's remote target stays as it
@@ -67,7 +81,7 @@ impl Seals {
         Self { cipher: Box::new(Aes128Gcm::new(&key.into())), keys }
     }
 
-    fn seal(&self, kind: Sealed, text: &str, call_id: &str) -> Option<String> {
+    pub(super) fn seal(&self, kind: Sealed, text: &str, call_id: &str) -> Option<String> {
         let about = about(kind, call_id);
         let nonce = self.nonce(&about, text);
         let payload = Payload { msg: text.as_bytes(), aad: &about };
@@ -101,16 +115,20 @@ impl Seals {
         nonce
     }
 
-    /// Opens what a request from outside brings back, in its Request-URI and its first Route. Whether it brought something.
+    /// Opens what a request from outside brings back, in its Request-URI and its first Route.
     ///
     /// # Errors
     /// When it is not ours, or was made for another dialog.
-    pub(super) fn open_request(&self, request: &mut Request, domains: &Domains) -> Result<bool, RouteError> {
+    pub(super) fn open_request(
+        &self,
+        request: &mut Request,
+        domains: &Domains,
+    ) -> Result<Brought, RouteError> {
         let malformed = |error| HeaderError::Malformed { name: HeaderName::ROUTE, error };
         // Most requests bring nothing, and are read no further for it.
         let brings = |text: &str| text.contains(";th=");
         if !brings(request.uri_text()) && !request.headers.text(HeaderName::ROUTE).is_some_and(brings) {
-            return Ok(false);
+            return Ok(Brought::default());
         }
         let call_id = request.headers.text(HeaderName::CALL_ID).unwrap_or_default().to_owned();
         let mut uri = request.uri().map_err(malformed)?;
@@ -125,13 +143,16 @@ impl Seals {
             uri = last.uri().clone();
             request.set_uri(&uri);
         }
-        let mut brought = false;
+        let mut brought = Brought::default();
         if let Some(token) = hidden(&uri)
             && domains.of(&uri).is_some()
         {
-            let contact = self.open(Sealed::Contact, &token, &call_id).ok_or(BadToken)?;
+            let mut own = [Sealed::Contact, Sealed::Inside].into_iter();
+            let own = own.find_map(|kind| self.open(kind, &token, &call_id));
+            brought = Brought { own: own.is_some(), referred: own.is_none() };
+            let named = || self.open(Sealed::Inside, &token, &dialog_named(request)?);
+            let contact = own.or_else(named).ok_or(BadToken)?;
             request.set_uri(&contact.parse().map_err(|_| BadToken)?);
-            brought = true;
         }
         if let Some(first) = request.headers.get::<Route>()?
             && let Some(token) = hidden(first.uri())
@@ -143,13 +164,19 @@ impl Seals {
                 let route = NameAddr::new(&route.parse().map_err(|_| BadToken)?);
                 request.headers.push_front(&Route(route));
             }
-            brought = true;
+            brought.own = true;
         }
         Ok(brought)
     }
 
-    /// Hides what a request that leaves by `local` would tell, and gives the Vias, which its responses need.
-    pub(super) fn hide_request(&self, request: &mut Request, local: &Local, domains: &Domains) -> Vec<Via> {
+    /// Hides what a request that leaves by `local` would tell, and gives the Vias, which its responses need. `kind`: of its Contact.
+    pub(super) fn hide_request(
+        &self,
+        request: &mut Request,
+        kind: Sealed,
+        local: &Local,
+        (domains, rules): (&Domains, &Rules),
+    ) -> Vec<Via> {
         let vias = request.headers.all::<Via>().flatten().collect();
         request.headers.remove(HeaderName::VIA);
         // What a registrar keeps has to lead to the phone without a dialog.
@@ -157,16 +184,21 @@ impl Seals {
             let call_id = request.headers.text(HeaderName::CALL_ID).unwrap_or_default().to_owned();
             let routes: Vec<Uri> = uris(&request.headers);
             self.hide_routes(&mut request.headers, &routes, &[], local, &call_id);
-            self.hide_contacts(&mut request.headers, local, domains, &call_id);
+            self.hide_contacts(&mut request.headers, kind, local, domains, &call_id);
+        }
+        if *request.method() == Method::Refer && kind == Sealed::Inside {
+            self.hide_referral(&mut request.headers, local, domains, rules);
         }
         vias
     }
 
-    /// Hides what a response to a request from outside would tell. The request had `outer` values of Record-Route when it came.
+    /// Hides what a response to a request from outside would tell. The request had `outer` values of Record-Route when it came. `kind`: of
+    /// its Contact.
     pub(super) fn hide_response(
         &self,
         headers: &mut Headers,
         outer: usize,
+        kind: Sealed,
         local: &Local,
         domains: &Domains,
     ) {
@@ -176,7 +208,7 @@ impl Seals {
         // The caller there goes the route the other way round (RFC 3261 §12.1.2).
         inner.reverse();
         self.hide_routes(headers, &inner, &outer, local, &call_id);
-        self.hide_contacts(headers, local, domains, &call_id);
+        self.hide_contacts(headers, kind, local, domains, &call_id);
     }
 
     /// One value of ours in the stead of all those of `inner`, which are in the order in which a request from outside visits them.
@@ -196,19 +228,23 @@ impl Seals {
         }
     }
 
-    fn hide_contacts(&self, headers: &mut Headers, local: &Local, domains: &Domains, call_id: &str) {
+    fn hide_contacts(
+        &self,
+        headers: &mut Headers,
+        kind: Sealed,
+        local: &Local,
+        domains: &Domains,
+        call_id: &str,
+    ) {
         let contacts: Vec<Contact> = headers.all::<Contact>().flatten().collect();
-        let leads_past_us = |contact: &Contact| {
-            contact.uri().is_some_and(|uri| (uri.is_sip() || uri.is_sips()) && domains.of(uri).is_none())
-        };
-        if !contacts.iter().any(leads_past_us) {
+        if !contacts.iter().filter_map(Contact::uri).any(|uri| leads_past_us(uri, domains)) {
             return;
         }
         headers.remove(HeaderName::CONTACT);
         for contact in contacts {
             match contact {
-                Contact::Address(address) if leads_past_us(&Contact::Address(address.clone())) => {
-                    if let Some(hidden) = self.contact(&address, local, call_id) {
+                Contact::Address(address) if leads_past_us(address.uri(), domains) => {
+                    if let Some(hidden) = self.contact(&address, kind, local, call_id) {
                         headers.push_back(&Contact::Address(hidden));
                     }
                 }
@@ -217,10 +253,10 @@ impl Seals {
         }
     }
 
-    fn contact(&self, address: &NameAddr, local: &Local, call_id: &str) -> Option<NameAddr> {
+    fn contact(&self, address: &NameAddr, kind: Sealed, local: &Local, call_id: &str) -> Option<NameAddr> {
         let inner = address.uri();
         let mut uri = our_uri(local, inner.user(), inner.is_sips())?;
-        uri.set_param(HIDDEN, Some(&self.seal(Sealed::Contact, inner.as_str(), call_id)?));
+        uri.set_param(HIDDEN, Some(&self.seal(kind, inner.as_str(), call_id)?));
         let hidden = NameAddr::new(&uri);
         let mut hidden = match address.display_name() {
             Some(name) => hidden.with_display_name(name),
@@ -266,7 +302,12 @@ fn uris(headers: &Headers) -> Vec<Uri> {
     headers.all::<Field>().flatten().map(|field| field.uri().clone()).collect()
 }
 
-fn our_uri(local: &Local, user: Option<&str>, sips: bool) -> Option<Uri> {
+/// Whether a URI is none of ours, and one that can be hidden behind ours.
+pub(super) fn leads_past_us(uri: &Uri, domains: &Domains) -> bool {
+    (uri.is_sip() || uri.is_sips()) && domains.of(uri).is_none()
+}
+
+pub(super) fn our_uri(local: &Local, user: Option<&str>, sips: bool) -> Option<Uri> {
     let sips = sips.then(|| local.sips_uri(user)).flatten();
     sips.unwrap_or_else(|| local.uri(user)).ok()
 }
@@ -290,26 +331,40 @@ impl Hiding {
         let from = from.then(|| uris(&request.headers).len());
         (from.is_some() || to || outside).then(|| Box::new(Self { from, to, outside, vias: Vec::new() }))
     }
+
+    /// What the Contact of the request is sealed as.
+    fn kind(hiding: Option<&Self>) -> Sealed {
+        if hiding.is_some_and(|hiding| hiding.from.is_some()) { Sealed::Contact } else { Sealed::Inside }
+    }
 }
 
 impl Proxy {
     /// Hides what is inside from a branch that leaves by `local`. Without a Record-Route of ours nothing would come back.
     pub(super) fn hide(&mut self, tx: ServerTx, index: usize, request: &mut Request, local: Option<&Local>) {
         let (Some(own), Some(local)) = (&self.manner.record_route, local) else { return };
-        let vias = own.seals().hide_request(request, local, &self.manner.domains);
         let Some(context) = self.contexts.get_mut(&tx) else { return };
+        let (kind, ours) =
+            (Hiding::kind(context.hiding.as_deref()), (&self.manner.domains, &self.manner.rules));
+        let vias = own.seals().hide_request(request, kind, local, ours);
         context.hiding.get_or_insert_default().vias = vias;
         if let Some(branch) = context.branches.get_mut(index) {
             branch.hidden = true;
         }
     }
 
-    /// Hides what is inside from a request that has no responses.
-    pub(crate) fn hide_stateless(&self, request: &mut Request, target: &Target, path: &Path, layer: &Layer) {
+    /// Hides what is inside from a request that came on `path` and has no responses.
+    pub(crate) fn hide_stateless(
+        &self,
+        request: &mut Request,
+        target: &Target,
+        (hiding, path): (Option<&Hiding>, &Path),
+        layer: &Layer,
+    ) {
         if let Some(own) = &self.manner.record_route
             && let Some(local) = leaving_from(layer.transactions.locals(), target, path)
         {
-            own.seals().hide_request(request, local, &self.manner.domains);
+            let ours = (&self.manner.domains, &self.manner.rules);
+            own.seals().hide_request(request, Hiding::kind(hiding), local, ours);
         }
     }
 
@@ -317,13 +372,15 @@ impl Proxy {
     pub(super) fn unhide(&self, tx: ServerTx, index: usize, response: &mut Response, layer: &Layer) {
         let Some(context) = self.contexts.get(&tx) else { return };
         let (Some(hiding), Some(own)) = (&context.hiding, &self.manner.record_route) else { return };
-        if context.branches.get(index).is_some_and(|branch| branch.hidden) {
+        let outside = context.branches.get(index).is_some_and(|branch| branch.hidden);
+        if outside {
             response.headers.remove(HeaderName::VIA);
             hiding.vias.iter().rev().for_each(|via| response.headers.push_front(via));
             own.seals().open_response(&mut response.headers);
         }
         if let (Some(outer), Some(local)) = (hiding.from, layer.transactions.locals().at(&context.path)) {
-            own.seals().hide_response(&mut response.headers, outer, local, &self.manner.domains);
+            let kind = if outside { Sealed::Contact } else { Sealed::Inside };
+            own.seals().hide_response(&mut response.headers, outer, kind, local, &self.manner.domains);
         }
     }
 }

@@ -25,6 +25,7 @@ mod response;
 mod route;
 mod session_timer;
 mod target;
+mod transfer;
 mod validate;
 
 use std::collections::VecDeque;
@@ -55,6 +56,7 @@ use crate::config::{Counters, count};
 use crate::core::Asleep;
 use crate::domains::Domains;
 use crate::flow::leads_back;
+use crate::routing::Rules;
 use crate::traffic::Traffic;
 
 /// The transaction layer and what it produced: what the proxy works with.
@@ -174,6 +176,8 @@ pub(crate) struct Manner {
     pub(crate) early_ends: bool,
     /// Whose history is kept private.
     pub(crate) domains: Domains,
+    /// Where trunks are.
+    pub(crate) rules: Rules,
 }
 
 impl Proxy {

@@ -7,6 +7,7 @@ use sip_transaction::Target;
 use sip_transport::Path;
 use sip_transport::outbound::BadToken;
 
+use super::hide::Brought;
 use super::record_route::{Marks, Own, RecordRoute};
 use crate::domains::Domains;
 use crate::flow::is_same;
@@ -32,6 +33,9 @@ pub(crate) struct Routed {
     pub(crate) preferred: bool,
     /// It brought back what had been hidden from who sends it.
     pub(crate) from_hidden: bool,
+    /// Its Request-URI is the contact of a party to the dialog that it is to replace or to join, who has told it to nobody but those in
+    /// that dialog: who sends it was referred there.
+    pub(crate) referred: bool,
     /// It goes to where its dialog is hidden from.
     pub(crate) to_hidden: bool,
     /// Its dialog was set up without transactions.
@@ -52,7 +56,8 @@ pub(crate) enum RouteError {
 /// Takes off what has brought the request here.
 ///
 /// # Errors
-/// When a Route that has to be read cannot be, or names a flow that is none of ours.
+/// When a Route that has to be read cannot be, or names a flow that is none of ours; and when who was referred to a hidden contact
+/// wants the request to go elsewhere.
 pub(crate) fn preprocess(
     request: &mut Request,
     path: &Path,
@@ -61,7 +66,7 @@ pub(crate) fn preprocess(
     own: &RecordRoute,
 ) -> Result<Routed, RouteError> {
     let malformed = |error| HeaderError::Malformed { name: HeaderName::ROUTE, error };
-    let from_hidden = own.seals().open_request(request, domains)?;
+    let Brought { own: from_hidden, referred } = own.seals().open_request(request, domains)?;
     let read = |uri: &Uri, request: &Request| {
         let call_id = request.headers.text(HeaderName::CALL_ID).unwrap_or_default();
         (own.read(uri, call_id), RecordRoute::marks(uri))
@@ -107,7 +112,10 @@ pub(crate) fn preprocess(
     let ticketed = from_hidden || own_routes.iter().any(|(own, _)| own.is_ok_and(|own| own.ticketed));
     let sibling = last.sibling && flow.is_some();
     let more = request.headers.contains(HeaderName::ROUTE);
-    Ok(Routed { uri, ticketed, sibling, more, flow, preferred, from_hidden, to_hidden, stateless })
+    if referred && (more || flow.is_some()) {
+        return Err(BadToken.into());
+    }
+    Ok(Routed { uri, ticketed, sibling, more, flow, preferred, from_hidden, referred, to_hidden, stateless })
 }
 
 /// The URI "as if those parameters or ports were not present".

@@ -32,6 +32,17 @@ impl Rules {
         })
     }
 
+    /// The decision on a call to a contact to which a party to its dialog has referred the sender: block lists stop it. A trunk's gateway,
+    /// which trusts our address, is not called so around the dial plan.
+    pub(crate) fn referred(&self, facts: &Facts<'_>) -> Decision {
+        let (dialled, number) = self.set.numbers(facts);
+        match self.set.blocked(facts, dialled.as_deref(), number.as_deref()) {
+            Some(status) => Decision::Reject(status, None),
+            None if self.leads_to_trunk(facts.uri) => denied(),
+            None => Decision::Default,
+        }
+    }
+
     /// The decision on a request. Emergency numbers pass all block lists; then block lists, re-writing, names of ours, routes.
     pub fn decide(&mut self, facts: &Facts<'_>) -> Decision {
         if self.is_empty() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sip_message::{Method, StatusCode, Uri};
 use sip_transport::identity::Identities;
+use sip_transport::locals::parse_ip;
 use sip_transport::proxy_protocol::Network;
 
 pub use super::pattern::Pattern;
@@ -250,6 +251,16 @@ impl Rules {
     /// The trunk identity for a gateway at this host: what requests in a dialog meet too.
     pub(crate) fn gateway_at(&self, host: &str) -> Option<&Arc<TrunkIdentity>> {
         self.set.trunks.values().find(|trunk| trunk.is_host(host)).map(|trunk| &trunk.identity)
+    }
+
+    /// Whether a URI names an address of a trunk.
+    pub(crate) fn leads_to_trunk(&self, uri: &Uri) -> bool {
+        let mut hosts = uri.maddr().into_iter().chain([uri.host()]);
+        hosts.any(|host| {
+            let is_here =
+                |trunk: &Trunk| trunk.is_host(host) || parse_ip(host).is_some_and(|ip| trunk.is_at(ip));
+            self.set.trunks.values().any(is_here)
+        })
     }
 
     /// Where requests of trunks come from.

@@ -357,8 +357,9 @@ settings! {
         /// Whether Diversion (RFC 5806) does.
         diversion: bool = true,
         /// Whether trunks, and foreign domains in calls with them, are shown neither our other proxies nor the addresses of our phones:
-        /// Via, Record-Route and Contact name this server alone, and carry what they stand for sealed. `location` keeps the key of it
-        /// over restarts. Other fields and bodies leave as they are, and so does a REGISTER of a phone to elsewhere.
+        /// Via, Record-Route and Contact name this server alone, and carry what they stand for sealed; so does Refer-To where it
+        /// asks for a call in place of another one, and Referred-By of that REFER names the user. `location` keeps the key of it over
+        /// restarts. Other fields and bodies leave as they are, and so does a REGISTER of a phone to elsewhere.
         hide_topology: At<bool> = At::nowhere(false),
     }
 }
@@ -504,8 +505,8 @@ settings! {
         /// Networks that its calls come from, `192.0.2.0/28`, beside the gateways that are named by their address. Who calls from there is
         /// not asked for a password, is believed in P-Asserted-Identity, and is always heard (`[protection]`).
         addresses: Vec<At<String>> = Vec::new(),
-        /// Whether it is shown neither our other proxies nor the addresses of our phones, in Via, Record-Route and Contact. Without a word
-        /// about it as `routing.hide_topology` says.
+        /// Whether it is shown neither our other proxies nor the addresses of our phones, as `routing.hide_topology` has it. Without a word
+        /// about it as that says.
         hide_topology: Option<At<bool>> = None,
         /// The name in the certificate of its TLS connections, `sip.carrier.example`, whatever its addresses (RFC 5922): what comes
         /// over one that proves it is the trunk's, as what comes from `addresses`, if `[tls]` has `clients = "ask"`; and a gateway
