@@ -38,6 +38,17 @@ async fn comes_and_goes(server: &Server, number: u32) {
     within("its end", phone.close()).await;
 }
 
+/// How memory rises with time from the tenth minute on, by least squares.
+fn rise(minutes: &[(f64, f64)]) -> f64 {
+    let late = minutes.get(9..).unwrap_or_default();
+    let count = late.len().max(1) as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| late.iter().map(of).sum::<f64>() / count;
+    let (time, memory) = (mean(|one| one.0), mean(|one| one.1));
+    let both: f64 = late.iter().map(|one| (one.0 - time) * (one.1 - memory)).sum();
+    let square: f64 = late.iter().map(|one| (one.0 - time).powi(2)).sum();
+    if square > 0.0 { both / square } else { 0.0 }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn r36_memory_and_descriptors_do_not_grow() {
     let Some(_turn) = turn(&["sipp"]) else { return };
@@ -70,6 +81,7 @@ async fn r36_memory_and_descriptors_do_not_grow() {
 
     let began = Instant::now();
     let (mut number, mut before, mut registered) = (0_u32, None, Instant::now());
+    let mut minutes: Vec<(f64, f64)> = Vec::new();
     while began.elapsed() < WARM_UP + lasts {
         comes_and_goes(&server, number).await;
         number += 1;
@@ -78,6 +90,11 @@ async fn r36_memory_and_descriptors_do_not_grow() {
         if registered.elapsed() > Duration::from_secs(30) {
             register(&dir);
             registered = Instant::now();
+        }
+        if before.is_some()
+            && began.elapsed() >= Duration::from_secs(60) * u32::try_from(minutes.len() + 1).unwrap()
+        {
+            minutes.push((began.elapsed().as_secs_f64() / 3600.0, server.process.memory() as f64 / 1e6));
         }
         if before.is_none() && began.elapsed() >= WARM_UP {
             before = Some((server.process.memory(), server.process.descriptors(), Instant::now()));
@@ -93,6 +110,8 @@ async fn r36_memory_and_descriptors_do_not_grow() {
         memory as f64 / 1e6,
         server.process.descriptors(),
     );
+    let series: Vec<String> = minutes.iter().map(|(_, memory)| format!("{memory:.1}")).collect();
+    println!("MB after each minute: {}; MB an hour since the tenth: {:.2}", series.join(" "), rise(&minutes));
     // An allocator takes whole pages: in a short run that is what grows, not what is held.
     assert!(grown < 2_000_000, "{grown} octets more");
     assert!(lasts < Duration::from_secs(1800) || slope < 1.0, "{slope} MB an hour");
