@@ -286,6 +286,24 @@ fn a_lamp_shows_calls_of_all_cores() {
     assert_eq!(shown, [DialogState::Confirmed, DialogState::Trying]);
 }
 
+/// Nobody watches any longer: the others are told, and tell no more.
+#[test]
+fn who_is_watched_no_longer_is_forgotten() {
+    let mut world = world(|config| config.events = Some(EventConfig::new()));
+    let mut lamp = Watcher::new("dave", "bob", "dialog");
+    for sent in lamp.subscribe(&mut world, "").1 {
+        world.answer(&sent, 200, "");
+    }
+    let watched = |world: &World| -> Vec<usize> {
+        world.core.cores().iter().map(|core| core.watched_at_home()).collect()
+    };
+    assert_eq!(watched(&world), [0, 1, 1]);
+    for sent in lamp.subscribe(&mut world, "Expires: 0\r\n").1 {
+        world.answer(&sent, 200, "");
+    }
+    assert_eq!(watched(&world), [0, 0, 0]);
+}
+
 /// Other settings hold for all cores, and what they have in common stays in common.
 #[test]
 fn all_cores_take_other_settings() {

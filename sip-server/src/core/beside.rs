@@ -229,6 +229,12 @@ impl ServerCore {
 
     // ---- the calls of users ----------------------------------------------------------------------------------
 
+    /// Users of whose calls this core tells the one at home, because somebody watches them there.
+    #[must_use]
+    pub fn watched_at_home(&self) -> usize {
+        self.beside.watched.len()
+    }
+
     /// Tells home of the calls of those who are watched there.
     pub(super) fn tell_of_calls(&mut self, now: Instant) {
         while let Some(change) = self.layer.lines.as_mut().and_then(UserCalls::poll_change) {

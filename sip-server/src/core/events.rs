@@ -211,6 +211,9 @@ impl ServerCore {
             events.calls_changed(now, &mut self.layer);
         }
         while let Some((user, on)) = self.events.as_mut().and_then(EventServer::poll_watched) {
+            if let (Some(lines), false) = (&mut self.layer.lines, on) {
+                lines.forget_elsewhere(&user);
+            }
             self.tell_all(|| Note::watch(&user, on));
         }
         while let Some(aor) = self.events.as_mut().and_then(EventServer::poll_wanted) {

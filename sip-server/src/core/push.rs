@@ -197,9 +197,12 @@ impl ServerCore {
             return;
         }
         let aor = registration.aor().clone();
-        let mine: Arc<[Binding]> = all.iter().filter(|one| registration.is_mine(one)).cloned().collect();
-        self.awaken(now, &aor, &mine);
-        self.tell_all(|| Note::awake(&aor, &mine));
+        let is_mine = |one: &&Binding| registration.is_mine(one) && self.push_of(one).is_some();
+        let mine: Arc<[Binding]> = all.iter().filter(is_mine).cloned().collect();
+        if !mine.is_empty() {
+            self.awaken(now, &aor, &mine);
+            self.tell_all(|| Note::awake(&aor, &mine));
+        }
         self.watch_refreshes(now, &aor, all);
     }
 

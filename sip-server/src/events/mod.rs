@@ -396,6 +396,10 @@ impl EventServer {
         }
     }
 
+    fn watches_calls_of(&self, aor: &AddressOfRecord) -> bool {
+        Package::WATCHED.into_iter().any(|package| self.names.contains_key(&(package, aor.clone())))
+    }
+
     /// Of whose calls other cores have to tell from now on (`true`), or need not any longer.
     pub(crate) fn poll_watched(&mut self) -> Option<(AddressOfRecord, bool)> {
         self.watched.pop_front()
@@ -500,6 +504,9 @@ impl EventServer {
             // A list as a whole is found by no name.
             if self.names.get(&name) == Some(&key) {
                 self.names.remove(&name);
+                if !self.watches_calls_of(&name.1) {
+                    self.watched.push_back((name.1, false));
+                }
             }
         }
     }
