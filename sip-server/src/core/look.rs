@@ -27,7 +27,7 @@ impl ServerCore {
         self.layer.traffic
     }
 
-    /// Calls in numbers, if they are followed ([`Config::call_records`]).
+    /// Calls in numbers, if they are followed ([`Config::call_records`](crate::Config::call_records)).
     #[must_use]
     pub fn call_statistics(&self) -> Option<CallStatistics> {
         self.layer.calls.as_ref().filter(|calls| calls.is_recording()).map(CallLog::statistics)
@@ -51,7 +51,7 @@ impl ServerCore {
         }
     }
 
-    /// What the watch over sources has done, if there is one ([`Config::protection`]).
+    /// What the watch over sources has done, if there is one ([`Config::protection`](crate::Config::protection)).
     #[must_use]
     pub fn protection_counters(&self) -> Option<ProtectionCounters> {
         self.guard.as_ref().map(|guard| guard.lock().counters())
