@@ -5,6 +5,7 @@
 mod world;
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use sip_auth::Secret;
 use sip_auth::client::{Attempts, Authenticator};
@@ -14,8 +15,8 @@ use sip_server::events::EventConfig;
 use sip_server::protection::ProtectionConfig;
 use sip_server::push::PushConfig;
 use sip_server::settings::Settings;
-use sip_server::{Config, Users};
-use sip_transport::{CloseReason, Core, FlowEvent, FlowId, Path, Transport};
+use sip_server::{Config, Note, ServerCore, Users};
+use sip_transport::{CloseReason, Core, FlowEvent, FlowId, Path, Shard, Transmit, Transport, ingress};
 use world::watcher::Watcher;
 use world::{ALICE, BOB, SERVER, Sent, World, names, only};
 
@@ -284,6 +285,67 @@ fn a_lamp_shows_calls_of_all_cores() {
     shown.retain(|state| *state != DialogState::Terminated);
     shown.sort_by_key(|state| state.as_str());
     assert_eq!(shown, [DialogState::Confirmed, DialogState::Trying]);
+}
+
+/// Carries notes between two cores, but for those about calls, which home does not come to hear.
+fn carry_all_but_calls(cores: &mut [ServerCore], now: Instant, unheard: &mut Vec<Note>) {
+    loop {
+        let notes: Vec<(usize, Note)> = cores
+            .iter_mut()
+            .flat_map(|core| std::iter::from_fn(|| core.poll_note()).collect::<Vec<_>>())
+            .collect();
+        if notes.is_empty() {
+            return;
+        }
+        for (to, note) in notes {
+            match format!("{note:?}").starts_with("Note(Calls") {
+                true => unheard.push(note),
+                false => cores[to].noted(now, note),
+            }
+        }
+    }
+}
+
+/// A home that has too much to do is owed a bounded number of notes, however many calls come to a user who is watched; what it hears in
+/// the end is how the calls are then.
+#[test]
+fn a_home_that_does_not_listen_is_owed_few_notes() {
+    let mut config = Config::new([7; 32], world::locals());
+    config.domains = vec!["example.com".into()];
+    config.events = Some(EventConfig::new());
+    let (now, unix) = (Instant::now(), Duration::from_secs(1_289_690_940));
+    let home = ServerCore::new(config.clone(), now, unix).unwrap();
+    let mut cores = home.shared_out(&config, 2, now, unix).unwrap();
+    let (mut texts, mut unheard) = (World::new(), Vec::new());
+    let mut to = |core: usize, source: &str, text: String, unheard: &mut Vec<Note>| -> Vec<Transmit> {
+        let remote = source.parse().unwrap();
+        let path =
+            Path { transport: Transport::Udp, local: SERVER.parse().unwrap(), remote, flow: Some(FlowId(1)) };
+        cores[core].receive(now, ingress::datagram(text.into(), path, &Limits::default()).unwrap());
+        carry_all_but_calls(&mut cores, now, unheard);
+        cores
+            .iter_mut()
+            .flat_map(|core| std::iter::from_fn(|| core.poll_transmit()).collect::<Vec<_>>())
+            .collect()
+    };
+    let bob = "To: <sip:bob@example.com>\r\n";
+    let registers =
+        format!("From: <sip:bob@example.com>;tag=r\r\n{bob}Contact: <sip:bob@192.0.2.12:5060>\r\n");
+    to(0, BOB, texts.request(BOB, "REGISTER", "sip:example.com", &registers), &mut unheard);
+    let watches = "Event: dialog\r\nContact: <sip:dave@192.0.2.31>\r\nExpires: 600\r\n";
+    to(0, ALICE, texts.request(ALICE, "SUBSCRIBE", TO_BOB, watches), &mut unheard);
+    for _ in 0..1_000 {
+        let sent = to(1, ALICE, texts.request(ALICE, "INVITE", TO_BOB, ""), &mut unheard);
+        let invite = sent.iter().find(|one| one.payload.starts_with(b"INVITE")).expect("it is forwarded");
+        let invite = Request::parse(invite.payload.clone(), &Limits::default()).unwrap();
+        to(1, BOB, world::response_text(&invite, 486, ""), &mut unheard);
+    }
+    assert_eq!(unheard.len(), 256);
+    // Home listens again: to those, and to one more for all that came meanwhile.
+    let heard = std::mem::take(&mut unheard);
+    heard.into_iter().for_each(|note| cores[0].noted(now, note));
+    carry_all_but_calls(&mut cores, now, &mut unheard);
+    assert_eq!(unheard.len(), 1);
 }
 
 /// Nobody watches any longer: the others are told, and tell no more.

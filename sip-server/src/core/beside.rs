@@ -33,6 +33,10 @@ use crate::proxy::RecordRoute;
 /// Requests that begin, change and end calls, and what belongs to them.
 const OF_CALLS: [&str; 8] = ["INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE", "INFO", "REFER"];
 
+/// Notes of calls that home has not heard yet, from one core. Whoever floods a user that is watched must not fill the memory of a home
+/// that has too much to do; above, it is told of each user once, and how their calls are then.
+const NOTES_OF_CALLS: usize = 256;
+
 /// The place of a core among others.
 #[derive(Debug, Default)]
 pub(super) struct Beside {
@@ -45,6 +49,10 @@ pub(super) struct Beside {
     notes: VecDeque<(usize, Note)>,
     /// Whose calls somebody watches at home.
     watched: HashSet<AddressOfRecord>,
+    /// Notes of calls that home has not heard yet.
+    unheard: usize,
+    /// Of whose calls home is to be told when it has heard of others: of those who are watched alone.
+    late: HashSet<AddressOfRecord>,
     /// Connections that stand, to know who is awake (RFC 8599 §5.6.2). As many as the transport lets there be.
     open: HashSet<FlowId>,
 }
@@ -55,12 +63,25 @@ pub struct Note(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Lookup { from: usize, key: QuestionKey, question: Question },
-    Found { key: QuestionKey, answer: Answer },
+    Lookup {
+        from: usize,
+        key: QuestionKey,
+        question: Question,
+    },
+    Found {
+        key: QuestionKey,
+        answer: Answer,
+    },
     Gateways(Arc<BTreeSet<Job>>),
     Awake(AddressOfRecord, Arc<[Binding]>),
     Watch(AddressOfRecord, bool),
-    Calls { from: usize, change: Change, snapshot: Snapshot },
+    Calls {
+        from: usize,
+        change: Change,
+        snapshot: Snapshot,
+    },
+    /// One of those.
+    Heard,
 }
 
 impl Note {
@@ -245,14 +266,29 @@ impl ServerCore {
     }
 
     fn tell_calls(&mut self, now: Instant, change: Change) {
+        if self.beside.unheard >= NOTES_OF_CALLS {
+            self.beside.late.insert(change.user);
+            return;
+        }
         let Some(lines) = &self.layer.lines else { return };
+        self.beside.unheard = self.beside.unheard.saturating_add(1);
         let (from, snapshot) = (self.beside.shard, lines.snapshot(now, &change.user));
         self.tell_home(Kind::Calls { from, change, snapshot });
+    }
+
+    /// Home has heard of some calls, and is told of the next.
+    fn heard(&mut self, now: Instant) {
+        self.beside.unheard = self.beside.unheard.saturating_sub(1);
+        if let Some(user) = self.beside.late.iter().next().cloned() {
+            self.beside.late.remove(&user);
+            self.tell_calls(now, Change { user, ended: None });
+        }
     }
 
     fn watch(&mut self, now: Instant, user: AddressOfRecord, on: bool) {
         if !on {
             self.beside.watched.remove(&user);
+            self.beside.late.remove(&user);
             return;
         }
         self.beside.watched.insert(user.clone());
@@ -293,7 +329,9 @@ impl Shard for ServerCore {
                 if let Some(lines) = &mut self.layer.lines {
                     lines.told(from, change, snapshot);
                 }
+                self.beside.notes.push_back((from, Note(Kind::Heard)));
             }
+            Kind::Heard => self.heard(now),
         }
         self.settle(now);
     }
