@@ -68,8 +68,8 @@ impl Limits {
     pub const QUERIES: usize = 1_024;
     /// A transaction waits no longer than Timer B; two questions in a row must fit in it.
     pub const QUERY: Duration = Duration::from_secs(10);
-    /// A flood for one core must not take all memory. A core that is so far behind has refused what is new for long, and gets
-    /// through as much in a tenth of a second.
+    /// A flood for one core must not take all memory. A core that is so far behind has refused what is new for long: what
+    /// is dropped then comes again, if it is meant.
     pub const SHARD_QUEUE: usize = 16_384;
 }
 
