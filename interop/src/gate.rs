@@ -15,8 +15,6 @@ static TURN: Mutex<()> = Mutex::new(());
 /// # Panics
 /// If a program is missing where all must be there (`INTEROP_REQUIRED=1`, `CI=true`).
 pub fn turn(programs: &[&str]) -> Option<Turn> {
-    let set =
-        |name: &str, values: &[&str]| env::var(name).is_ok_and(|value| values.contains(&value.as_str()));
     if set("INTEROP", &["off", "0"]) {
         println!("skipped: INTEROP=off");
         return None;
@@ -25,15 +23,21 @@ pub fn turn(programs: &[&str]) -> Option<Turn> {
         // A file's path stands for what has no program of its own: a module, a library of scripts.
         if !(is_installed(program) || Path::new(program).exists()) {
             let hint = "install the Debian packages faketime, ffmpeg, rtpengine-daemon, sip-tester, sipsak, baresip-core, linphone-cli, kamailio, kamailio-outbound-modules, kamailio-presence-modules, kamailio-tls-modules, kamailio-websocket-modules, postgresql, redis-server, nodejs, and see CONTRIBUTING.md for JsSIP and PJSIP";
-            assert!(
-                !set("INTEROP_REQUIRED", &["1", "true"]) && !set("CI", &["1", "true"]),
-                "{program} is required and not installed; {hint}"
-            );
+            assert!(!is_required(), "{program} is required and not installed; {hint}");
             println!("skipped: {program} is not installed; {hint}");
             return None;
         }
     }
     Some(Turn(TURN.lock().unwrap_or_else(PoisonError::into_inner)))
+}
+
+fn set(name: &str, values: &[&str]) -> bool {
+    env::var(name).is_ok_and(|value| values.contains(&value.as_str()))
+}
+
+/// Whether a test that cannot run here has failed.
+pub(crate) fn is_required() -> bool {
+    set("INTEROP_REQUIRED", &["1", "true"]) || set("CI", &["1", "true"])
 }
 
 fn is_installed(program: &str) -> bool {

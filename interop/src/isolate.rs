@@ -3,6 +3,7 @@
 use std::env;
 use std::process::{Command, Stdio};
 
+use crate::gate::is_required;
 use crate::ours::program;
 use crate::uas;
 
@@ -41,10 +42,8 @@ pub fn isolated(test: &str) -> bool {
             return false;
         }
     }
-    let required =
-        ["INTEROP_REQUIRED", "CI"].iter().any(|name| env::var(name).is_ok_and(|value| value != "0"));
     assert!(
-        !required,
+        !is_required(),
         "{test} needs unshare and ip (packages util-linux and iproute2) and the right to use them"
     );
     println!("skipped: {test} needs a network of its own, and unshare gives none here");

@@ -7,13 +7,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use interop::{Dir, Server, turn};
+use interop::{Dir, Quota, Server, turn};
 
 /// How long too many calls come, in seconds, if `INTEROP_OVERLOAD` does not say another number.
 const SECONDS: u64 = 6;
 /// Calls at once where the rate is to be found that is just enough: so few that the server, which reads 32 datagrams at once, is
 /// never behind.
 const WINDOW: u64 = 12;
+
+/// Of one processor, in percent, what a server gets that shall have less time than its callers.
+const SCARCE: u32 = 40;
 
 /// The first value of a field.
 fn field<'m>(message: &'m str, name: &str) -> Option<&'m str> {
@@ -79,9 +82,11 @@ fn go_on(socket: &UdpSocket, counts: &Counts, stop: &AtomicBool) {
             (_, ..200) => {}
             (true, 200) => {
                 let contact = field(response, "Contact").unwrap().trim_matches(['<', '>']);
-                let route = field(response, "Record-Route")
-                    .map(|route| format!("Route: {route}\r\n"))
-                    .unwrap_or_default();
+                // §12.1.2: the other way round.
+                let mut routes: Vec<&str> =
+                    response.lines().filter_map(|line| line.strip_prefix("Record-Route: ")).collect();
+                routes.reverse();
+                let route: String = routes.iter().map(|route| format!("Route: {route}\r\n")).collect();
                 let via = |branch| format!("SIP/2.0/UDP {at};branch=z9hG4bK{branch}{call};rport");
                 request("ACK", contact, &via("a"), &route, 1);
                 request("BYE", contact, &via("b"), &route, 2);
@@ -154,50 +159,134 @@ fn call(to: SocketAddr, name: &str, pace: Pace, time: Duration) -> Outcome {
     outcome
 }
 
-#[test]
-fn three_times_what_can_be_done_leaves_what_can_be_done() {
-    let Some(_turn) = turn(&[]) else { return };
+/// Somebody who is registered and answers at once, until he is dropped.
+struct Bob {
+    stop: Arc<AtomicBool>,
+    answering: Option<thread::JoinHandle<()>>,
+}
+
+impl Bob {
+    fn registered(server: &Server) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let at = socket.local_addr().unwrap();
+        let register = format!(
+            "REGISTER sip:example.test SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bKr;rport\r\nMax-Forwards: 70\r\n\
+             From: <sip:bob@example.test>;tag=r\r\nTo: <sip:bob@example.test>\r\nCall-ID: r\r\nCSeq: 1 REGISTER\r\n\
+             Contact: <sip:bob@{at}>\r\nExpires: 3600\r\nContent-Length: 0\r\n\r\n"
+        );
+        socket.send_to(register.as_bytes(), server.udp).unwrap();
+        let mut buffer = [0; 4_096];
+        let length = socket.recv(&mut buffer).unwrap();
+        assert!(
+            buffer[..length].starts_with(b"SIP/2.0 200 "),
+            "{}",
+            String::from_utf8_lossy(&buffer[..length])
+        );
+        socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let answering = thread::spawn({
+            let stop = Arc::clone(&stop);
+            move || answer(&socket, &stop)
+        });
+        Self { stop, answering: Some(answering) }
+    }
+}
+
+impl Drop for Bob {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.answering.take().map(thread::JoinHandle::join);
+    }
+}
+
+/// Calls a second: what can be done, what was of three times as many, and some at once before and afterwards.
+#[derive(Debug)]
+struct Goodput {
+    most: u64,
+    done: u64,
+    some: u64,
+    again: u64,
+}
+
+/// The most calls a second that are done all of them, from a rate on that can be done.
+fn most(to: SocketAddr, from: u64) -> u64 {
+    let mut rate = from;
+    for step in 0..20 {
+        let more = rate + rate / 12;
+        let outcome = call(to, &format!("more{step}"), Pace::Rate(more), Duration::from_secs(1));
+        // The last ones are under way yet.
+        if outcome.refused > 0 || outcome.done < outcome.begun * 97 / 100 {
+            break;
+        }
+        rate = more;
+    }
+    rate
+}
+
+/// Some calls at once, then ever more a second while all are done; three times as many for some time, and some at once again.
+fn three_times_too_many(to: SocketAddr, server: &Server) -> Goodput {
     let time = std::env::var("INTEROP_OVERLOAD").ok().and_then(|seconds| seconds.parse().ok());
     let time = Duration::from_secs(time.unwrap_or(SECONDS));
-    let dir = Dir::new("goodput");
-    let server = Server::start(&dir, None, &[]);
-    let bob = UdpSocket::bind("127.0.0.1:0").unwrap();
-    bob.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    let at = bob.local_addr().unwrap();
-    let register = format!(
-        "REGISTER sip:example.test SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bKr;rport\r\nMax-Forwards: 70\r\n\
-         From: <sip:bob@example.test>;tag=r\r\nTo: <sip:bob@example.test>\r\nCall-ID: r\r\nCSeq: 1 REGISTER\r\n\
-         Contact: <sip:bob@{at}>\r\nExpires: 3600\r\nContent-Length: 0\r\n\r\n"
-    );
-    bob.send_to(register.as_bytes(), server.udp).unwrap();
-    let mut buffer = [0; 4_096];
-    let length = bob.recv(&mut buffer).unwrap();
-    assert!(buffer[..length].starts_with(b"SIP/2.0 200 "), "{}", String::from_utf8_lossy(&buffer[..length]));
-    bob.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let answering = thread::spawn({
-        let stop = Arc::clone(&stop);
-        move || answer(&bob, &stop)
-    });
-
     let calm_time = Duration::from_secs(3);
-    let calm = call(server.udp, "calm", Pace::AtOnce(WINDOW), calm_time);
-    let most = calm.done / calm_time.as_secs();
-    let much = call(server.udp, "much", Pace::Rate(most * 3), time);
+    let calm = call(to, "calm", Pace::AtOnce(WINDOW), calm_time);
+    let some = calm.done / calm_time.as_secs();
+    assert!(some > 100, "the machine makes no calls: {calm:?}");
+    assert_eq!(calm.refused, 0, "{calm:?}");
+    let most = most(to, some);
+    let much = call(to, "much", Pace::Rate(most * 3), time);
     let done = much.done / time.as_secs();
-    let after = call(server.udp, "after", Pace::AtOnce(WINDOW), calm_time);
+    let after = call(to, "after", Pace::AtOnce(WINDOW), calm_time);
     let again = after.done / calm_time.as_secs();
     println!(
-        "{most} calls a second can be done; of {} a second for {time:?} {done} were, {} refused; afterwards {again}; {} MiB",
+        "{WINDOW} at once are {some} calls a second, {most} can be done; of {} a second for {time:?} {done} were, {} refused; \
+         {WINDOW} at once are {again} afterwards; {} MiB",
         much.begun / time.as_secs(),
         much.refused / time.as_secs(),
         server.process.memory() >> 20
     );
-    assert!(most > 100, "the machine makes no calls: {calm:?}");
-    assert_eq!(calm.refused, 0, "{calm:?}");
+    Goodput { most, done, some, again }
+}
+
+#[test]
+fn three_times_what_can_be_done_leaves_what_can_be_done() {
+    let Some(_turn) = turn(&[]) else { return };
+    let dir = Dir::new("goodput");
+    let server = Server::start(&dir, None, &[]);
+    let _bob = Bob::registered(&server);
+    let goodput = three_times_too_many(server.udp, &server);
     // The callers take processor time from the server too, the more the more they call.
-    assert!(done * 3 > most, "{done} of {most}: {much:?}");
-    assert!(again * 3 > most * 2, "{again} of {most}: {after:?}");
-    stop.store(true, Ordering::Relaxed);
-    answering.join().unwrap();
+    assert!(goodput.done * 3 > goodput.most, "{goodput:?}");
+    assert!(goodput.again * 3 > goodput.some * 2, "{goodput:?}");
+}
+
+/// The same where the callers have processors enough: what the server can do is all that is scarce. Each refusal takes three
+/// datagrams of its time.
+#[test]
+fn a_server_that_has_little_time_does_most_of_what_it_can() {
+    let Some(_turn) = turn(&[]) else { return };
+    let Some(quota) = Quota::new(SCARCE) else { return };
+    let dir = Dir::new("goodput-scarce");
+    let server = Server::start(&dir, None, &[]);
+    quota.add(&server.process);
+    let _bob = Bob::registered(&server);
+    let goodput = three_times_too_many(server.udp, &server);
+    assert!(goodput.done * 2 > goodput.most, "{goodput:?}");
+    // The transactions of all those calls last 32 s, and no longer lie in the processor's caches.
+    assert!(goodput.again * 2 > goodput.some, "{goodput:?}");
+}
+
+/// RFC 7339: a neighbour that heeds reports refuses in the server's place, which then does all that it can.
+#[test]
+fn rfc_7339_three_times_what_can_be_done_costs_nothing_where_a_neighbour_heeds_reports() {
+    let Some(_turn) = turn(&[]) else { return };
+    let Some(quota) = Quota::new(SCARCE) else { return };
+    let (dir, edge_dir) = (Dir::new("goodput-behind"), Dir::new("goodput-edge"));
+    let server = Server::start(&dir, None, &[]);
+    quota.add(&server.process);
+    let _bob = Bob::registered(&server);
+    let edge = Server::start(&edge_dir, None, &["--heed-overload", "--next-hop", &server.uri()]);
+    let goodput = three_times_too_many(edge.udp, &server);
+    assert!(goodput.done * 5 > goodput.most * 4, "{goodput:?}");
+    assert!(goodput.again * 2 > goodput.some, "{goodput:?}");
 }

@@ -3,14 +3,16 @@
 //!
 //! To be busy all the time is no overload: a hundred phones that each wait for their answer do that to a server, and none of them
 //! waits long. But a server that takes everything it can read does the oldest work first: its socket fills up, what is repeated is
-//! read in the place of what is new, and no call gets all of its messages through. Refused early, a request costs a fraction.
+//! read in the place of what is new, and no call gets all of its messages through. Refused early, a request costs a fraction; where
+//! a neighbour heeds reports, it refuses in our place, and all of our time is left for what can be done.
 
 use std::time::{Duration, Instant};
 
+use sip_message::headers::Via;
 use sip_message::{Method, Request};
 use sip_transport::Backlog;
 
-use crate::overload::{is_urgent, is_within_dialog};
+use crate::overload::{Report, is_urgent, is_within_dialog};
 
 /// What has waited in the socket for less is in time: a twenty-fifth of T1.
 const IN_TIME: Duration = Duration::from_millis(20);
@@ -18,26 +20,75 @@ const IN_TIME: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_millis(50);
 /// How often the share changes.
 const STEP: Duration = Duration::from_millis(10);
-/// Without a word of being behind for so long, the share is what it was of another time.
+/// Once something is refused, so long shall what comes wait: longer is too much, and shorter is time in which nothing is done.
+const TARGET: Duration = Duration::from_millis(5);
+/// Without a word of the driver for so long, the share is what it was of another time.
 const FORGET: Duration = Duration::from_secs(1);
+/// Who says that he heeds reports has so long to do it: twice the time for which one holds. If all is late even then, he does not,
+/// or not enough, and is refused like the others.
+const HEEDED: Duration = Report::VALIDITY.saturating_mul(2);
 /// The whole.
-const ALL: u32 = 1_024;
+const ALL: u32 = 1 << 16;
 /// The most that is refused: some must come through to learn that it is over.
-const MOST: u32 = 1_000;
+const MOST: u32 = ALL / 128 * 125;
+
+/// A share of some requests.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    /// Of [`ALL`].
+    part: u32,
+    /// Rises by the share with each request, so that the refused ones are spread evenly.
+    due: u32,
+}
+
+impl Share {
+    /// After one [`STEP`] in which what came has waited for up to `waited`, and in the one before for up to `before`.
+    ///
+    /// The rule of PIE (RFC 8033 §4.2): the share follows how far the wait is from its target, and how fast it changes. Of `n`
+    /// times what can be done `1 / n` is left, so that a step does `n` times as much to the wait: it is made smaller by that.
+    fn step(&mut self, waited: Duration, before: Duration) {
+        let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX).min(1_000_000);
+        let (waited, before) = (micros(waited), micros(before));
+        let change = (waited - micros(TARGET)) + 20 * (waited - before);
+        let left = i64::from(ALL.saturating_sub(self.part));
+        let mut part = i64::from(self.part) + left * change / 1_000_000;
+        if waited == 0 {
+            // More could be done, and nobody knows how much.
+            part -= i64::from(self.part) / 32 + 1;
+        }
+        self.part = u32::try_from(part).unwrap_or(0).min(MOST);
+    }
+
+    fn refuses(&mut self, request: &Request) -> bool {
+        let part = match request.method() {
+            Method::Ack | Method::Cancel | Method::Bye | Method::Prack => return false,
+            Method::Register => self.part.saturating_mul(2).saturating_sub(ALL),
+            _ => self.part,
+        };
+        self.due = self.due.saturating_add(part);
+        if self.due < ALL || is_within_dialog(request) || is_urgent(request) {
+            self.due = self.due.min(ALL);
+            return false;
+        }
+        self.due = self.due.saturating_sub(ALL);
+        true
+    }
+}
 
 /// The share that is refused.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Shedding {
-    /// Of [`ALL`].
-    share: u32,
-    /// When it changed last.
+    /// What neighbours are told to keep to themselves, and what of the others is refused.
+    share: Share,
+    /// What is refused of those who say that they heed reports, although they were told.
+    unheeded: Share,
+    /// When they changed last.
     changed: Option<Instant>,
     /// Since when all that is read is late, and when it was last.
     late: Option<(Instant, Instant)>,
-    /// When it had been for too long, last.
-    behind: Option<Instant>,
-    /// Rises by the share with each request, so that the refused ones are spread evenly.
-    due: u32,
+    /// The longest wait since, and in the step before.
+    waited: Duration,
+    before: Duration,
 }
 
 fn within(since: Option<Instant>, time: Duration, now: Instant) -> bool {
@@ -54,51 +105,50 @@ impl Shedding {
             // What found no room before is not to be seen in every batch.
             self.late = None;
         }
-        let behind = self.late.is_some_and(|(since, _)| !within(Some(since), PATIENCE, now));
-        if behind {
-            self.behind = Some(now);
+        // What found no room would have waited longer than what is read, however small the room.
+        let waited = if backlog.lost > 0 { backlog.waited.max(IN_TIME) } else { backlog.waited };
+        // Another socket, in which nothing waits, says nothing of this one.
+        self.waited = self.waited.max(waited);
+        if !within(self.changed, FORGET, now) {
+            (self.share, self.unheeded, self.changed) = (Share::default(), Share::default(), Some(now));
         }
         if within(self.changed, STEP, now) {
             return;
         }
         self.changed = Some(now);
-        if behind {
-            let rise = ALL.saturating_sub(self.share) / 8;
-            self.share = self.share.saturating_add(rise.max(1)).min(MOST);
-        } else if !within(self.behind, FORGET, now) {
-            self.share = 0;
-        } else if !within(self.behind, PATIENCE, now) {
-            self.share = self.share.saturating_sub(self.share / 64 + 1);
+        let waited = std::mem::take(&mut self.waited);
+        let before = std::mem::replace(&mut self.before, waited);
+        let late_for = |time: Duration| self.late.is_some_and(|(since, _)| !within(Some(since), time, now));
+        if late_for(PATIENCE) || self.share.part > 0 {
+            self.share.step(waited, before);
+        }
+        if late_for(HEEDED) || self.unheeded.part > 0 {
+            self.unheeded.step(waited, before);
+            if self.late.is_none() {
+                // What is heeded will do by itself.
+                self.unheeded.part -= self.unheeded.part / 128;
+            }
         }
     }
 
-    /// The share that is refused, in percent.
+    /// The share that neighbours shall keep to themselves, in percent.
     pub(crate) fn percent(&self) -> u8 {
-        u8::try_from(self.share.saturating_mul(100) / ALL).unwrap_or(100)
+        u8::try_from(self.share.part * 100 / ALL).unwrap_or(100)
     }
 
     /// Whether this request is one of those to refuse. What belongs to a dialog ends what costs memory, and calls for help
-    /// come through; registrations are refused only when more than half of all is.
-    pub(crate) fn refuses(&mut self, now: Instant, request: &Request) -> bool {
-        if self.share == 0 {
+    /// come through; registrations are refused only when more than half of all is. Whose client heeds reports (RFC 7339 §5.10.2)
+    /// has refused that share already: what it sends all the same is to be done.
+    pub(crate) fn refuses(&mut self, now: Instant, request: &Request, via: &Via) -> bool {
+        if self.share.part == 0 {
             return false;
         }
-        if !within(self.behind, FORGET, now) {
+        if !within(self.changed, FORGET, now) {
             *self = Self::default();
             return false;
         }
-        let share = match request.method() {
-            Method::Ack | Method::Cancel | Method::Bye | Method::Prack => return false,
-            Method::Register => self.share.saturating_mul(2).saturating_sub(ALL),
-            _ => self.share,
-        };
-        self.due = self.due.saturating_add(share);
-        if self.due < ALL || is_within_dialog(request) || is_urgent(request) {
-            self.due = self.due.min(ALL);
-            return false;
-        }
-        self.due = self.due.saturating_sub(ALL);
-        true
+        let share = if Report::is_wanted(via) { &mut self.unheeded } else { &mut self.share };
+        share.refuses(request)
     }
 }
 
@@ -121,11 +171,35 @@ mod tests {
         }
     }
 
+    fn via(of: &Request) -> Via {
+        of.headers.require().unwrap()
+    }
+
+    /// The same from a neighbour who heeds reports.
+    fn heeding(text: &str) -> Request {
+        let mut request = request(text);
+        let via = via(&request).with_param("oc", None).with_param("oc-algo", Some("\"loss\""));
+        assert!(request.headers.replace_first(&via));
+        request
+    }
+
+    /// How the neighbour takes what is told.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Neighbour {
+        /// Knows nothing of reports.
+        Deaf,
+        /// Keeps to itself what it is asked to.
+        Heeds,
+        /// Says so, and sends everything.
+        Lies,
+    }
+
     /// What became of the calls of one second.
     #[derive(Debug, Default)]
     struct Second {
         taken: u64,
         refused: u64,
+        spared: u64,
         lost: u64,
         longest: Duration,
     }
@@ -140,11 +214,20 @@ mod tests {
         room: usize,
         lost: u32,
         second: Second,
+        neighbour: Neighbour,
+        /// What the neighbour has heard, and how much of it the next calls owe.
+        heard: (Duration, u32, u32),
     }
 
     impl Simulated {
         fn new(room: usize) -> Self {
+            Self::beside(Neighbour::Deaf, room)
+        }
+
+        fn beside(neighbour: Neighbour, room: usize) -> Self {
             Self {
+                neighbour,
+                heard: (Duration::ZERO, 0, 0),
                 shedding: Shedding::default(),
                 start: Instant::now(),
                 now: Duration::ZERO,
@@ -156,6 +239,19 @@ mod tests {
         }
 
         fn arrive(&mut self, at: Duration) {
+            if self.neighbour == Neighbour::Heeds {
+                // What it knows is some milliseconds old.
+                if at >= self.heard.0 {
+                    self.heard.0 = at + Duration::from_millis(5);
+                    self.heard.1 = u32::from(self.shedding.percent());
+                }
+                self.heard.2 += self.heard.1;
+                if self.heard.2 >= 100 {
+                    self.heard.2 -= 100;
+                    self.second.spared += 1;
+                    return;
+                }
+            }
             if self.waiting.len() < self.room {
                 self.waiting.push_back(at);
             } else {
@@ -166,7 +262,11 @@ mod tests {
 
         /// Reads a batch as the driver does, and tells how many had an answer.
         fn serve(&mut self) -> usize {
-            let invite = request("INVITE sip:b@h");
+            let invite = match self.neighbour {
+                Neighbour::Deaf => request("INVITE sip:b@h"),
+                Neighbour::Heeds | Neighbour::Lies => heeding("INVITE sip:b@h"),
+            };
+            let via = via(&invite);
             let batch: Vec<Duration> = (0..32).map_while(|_| self.waiting.pop_front()).collect();
             let mut backlog = Backlog::default();
             if let (32, Some(last)) = (batch.len(), batch.last()) {
@@ -176,7 +276,7 @@ mod tests {
             self.now += Duration::from_micros(20); // what the loop itself costs
             for &came in &batch {
                 self.second.longest = self.second.longest.max(self.now - came);
-                let refused = self.shedding.refuses(self.start + self.now, &invite);
+                let refused = self.shedding.refuses(self.start + self.now, &invite, &via);
                 *(if refused { &mut self.second.refused } else { &mut self.second.taken }) += 1;
                 self.now += Duration::from_micros(if refused { 10 } else { 60 });
             }
@@ -253,12 +353,41 @@ mod tests {
             let seconds =
                 Simulated::new(room).offered(&[10_000, 45_000, 45_000, 45_000, 10_000, 10_000, 10_000]);
             for second in &seconds[2..4] {
-                assert!((9_000..=12_000).contains(&second.taken), "{room}: {seconds:?}");
+                assert!((10_000..=11_000).contains(&second.taken), "{room}: {seconds:?}");
                 assert!(second.lost < 45_000 / 20, "{room}: {seconds:?}");
-                assert!(second.longest < Duration::from_millis(100), "{room}: {seconds:?}");
+                assert!(second.longest < Duration::from_millis(20), "{room}: {seconds:?}");
             }
             // Afterwards everything is taken again.
             assert!(seconds[6].taken >= 9_900, "{room}: {seconds:?}");
+        }
+    }
+
+    /// A neighbour that heeds reports bears the cost of the refusals: nearly all of the 16,600 that can be taken are, and none of
+    /// what it sends is refused once more.
+    #[test]
+    fn rfc_7339_5_10_2_what_a_heeding_neighbour_sends_is_done() {
+        for room in ROOMS {
+            let seconds = Simulated::beside(Neighbour::Heeds, room)
+                .offered(&[10_000, 45_000, 45_000, 45_000, 10_000, 10_000]);
+            for second in &seconds[2..4] {
+                assert!(second.taken >= 16_000, "{room}: {seconds:?}");
+                assert_eq!(second.refused, 0, "{room}: {seconds:?}");
+                assert!(second.longest < Duration::from_millis(20), "{room}: {seconds:?}");
+            }
+            assert!(seconds[5].taken >= 9_900, "{room}: {seconds:?}");
+        }
+    }
+
+    /// Who says that he heeds reports and does not gains nothing by it for longer than it takes to see.
+    #[test]
+    fn who_only_says_that_he_heeds_reports_is_refused_like_the_others() {
+        for room in ROOMS {
+            let seconds =
+                Simulated::beside(Neighbour::Lies, room).offered(&[10_000, 45_000, 45_000, 45_000, 45_000]);
+            for second in &seconds[3..] {
+                assert!((9_000..=12_000).contains(&second.taken), "{room}: {seconds:?}");
+                assert!(second.longest < Duration::from_millis(100), "{room}: {seconds:?}");
+            }
         }
     }
 
@@ -284,11 +413,11 @@ mod tests {
             "INVITE urn:service:sos",
         ] {
             let request = request(text);
-            assert!((0..100).all(|_| !shedding.refuses(now, &request)), "{text}");
+            assert!((0..100).all(|_| !shedding.refuses(now, &request, &via(&request))), "{text}");
         }
         let mut refused = |text: &str| {
             let request = request(text);
-            (0..1_000).filter(|_| shedding.refuses(now, &request)).count()
+            (0..1_000).filter(|_| shedding.refuses(now, &request, &via(&request))).count()
         };
         assert!((960..=990).contains(&refused("INVITE sip:b@h")));
         assert!((930..=970).contains(&refused("REGISTER sip:h")));
@@ -301,8 +430,8 @@ mod tests {
             behind_for(&mut shedding, &mut now, STEP);
         }
         let (invite, register) = (request("INVITE sip:b@h"), request("REGISTER sip:h"));
-        assert!((0..100).any(|_| shedding.refuses(now, &invite)));
-        assert!((0..100).all(|_| !shedding.refuses(now, &register)));
+        assert!((0..100).any(|_| shedding.refuses(now, &invite, &via(&invite))));
+        assert!((0..100).all(|_| !shedding.refuses(now, &register, &via(&register))));
     }
 
     #[test]
@@ -311,7 +440,7 @@ mod tests {
         behind_for(&mut shedding, &mut now, Duration::from_secs(5));
         now += FORGET;
         let invite = request("INVITE sip:b@h");
-        assert!((0..100).all(|_| !shedding.refuses(now, &invite)));
+        assert!((0..100).all(|_| !shedding.refuses(now, &invite, &via(&invite))));
         assert_eq!(shedding.percent(), 0);
     }
 }

@@ -112,7 +112,7 @@ impl Transactions {
             return;
         }
         // Before all that costs: there is too much to do already.
-        if self.shedding.refuses(now, &request) {
+        if self.shedding.refuses(now, &request, via) {
             self.counters.shed = self.counters.shed.saturating_add(1);
             self.refuse_overloaded(&request, via, &path, out);
             return;
