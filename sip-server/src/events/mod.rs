@@ -14,6 +14,7 @@
 
 mod alarms;
 mod config;
+mod decide;
 mod dialog;
 mod documents;
 mod keep;
@@ -22,15 +23,17 @@ mod notify;
 mod partial;
 mod publish;
 pub mod record;
+mod resource;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
 mod subscribe;
 mod waiting;
+mod watching;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::RandomState;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,12 +60,8 @@ pub use self::store::{EventStore, EventStoreError, Loading, MemoryEvents, WRITE_
 pub(crate) use self::subscribe::Subscribe;
 use self::waiting::WaitingRoom;
 use crate::AddressOfRecord;
-use crate::calls::{Change, UserCalls};
-use crate::location::{Answer, Binding};
+use crate::location::Binding;
 use crate::proxy::Layer;
-
-/// After how long a registration is looked up again that nobody could tell of.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Dialogs that have ended, in one document: those of one INVITE, and some more.
 const MAX_OVER: usize = 64;
@@ -96,9 +95,9 @@ pub(crate) struct EventServer {
     unkept: Option<Box<Unkept>>,
     /// Watchers of presence whose subscription ended before anybody had decided.
     waiting: WaitingRoom,
-    /// Subscriptions that came back, by Call-ID, while their SUBSCRIBE may still be sent again.
     /// Whose calls have to be told of by other cores from now on, or need not be any longer.
     watched: VecDeque<(AddressOfRecord, bool)>,
+    /// Subscriptions that came back, by Call-ID, while their SUBSCRIBE may still be sent again.
     twins: Option<(Instant, HashMap<Box<str>, Key>)>,
 }
 
@@ -309,399 +308,11 @@ impl EventServer {
         u32::try_from(since.as_secs().saturating_add(up)).unwrap_or(u32::MAX)
     }
 
-    // ---- resources -------------------------------------------------------------------------------------------
-
-    fn resource(&mut self, now: Instant, package: Package, aor: &AddressOfRecord, layer: &Layer) -> Key {
-        if let Some(key) = self.names.get(&(package, aor.clone())) {
-            return *key;
-        }
-        let located = match package {
-            Package::Presence => self.config.from_registrations,
-            Package::Registrations => true,
-            _ => false,
-        };
-        if located {
-            self.wanted.push_back(aor.clone());
-        }
-        let key = self.resources.insert(Resource {
-            package,
-            aor: aor.clone(),
-            watchings: Vec::new(),
-            registered: if located { Registered::Asked } else { Registered::Indifferent },
-            document: None,
-            gone: Vec::new(),
-            check: None,
-            calls: Calls::default(),
-            partial: None,
-        });
-        self.note_calls(now, key, layer);
-        if Package::WATCHED.contains(&package) && layer.lines.is_some() {
-            self.watched.push_back((aor.clone(), true));
-        }
-        self.names.insert((package, aor.clone()), key);
-        if !located {
-            self.write(key);
-        }
-        key
-    }
-
-    /// What the calls of the user are now.
-    fn note_calls(&mut self, now: Instant, key: Key, layer: &Layer) {
-        let (Some(resource), Some(lines)) = (self.resources.get_mut(key), &layer.lines) else { return };
-        match resource.package {
-            Package::Dialogs => resource.calls.live = lines.of(now, &resource.aor),
-            Package::Presence if self.config.from_calls => resource.calls.talks = lines.talks(&resource.aor),
-            _ => return,
-        }
-        resource.calls.at = Some(now);
-    }
-
-    /// The calls of users are others now.
-    pub(crate) fn calls_changed(&mut self, now: Instant, layer: &mut Layer) {
-        let mut any = false;
-        while let Some(Change { user, ended }) = layer.lines.as_mut().and_then(UserCalls::poll_change) {
-            let mut is_watched = false;
-            for package in Package::WATCHED {
-                let Some(key) = self.names.get(&(package, user.clone())).copied() else { continue };
-                is_watched = true;
-                let talked = self.resources.get(key).is_some_and(|resource| resource.calls.talks);
-                self.note_calls(now, key, layer);
-                let Some(resource) = self.resources.get_mut(key) else { continue };
-                if package == Package::Presence {
-                    if talked != resource.calls.talks {
-                        self.refresh(key, false);
-                        any = true;
-                    }
-                    continue;
-                }
-                // Those that ended at the same time are told of together, and once.
-                if resource.calls.told {
-                    resource.calls.over.clear();
-                    resource.calls.told = false;
-                }
-                if let Some(ended) = &ended
-                    && resource.calls.over.len() < MAX_OVER
-                {
-                    resource.calls.over.push((**ended).clone());
-                }
-                self.refresh(key, false);
-                any = true;
-            }
-            if !is_watched && layer.lines.as_mut().is_some_and(|lines| lines.forget_elsewhere(&user)) {
-                self.watched.push_back((user, false));
-            }
-        }
-        if any {
-            self.pump(now, layer);
-        }
-    }
-
-    fn watches_calls_of(&self, aor: &AddressOfRecord) -> bool {
-        Package::WATCHED.into_iter().any(|package| self.names.contains_key(&(package, aor.clone())))
-    }
-
-    /// Of whose calls other cores have to tell from now on (`true`), or need not any longer.
-    pub(crate) fn poll_watched(&mut self) -> Option<(AddressOfRecord, bool)> {
-        self.watched.pop_front()
-    }
-
-    /// Other cores have to be told anew of whose calls they have to tell.
-    pub(crate) fn watch_again(&mut self) {
-        let watched = self.names.keys().filter(|(package, _)| Package::WATCHED.contains(package));
-        self.watched.extend(watched.map(|(_, aor)| (aor.clone(), true)));
-    }
-
-    /// Who is registered where has changed, or may have.
-    pub(crate) fn moved(&mut self, aor: &AddressOfRecord) {
-        let watched = |package| self.names.contains_key(&(package, aor.clone()));
-        if [Package::Presence, Package::Registrations].into_iter().any(watched) {
-            self.wanted.push_back(aor.clone());
-        }
-    }
-
-    /// What the location service says. After a failure what was known stays.
-    pub(crate) fn located(&mut self, now: Instant, aor: &AddressOfRecord, answer: Answer, layer: &mut Layer) {
-        for package in [Package::Presence, Package::Registrations] {
-            let Some(key) = self.names.get(&(package, aor.clone())).copied() else { continue };
-            let Some(resource) = self.resources.get_mut(key) else { continue };
-            let live = |bindings: &[Binding]| -> Arc<[Binding]> {
-                bindings.iter().filter(|binding| binding.expires_at > now).cloned().collect()
-            };
-            let mut again = None;
-            let bindings = match (&answer, &resource.registered) {
-                (_, Registered::Indifferent) => continue,
-                (Answer::Found(bindings) | Answer::Conflict(bindings), _) => live(&bindings.list),
-                (_, Registered::Known(known)) => live(known),
-                (_, Registered::Asked) => {
-                    // After a start everybody is looked up at once, which may be too much.
-                    again = now.checked_add(LOOK_AGAIN);
-                    Arc::from([])
-                }
-            };
-            let again = bindings.iter().map(|binding| binding.expires_at).min().or(again);
-            if package == Package::Registrations
-                && let Registered::Known(before) = &resource.registered
-            {
-                let gone = Gone::between(now, before, &bindings);
-                // A refresh is nothing to tell of.
-                if gone.is_empty() && before.len() == bindings.len() {
-                    resource.registered = Registered::Known(bindings);
-                    self.look_up_at(key, again);
-                    continue;
-                }
-                resource.gone = gone;
-            }
-            let asked = matches!(resource.registered, Registered::Asked);
-            resource.registered = Registered::Known(bindings);
-            self.look_up_at(key, again);
-            self.refresh(key, asked);
-        }
-        self.pump(now, layer);
-    }
-
-    /// Writes the document anew and makes the watchers due if it is another one now.
-    fn refresh(&mut self, key: Key, first: bool) {
-        let changed = self.write(key);
-        let Some(resource) = self.resources.get(key) else { return };
-        for watching in resource.watchings.clone() {
-            let Some(one) = self.watchings.get_mut(watching) else { continue };
-            if let Some(list) = &mut one.list {
-                if (changed || first) && list.note(key) {
-                    one.wanted = true;
-                    self.queue(watching);
-                }
-                continue;
-            }
-            // Those who may not see it have nothing new, and those who waited for it have.
-            if changed && one.stage == Stage::Active {
-                one.wanted = true;
-            }
-            if one.wanted && (changed || first) {
-                self.queue(watching);
-            }
-        }
-    }
-
-    fn queue(&mut self, key: Key) {
-        if let Some(one) = self.watchings.get_mut(key)
-            && !one.queued
-            && !one.busy
-        {
-            one.queued = true;
-            self.due.push_back(key);
-        }
-    }
-
-    /// A resource that nobody watches is not kept: what was published lies in the compositor.
-    fn tidy(&mut self, key: Key) {
-        if self.resources.get(key).is_some_and(|resource| resource.watchings.is_empty())
-            && let Some(resource) = self.resources.remove(key)
-        {
-            if let Some(check) = resource.check {
-                self.checks.remove(&(check, key));
-            }
-            let name = (resource.package, resource.aor);
-            // A list as a whole is found by no name.
-            if self.names.get(&name) == Some(&key) {
-                self.names.remove(&name);
-                if !self.watches_calls_of(&name.1) {
-                    self.watched.push_back((name.1, false));
-                }
-            }
-        }
-    }
-
-    // ---- subscriptions ---------------------------------------------------------------------------------------
-
-    fn hash(&self, tag: &str) -> u64 {
-        self.hasher.hash_one(tag)
-    }
-
-    fn find(&self, tag: &str, call_id: &str, remote_tag: &str) -> Option<Key> {
-        let is_it = |key: &Key| {
-            self.watchings
-                .get(*key)
-                .is_some_and(|one| one.dialog.local_tag() == tag && one.dialog.is_of(call_id, remote_tag))
-        };
-        self.by_tag.find(self.hash(tag), is_it).copied()
-    }
-
-    fn insert(&mut self, watching: Watching) -> Key {
-        let (hash, resource, source) =
-            (self.hash(watching.dialog.local_tag()), watching.resource, watching.source);
-        let ends = watching.ends;
-        let key = self.watchings.insert(watching);
-        let (watchings, hasher) = (&self.watchings, &self.hasher);
-        self.by_tag.insert_unique(hash, key, |key| {
-            watchings.get(*key).map_or(0, |one| hasher.hash_one(one.dialog.local_tag()))
-        });
-        if let Some(resource) = self.resources.get_mut(resource) {
-            resource.watchings.push(key);
-        }
-        if let Some(source) = source {
-            let count = self.sources.entry(source).or_default();
-            *count = count.saturating_add(1);
-        }
-        self.note_end(ends, key);
-        self.unkept(key);
-        self.join(key);
-        key
-    }
-
-    /// Forgets a subscription.
-    fn forget(&mut self, key: Key) {
-        let Some(tag) = self.watchings.get(key).map(|one| one.dialog.local_tag().to_owned()) else { return };
-        if let Ok(entry) = self.by_tag.find_entry(self.hash(&tag), |other| *other == key) {
-            entry.remove();
-        }
-        let Some(gone) = self.watchings.remove(key) else { return };
-        if let Some(alarm) = gone.alarm {
-            self.held.remove(&(alarm, key));
-        }
-        self.keep_no_more(&gone);
-        self.part(key, &gone);
-        if let Some(source) = gone.source
-            && let Some(count) = self.sources.get_mut(&source)
-        {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.sources.remove(&source);
-            }
-        }
-        self.begin_to_wait(&gone);
-        if let Some(resource) = self.resources.get_mut(gone.resource) {
-            resource.watchings.retain(|other| *other != key);
-            let (package, aor) = (resource.package, resource.aor.clone());
-            self.tell_of_watchers(package, &aor);
-        }
-        self.tidy(gone.resource);
-    }
-
-    /// A subscription is over. If nobody has decided on it, it may still be decided.
-    fn begin_to_wait(&mut self, gone: &Watching) {
-        let (Some(who), Some(End::Timeout)) = (&gone.who, gone.end) else { return };
-        let pending = |stage: Option<Stage>| stage == Some(Stage::Pending);
-        let of: Vec<Key> = match &gone.list {
-            Some(list) => list.resources().filter(|key| pending(list.stage_of(*key))).collect(),
-            None if pending(Some(gone.stage)) => vec![gone.resource],
-            None => Vec::new(),
-        };
-        for key in of {
-            let Some(resource) = self.resources.get(key) else { continue };
-            if resource.package == Package::Presence {
-                let aor = resource.aor.clone();
-                self.waiting.enter(gone.ends, &aor, who, gone.since);
-                self.tell_of_watchers(Package::Presence, &aor);
-            }
-        }
-    }
-
-    /// Those on whom somebody has decided wait no longer.
-    fn end_of_waiting(&mut self) {
-        let permissions = &self.config.permissions;
-        let waits = |aor: &AddressOfRecord, who: &str| {
-            permissions.of(aor, &Watcher::Known(who)) == Permission::Confirm
-        };
-        for aor in self.waiting.decided(waits) {
-            self.tell_of_watchers(Package::Presence, &aor);
-        }
-    }
-
-    /// Who watches the presence of this user is another list now.
-    fn tell_of_watchers(&mut self, package: Package, aor: &AddressOfRecord) {
-        if package == Package::Presence
-            && let Some(key) = self.names.get(&(Package::PresenceWatchers, aor.clone())).copied()
-        {
-            self.refresh(key, false);
-        }
-    }
-
     /// Works by another configuration from now on. Subscriptions and publications stay, bounds hold for new ones.
     pub(crate) fn reconfigure(&mut self, now: Instant, config: EventConfig, layer: &mut Layer) {
         self.compositor.set_limits(config.publications.clone());
         let permissions = config.permissions.clone();
         self.config = config;
         self.set_permissions(now, permissions, layer);
-    }
-
-    /// Says anew who may watch: subscriptions that this allows or forbids learn it at once.
-    pub(crate) fn set_permissions(&mut self, now: Instant, permissions: Permissions, layer: &mut Layer) {
-        self.config.permissions = permissions;
-        let all: Vec<Key> = self.names.values().copied().collect();
-        for resource in all {
-            self.judge_again(resource);
-        }
-        self.end_of_waiting();
-        self.pump(now, layer);
-    }
-
-    /// Says what `watcher` may see of `user`.
-    pub(crate) fn permit(
-        &mut self,
-        now: Instant,
-        user: &AddressOfRecord,
-        watcher: &str,
-        permission: Option<Permission>,
-        layer: &mut Layer,
-    ) {
-        self.config.permissions.set(user, watcher, permission);
-        let now_is = self.config.permissions.of(user, &Watcher::Known(watcher));
-        if now_is != Permission::Confirm && self.waiting.leave(user, watcher) {
-            self.tell_of_watchers(Package::Presence, user);
-        }
-        for package in Package::WATCHED {
-            if let Some(key) = self.names.get(&(package, user.clone())).copied() {
-                self.judge_again(key);
-            }
-        }
-        self.pump(now, layer);
-    }
-
-    fn judge_again(&mut self, key: Key) {
-        let Some(resource) = self.resources.get(key) else { return };
-        if !Package::WATCHED.contains(&resource.package) {
-            return;
-        }
-        let package = resource.package;
-        let (aor, all) = (resource.aor.clone(), resource.watchings.clone());
-        for watching in all {
-            let Some(one) = self.watchings.get_mut(watching) else { continue };
-            let who = one.who.as_deref().map_or(Watcher::Stranger, Watcher::Known);
-            if let Some(list) = &mut one.list {
-                if list.judge(key, self.config.permissions.of(&aor, &who)) {
-                    one.wanted = true;
-                    self.queue(watching);
-                }
-                continue;
-            }
-            let stage = match self.config.permissions.of(&aor, &who) {
-                Permission::Block => {
-                    one.end = one.end.or(Some(End::Rejected));
-                    (one.wanted, one.urgent) = (true, true);
-                    self.queue(watching);
-                    continue;
-                }
-                Permission::Allow => Stage::Active,
-                Permission::PoliteBlock => Stage::Polite,
-                Permission::Confirm => Stage::Pending,
-            };
-            if one.stage != stage {
-                one.approved = one.stage == Stage::Pending;
-                (one.stage, one.wanted, one.urgent) = (stage, true, true);
-                self.queue(watching);
-            }
-        }
-        self.tell_of_watchers(package, &aor);
-    }
-
-    /// What is published about somebody is another state now.
-    fn published(&mut self, aor: &str, package: &str) {
-        let found = Package::of(package).and_then(|package| {
-            let aor = AddressOfRecord::from_canonical(aor);
-            self.names.get(&(package, aor)).copied()
-        });
-        if let Some(key) = found {
-            self.refresh(key, false);
-        }
     }
 }

@@ -1,116 +1,54 @@
 //! A server in the making.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::sync::Arc;
 
 use sip_message::Uri;
 use sip_transport::Locals;
-use sip_transport::tokio::tls::{CredentialsError, Tls};
-use sip_transport::tokio::{BindError, Driver, Listen, ListenError, Options, Resolve, Sockets, Tap};
+use sip_transport::tokio::tls::Tls;
+use sip_transport::tokio::{Listen, ListenError, Options, Resolve, Tap};
 use sip_transport::websocket::Origins;
 
-use super::cores::Cores;
-use super::outside::{
-    answer_questions, ask_router, ask_users, keep_events, keep_messages, wake_phones, write_records,
-};
-use super::{MsrpRelay, Running, Server};
-use crate::events::{EventConfig, EventStore, EventStoreError};
-use crate::keeper::Keeper;
+use super::MsrpRelay;
+use super::build::BuildError;
+use crate::events::{EventConfig, EventStore};
 use crate::location::disk::{Disk, RealDisk};
-use crate::location::{Flush, Journal, JournalError, LocationStore, LocationStoreError, MemoryLocation};
-use crate::messages::{MessageFileError, MessageStore};
+use crate::location::{Flush, LocationStore};
+use crate::messages::MessageStore;
 use crate::operation::CallRecordFile;
 use crate::protection::ProtectionConfig;
 use crate::push::{PushConfig, PushGateway};
 use crate::routing::Router;
 use crate::settings::Settings;
 use crate::users::UserStore;
-use crate::{Config, ConfigError, ServerCore, Users, registrar};
+use crate::{Config, Users, registrar};
 
 /// A location file.
-struct LocationFile {
-    path: PathBuf,
-    flush: Flush,
-    disk: Box<dyn Disk>,
+pub(super) struct LocationFile {
+    pub(super) path: PathBuf,
+    pub(super) flush: Flush,
+    pub(super) disk: Box<dyn Disk>,
 }
 
 /// A server in the making.
 #[must_use = "a builder does nothing until build()"]
 pub struct ServerBuilder {
-    listen: Vec<Listen>,
-    config: Config,
-    options: Options,
-    store: Option<Arc<dyn LocationStore>>,
-    records: Option<CallRecordFile>,
-    users: Option<Arc<dyn UserStore>>,
-    messages: Option<Arc<dyn MessageStore>>,
-    events: Option<Arc<dyn EventStore>>,
-    router: Option<Arc<dyn Router>>,
-    gateway: Option<Arc<dyn PushGateway>>,
-    settings: Option<Settings>,
-    file: Option<LocationFile>,
-    tls: Option<Tls>,
-    relay: Option<MsrpRelay>,
-    shards: usize,
-    error: Option<ListenError>,
-}
-
-/// Why a server did not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// A listener's text is not understood.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// A listener cannot be bound.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The configuration cannot work.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// Certificates cannot be read.
-    #[error(transparent)]
-    Credentials(#[from] CredentialsError),
-    /// There is no socket for the capture server.
-    #[error("the capture server cannot be reached: {0}")]
-    Capture(#[from] std::io::Error),
-    /// The location file cannot be used.
-    #[error(transparent)]
-    Location(#[from] JournalError),
-    /// The location store outside cannot be used.
-    #[error(transparent)]
-    LocationStore(#[from] LocationStoreError),
-    /// The store of users cannot be read.
-    #[error(transparent)]
-    Users(#[from] crate::users::UserStoreError),
-    /// The store of subscriptions and publications cannot be used.
-    #[error(transparent)]
-    Events(#[from] EventStoreError),
-    /// The file of messages cannot be used.
-    #[error(transparent)]
-    Messages(#[from] MessageFileError),
-    /// The key beside the location file cannot be read or made.
-    #[error(
-        "the key in {path}, with which calls go on over a restart: {error}; remove the file to get a new one"
-    )]
-    Key {
-        /// The file.
-        path: String,
-        /// Why not.
-        #[source]
-        error: std::io::Error,
-    },
-    /// The relay of session messages cannot be started.
-    #[error("the relay of session messages: {0}")]
-    MsrpRelay(String),
-    /// The operating system gives no thread.
-    #[error("no thread from the operating system: {0}")]
-    Thread(std::io::Error),
-    /// The operating system gives no randomness.
-    #[error("no randomness from the operating system: {0}")]
-    Random(getrandom::Error),
+    pub(super) listen: Vec<Listen>,
+    pub(super) config: Config,
+    pub(super) options: Options,
+    pub(super) store: Option<Arc<dyn LocationStore>>,
+    pub(super) records: Option<CallRecordFile>,
+    pub(super) users: Option<Arc<dyn UserStore>>,
+    pub(super) messages: Option<Arc<dyn MessageStore>>,
+    pub(super) events: Option<Arc<dyn EventStore>>,
+    pub(super) router: Option<Arc<dyn Router>>,
+    pub(super) gateway: Option<Arc<dyn PushGateway>>,
+    pub(super) settings: Option<Settings>,
+    pub(super) file: Option<LocationFile>,
+    pub(super) tls: Option<Tls>,
+    pub(super) relay: Option<MsrpRelay>,
+    pub(super) shards: usize,
+    pub(super) error: Option<ListenError>,
 }
 
 impl std::fmt::Debug for ServerBuilder {
@@ -222,7 +160,7 @@ impl ServerBuilder {
         #[cfg(feature = "sqlite")]
         return Ok(self.message_store(crate::messages::SqliteMessages::open(path)?));
         #[cfg(not(feature = "sqlite"))]
-        Err(BuildError::Messages(MessageFileError {
+        Err(BuildError::Messages(crate::messages::MessageFileError {
             path: path.as_ref().display().to_string(),
             why: "this program was built without the feature sqlite".into(),
         }))
@@ -244,7 +182,7 @@ impl ServerBuilder {
         #[cfg(feature = "sqlite")]
         return Ok(self.event_store(crate::events::SqliteEvents::open(path)?));
         #[cfg(not(feature = "sqlite"))]
-        Err(BuildError::Events(EventStoreError {
+        Err(BuildError::Events(crate::events::EventStoreError {
             place: path.as_ref().display().to_string(),
             why: "this program was built without the feature sqlite".into(),
         }))
@@ -281,7 +219,7 @@ impl ServerBuilder {
             let _ = (authorities, prefix);
             let scheme = url.split("://").next().unwrap_or_default();
             let why = "this program was built without the feature redis".into();
-            Err(LocationStoreError { place: format!("{scheme}://..."), why }.into())
+            Err(crate::location::LocationStoreError { place: format!("{scheme}://..."), why }.into())
         }
     }
 
@@ -390,149 +328,5 @@ impl ServerBuilder {
     pub fn resolver(mut self, resolver: Arc<dyn Resolve>) -> Self {
         self.options.resolver = Some(resolver);
         self
-    }
-
-    /// Binds the sockets and starts the server.
-    ///
-    /// # Errors
-    /// When a listener is not understood or cannot be bound, when the configuration cannot work, or the location file is in use,
-    /// damaged or none.
-    #[allow(clippy::unused_async)] // a later store or socket may have to be waited for
-    pub async fn build(self) -> Result<Server, BuildError> {
-        let Self {
-            listen,
-            mut config,
-            options,
-            store,
-            file,
-            records,
-            users,
-            messages,
-            events,
-            router,
-            gateway,
-            settings,
-            tls,
-            relay,
-            shards,
-            error,
-        } = self;
-        if let Some(error) = error {
-            return Err(error.into());
-        }
-        if listen.is_empty() {
-            return Err(ConfigError::NoListener.into());
-        }
-        let running =
-            Arc::new(Running { settings: Mutex::new(settings), tls: tls.clone(), relay: Mutex::default() });
-        let origins = options.origins.clone();
-        let sockets = match tls {
-            Some(tls) => Sockets::bind_with_tls(&listen, tls)?,
-            None => Sockets::bind(&listen)?,
-        };
-        getrandom::fill(&mut config.rng_seed).map_err(BuildError::Random)?;
-        config.locals = sockets.locals().clone();
-        config.external_location = store.is_some();
-        if let Some(store) = &store
-            && let Some(shared) = store.open().await?
-        {
-            config.shared_location = true;
-            config.dialog_key.get_or_insert(shared.key);
-        }
-        config.external_router = router.is_some();
-        config.limits = config.limits.shared_out(shards);
-        let timeout = config.limits.question_timeout;
-        let push_timeout = config.push.as_ref().map_or(timeout, |push| push.wait);
-        // A clock before 1970 gives nonces that no other clock takes, and does no other harm.
-        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now = tokio::time::Instant::now().into_std();
-        let kept = match &events {
-            Some(store) => store.load().await?,
-            None => Vec::new(),
-        };
-        let (core, journal) = match file {
-            None => (ServerCore::new(config.clone(), now, unix)?, None),
-            Some(LocationFile { path, flush, disk }) => {
-                config.external_location = true; // no other table
-                if config.dialog_key.is_none() {
-                    config.dialog_key = Some(kept_key(&path)?);
-                }
-                let mut table = MemoryLocation::new(config.limits.bindings, now, unix);
-                let journal = Journal::open_on(disk, path, &mut table)?;
-                let core = ServerCore::with_durable_location(config.clone(), now, unix, table)?;
-                (core, Some((journal, flush)))
-            }
-        };
-        let mut all = core.shared_out(&config, shards, now, unix)?;
-        if let Some(home) = all.first_mut() {
-            let kept_ones = kept.len();
-            let of_use = home.restore_events(now, kept);
-            if kept_ones > 0 {
-                tracing::info!(of_use, all = kept_ones, "subscriptions and publications are back");
-            }
-        }
-        let Some(cores) = Cores::of(Driver::spawn_shards(all, sockets, options)) else {
-            return Err(ConfigError::NoListener.into()); // there is one core at least
-        };
-        let home = &cores.home;
-        let keeper = match journal {
-            Some((journal, flush)) => {
-                Some(Keeper::start(home.clone(), journal, flush).map_err(BuildError::Thread)?)
-            }
-            None => None,
-        };
-        let mut carriers = Vec::new();
-        for core in cores.all() {
-            if let Some(store) = &store {
-                carriers.push(tokio::spawn(answer_questions(core.clone(), store.clone(), timeout)));
-            }
-            if let Some(router) = &router {
-                carriers.push(tokio::spawn(ask_router(core.clone(), router.clone(), timeout)));
-            }
-            if let Some(gateway) = &gateway {
-                carriers.push(tokio::spawn(wake_phones(core.clone(), gateway.clone(), push_timeout)));
-            }
-        }
-        let records = records.map(|file| tokio::spawn(write_records(cores.clone(), file)));
-        if let Some(store) = &users
-            && let Err(error) = store.ready().await
-        {
-            tracing::error!(%error, "until that changes, what its users send is answered 503");
-        }
-        if let Some(store) = users {
-            let asks = cores.all().map(|core| tokio::spawn(ask_users(core.clone(), store.clone(), timeout)));
-            carriers.extend(asks);
-        }
-        carriers.extend(messages.map(|store| tokio::spawn(keep_messages(home.clone(), store, timeout))));
-        let events = events.map(|store| tokio::spawn(keep_events(home.clone(), store)));
-        if let Some(relay) = relay {
-            let authorities = running.tls.as_ref().and_then(Tls::authorities);
-            let relay = relay.start(home.clone(), authorities, &origins).await?;
-            *running.relay() = Some(relay);
-        }
-        Ok(Server { cores, carriers, records, events, keeper, running })
-    }
-}
-
-/// The key in `FILE.key` beside a location file; a new one if there is none.
-fn kept_key(location: &Path) -> Result<[u8; 32], BuildError> {
-    let mut path = location.as_os_str().to_owned();
-    path.push(".key");
-    let path = PathBuf::from(path);
-    let fault = |error| BuildError::Key { path: path.display().to_string(), error };
-    match std::fs::read(&path) {
-        Ok(octets) => octets.try_into().map_err(|_| fault(std::io::ErrorKind::InvalidData.into())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let mut key = [0; 32];
-            getrandom::fill(&mut key).map_err(BuildError::Random)?;
-            let mut options = std::fs::OpenOptions::new();
-            options.write(true).create_new(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let mut file = options.open(&path).map_err(fault)?;
-            file.write_all(&key).and_then(|()| file.sync_all()).map_err(fault)?;
-            Ok(key)
-        }
-        Err(error) => Err(fault(error)),
     }
 }

@@ -1,5 +1,6 @@
 //! A server over real sockets.
 
+mod build;
 mod builder;
 mod cores;
 mod handle;
@@ -18,7 +19,8 @@ use tokio::task::JoinHandle;
 
 pub(crate) use cores::CoreHandle;
 
-pub use builder::{BuildError, ServerBuilder};
+pub use build::BuildError;
+pub use builder::ServerBuilder;
 pub use handle::{Counts, ServerHandle, Snapshot};
 pub use msrp::{MsrpIdentity, MsrpRelay};
 
