@@ -200,13 +200,17 @@ impl Drop for Bob {
     }
 }
 
-/// Calls a second: what can be done, what was of three times as many, and some at once before and afterwards.
+/// Calls a second: what can be done, what became of three times as many, and some at once before and afterwards.
 #[derive(Debug)]
+#[allow(dead_code)] // to be read by people
 struct Goodput {
     most: u64,
+    offered: u64,
     done: u64,
+    refused: u64,
     some: u64,
     again: u64,
+    mebibytes: u64,
 }
 
 /// The most calls a second that are done all of them, from a rate on that can be done.
@@ -238,14 +242,15 @@ fn three_times_too_many(to: SocketAddr, server: &Server) -> Goodput {
     let done = much.done / time.as_secs();
     let after = call(to, "after", Pace::AtOnce(WINDOW), calm_time);
     let again = after.done / calm_time.as_secs();
-    println!(
-        "{WINDOW} at once are {some} calls a second, {most} can be done; of {} a second for {time:?} {done} were, {} refused; \
-         {WINDOW} at once are {again} afterwards; {} MiB",
-        much.begun / time.as_secs(),
-        much.refused / time.as_secs(),
-        server.process.memory() >> 20
-    );
-    Goodput { most, done, some, again }
+    Goodput {
+        most,
+        offered: much.begun / time.as_secs(),
+        done,
+        refused: much.refused / time.as_secs(),
+        some,
+        again,
+        mebibytes: server.process.memory() >> 20,
+    }
 }
 
 #[test]
@@ -255,6 +260,7 @@ fn three_times_what_can_be_done_leaves_what_can_be_done() {
     let server = Server::start(&dir, None, &[]);
     let _bob = Bob::registered(&server);
     let goodput = three_times_too_many(server.udp, &server);
+    println!("{goodput:?}");
     // The callers take processor time from the server too, the more the more they call.
     assert!(goodput.done * 3 > goodput.most, "{goodput:?}");
     assert!(goodput.again * 3 > goodput.some * 2, "{goodput:?}");
@@ -271,6 +277,7 @@ fn a_server_that_has_little_time_does_most_of_what_it_can() {
     quota.add(&server.process);
     let _bob = Bob::registered(&server);
     let goodput = three_times_too_many(server.udp, &server);
+    println!("{goodput:?}");
     assert!(goodput.done * 2 > goodput.most, "{goodput:?}");
     // The transactions of all those calls last 32 s, and no longer lie in the processor's caches.
     assert!(goodput.again * 2 > goodput.some, "{goodput:?}");
@@ -287,6 +294,7 @@ fn rfc_7339_three_times_what_can_be_done_costs_nothing_where_a_neighbour_heeds_r
     let _bob = Bob::registered(&server);
     let edge = Server::start(&edge_dir, None, &["--heed-overload", "--next-hop", &server.uri()]);
     let goodput = three_times_too_many(edge.udp, &server);
+    println!("{goodput:?}");
     assert!(goodput.done * 5 > goodput.most * 4, "{goodput:?}");
     assert!(goodput.again * 2 > goodput.some, "{goodput:?}");
 }

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// How often the share changes.
 const STEP: Duration = Duration::from_millis(10);
 /// Once something is refused, so long shall what comes wait: longer is too much, and shorter is time in which nothing is done.
-const TARGET: Duration = Duration::from_millis(5);
+const TARGET: Duration = Duration::from_millis(10);
 /// Without a word of the driver for so long, the share is what it was of another time.
 const FORGET: Duration = Duration::from_secs(1);
 /// Who says that he heeds reports has so long to do it: twice the time for which one holds. If all is late even then, he does not,
@@ -42,7 +42,7 @@ struct Share {
 }
 
 impl Share {
-    /// After one [`STEP`] in which what came has waited for up to `waited`, and in the one before for up to `before`.
+    /// After one [`STEP`] in which what came has waited for `waited` at least, and in the one before for `before`.
     ///
     /// The rule of PIE (RFC 8033 §4.2): the share follows how far the wait is from its target, and how fast it changes. Of `n`
     /// times what can be done `1 / n` is left, so that a step does `n` times as much to the wait: it is made smaller by that.
@@ -86,8 +86,8 @@ pub(crate) struct Shedding {
     changed: Option<Instant>,
     /// Since when all that is read is late, and when it was last.
     late: Option<(Instant, Instant)>,
-    /// The longest wait since, and in the step before.
-    waited: Duration,
+    /// The shortest wait since, of what had to wait, and in the step before.
+    waited: Option<Duration>,
     before: Duration,
 }
 
@@ -106,9 +106,11 @@ impl Shedding {
             self.late = None;
         }
         // What found no room would have waited longer than what is read, however small the room.
-        let waited = if backlog.lost > 0 { backlog.waited.max(IN_TIME) } else { backlog.waited };
-        // Another socket, in which nothing waits, says nothing of this one.
-        self.waited = self.waited.max(waited);
+        let waited = if backlog.lost > 0 { backlog.waited.max(3 * TARGET) } else { backlog.waited };
+        // The shortest, so that a moment in which nothing ran does not count; another socket, in which nothing waits, says nothing.
+        if !waited.is_zero() {
+            self.waited = Some(self.waited.map_or(waited, |least| least.min(waited)));
+        }
         if !within(self.changed, FORGET, now) {
             (self.share, self.unheeded, self.changed) = (Share::default(), Share::default(), Some(now));
         }
@@ -116,7 +118,7 @@ impl Shedding {
             return;
         }
         self.changed = Some(now);
-        let waited = std::mem::take(&mut self.waited);
+        let waited = self.waited.take().unwrap_or_default();
         let before = std::mem::replace(&mut self.before, waited);
         let late_for = |time: Duration| self.late.is_some_and(|(since, _)| !within(Some(since), time, now));
         if late_for(PATIENCE) || self.share.part > 0 {
@@ -215,6 +217,8 @@ mod tests {
         lost: u32,
         second: Second,
         neighbour: Neighbour,
+        /// After each ten milliseconds, so long it does not get the processor.
+        absent: Duration,
         /// What the neighbour has heard, and how much of it the next calls owe.
         heard: (Duration, u32, u32),
     }
@@ -227,6 +231,7 @@ mod tests {
         fn beside(neighbour: Neighbour, room: usize) -> Self {
             Self {
                 neighbour,
+                absent: Duration::ZERO,
                 heard: (Duration::ZERO, 0, 0),
                 shedding: Shedding::default(),
                 start: Instant::now(),
@@ -273,14 +278,23 @@ mod tests {
                 backlog = Backlog { waited: self.now - *last, lost: std::mem::take(&mut self.lost) };
             }
             self.shedding.backlog(self.start + self.now, backlog);
-            self.now += Duration::from_micros(20); // what the loop itself costs
+            self.run(20); // what the loop itself costs
             for &came in &batch {
                 self.second.longest = self.second.longest.max(self.now - came);
                 let refused = self.shedding.refuses(self.start + self.now, &invite, &via);
                 *(if refused { &mut self.second.refused } else { &mut self.second.taken }) += 1;
-                self.now += Duration::from_micros(if refused { 10 } else { 60 });
+                self.run(if refused { 10 } else { 60 });
             }
             batch.len()
+        }
+
+        /// Works for so many microseconds, and is absent when its turn is over.
+        fn run(&mut self, micros: u64) {
+            let before = self.now.as_millis() / 10;
+            self.now += Duration::from_micros(micros);
+            if self.now.as_millis() / 10 > before {
+                self.now += self.absent;
+            }
         }
 
         /// Seconds in which so many calls come, whatever becomes of them.
@@ -391,6 +405,22 @@ mod tests {
         }
     }
 
+    /// Who has the processor for a part of the time alone does what can be done in it.
+    #[test]
+    fn what_others_leave_of_the_processor_is_used() {
+        for (absent, possible) in [(2, 13_200), (5, 8_250), (10, 8_250)] {
+            for room in ROOMS {
+                let mut server = Simulated::beside(Neighbour::Heeds, room);
+                server.absent = Duration::from_millis(absent);
+                let seconds = server.offered(&[3 * possible; 4]);
+                for second in &seconds[2..] {
+                    assert!(second.taken >= u64::from(possible) * 9 / 10, "{absent}, {room}: {seconds:?}");
+                    assert!(second.longest < Duration::from_millis(40), "{absent}, {room}: {seconds:?}");
+                }
+            }
+        }
+    }
+
     fn behind_for(shedding: &mut Shedding, now: &mut Instant, time: Duration) {
         let until = *now + time;
         while *now < until {
@@ -421,6 +451,16 @@ mod tests {
         };
         assert!((960..=990).contains(&refused("INVITE sip:b@h")));
         assert!((930..=970).contains(&refused("REGISTER sip:h")));
+    }
+
+    #[test]
+    fn a_socket_in_which_nothing_waits_says_nothing_of_another() {
+        let (mut shedding, mut now) = (Shedding::default(), Instant::now());
+        for _ in 0..20 {
+            behind_for(&mut shedding, &mut now, STEP);
+            shedding.backlog(now, Backlog::default());
+        }
+        assert!(shedding.percent() > 10, "{shedding:?}");
     }
 
     #[test]
