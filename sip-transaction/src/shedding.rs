@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use sip_message::headers::Via;
 use sip_message::{Method, Request};
-use sip_transport::Backlog;
+use sip_transport::{Backlog, FlowId};
 
 use crate::overload::{Report, is_urgent, is_within_dialog};
 
@@ -42,7 +42,7 @@ struct Share {
 }
 
 impl Share {
-    /// After one [`STEP`] in which what came has waited for `waited` at least, and in the one before for `before`.
+    /// After one [`STEP`] in which all that came has waited for `waited` at least, and in the one before for `before`.
     ///
     /// The rule of PIE (RFC 8033 §4.2): the share follows how far the wait is from its target, and how fast it changes. Of `n`
     /// times what can be done `1 / n` is left, so that a step does `n` times as much to the wait: it is made smaller by that.
@@ -76,7 +76,7 @@ impl Share {
 }
 
 /// The share that is refused.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Shedding {
     /// What neighbours are told to keep to themselves, and what of the others is refused.
     share: Share,
@@ -86,8 +86,9 @@ pub(crate) struct Shedding {
     changed: Option<Instant>,
     /// Since when all that is read is late, and when it was last.
     late: Option<(Instant, Instant)>,
-    /// The shortest wait since, of what had to wait, and in the step before.
-    waited: Option<Duration>,
+    /// The shortest wait in each socket since.
+    waits: Vec<(Option<FlowId>, Duration)>,
+    /// The longest of those of the step before.
     before: Duration,
 }
 
@@ -107,9 +108,10 @@ impl Shedding {
         }
         // What found no room would have waited longer than what is read, however small the room.
         let waited = if backlog.lost > 0 { backlog.waited.max(3 * TARGET) } else { backlog.waited };
-        // The shortest, so that a moment in which nothing ran does not count; another socket, in which nothing waits, says nothing.
-        if !waited.is_zero() {
-            self.waited = Some(self.waited.map_or(waited, |least| least.min(waited)));
+        // The shortest of a socket counts: if it was empty once, more could be done. Another socket says nothing of this one.
+        match self.waits.iter_mut().find(|(socket, _)| *socket == backlog.socket) {
+            Some((_, least)) => *least = waited.min(*least),
+            None => self.waits.push((backlog.socket, waited)),
         }
         if !within(self.changed, FORGET, now) {
             (self.share, self.unheeded, self.changed) = (Share::default(), Share::default(), Some(now));
@@ -118,7 +120,7 @@ impl Shedding {
             return;
         }
         self.changed = Some(now);
-        let waited = self.waited.take().unwrap_or_default();
+        let waited = self.waits.drain(..).map(|(_, least)| least).max().unwrap_or_default();
         let before = std::mem::replace(&mut self.before, waited);
         let late_for = |time: Duration| self.late.is_some_and(|(since, _)| !within(Some(since), time, now));
         if late_for(PATIENCE) || self.share.part > 0 {
@@ -275,7 +277,8 @@ mod tests {
             let batch: Vec<Duration> = (0..32).map_while(|_| self.waiting.pop_front()).collect();
             let mut backlog = Backlog::default();
             if let (32, Some(last)) = (batch.len(), batch.last()) {
-                backlog = Backlog { waited: self.now - *last, lost: std::mem::take(&mut self.lost) };
+                backlog =
+                    Backlog { waited: self.now - *last, lost: std::mem::take(&mut self.lost), ..backlog };
             }
             self.shedding.backlog(self.start + self.now, backlog);
             self.run(20); // what the loop itself costs
@@ -424,7 +427,7 @@ mod tests {
     fn behind_for(shedding: &mut Shedding, now: &mut Instant, time: Duration) {
         let until = *now + time;
         while *now < until {
-            shedding.backlog(*now, Backlog { waited: IN_TIME, lost: 0 });
+            shedding.backlog(*now, Backlog { socket: Some(FlowId(1)), waited: IN_TIME, lost: 0 });
             *now += STEP;
         }
     }
@@ -458,7 +461,7 @@ mod tests {
         let (mut shedding, mut now) = (Shedding::default(), Instant::now());
         for _ in 0..20 {
             behind_for(&mut shedding, &mut now, STEP);
-            shedding.backlog(now, Backlog::default());
+            shedding.backlog(now, Backlog { socket: Some(FlowId(2)), ..Backlog::default() });
         }
         assert!(shedding.percent() > 10, "{shedding:?}");
     }

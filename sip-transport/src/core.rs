@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::path::{Close, FlowEvent, Received, Transmit};
+use crate::path::{Close, FlowEvent, FlowId, Received, Transmit};
 
 /// A protocol machine without I/O and without a clock.
 ///
@@ -44,6 +44,8 @@ pub trait Core {
 /// How far behind the reading of a socket is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
+    /// Which socket it was; `None` for a queue inside.
+    pub socket: Option<FlowId>,
     /// How long what was just read had lain in the socket; zero where all was read that was there.
     pub waited: Duration,
     /// Datagrams that found no room in the socket since the last time.

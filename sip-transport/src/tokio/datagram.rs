@@ -80,7 +80,8 @@ fn read<C: Core + Send + 'static>(
         return;
     }
     // A full batch: there is more in the socket.
-    let backlog = if batch.len() < BATCH { Backlog::default() } else { receiver.backlog(socket, batch) };
+    let mut backlog = if batch.len() < BATCH { Backlog::default() } else { receiver.backlog(socket, batch) };
+    backlog.socket = Some(udp.flow);
     let limits = shared.limits.message;
     let path = |remote| Path { transport: Transport::Udp, local: udp.bound, remote, flow: Some(udp.flow) };
     let parsed: Vec<_> = batch

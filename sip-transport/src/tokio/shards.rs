@@ -196,7 +196,10 @@ async fn run<C: Shard + Send + 'static>(shared: Arc<Shared<Front<C>>>, seats: Se
                 _ => None,
             });
             if let Some(oldest) = oldest {
-                core.backlog(now, Backlog { waited: now.saturating_duration_since(oldest), lost });
+                core.backlog(
+                    now,
+                    Backlog { socket: None, waited: now.saturating_duration_since(oldest), lost },
+                );
             }
             for input in inputs.drain(..) {
                 match input {
