@@ -81,6 +81,15 @@ fn first(path: &Bytes) -> Bytes {
 }
 
 impl Connection {
+    /// Takes no more of a message that is arriving: what still comes of it is answered with this status, 413 for most reasons.
+    pub fn refuse(&mut self, key: SessionKey, id: Ident, status: StatusCode) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        let mut events = VecDeque::new();
+        session.inbox.give_up(id, status, &mut events);
+        self.inbound.refuse(key, id, status, &mut self.control);
+        self.events.extend(events.into_iter().map(|event| (key, event)));
+    }
+
     pub(super) fn take(&mut self, event: framing::Event, directory: &mut dyn Directory) {
         match event {
             framing::Event::Start(head) => {

@@ -12,8 +12,12 @@
 
 #[cfg(feature = "auth")]
 mod auth;
+mod directory;
 mod incoming;
+mod messages;
 mod outgoing;
+mod sessions;
+mod timeouts;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -22,16 +26,16 @@ use bytes::{Bytes, BytesMut};
 
 use crate::event::{Event, Failure};
 use crate::framing::{Decoder, FramingError, Limits};
-use crate::message::{FailureReport, HeadWriter, Ident, InjectionError, Method};
-use crate::outgoing::{Message, Outgoing};
-use crate::session::{Inbox, SessionConfig};
-use crate::status::StatusCode;
-use crate::uri::{Path, Uri};
+use crate::message::{Ident, InjectionError};
+use crate::outgoing::Outgoing;
+use crate::uri::Uri;
 
 #[cfg(feature = "auth")]
 pub use auth::AuthKey;
+pub use directory::{Claim, Directory, NoDirectory};
 pub(crate) use incoming::Inbound;
 pub(crate) use outgoing::Open;
+use sessions::Session;
 
 /// How long an answer may take (RFC 4975 §7.1.1).
 pub const ANSWER_TIME: Duration = Duration::from_secs(30);
@@ -74,33 +78,6 @@ impl<F: FnMut() -> u64 + Send> Tokens for F {
     }
 }
 
-/// What somebody who accepted a connection says of a session that a first request names (RFC 4975 §5.4).
-#[derive(Clone, Debug)]
-pub enum Claim {
-    /// It is one of ours, and belongs to this connection from now on.
-    Bind(Box<SessionConfig>),
-    /// There is none: 481.
-    Unknown,
-    /// It is bound to another connection: 506.
-    Elsewhere,
-}
-
-/// The sessions that wait for a connection.
-pub trait Directory {
-    /// Whose URI this is. `connection` is what [`Connection::new`] was told.
-    fn claim(&mut self, connection: u64, local: &Uri) -> Claim;
-}
-
-/// No sessions but those that were added.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoDirectory;
-
-impl Directory for NoDirectory {
-    fn claim(&mut self, _connection: u64, _local: &Uri) -> Claim {
-        Claim::Unknown
-    }
-}
-
 /// Why a message is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
@@ -122,25 +99,6 @@ pub enum SendError {
     /// More or less is fed than was declared.
     #[error("the content is not as long as was declared")]
     Length,
-}
-
-/// One session.
-pub(crate) struct Session {
-    pub(crate) inbox: Inbox,
-    /// To-Path and From-Path of our requests, printed once.
-    pub(crate) paths: Option<Bytes>,
-    pub(crate) is_bound: bool,
-    /// Long messages that have begun.
-    started: usize,
-    /// Long messages that wait for one of those to end.
-    backlog: VecDeque<MessageKey>,
-}
-
-impl Session {
-    fn set_remote(&mut self, remote: &Path) {
-        let paths = format!("To-Path: {remote}\r\nFrom-Path: {}\r\n", self.inbox.config().local);
-        self.paths = Some(paths.into());
-    }
 }
 
 /// What an answer is waited for.
@@ -261,179 +219,6 @@ impl Connection {
         self.next_key
     }
 
-    /// Adds a session. The active side sends a request without content at once, which binds the connection (RFC 4975 §5.4).
-    ///
-    /// # Errors
-    /// If there are too many, or the active side does not know its peer.
-    pub fn add(&mut self, config: SessionConfig) -> Result<SessionKey, SendError> {
-        if self.sessions.len() >= MAX_SESSIONS {
-            return Err(SendError::Full);
-        }
-        if self.is_closed {
-            return Err(SendError::Over);
-        }
-        let key = SessionKey(self.key());
-        let (active, remote) = (config.active, config.remote.clone());
-        let mut session = Session {
-            is_bound: false,
-            paths: None,
-            inbox: Inbox::new(config),
-            started: 0,
-            backlog: VecDeque::new(),
-        };
-        if let Some(remote) = remote {
-            session.set_remote(&remote);
-        } else if active {
-            return Err(SendError::NotBound);
-        }
-        if self.by_uri.contains_key(&session.inbox.config().local) {
-            return Err(SendError::Taken);
-        }
-        self.by_uri.insert(session.inbox.config().local.clone(), key);
-        self.sessions.insert(key, session);
-        if active {
-            let id = self.fresh_ident(&[]);
-            self.request(key, &Method::Send, Waiting::First(key), |writer| writer.typed("Message-ID", id))?;
-        }
-        Ok(key)
-    }
-
-    /// Sends a request without a body.
-    fn request(
-        &mut self,
-        key: SessionKey,
-        method: &Method,
-        what: Waiting,
-        fields: impl FnOnce(HeadWriter) -> HeadWriter,
-    ) -> Result<(), SendError> {
-        let id = self.fresh_ident(&[]);
-        let session = self.sessions.get(&key).ok_or(SendError::Over)?;
-        let paths = session.paths.as_ref().ok_or(SendError::NotBound)?;
-        if self.control.len() >= MAX_CONTROL {
-            return Err(SendError::Full);
-        }
-        let writer = fields(HeadWriter::request(id, method).printed(paths));
-        self.control.push_back(writer.without_body(crate::message::Flag::Complete));
-        self.waiting.insert(id, what);
-        self.unstarted.push(id);
-        Ok(())
-    }
-
-    /// Sends a request without content, which keeps the bindings of NATs alive (RFC 4975 §7.1).
-    ///
-    /// # Errors
-    /// If the session is over, the peer unknown, or too much waits.
-    pub fn keep_alive(&mut self, key: SessionKey) -> Result<(), SendError> {
-        let id = self.fresh_ident(&[]);
-        self.request(key, &Method::Send, Waiting::First(key), |writer| writer.typed("Message-ID", id))
-    }
-
-    /// Asks for a nickname in a chat room (RFC 7701 §7); an empty one gives it back.
-    ///
-    /// # Errors
-    /// If the session is over, the peer unknown, too much waits, or the name has line ends.
-    pub fn nickname(&mut self, key: SessionKey, name: &str) -> Result<(), SendError> {
-        if !crate::message::is_line(name) {
-            return Err(InjectionError.into());
-        }
-        let quoted = crate::screen::quoted(name);
-        self.request(key, &Method::Nickname, Waiting::Nickname(key), |w| w.typed("Use-Nickname", quoted))
-    }
-
-    /// The peer has another path, by a new offer or answer (RFC 4975 §8.4): requests from now on take it, over the same connection.
-    ///
-    /// # Errors
-    /// If the session is over.
-    pub fn set_remote(&mut self, key: SessionKey, remote: &Path) -> Result<(), SendError> {
-        self.sessions.get_mut(&key).ok_or(SendError::Over)?.set_remote(remote);
-        Ok(())
-    }
-
-    /// Ends a session; the connection stays. Messages that are not sent fail.
-    pub fn remove(&mut self, key: SessionKey) {
-        self.end_session(key, Failure::Aborted, false);
-    }
-
-    /// Sends a message, or begins to if its content is fed.
-    ///
-    /// # Errors
-    /// If the session is over, the peer unknown, too much under way, or a field is none.
-    pub fn send(&mut self, key: SessionKey, message: Message) -> Result<MessageKey, SendError> {
-        let session = self.sessions.get(&key).ok_or(SendError::Over)?;
-        if session.paths.is_none() {
-            return Err(SendError::NotBound);
-        }
-        if self.outgoing.len().saturating_sub(self.sent.len()) >= MAX_OUTGOING {
-            return Err(SendError::Full);
-        }
-        let id = message.id.unwrap_or_else(|| Ident::from_token(self.tokens.next()));
-        let outgoing = Outgoing::new(key.0, id, message)?;
-        let name = MessageKey(self.key());
-        let is_ready = outgoing.is_ready();
-        self.by_id.insert((key, id), name);
-        self.outgoing.insert(name, outgoing);
-        if is_ready {
-            self.enqueue(name);
-        }
-        Ok(name)
-    }
-
-    /// More of a message that is fed. It takes what it is given: [`Event::Drained`] tells when there is room.
-    ///
-    /// # Errors
-    /// If the message is over, or longer than was declared.
-    pub fn feed(&mut self, key: MessageKey, octets: Bytes) -> Result<(), SendError> {
-        let message =
-            self.outgoing.get_mut(&key).filter(|message| !message.finished).ok_or(SendError::Over)?;
-        let length =
-            message.position.saturating_add(message.queued as u64).saturating_add(octets.len() as u64);
-        if message.total.is_some_and(|total| length > total) {
-            return Err(SendError::Length);
-        }
-        let was_ready = message.is_ready();
-        message.feed(octets);
-        let is_open = self.open.as_ref().is_some_and(|open| open.message == key);
-        if !was_ready && message.is_ready() && !is_open {
-            self.enqueue(key);
-        }
-        Ok(())
-    }
-
-    /// All of a message has been fed.
-    ///
-    /// # Errors
-    /// If the message is over, or shorter than was declared; it then can only be [aborted](Connection::abort).
-    pub fn finish(&mut self, key: MessageKey) -> Result<(), SendError> {
-        let message =
-            self.outgoing.get_mut(&key).filter(|message| !message.finished).ok_or(SendError::Over)?;
-        let length = message.position.saturating_add(message.queued as u64);
-        if message.total.is_some_and(|total| length != total) {
-            return Err(SendError::Length);
-        }
-        let was_ready = message.is_ready();
-        message.finished = true;
-        message.total = Some(length);
-        let is_open = self.open.as_ref().is_some_and(|open| open.message == key);
-        if !was_ready && !is_open {
-            self.enqueue(key);
-        }
-        Ok(())
-    }
-
-    /// Gives a message up: its chunk ends with `#`. It is told as failed.
-    pub fn abort(&mut self, key: MessageKey) {
-        self.fail(key, Failure::Aborted);
-    }
-
-    /// Takes no more of a message that is arriving: what still comes of it is answered with this status, 413 for most reasons.
-    pub fn refuse(&mut self, key: SessionKey, id: Ident, status: StatusCode) {
-        let Some(session) = self.sessions.get_mut(&key) else { return };
-        let mut events = VecDeque::new();
-        session.inbox.give_up(id, status, &mut events);
-        self.inbound.refuse(key, id, status, &mut self.control);
-        self.events.extend(events.into_iter().map(|event| (key, event)));
-    }
-
     /// Where octets that arrive are put, at its end; then [`receive`](Connection::receive).
     pub fn buffer_mut(&mut self) -> &mut BytesMut {
         self.decoder.buffer_mut()
@@ -448,85 +233,6 @@ impl Connection {
     /// What happened, in order.
     pub fn poll_event(&mut self) -> Option<(SessionKey, Event)> {
         self.events.pop_front()
-    }
-
-    /// Whether anything is still to be told of a message.
-    #[must_use]
-    pub fn is_under_way(&self, key: MessageKey) -> bool {
-        self.outgoing.contains_key(&key)
-    }
-
-    /// The session of a URI of ours.
-    #[must_use]
-    pub fn session(&self, local: &Uri) -> Option<SessionKey> {
-        self.by_uri.get(local).copied()
-    }
-
-    /// Whether a message that has left still waits for the receiver's report.
-    #[must_use]
-    pub fn expects_report(&self, key: MessageKey) -> bool {
-        self.outgoing.get(&key).is_some_and(|message| message.success)
-    }
-
-    /// How many sessions there are.
-    #[must_use]
-    pub fn sessions(&self) -> usize {
-        self.sessions.len()
-    }
-
-    /// What was handed out is with the kernel: the time for answers begins.
-    pub fn transmitted(&mut self, now: Instant) {
-        if let Some(due) = now.checked_add(ANSWER_TIME) {
-            self.timers.extend(self.unstarted.drain(..).map(|id| (due, id)));
-        }
-    }
-
-    /// When [`handle_timeout`](Connection::handle_timeout) is due.
-    pub fn poll_timeout(&mut self) -> Option<Instant> {
-        while let Some((due, id)) = self.timers.front() {
-            if self.waiting.contains_key(id) {
-                return Some(self.partial_check.map_or(*due, |check| check.min(*due)));
-            }
-            self.timers.pop_front();
-        }
-        self.partial_check
-    }
-
-    /// Messages that are there in part, and of which nothing came for [`PARTIAL_TIME`](crate::session::PARTIAL_TIME).
-    fn drop_stale(&mut self, now: Instant) {
-        let mut next: Option<Instant> = None;
-        for (&key, session) in &mut self.sessions {
-            let mut events = VecDeque::new();
-            for id in session.inbox.stale(now, &mut next) {
-                session.inbox.expire(id, &mut events);
-                self.inbound.refuse(key, id, StatusCode::STOP_SENDING, &mut self.control);
-            }
-            self.events.extend(events.into_iter().map(|event| (key, event)));
-        }
-        self.partial_check = next;
-    }
-
-    /// Answers that did not come, and the rest of messages that did not.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        if self.partial_check.is_some_and(|check| check <= now) {
-            self.drop_stale(now);
-        }
-        while self.timers.front().is_some_and(|(due, _)| *due <= now) {
-            let Some((_, id)) = self.timers.pop_front() else { return };
-            match self.waiting.remove(&id) {
-                Some(Waiting::Chunk(message)) => {
-                    self.unanswered = self.unanswered.saturating_sub(1);
-                    self.fail(message, Failure::Timeout);
-                }
-                Some(Waiting::Partial(_)) | None => {}
-                #[cfg(feature = "auth")]
-                Some(Waiting::Auth(key)) => self.auth_failed(key, Failure::Timeout),
-                Some(Waiting::First(session)) => self.end_session(session, Failure::Timeout, true),
-                Some(Waiting::Nickname(session)) => {
-                    self.events.push_back((session, Event::Nickname(StatusCode::TIMEOUT)));
-                }
-            }
-        }
     }
 
     /// The connection is gone, and all of its sessions with it (RFC 4975 §5.4).
@@ -554,116 +260,6 @@ impl Connection {
             self.take(event, directory);
         }
         Ok(())
-    }
-
-    fn end_session(&mut self, key: SessionKey, why: Failure, tell: bool) {
-        let Some(mut session) = self.sessions.remove(&key) else { return };
-        self.by_uri.remove(&session.inbox.config().local);
-        self.last_to = None;
-        self.inbound.session_ended(key, &mut self.control);
-        let mut events = VecDeque::new();
-        session.inbox.closed(&mut events);
-        self.events.extend(events.into_iter().map(|event| (key, event)));
-        let mut messages: Vec<MessageKey> = self
-            .outgoing
-            .iter()
-            .filter(|(_, message)| message.session == key.0)
-            .map(|(&name, _)| name)
-            .collect();
-        messages.sort_unstable();
-        for name in messages {
-            match self.outgoing.get(&name) {
-                Some(message) if !message.told => self.fail(name, why),
-                _ => self.forget(name),
-            }
-        }
-        self.waiting
-            .retain(|_, what| !matches!(what, Waiting::First(of) | Waiting::Nickname(of) if *of == key));
-        if tell {
-            self.events.push_back((key, Event::Closed(why)));
-        }
-    }
-
-    /// A message has something to send: its turn comes, unless too many long ones have begun.
-    fn enqueue(&mut self, key: MessageKey) {
-        let Some(message) = self.outgoing.get_mut(&key) else { return };
-        if !message.is_started && !message.is_short() {
-            let Some(session) = self.sessions.get_mut(&SessionKey(message.session)) else { return };
-            if session.started >= MAX_INTERLEAVED {
-                session.backlog.push_back(key);
-                return;
-            }
-            session.started = session.started.saturating_add(1);
-            message.is_started = true;
-        }
-        self.ready.push_back(key);
-    }
-
-    /// A message has left, or is given up: one that waits may begin.
-    fn release(&mut self, session: SessionKey, was_started: bool) {
-        let Some(session) = self.sessions.get_mut(&session).filter(|_| was_started) else { return };
-        session.started = session.started.saturating_sub(1);
-        while let Some(next) = session.backlog.pop_front() {
-            let Some(message) = self.outgoing.get_mut(&next) else { continue };
-            message.is_started = true;
-            session.started = session.started.saturating_add(1);
-            self.ready.push_back(next);
-            return;
-        }
-    }
-
-    /// A message is over; told once, since it is not there any more.
-    fn fail(&mut self, key: MessageKey, why: Failure) {
-        if let Some(message) = self.outgoing.remove(&key) {
-            let session = SessionKey(message.session);
-            self.by_id.remove(&(session, message.id));
-            self.sent.retain(|sent| *sent != key);
-            self.events.push_back((session, Event::Failed(key, why)));
-            self.release(session, message.is_started && !message.is_sent);
-        }
-    }
-
-    /// Nothing more is kept of a message that was told as sent.
-    fn forget(&mut self, key: MessageKey) {
-        if let Some(message) = self.outgoing.remove(&key) {
-            let session = SessionKey(message.session);
-            self.by_id.remove(&(session, message.id));
-            self.sent.retain(|sent| *sent != key);
-            if message.success {
-                self.events.push_back((session, Event::Unconfirmed(key)));
-            }
-        }
-    }
-
-    /// Tells of a message that has left and is acknowledged.
-    fn check_sent(&mut self, key: MessageKey) {
-        let Some(message) = self.outgoing.get_mut(&key) else { return };
-        let acknowledged = message.failure != FailureReport::Yes || message.unanswered == 0;
-        if !message.is_sent || !acknowledged || message.told {
-            return;
-        }
-        message.told = true;
-        self.events.push_back((SessionKey(message.session), Event::Sent(key)));
-        // A report may have been faster than the answer.
-        if message.success && message.is_confirmed() {
-            self.delivered(key);
-            return;
-        }
-        self.sent.push_back(key);
-        if self.sent.len() > MAX_SENT
-            && let Some(oldest) = self.sent.pop_front()
-        {
-            self.forget(oldest);
-        }
-    }
-
-    fn delivered(&mut self, key: MessageKey) {
-        if let Some(message) = self.outgoing.remove(&key) {
-            let session = SessionKey(message.session);
-            self.by_id.remove(&(session, message.id));
-            self.sent.retain(|sent| *sent != key);
-            self.events.push_back((session, Event::Delivered(key)));
-        }
     }
 
     /// An identifier that no transaction has and that is not in these octets.
