@@ -33,10 +33,13 @@
 //! peer; other sessions of the same connection wait with it.
 
 mod endpoint;
+mod options;
+mod pending;
 #[cfg(feature = "relay")]
 pub mod relay;
 mod route;
 mod session;
+mod shared;
 mod socket;
 mod task;
 #[cfg(feature = "tls")]
@@ -44,7 +47,9 @@ pub mod tls;
 #[cfg(feature = "ws")]
 mod websocket;
 
-pub use endpoint::{ConnectError, Endpoint, Options, Pending};
+pub use endpoint::Endpoint;
+pub use options::Options;
+pub use pending::{ConnectError, Pending};
 pub use route::Route;
 pub use session::{Receipt, Session, Upload};
 #[cfg(all(feature = "ws", feature = "relay"))]

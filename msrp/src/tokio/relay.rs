@@ -14,7 +14,8 @@ use ::tokio::task::JoinHandle;
 use ::tokio::time::{sleep, sleep_until, timeout};
 use bytes::{Bytes, BytesMut};
 
-use super::endpoint::{CONNECT, PAUSE, lock, random};
+use super::endpoint::{CONNECT, PAUSE};
+use super::shared::{lock, random};
 use super::socket::{Read, Socket};
 #[cfg(feature = "ws")]
 use super::websocket::Origins;

@@ -3,7 +3,7 @@
 use ::tokio::sync::{mpsc, oneshot};
 
 #[cfg(feature = "auth")]
-use super::endpoint::ConnectError;
+use super::pending::ConnectError;
 use super::task::Command;
 #[cfg(feature = "auth")]
 use crate::auth::{Account, Auth, AuthError, Grant};

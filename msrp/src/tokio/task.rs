@@ -9,7 +9,7 @@ use ::tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use ::tokio::time::sleep_until;
 use bytes::Bytes;
 
-use super::endpoint::Shared;
+use super::shared::Shared;
 use super::socket::{Read, Socket};
 use crate::connection::{
     Claim, Connection, Directory, MAX_OUTGOING, MAX_SENT, MessageKey, SendError, SessionKey,
@@ -184,7 +184,7 @@ impl Task {
         handle: mpsc::Sender<Command>,
         commands: mpsc::Receiver<Command>,
     ) -> Self {
-        let core = Connection::new(id, Limits::default(), Box::new(super::endpoint::random));
+        let core = Connection::new(id, Limits::default(), Box::new(super::shared::random));
         let core = if socket.is_websocket() { core.in_messages() } else { core };
         Self {
             id,
