@@ -1,13 +1,17 @@
 //! The one owner of all calls: takes what the transaction layer passes up, and drives each call.
 
+mod requests;
+mod responses;
+mod sending;
+
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use sip_auth::{Attempts, Authenticator};
-use sip_message::headers::{Contact, Headers, NameAddr, Reason, Require, SessionId, Unsupported, UserAgent};
-use sip_message::{HeaderName, Method, Request, RequestBuilder, Response, StatusCode, Uri};
-use sip_transaction::{ClientTx, Event as TransactionEvent, Failure, ServerTx, Target, Transactions};
-use sip_transport::{Answer, Backlog, Close, Core, FlowEvent, Path, Query, Queues, Received, Transmit};
+use sip_auth::Authenticator;
+use sip_message::headers::{Contact, NameAddr};
+use sip_message::{Method, Uri};
+use sip_transaction::{ClientTx, Event as TransactionEvent, ServerTx, Transactions};
+use sip_transport::{Answer, Backlog, Close, Core, FlowEvent, Query, Queues, Received, Transmit};
 
 use crate::alike::Alike;
 use crate::call::{Call, CallState};
@@ -16,50 +20,18 @@ use crate::credentials::CredentialStore;
 use crate::deadlines::{Deadlines, Due};
 use crate::dialog::DialogId;
 use crate::dialog_table::DialogTable;
-use crate::event::{CallKey, Cause, Error, Event, RequestKey};
+use crate::event::{CallKey, Event};
 use crate::keys::KeyMap;
 use crate::lingering::{CachedAck, Fork, Lingering};
 use crate::publication::Publications;
-use crate::replaces::refers_wrongly;
 use crate::session_id::SessionIds;
-use crate::subscription::{EventPurpose, Subscriptions};
+use crate::subscription::Subscriptions;
+pub(crate) use sending::Purpose;
+use sending::Sent;
 
 /// Events of the transaction layer at a time that are nothing special. A burst, as when the timers of thousands are due at once, does
 /// not keep its memory.
 const MANY_EVENTS: usize = 128;
-
-/// Why a request was sent, and what is needed to send it again with credentials.
-#[derive(Debug)]
-pub(crate) struct Sent {
-    pub(crate) purpose: Purpose,
-    pub(crate) request: Request,
-    pub(crate) hop: Uri,
-    /// Challenges answered so far; a server that challenges for ever is not followed.
-    pub(crate) attempts: Attempts,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    Invite(CallKey),
-    Reinvite(CallKey),
-    Bye(CallKey),
-    Prack(CallKey),
-    Update(CallKey),
-    /// A request inside a call that the application made.
-    InCall(CallKey, RequestKey),
-    /// A request outside of calls that the application made.
-    Free(RequestKey),
-    /// A BYE to a phone that answered a forked INVITE too late; nobody waits for its end.
-    Surplus,
-    /// A request of a subscription or a publication.
-    Events(EventPurpose),
-}
-
-impl Purpose {
-    fn in_call(self) -> bool {
-        !matches!(self, Self::Free(_))
-    }
-}
 
 /// Dialogs and calls over a transaction layer: a pure [`Core`].
 ///
@@ -214,114 +186,6 @@ impl Dialogs {
         self.t1().saturating_mul(64)
     }
 
-    // ---- sending -------------------------------------------------------------------------------------------
-
-    /// Fields that each request of ours carries.
-    pub(crate) fn finish(&self, builder: RequestBuilder) -> Result<Request, Error> {
-        let mut builder = builder;
-        if !self.config.user_agent.is_empty() {
-            builder = builder.header(&UserAgent::new(&self.config.user_agent));
-        }
-        let mut request = builder.build()?;
-        let tells = matches!(request.method(), Method::Invite | Method::Options | Method::Update);
-        if tells && !request.headers.contains(HeaderName::ALLOW) {
-            request.headers.push_raw(HeaderName::ALLOW, &self.allow)?;
-        }
-        if tells && !self.supported.is_empty() && !request.headers.contains(HeaderName::SUPPORTED) {
-            request.headers.push_raw(HeaderName::SUPPORTED, &self.supported)?;
-        }
-        if tells {
-            self.tell_info_packages(&mut request.headers)?;
-        }
-        let may_notify = tells || matches!(request.method(), Method::Subscribe | Method::Refer);
-        if may_notify && !self.allow_events.is_empty() {
-            request.headers.push_raw(HeaderName::ALLOW_EVENTS, &self.allow_events)?;
-        }
-        Ok(request)
-    }
-
-    /// Sends a request in a transaction of its own, with credentials if a server asked for them before.
-    pub(crate) fn send(
-        &mut self,
-        now: Instant,
-        mut request: Request,
-        hop: Uri,
-        purpose: Purpose,
-    ) -> Result<ClientTx, Error> {
-        self.stamp_request(&mut request);
-        let Self { credentials, transactions, .. } = self;
-        credentials.authorize(&mut request, || transactions.token());
-        self.resend(now, Box::new(Sent { purpose, request, hop, attempts: Attempts::default() }))
-    }
-
-    pub(crate) fn resend(&mut self, now: Instant, sent: Box<Sent>) -> Result<ClientTx, Error> {
-        let target = Target::Uri(sent.hop.clone());
-        let tx = self
-            .transactions
-            .send(now, sent.request.clone(), target, &mut self.out)
-            .map_err(|error| Error::Transaction(error.to_string()))?;
-        self.sent.insert(tx, sent);
-        self.drain(now);
-        Ok(tx)
-    }
-
-    /// Answers a request; a server transaction that has ended meanwhile needs no answer any more.
-    pub(crate) fn answer(&mut self, now: Instant, tx: ServerTx, mut response: Response) {
-        self.stamp_response(&mut response);
-        if let Err(error) = self.transactions.respond(now, tx, response, &mut self.out) {
-            tracing::debug!(%error, "a response found its transaction gone");
-        }
-    }
-
-    pub(crate) fn respond_inner(
-        &mut self,
-        now: Instant,
-        tx: ServerTx,
-        mut response: Response,
-    ) -> Result<(), Error> {
-        self.stamp_response(&mut response);
-        self.transactions
-            .respond(now, tx, response, &mut self.out)
-            .map_err(|error| Error::Transaction(error.to_string()))
-    }
-
-    pub(crate) fn cancel(&mut self, now: Instant, tx: ClientTx, reason: Option<&Reason>) {
-        let mut extra = Headers::new();
-        if let Some(reason) = reason {
-            extra.push_back(reason);
-        }
-        // RFC 7989 §6: the very field of the request.
-        if self.session_ids.is_some()
-            && let Some(Ok(Some(id))) = self.sent.get(&tx).map(|sent| sent.request.headers.get::<SessionId>())
-        {
-            extra.push_back(&id);
-        }
-        if let Err(error) = self.transactions.cancel(now, tx, &extra, &mut self.out) {
-            tracing::debug!(%error, "nothing left to cancel");
-        }
-    }
-
-    /// Answers a request with a status and nothing else.
-    pub(crate) fn answer_status(
-        &mut self,
-        now: Instant,
-        tx: ServerTx,
-        request: &Request,
-        status: StatusCode,
-    ) {
-        let tag = self.token();
-        self.answer_built(now, tx, request.reply(status).to_tag(&tag));
-    }
-
-    pub(crate) fn answer_built(&mut self, now: Instant, tx: ServerTx, builder: sip_message::ResponseBuilder) {
-        match builder.build() {
-            Ok(response) => self.answer(now, tx, response),
-            Err(error) => tracing::error!(%error, "a response of ours cannot be built"),
-        }
-    }
-
-    // ---- what the transaction layer passes up ----------------------------------------------------------------
-
     /// Works through everything that the transaction layer put out.
     pub(crate) fn drain(&mut self, now: Instant) {
         while let Some(event) = self.out.events.pop_front() {
@@ -342,244 +206,10 @@ impl Dialogs {
         }
     }
 
-    fn request_came(&mut self, now: Instant, tx: ServerTx, request: Request, path: Path) {
-        self.hear_session_id_of_request(&request);
-        if !self.config.allow.contains(request.method()) {
-            let tag = self.token();
-            let builder = request.reply(StatusCode::METHOD_NOT_ALLOWED).to_tag(&tag);
-            let builder = builder.raw(HeaderName::ALLOW, &self.allow);
-            return self.answer_built(now, tx, builder);
-        }
-        // §8.2.2: what its method asks of a request; the layer below has checked all the rest.
-        if let Err(error) = request.check_method() {
-            let tag = self.token();
-            let builder = request.reply(error.status).reason(&error.reason).to_tag(&tag);
-            return self.answer_built(now, tx, builder);
-        }
-        let unsupported: Vec<Unsupported> = request
-            .headers
-            .all::<Require>()
-            .flatten()
-            .filter(|tag| !self.understands(&tag.0))
-            .map(|tag| Unsupported(tag.0))
-            .collect();
-        if !unsupported.is_empty() && *request.method() != Method::Cancel {
-            let tag = self.token();
-            let builder = request.reply(StatusCode::BAD_EXTENSION).to_tag(&tag).headers(&unsupported);
-            return self.answer_built(now, tx, builder);
-        }
-        if *request.method() != Method::Invite && refers_wrongly(&request) {
-            return self.answer_status(now, tx, &request, StatusCode::BAD_REQUEST); // RFC 3891 §3
-        }
-        let Ok(identity) = sip_message::Identity::of(&request.headers) else {
-            return self.answer_status(now, tx, &request, StatusCode::BAD_REQUEST);
-        };
-        if matches!(request.method(), Method::Subscribe | Method::Notify | Method::Refer) {
-            return self.event_request_came(now, tx, request, path, &identity);
-        }
-        match DialogId::of_request(&identity) {
-            Some(id) => match self.call_with(&id) {
-                Some(call) => self.request_in_dialog_came(now, call, &id, tx, request, path),
-                None if self.subscriptions.has_dialog(&id) => {
-                    self.request_in_event_dialog_came(now, &id, tx, request, path);
-                }
-                None => {
-                    self.answer_status(now, tx, &request, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST);
-                }
-            },
-            None => match request.method() {
-                Method::Invite => self.invite_came(now, tx, request, path, identity),
-                Method::Bye | Method::Prack | Method::Update => {
-                    self.answer_status(now, tx, &request, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST);
-                }
-                _ => self.events.push_back(Event::Request { tx, call: None, request, path }),
-            },
-        }
-    }
-
-    /// What the application supports, and with REFER what the layer does by itself (RFC 4488, RFC 4538).
-    fn understands(&self, option: &str) -> bool {
-        let known = |known: &&str| known.eq_ignore_ascii_case(option);
-        let own: &[&str] = if self.config.allow.contains(&Method::Refer) {
-            &["norefersub", "tdialog", "explicitsub", "nosub"]
-        } else {
-            &[]
-        };
-        self.config.supported.iter().map(String::as_str).any(|tag| known(&tag)) || own.iter().any(known)
-    }
-
-    fn response_came(&mut self, now: Instant, tx: ClientTx, response: Response, path: Path) {
-        self.hear_session_id_of_response(&response);
-        let status = response.status();
-        let Some(sent) = self.sent.get(&tx) else {
-            return self.success_came_again(now, &response); // a further 2xx of a fork, or one repeated
-        };
-        let purpose = sent.purpose;
-        if status.is_provisional() {
-            if let Purpose::Invite(call) | Purpose::Reinvite(call) = purpose {
-                self.progress_came(now, call, response);
-            }
-            return;
-        }
-        let Some(sent) = self.sent.remove(&tx) else { return };
-        let left = self.left.remove(&tx);
-        self.credentials.receive_info(&sent.request, &response);
-        let challenged =
-            matches!(status, StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED);
-        let sent = if challenged && left.is_none() {
-            match self.with_credentials(sent, &response) {
-                Ok(sent) => return self.retry(now, sent),
-                Err(sent) => sent,
-            }
-        } else {
-            sent
-        };
-        match purpose {
-            Purpose::Invite(call) => self.invite_answered(now, call, response),
-            Purpose::Reinvite(call) if !self.calls.contains_key(&call) => {
-                self.left_reinvite_answered(now, left, &sent.request, &response);
-            }
-            Purpose::Reinvite(call) => self.reinvite_answered(now, call, &sent.request, response),
-            Purpose::Bye(call) => {
-                if !self.bye_overtaken(now, call, &sent.request, status) {
-                    self.bye_answered(now, call);
-                }
-            }
-            Purpose::Update(call) => self.update_answered(now, call, &sent.request, response),
-            Purpose::Prack(call) => self.prack_answered(call, &sent.request, status),
-            Purpose::InCall(call, key) => {
-                let lost = matches!(
-                    status,
-                    StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST | StatusCode::REQUEST_TIMEOUT
-                );
-                self.events.push_back(Event::Response { key, result: Ok(response), path: Some(path) });
-                if lost {
-                    self.end_with_bye(now, call, Cause::Lost(status)); // §12.2.1.2
-                }
-            }
-            Purpose::Free(key) => {
-                self.events.push_back(Event::Response { key, result: Ok(response), path: Some(path) })
-            }
-            Purpose::Surplus => {}
-            Purpose::Events(purpose) => self.event_answered(now, purpose, response),
-        }
-    }
-
-    /// The request again with an answer to the challenge: same Call-ID and From tag, next CSeq (§22.2, §8.1.3.5).
-    /// As it was if the challenge cannot be answered.
-    fn with_credentials(&mut self, mut sent: Box<Sent>, response: &Response) -> Result<Box<Sent>, Box<Sent>> {
-        let cnonce = self.token();
-        let mut request = sent.request.clone();
-        let in_call = sent.purpose.in_call();
-        if !self.credentials.answer(&mut request, response, &mut sent.attempts, in_call, &cnonce) {
-            return Err(sent);
-        }
-        let Some(cseq) = self.next_cseq(sent.purpose, &request) else { return Err(sent) };
-        request.headers.set(&sip_message::headers::CSeq::new(cseq, request.method().clone()));
-        sent.request = request;
-        Ok(sent)
-    }
-
-    fn next_cseq(&mut self, purpose: Purpose, request: &Request) -> Option<u32> {
-        let current = request.headers.require::<sip_message::headers::CSeq>().ok()?.number;
-        let next = match purpose {
-            Purpose::Reinvite(call)
-            | Purpose::Bye(call)
-            | Purpose::InCall(call, _)
-            | Purpose::Prack(call)
-            | Purpose::Update(call) => {
-                let id = DialogId::of_own_request(&sip_message::Identity::of(&request.headers).ok()?);
-                let (dialog, _) = self.calls.get_mut(&call)?.dialog_mut(&id)?;
-                let next = dialog.local_cseq().max(current).saturating_add(1);
-                dialog.note_local_cseq(next);
-                next
-            }
-            Purpose::Events(purpose) => self.event_cseq(purpose, current)?,
-            Purpose::Invite(_) | Purpose::Free(_) | Purpose::Surplus => current.saturating_add(1),
-        };
-        Some(next)
-    }
-
-    fn retry(&mut self, now: Instant, sent: Box<Sent>) {
-        let purpose = sent.purpose;
-        if let Purpose::Invite(key) = purpose
-            && let Some(call) = self.calls.get_mut(&key)
-        {
-            let early = call.take_early();
-            if let Some(setup) = &mut call.setup {
-                setup.invite = sent.request.clone();
-            }
-            self.drop_early(now, key, early);
-        }
-        let dialog = own_dialog(&sent);
-        match self.resend(now, sent) {
-            Ok(tx) => {
-                if let Purpose::Events(purpose) = purpose {
-                    self.event_resent(now, purpose, tx);
-                }
-                if let Purpose::Invite(call) | Purpose::Reinvite(call) = purpose {
-                    self.invite_resent(now, call, purpose, tx);
-                }
-            }
-            Err(_) => self.purpose_failed(now, purpose, dialog, Failure::Timeout),
-        }
-    }
-
-    fn failed(&mut self, now: Instant, tx: ClientTx, failure: Failure) {
-        self.left.remove(&tx);
-        if let Some(sent) = self.sent.remove(&tx) {
-            self.purpose_failed(now, sent.purpose, own_dialog(&sent), failure);
-        }
-    }
-
-    /// `dialog`: that of an UPDATE, which may be one of several that ring.
-    fn purpose_failed(&mut self, now: Instant, purpose: Purpose, dialog: Option<DialogId>, failure: Failure) {
-        match purpose {
-            Purpose::Invite(call) => self.invite_failed(now, call, failure),
-            Purpose::Reinvite(call) | Purpose::Update(call) => {
-                let cause = Cause::Lost(StatusCode::REQUEST_TIMEOUT);
-                match dialog {
-                    Some(dialog) => self.dialog_is_over(now, call, &dialog, cause),
-                    None => self.end_with_bye(now, call, cause),
-                }
-            }
-            Purpose::Prack(call) => self.prack_failed(now, call),
-            Purpose::Bye(call) => self.bye_answered(now, call),
-            Purpose::InCall(call, key) => {
-                self.events.push_back(Event::Response { key, result: Err(failure), path: None });
-                self.end_with_bye(now, call, Cause::Lost(StatusCode::REQUEST_TIMEOUT));
-            }
-            Purpose::Free(key) => {
-                self.events.push_back(Event::Response { key, result: Err(failure), path: None })
-            }
-            Purpose::Surplus => {}
-            Purpose::Events(purpose) => self.event_failed(now, purpose, failure),
-        }
-    }
-
     /// Whether another call can begin.
     pub(crate) fn has_room(&self) -> bool {
         self.calls.len() < self.config.max_calls
     }
-
-    /// What a 200 to OPTIONS says we can do (RFC 3261 §11.2), besides what the application adds.
-    pub fn capabilities(&self, builder: sip_message::ResponseBuilder) -> sip_message::ResponseBuilder {
-        let mut builder = builder.raw(HeaderName::ALLOW, &self.allow);
-        if !self.supported.is_empty() {
-            builder = builder.raw(HeaderName::SUPPORTED, &self.supported);
-        }
-        if !self.allow_events.is_empty() {
-            builder = builder.raw(HeaderName::ALLOW_EVENTS, &self.allow_events);
-        }
-        builder
-    }
-}
-
-/// The dialog of an UPDATE of ours.
-fn own_dialog(sent: &Sent) -> Option<DialogId> {
-    let update = matches!(sent.purpose, Purpose::Update(_));
-    let identity = update.then(|| sip_message::Identity::of(&sent.request.headers).ok()).flatten()?;
-    Some(DialogId::of_own_request(&identity))
 }
 
 impl Core for Dialogs {
