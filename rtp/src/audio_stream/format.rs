@@ -10,6 +10,40 @@ const MAX_RECEIVED: usize = 16;
 /// Duration of a packet's audio if nothing else was agreed (RFC 3551 §4.2).
 const PACKET_TIME: u8 = 20;
 
+/// Direction as negotiated, from our side (RFC 3264 §5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Both ways.
+    SendReceive,
+    /// We only send.
+    SendOnly,
+    /// We only receive.
+    ReceiveOnly,
+    /// Held both ways; RTCP goes on.
+    Inactive,
+}
+
+impl Direction {
+    pub(crate) fn sends(self) -> bool {
+        matches!(self, Self::SendReceive | Self::SendOnly)
+    }
+
+    pub(crate) fn receives(self) -> bool {
+        matches!(self, Self::SendReceive | Self::ReceiveOnly)
+    }
+}
+
+/// The levels of the sound, told beside it (RFC 6464), under the identifiers that `a=extmap` gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Levels {
+    /// In what is sent; `None` sends none.
+    pub send: Option<u8>,
+    /// In what comes; `None` reads none.
+    pub receive: Option<u8>,
+    /// They tell voice from other sound (`vad=on`, which is meant where nothing is said, RFC 6464 §4).
+    pub voice: bool,
+}
+
 /// Redundancy as negotiated (RFC 2198).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Redundancy {

@@ -8,28 +8,31 @@
 //! The application has samples of one rate, 8 kHz unless it chooses another ([`AudioStream::with_sample_rate`]); where the
 //! codec's is another one, they are converted.
 
+mod digits;
 mod format;
 mod metrics;
 mod playing;
+mod receiving;
 mod sending;
+mod statistics;
 mod stretching;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-pub use format::{Format, Redundancy};
+pub use digits::DigitError;
+pub use format::{Direction, Format, Levels, Redundancy};
+pub use statistics::Statistics;
 
-use crate::codec::{Codec, redundancy};
-use crate::dtmf::{self, MAX_QUEUED};
-use crate::emodel::{self, Conditions, Quality};
+use crate::codec::Codec;
+use crate::dtmf;
 use crate::extension::AudioLevel;
-use crate::jitter::{self, JitterBuffer, Playout};
+use crate::jitter::{self, JitterBuffer};
 use crate::protection::Protection;
-use crate::session::{self, Channel, Discard, Event, Media, Remote, Session, Transmit};
-use crate::{srtp, statistics};
+use crate::session::{self, Event, Remote, Session, Transmit};
+use crate::srtp;
 use playing::{Incoming, Stored};
-use sending::{Outgoing, Payload};
+use sending::Outgoing;
 
 /// Samples of a frame: 20 ms at 8 kHz, the default of G.711 (RFC 3551 §4.2).
 pub const FRAME: usize = 160;
@@ -37,50 +40,6 @@ pub const FRAME: usize = 160;
 pub const FRAME_DURATION: Duration = Duration::from_millis(20);
 /// The application's sample rate if it chooses none.
 const SAMPLE_RATE: u32 = 8000;
-/// Octets of a payload kept: 60 ms of L16 at 48 kHz and two channels; a datagram could have many more.
-const MAX_PAYLOAD: usize = 11_520;
-/// Octets kept of a description of silence; more coefficients than that are not used.
-const MAX_NOISE: usize = 32;
-/// RTP datagrams waiting for the caller: a tick makes one.
-const MAX_TRANSMITS: usize = 8;
-/// Digits waiting for the caller.
-const MAX_DIGITS: usize = 256;
-/// Silence of the source heard, after which another SSRC of the peer takes over.
-const SOURCE_HOLD: Duration = Duration::from_millis(60);
-
-/// Direction as negotiated, from our side (RFC 3264 §5.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// Both ways.
-    SendReceive,
-    /// We only send.
-    SendOnly,
-    /// We only receive.
-    ReceiveOnly,
-    /// Held both ways; RTCP goes on.
-    Inactive,
-}
-
-impl Direction {
-    pub(crate) fn sends(self) -> bool {
-        matches!(self, Self::SendReceive | Self::SendOnly)
-    }
-
-    pub(crate) fn receives(self) -> bool {
-        matches!(self, Self::SendReceive | Self::ReceiveOnly)
-    }
-}
-
-/// The levels of the sound, told beside it (RFC 6464), under the identifiers that `a=extmap` gave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub struct Levels {
-    /// In what is sent; `None` sends none.
-    pub send: Option<u8>,
-    /// In what comes; `None` reads none.
-    pub receive: Option<u8>,
-    /// They tell voice from other sound (`vad=on`, which is meant where nothing is said, RFC 6464 §4).
-    pub voice: bool,
-}
 
 /// Configuration of an [`AudioStream`].
 #[derive(Clone, Debug)]
@@ -91,39 +50,6 @@ pub struct Config {
     pub jitter: jitter::Config,
     /// What was negotiated; may change later.
     pub format: Format,
-}
-
-/// Why digits cannot be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DigitError {
-    /// Neither a digit nor `*`, `#`, `A` to `D` or `!` (flash).
-    #[error("{0:?} is no key of a telephone; use 0-9 * # A-D or ! for a flash")]
-    NotAKey(char),
-    /// The peer did not agree to telephone-event.
-    #[error("the peer takes no telephone events; send tones in the audio instead")]
-    NotNegotiated,
-    /// Too many are waiting.
-    #[error("more than {MAX_QUEUED} digits are waiting; send them later")]
-    QueueFull,
-}
-
-/// What a stream counted, and what the E-model makes of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Statistics {
-    /// RTP and RTCP.
-    pub session: statistics::Statistics,
-    /// Playout.
-    pub jitter: jitter::Statistics,
-    /// Packets of a payload type that was not negotiated, or that hold what their type cannot.
-    pub unknown_payloads: u64,
-    /// Lost frames had from in-band FEC, and from redundant packets.
-    pub recovered: u64,
-    /// Samples by which audio was played longer, to wait longer for packets.
-    pub stretched: u64,
-    /// Samples by which it was played shorter, to wait less.
-    pub squeezed: u64,
-    /// Estimated quality of what we hear (ITU-T G.107). Assumes half the round-trip time as network delay.
-    pub quality: Quality,
 }
 
 /// See the [module](self).
@@ -323,278 +249,6 @@ impl AudioStream {
         }
     }
 
-    /// Takes the next samples of the microphone and sends what they complete, or a digit in their place. Call it every 20 ms
-    /// with as many samples as these have.
-    pub fn tick(&mut self, now: Instant, microphone: &[i16]) {
-        self.events_in.handle_timeout(now);
-        let clock_rate = u64::from(self.format.codec.clock_rate());
-        let units = (microphone.len() as u64 * clock_rate / u64::from(self.sample_rate)) as u32;
-        if !self.direction.sends() {
-            let begun = self.outgoing.discard();
-            self.session.advance(begun.wrapping_add(units));
-            return;
-        }
-        if let Some(payload_type) = self.format.telephone_event {
-            let begun = self.outgoing.begun();
-            let timestamp = self.session.timestamp().wrapping_add(begun);
-            if let Some(event) = self.events_out.tick(timestamp, units) {
-                self.outgoing.discard();
-                self.outgoing.interrupt();
-                self.session.advance(begun.wrapping_add(units));
-                self.spurt = true;
-                let sent =
-                    self.session.send_at(now, payload_type, event.marker, event.timestamp, &event.payload);
-                self.push(sent);
-                return;
-            }
-        }
-        self.outgoing.take(microphone);
-        let (payload_type, measures) = (self.format.payload_type, self.levels.send.is_some());
-        while let Some(made) = self.outgoing.next(payload_type, self.session.timestamp(), measures) {
-            let units = self.outgoing.units;
-            let Payload::Send { payload_type, is_audio } = made else {
-                self.session.advance(units);
-                self.spurt = true;
-                continue;
-            };
-            // A description of silence has no marker (RFC 3389 §4), and a talk spurt begins behind it.
-            let marker = std::mem::replace(&mut self.spurt, !is_audio) && is_audio;
-            let level = self.outgoing.level.zip(self.levels.send);
-            let extension = level.and_then(|(level, id)| level.extension(id));
-            let extension = extension.as_ref().map(|(profile, data)| (*profile, data.as_slice()));
-            let payload = &self.outgoing.payload;
-            let sent = self.session.send_with_extension(now, payload_type, marker, payload, units, extension);
-            self.push(sent);
-        }
-    }
-
-    /// A send without remote address or after closing is no error here: there is nobody to talk to.
-    fn push(&mut self, sent: Result<Transmit, session::SendError>) {
-        let Ok(transmit) = sent else { return };
-        if self.transmits.len() == MAX_TRANSMITS {
-            self.transmits.pop_front();
-        }
-        self.transmits.push_back(transmit);
-    }
-
-    /// Takes a datagram from one of the two ports.
-    ///
-    /// # Errors
-    /// [`Discard`] says why it was dropped; it is counted already.
-    pub fn receive(
-        &mut self,
-        now: Instant,
-        channel: Channel,
-        from: SocketAddr,
-        datagram: &[u8],
-    ) -> Result<(), Discard> {
-        match self.protection.open(datagram) {
-            None => self.receive_plain(now, channel, from, datagram),
-            Some(Ok(packet)) => {
-                let received = self.receive_plain(now, channel, from, &packet);
-                self.protection.give_back(packet);
-                received
-            }
-            Some(Err(error)) => self.session.discard(Discard::Srtp(error)),
-        }
-    }
-
-    fn receive_plain(
-        &mut self,
-        now: Instant,
-        channel: Channel,
-        from: SocketAddr,
-        datagram: &[u8],
-    ) -> Result<(), Discard> {
-        match channel {
-            Channel::Rtcp => self.session.receive_rtcp(now, from, datagram),
-            Channel::Rtp => {
-                if let Some(media) = self.session.receive_rtp(now, from, datagram)? {
-                    self.receive_media(now, &media);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn receive_media(&mut self, now: Instant, media: &Media<'_>) {
-        let header = media.header;
-        match self.source {
-            Some((ssrc, _)) if ssrc == header.ssrc => {}
-            // Two sources at once are not mixed; the one heard stays until it pauses.
-            Some((_, heard)) if now.saturating_duration_since(heard) < SOURCE_HOLD => return,
-            _ => {
-                self.jitter.reset();
-                self.behind = None;
-                self.events_in.reset();
-                self.incoming.reset();
-                self.heard_level = None;
-            }
-        }
-        let level = self.levels.receive.and_then(|id| AudioLevel::parse(media.elements.get(id)?));
-        if let Some(level) = level {
-            self.heard_level = Some(AudioLevel { voice: level.voice && self.levels.voice, ..level });
-        }
-        self.source = Some((header.ssrc, now));
-        let (sequence, timestamp) = (header.sequence_number, header.timestamp);
-        let payload_type = header.payload_type;
-        if self.format.receive_telephone_event == Some(payload_type) {
-            self.events_in.receive(now, timestamp, media.payload);
-            self.collect_digits();
-            self.jitter.insert_placeholder(now, sequence, timestamp);
-        } else if self.format.receive_redundancy == Some(payload_type) {
-            self.receive_redundant(now, sequence, timestamp, media.payload);
-        } else {
-            self.receive_payload(now, sequence, timestamp, payload_type, media.payload);
-        }
-    }
-
-    /// Several payloads in one (RFC 2198): the last is new, the others were sent before.
-    fn receive_redundant(&mut self, now: Instant, sequence: u16, timestamp: u32, payload: &[u8]) {
-        let Ok(mut blocks) = redundancy::parse(payload) else {
-            self.unknown_payloads += 1;
-            self.jitter.insert_placeholder(now, sequence, timestamp);
-            return;
-        };
-        let Some(primary) = blocks.pop() else { return };
-        self.receive_payload(now, sequence, timestamp, primary.payload_type, primary.payload);
-        // Each block is one packet older than the one behind it.
-        for (generation, block) in (1..).zip(blocks.iter().rev()) {
-            let (sequence, timestamp) =
-                (sequence.wrapping_sub(generation), timestamp.wrapping_sub(block.offset));
-            let Some(codec) = self.format.codec_of(block.payload_type) else { continue };
-            let Some(units) = codec.duration(block.payload) else { continue };
-            if codec.clock_rate() == self.jitter.clock_rate() && self.jitter.is_wanted(sequence, timestamp) {
-                let stored = Stored { codec, octets: block.payload.to_vec() };
-                self.jitter.insert_copy(now, sequence, timestamp, units, stored);
-            }
-        }
-    }
-
-    fn receive_payload(
-        &mut self,
-        now: Instant,
-        sequence: u16,
-        timestamp: u32,
-        payload_type: u8,
-        payload: &[u8],
-    ) {
-        if self.format.is_comfort_noise(payload_type) && !payload.is_empty() {
-            let octets = payload.get(..MAX_NOISE).unwrap_or(payload).to_vec();
-            self.jitter.insert_silence(now, sequence, timestamp, Stored { codec: self.heard, octets });
-            return;
-        }
-        let codec = self.format.codec_of(payload_type).filter(|_| payload.len() <= MAX_PAYLOAD);
-        let Some((codec, units)) = codec.and_then(|codec| Some((codec, codec.duration(payload)?))) else {
-            self.unknown_payloads += 1;
-            self.jitter.insert_placeholder(now, sequence, timestamp);
-            return;
-        };
-        if codec.clock_rate() != self.jitter.clock_rate() {
-            // Timestamps of two clocks cannot be compared: what was said before is played before.
-            while let Some(stored) = self.jitter.drain() {
-                self.incoming.play(&stored, 0);
-            }
-            self.jitter.reset_to(codec.clock_rate());
-        }
-        self.heard = codec;
-        // The codec travels with the payload, because it may change from packet to packet.
-        let stored = Stored { codec, octets: payload.to_vec() };
-        self.jitter.insert(now, sequence, timestamp, units, stored);
-    }
-
-    /// The next 160 samples for the loudspeaker, which are 20 ms at 8 kHz: received, concealed or silent.
-    #[must_use]
-    pub fn next_frame(&mut self, now: Instant) -> [i16; FRAME] {
-        let mut frame = [0; FRAME];
-        self.fill(now, &mut frame);
-        frame
-    }
-
-    /// The next samples for the loudspeaker: received, concealed, noise or silence. Call it every 20 ms with room for as many
-    /// samples as these have.
-    pub fn fill(&mut self, now: Instant, out: &mut [i16]) {
-        while self.incoming.ready() < out.len() {
-            let ready = self.incoming.ready() as u64 * 1_000_000 / u64::from(self.sample_rate);
-            match self.jitter.pop_ahead(now, Duration::from_micros(ready)) {
-                Playout::Frame(frame) => {
-                    self.behind = Some(frame.timestamp.wrapping_add(frame.samples));
-                    let made = self.incoming.play(&frame.payload, frame.stretch);
-                    if made != 0 {
-                        self.jitter.stretched(made);
-                    }
-                }
-                Playout::Missing { samples } => {
-                    self.behind = self.behind.map(|behind| behind.wrapping_add(samples));
-                    let next = self.jitter.following();
-                    self.from_fec +=
-                        u64::from(next.is_some_and(|next| next.codec.repeats_previous(&next.octets)));
-                    self.incoming.conceal(samples, next);
-                    if self.incoming.ready() == 0 {
-                        break; // nothing was ever heard that could be continued
-                    }
-                }
-                Playout::Silence(noise) => self.incoming.describe_silence(&noise.octets),
-                Playout::Empty => break,
-            }
-        }
-        let waiting = self.incoming.ready() as u64 * u64::from(self.jitter.clock_rate());
-        self.given =
-            self.behind.map(|behind| behind.wrapping_sub((waiting / u64::from(self.sample_rate)) as u32));
-        self.incoming.give(out);
-        if !self.direction.receives() {
-            out.fill(0);
-        }
-    }
-
-    /// When what [`fill`](Self::fill) gave last was spoken, by the speaker's wall clock, once a sender report has told (RFC 3550
-    /// §6.4.1): pictures with the same time are shown with it.
-    #[must_use]
-    pub fn captured(&self) -> Option<crate::ntp::NtpTimestamp> {
-        self.session.wall_clock_at(self.heard_source()?, self.given?)
-    }
-
-    /// Queues digits as telephone events (RFC 4733).
-    ///
-    /// # Errors
-    /// [`DigitError`]; then none of them is sent.
-    pub fn send_digits(&mut self, keys: &str) -> Result<(), DigitError> {
-        if self.format.telephone_event.is_none() {
-            return Err(DigitError::NotNegotiated);
-        }
-        let to_event = |key| dtmf::Event::from_key(key).ok_or(DigitError::NotAKey(key));
-        let events: Vec<dtmf::Event> = keys.chars().map(to_event).collect::<Result<_, _>>()?;
-        if self.events_out.queued() + events.len() > MAX_QUEUED {
-            return Err(DigitError::QueueFull);
-        }
-        events
-            .into_iter()
-            .try_for_each(|event| self.events_out.push(event))
-            .map_err(|_| DigitError::QueueFull)
-    }
-
-    /// Whether digits are still being sent or wait.
-    #[must_use]
-    pub fn is_sending_digits(&self) -> bool {
-        !self.events_out.is_idle()
-    }
-
-    /// The next digit that the peer pressed, each once.
-    pub fn poll_digit(&mut self) -> Option<char> {
-        self.digits.pop_front()
-    }
-
-    fn collect_digits(&mut self) {
-        while let Some(notice) = self.events_in.poll() {
-            if let dtmf::Notice::Started(event) = notice
-                && let Some(key) = event.key()
-                && self.digits.len() < MAX_DIGITS
-            {
-                self.digits.push_back(key);
-            }
-        }
-    }
-
     /// The next datagram to send, RTP or RTCP.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         loop {
@@ -634,28 +288,6 @@ impl AudioStream {
     #[must_use]
     pub fn last_heard(&self) -> Option<Instant> {
         self.source.map(|(_, heard)| heard)
-    }
-
-    /// Counters and the estimated quality up to now.
-    #[must_use]
-    pub fn statistics(&self) -> Statistics {
-        let session = self.session.statistics();
-        let jitter = self.jitter.statistics();
-        let network = session.round_trip.map_or(Duration::ZERO, |round_trip| round_trip.mean() / 2);
-        // Late packets are as lost as lost ones, and what came another way is not lost.
-        let expected = session.received.expected.max(1) as f64;
-        let recovered = jitter.recovered + self.from_fec;
-        let lost = (session.received.lost() + jitter.late + jitter.overflowed).saturating_sub(recovered);
-        let delay = network + jitter.target + self.format.packet_duration();
-        let quality = emodel::estimate(&Conditions {
-            delay,
-            loss: lost as f64 / expected,
-            burst_ratio: 1.0,
-            codec: self.heard.impairment(),
-        });
-        let (stretched, squeezed) = self.incoming.stretched;
-        let unknown_payloads = self.unknown_payloads;
-        Statistics { session, jitter, unknown_payloads, recovered, stretched, squeezed, quality }
     }
 
     /// The loss that the peer reports, 0 to 100 %, for codecs that can send more against it.

@@ -1,12 +1,16 @@
 //! The receiving half: payloads in their order in, samples of the application out.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use crate::audio::resample::Resampler;
 use crate::codec::comfort_noise::{Generator, Noise};
 use crate::codec::{Codec, Decoder};
+use crate::jitter::Playout;
+use crate::ntp::NtpTimestamp;
 
 use super::stretching::stretch;
+use super::{AudioStream, FRAME};
 
 /// Decoders kept at once: the codecs of one description. A peer that changes with every packet makes no more.
 const MAX_DECODERS: usize = 4;
@@ -160,5 +164,58 @@ impl Incoming {
             Some(noise) if !noise.is_silent() => noise.fill(rest),
             _ => rest.fill(0),
         }
+    }
+}
+
+impl AudioStream {
+    /// The next 160 samples for the loudspeaker, which are 20 ms at 8 kHz: received, concealed or silent.
+    #[must_use]
+    pub fn next_frame(&mut self, now: Instant) -> [i16; FRAME] {
+        let mut frame = [0; FRAME];
+        self.fill(now, &mut frame);
+        frame
+    }
+
+    /// The next samples for the loudspeaker: received, concealed, noise or silence. Call it every 20 ms with room for as many
+    /// samples as these have.
+    pub fn fill(&mut self, now: Instant, out: &mut [i16]) {
+        while self.incoming.ready() < out.len() {
+            let ready = self.incoming.ready() as u64 * 1_000_000 / u64::from(self.sample_rate);
+            match self.jitter.pop_ahead(now, Duration::from_micros(ready)) {
+                Playout::Frame(frame) => {
+                    self.behind = Some(frame.timestamp.wrapping_add(frame.samples));
+                    let made = self.incoming.play(&frame.payload, frame.stretch);
+                    if made != 0 {
+                        self.jitter.stretched(made);
+                    }
+                }
+                Playout::Missing { samples } => {
+                    self.behind = self.behind.map(|behind| behind.wrapping_add(samples));
+                    let next = self.jitter.following();
+                    self.from_fec +=
+                        u64::from(next.is_some_and(|next| next.codec.repeats_previous(&next.octets)));
+                    self.incoming.conceal(samples, next);
+                    if self.incoming.ready() == 0 {
+                        break; // nothing was ever heard that could be continued
+                    }
+                }
+                Playout::Silence(noise) => self.incoming.describe_silence(&noise.octets),
+                Playout::Empty => break,
+            }
+        }
+        let waiting = self.incoming.ready() as u64 * u64::from(self.jitter.clock_rate());
+        self.given =
+            self.behind.map(|behind| behind.wrapping_sub((waiting / u64::from(self.sample_rate)) as u32));
+        self.incoming.give(out);
+        if !self.direction.receives() {
+            out.fill(0);
+        }
+    }
+
+    /// When what [`fill`](Self::fill) gave last was spoken, by the speaker's wall clock, once a sender report has told (RFC 3550
+    /// §6.4.1): pictures with the same time are shown with it.
+    #[must_use]
+    pub fn captured(&self) -> Option<NtpTimestamp> {
+        self.session.wall_clock_at(self.heard_source()?, self.given?)
     }
 }

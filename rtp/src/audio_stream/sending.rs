@@ -1,7 +1,8 @@
 //! The sending half: samples of the application in, payloads out.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::AudioStream;
 use super::format::Format;
 use crate::audio::resample::Resampler;
 use crate::codec::comfort_noise::Noise;
@@ -9,11 +10,14 @@ use crate::codec::redundancy;
 use crate::codec::voice_activity::VoiceActivity;
 use crate::codec::{Codec, Encoder};
 use crate::extension::AudioLevel;
+use crate::session::{SendError, Transmit};
 
 /// How long a description of silence holds before it is sent again, changed or not: it could have been lost.
 const NOISE_REPEATED: Duration = Duration::from_millis(800);
 /// How soon a changed one is sent.
 const NOISE_CHANGED: Duration = Duration::from_millis(200);
+/// RTP datagrams waiting for the caller: a tick makes one.
+const MAX_TRANSMITS: usize = 8;
 
 /// What is to be sent for a packet's worth of audio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,5 +180,61 @@ impl Outgoing {
             }
         }
         due
+    }
+}
+
+impl AudioStream {
+    /// Takes the next samples of the microphone and sends what they complete, or a digit in their place. Call it every 20 ms
+    /// with as many samples as these have.
+    pub fn tick(&mut self, now: Instant, microphone: &[i16]) {
+        self.events_in.handle_timeout(now);
+        let clock_rate = u64::from(self.format.codec.clock_rate());
+        let units = (microphone.len() as u64 * clock_rate / u64::from(self.sample_rate)) as u32;
+        if !self.direction.sends() {
+            let begun = self.outgoing.discard();
+            self.session.advance(begun.wrapping_add(units));
+            return;
+        }
+        if let Some(payload_type) = self.format.telephone_event {
+            let begun = self.outgoing.begun();
+            let timestamp = self.session.timestamp().wrapping_add(begun);
+            if let Some(event) = self.events_out.tick(timestamp, units) {
+                self.outgoing.discard();
+                self.outgoing.interrupt();
+                self.session.advance(begun.wrapping_add(units));
+                self.spurt = true;
+                let sent =
+                    self.session.send_at(now, payload_type, event.marker, event.timestamp, &event.payload);
+                self.push(sent);
+                return;
+            }
+        }
+        self.outgoing.take(microphone);
+        let (payload_type, measures) = (self.format.payload_type, self.levels.send.is_some());
+        while let Some(made) = self.outgoing.next(payload_type, self.session.timestamp(), measures) {
+            let units = self.outgoing.units;
+            let Payload::Send { payload_type, is_audio } = made else {
+                self.session.advance(units);
+                self.spurt = true;
+                continue;
+            };
+            // A description of silence has no marker (RFC 3389 §4), and a talk spurt begins behind it.
+            let marker = std::mem::replace(&mut self.spurt, !is_audio) && is_audio;
+            let level = self.outgoing.level.zip(self.levels.send);
+            let extension = level.and_then(|(level, id)| level.extension(id));
+            let extension = extension.as_ref().map(|(profile, data)| (*profile, data.as_slice()));
+            let payload = &self.outgoing.payload;
+            let sent = self.session.send_with_extension(now, payload_type, marker, payload, units, extension);
+            self.push(sent);
+        }
+    }
+
+    /// A send without remote address or after closing is no error here: there is nobody to talk to.
+    fn push(&mut self, sent: Result<Transmit, SendError>) {
+        let Ok(transmit) = sent else { return };
+        if self.transmits.len() == MAX_TRANSMITS {
+            self.transmits.pop_front();
+        }
+        self.transmits.push_back(transmit);
     }
 }
