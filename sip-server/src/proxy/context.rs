@@ -54,7 +54,7 @@ pub(crate) struct Template {
 #[derive(Debug)]
 pub(crate) struct Context {
     /// What is forwarded; gone once no branch can be added.
-    pub(super) request: Option<Request>,
+    pub(super) request: Option<Box<Request>>,
     pub(super) path: Path,
     pub(super) invite: bool,
     record_route: bool,
@@ -147,7 +147,7 @@ impl Context {
             timer,
             history,
             hiding,
-            request: Some(request),
+            request: Some(Box::new(request)),
             path,
             record_route,
             fingerprint,
@@ -211,7 +211,11 @@ impl Proxy {
             if context.answered || waits || context.branches.iter().any(|branch| !branch.done) {
                 return;
             }
-            match context.groups.pop_front() {
+            let group = context.groups.pop_front();
+            if context.groups.is_empty() {
+                context.groups = VecDeque::new(); // most wait for long, and have no other
+            }
+            match group {
                 Some(group) => self.start(now, tx, group, None, layer),
                 None if self.next_step(tx) => return,
                 None => break,
@@ -278,7 +282,7 @@ impl Proxy {
                 && context.plan.as_ref().is_none_or(|plan| plan.is_last());
             let last = last && context.keep.is_none(); // what is kept, is needed again
             let request = if last { context.request.take() } else { context.request.clone() };
-            let Some(mut request) = request else { return };
+            let Some(mut request) = request.map(|request| *request) else { return };
             if let Some(breadth) = breadth {
                 // A number can always be written.
                 let _ = request.headers.set_raw(HeaderName::MAX_BREADTH, &breadth.to_string());

@@ -279,7 +279,7 @@ impl Proxy {
     pub(crate) fn take_over(&mut self, tx: ServerTx) -> Option<(AddressOfRecord, Box<Request>)> {
         let context = self.contexts.get_mut(&tx).filter(|context| !context.answered)?;
         let aor = context.keep.take()?;
-        let request = Box::new(context.request.take()?);
+        let request = context.request.take()?;
         (context.answered, context.taken) = (true, true);
         context.close();
         Some((aor, request))

@@ -289,7 +289,7 @@ impl Proxy {
         if let Some((aor, request)) = kept
             && is_away(best.status())
         {
-            return self.undelivered.push_back((tx, aor, Box::new(request), best.status()));
+            return self.undelivered.push_back((tx, aor, request, best.status()));
         }
         match best {
             Final::Received(response) => match layer.respond(now, tx, *response) {

@@ -177,20 +177,15 @@ impl Transactions {
             // RFC 7339 §5.5: those who asked for it are spared; another server may have room.
             if !self.reports.is_empty()
                 && entry
-                    .request
-                    .as_ref()
-                    .is_some_and(|request| self.reports.spare(now, &place.path, request, chance))
+                    .request()
+                    .is_some_and(|request| self.reports.spare(now, &place.path, &request, chance))
             {
                 self.counters.spared = self.counters.spared.saturating_add(1);
                 entry.spared = true;
                 continue;
             }
             // §5.9: who has fallen silent is left alone, but for one request now and then.
-            if entry
-                .request
-                .as_ref()
-                .is_some_and(|request| self.silence.holds_back(now, &place.path, request))
-            {
+            if entry.request().is_some_and(|request| self.silence.holds_back(now, &place.path, &request)) {
                 self.counters.spared = self.counters.spared.saturating_add(1);
                 entry.spared = true;
                 continue;
@@ -216,7 +211,7 @@ impl Transactions {
         let nonce = self.rng.number();
         let Some(local) = listener(&self.locals, &path) else { return };
         let Some(entry) = self.clients.get_mut(key) else { return };
-        let Some(request) = &mut entry.request else { return };
+        let Some(mut request) = entry.take_request() else { return };
         if !entry.payload.is_empty() {
             // There was an attempt before: take its Via off. It is our own and can be read.
             let _ = request.headers.pop_front::<Via>();
@@ -290,8 +285,8 @@ impl Transactions {
             let time = Duration::from_secs(retry_after.seconds.into());
             self.dead.asked_for_peace(now, &entry.path, time);
         }
-        let invite = entry.request.as_ref().filter(|_| entry.method == Method::Invite);
-        let previous = invite.and_then(|request| ack(request, response)).map(|ack| Previous {
+        let invite = if entry.method == Method::Invite { entry.request() } else { None };
+        let previous = invite.and_then(|request| ack(&request, response)).map(|ack| Previous {
             nonce: entry.nonce,
             path: entry.path,
             ack,

@@ -58,7 +58,7 @@ impl Transactions {
             return Ok(());
         }
         // Tried on a copy, so that what cannot be written is told now and not when the 1xx comes.
-        cancel_request(entry.request.as_ref(), extra)?;
+        cancel_request(entry.request().as_deref(), extra)?;
         entry.cancel = Cancel::Held(Box::new(extra.clone()));
         if machine == InviteClient::Proceeding {
             self.send_held_cancel(now, tx.0, out);
@@ -73,7 +73,7 @@ impl Transactions {
         else {
             return;
         };
-        let Ok(Some(request)) = cancel_request(entry.request.as_ref(), extra) else { return };
+        let Ok(Some(request)) = cancel_request(entry.request().as_deref(), extra) else { return };
         let mut cancel = ClientEntry::cancel_of(entry, invite, request);
         cancel.sent = Some(now);
         let key = self.clients.insert(cancel);

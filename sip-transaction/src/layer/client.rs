@@ -12,9 +12,10 @@ use crate::fsm::{Action, Actions, Client, Failing, InviteClient, Slot, Timer, cl
 use crate::slab::Key;
 use bytes::Bytes;
 use sip_message::headers::{CSeq, MaxForwards, Via};
-use sip_message::{HeaderName, Method, Request, Response, StatusCode};
+use sip_message::{HeaderName, Limits, Method, Request, Response, StatusCode};
 use sip_transport::resolve::Resolution;
 use sip_transport::{Outbox, Path, Transmit, Transport};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -62,10 +63,9 @@ pub(super) enum Input {
 pub(super) struct ClientEntry {
     pub(super) machine: Machine,
     pub(super) method: Method,
-    /// The request, with our Via on top once it was sent. Until the final response: most of what a transaction
-    /// holds, and many more of them linger than wait.
-    pub(super) request: Option<Request>,
-    /// The request as it was sent last. Until the final response.
+    /// The request as it was given, until it is sent.
+    given: Option<Box<Request>>,
+    /// The request as it was sent last, with our Via on top. Until the final response.
     pub(super) payload: Bytes,
     /// Where to.
     pub(super) path: Path,
@@ -110,12 +110,52 @@ pub(super) struct Previous {
     pub(super) ack: Bytes,
 }
 
+/// What was read or built once can be read again, whatever it is.
+fn no_limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.message = usize::MAX;
+    limits.start_line = usize::MAX;
+    limits.field = u16::MAX.into();
+    limits.fields = usize::MAX;
+    limits.elements = usize::MAX;
+    limits.parameters = usize::MAX;
+    limits.uri = usize::MAX;
+    limits.depth = Limits::DEEPEST;
+    limits.parts = usize::MAX;
+    limits
+}
+
 impl ClientEntry {
+    /// The request, with our Via on top once it was sent; none after the final response. What was sent is read from its octets: few
+    /// are needed again, for ACK, CANCEL or another place, and a message with its edits takes as much as two without.
+    pub(super) fn request(&self) -> Option<Cow<'_, Request>> {
+        match &self.given {
+            Some(given) => Some(Cow::Borrowed(given)),
+            None => self.sent_request().map(Cow::Owned),
+        }
+    }
+
+    /// The same to be changed, and then [`given`](Self::give) once more.
+    pub(super) fn take_request(&mut self) -> Option<Box<Request>> {
+        self.given.take().or_else(|| self.sent_request().map(Box::new))
+    }
+
+    pub(super) fn give(&mut self, request: Box<Request>) {
+        self.given = Some(request);
+    }
+
+    fn sent_request(&self) -> Option<Request> {
+        if self.payload.is_empty() {
+            return None;
+        }
+        Request::parse(self.payload.clone(), &no_limits()).ok()
+    }
+
     pub(super) fn new(request: Request, path: Path) -> Self {
         Self {
             machine: Machine::new(request.method()),
             method: request.method().clone(),
-            request: Some(request),
+            given: Some(Box::new(request)),
             payload: Bytes::new(),
             path,
             domain: None,
@@ -308,7 +348,7 @@ impl Transactions {
             && let Some(entry) = self.clients.get_mut(key)
             && !entry.machine.is_early()
         {
-            (entry.request, entry.payload) = (None, Bytes::new());
+            (entry.given, entry.payload) = (None, Bytes::new());
             self.client_answered(key, out);
         }
         if received.is_some() {
@@ -389,8 +429,7 @@ impl Transactions {
     fn acknowledge(&mut self, key: Key, response: Option<&Response>, out: &mut impl Outbox<Event>) {
         let Some(entry) = self.clients.get_mut(key) else { return };
         if entry.ack.is_none() {
-            entry.ack =
-                entry.request.as_ref().zip(response).and_then(|(request, response)| ack(request, response));
+            entry.ack = entry.request().zip(response).and_then(|(request, response)| ack(&request, response));
         }
         if let Some(payload) = entry.ack.clone() {
             let token = Named::Client(key).token();

@@ -85,8 +85,8 @@ impl ServerEntry {
     fn octets(&self) -> usize {
         let texts = [
             self.last.as_ref().map_or(0, bytes::Bytes::len),
-            self.matching.len() * 2, // in the entry and in the table
-            self.merged.as_ref().map_or(0, |merged| merged.len() * 2),
+            self.matching.len(),
+            self.merged.as_ref().map_or(0, |merged| merged.len()),
             self.to_tag.as_ref().map_or(0, |tag| tag.len()),
         ];
         texts.into_iter().fold(ENTRY, |sum, text| sum.saturating_add(text).saturating_add(ALLOCATION))

@@ -36,6 +36,7 @@ use crate::timing::Timing;
 use sip_message::{Message, Request};
 use sip_transport::{Answer, Backlog, FlowEvent, Locals, Outbox, Path, QueryKey, Received, Token};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// All client and server transactions of one element (RFC 3261 §17), without I/O and without a clock.
@@ -67,9 +68,9 @@ pub struct Transactions {
     pending: Slab<Pending>,
     /// Server transactions by the key of RFC 3261 §17.2.3. The map hashes with a key of its own, so that nobody
     /// can choose branches that collide; nothing depends on its order.
-    matching: Sharded<Box<str>, Key>,
+    matching: Sharded<Arc<str>, Key>,
     /// Server transactions by the key of RFC 3261 §8.2.2.2, if merged requests are refused.
-    merged: Sharded<Box<str>, Key>,
+    merged: Sharded<Arc<str>, Key>,
     /// Those that have their final response.
     completed: Completed,
     timers: Timers<Due>,
@@ -341,7 +342,7 @@ impl Transactions {
     /// The request of a server transaction, until its final response is given.
     #[must_use]
     pub fn request(&self, tx: ServerTx) -> Option<&Request> {
-        self.servers.get(tx.0)?.request.as_ref()
+        self.servers.get(tx.0)?.request.as_deref()
     }
 
     /// The way the request of a server transaction came.

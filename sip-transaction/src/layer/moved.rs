@@ -33,8 +33,9 @@ impl Transactions {
             let Some(entry) = self.clients.get_mut(key) else { continue };
             match standing(entry, &before, &self.locals) {
                 Standing::Unsent => {
-                    if let Some(request) = &mut entry.request {
-                        rewrite(request);
+                    if let Some(mut request) = entry.take_request() {
+                        rewrite(&mut request);
+                        entry.give(request);
                     }
                 }
                 Standing::Unanswered if entry.fixed => {
@@ -42,8 +43,9 @@ impl Transactions {
                     self.end_client(key, out);
                 }
                 Standing::Unanswered => {
-                    if let Some(request) = &mut entry.request {
-                        rewrite(request);
+                    if let Some(mut request) = entry.take_request() {
+                        rewrite(&mut request);
+                        entry.give(request);
                     }
                     let path = Path::to(entry.path.transport, entry.path.remote);
                     if attempt::listener(&self.locals, &path).is_some() {

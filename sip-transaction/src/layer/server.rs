@@ -14,6 +14,7 @@ use sip_message::headers::Via;
 use sip_message::{HeaderName, Method, Request, Response, ResponseBuilder, StatusCode};
 use sip_transport::response::{Way, way};
 use sip_transport::{Outbox, Path, Transmit};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The machine of one server transaction.
@@ -56,7 +57,7 @@ pub(super) enum About {
 pub(super) struct ServerEntry {
     pub(super) machine: Machine,
     /// Until the final response.
-    pub(super) request: Option<Request>,
+    pub(super) request: Option<Box<Request>>,
     pub(super) path: Path,
     pub(super) way: Way,
     /// The response sent last, for retransmission.
@@ -65,8 +66,8 @@ pub(super) struct ServerEntry {
     pub(super) fallback: Option<Box<Fallback>>,
     pub(super) running: Running,
     /// Under which it is found in `matching` and `merged`.
-    pub(super) matching: Box<str>,
-    pub(super) merged: Option<Box<str>>,
+    pub(super) matching: Arc<str>,
+    pub(super) merged: Option<Arc<str>>,
     /// What it counts for among the completed ones.
     pub(super) held: Held,
     /// The To tag of our responses to INVITE.
@@ -143,7 +144,7 @@ impl Transactions {
     }
 
     /// §8.2.2.2 is about requests outside of dialogs only.
-    fn merge_key(&mut self, request: &Request) -> Option<Box<str>> {
+    fn merge_key(&mut self, request: &Request) -> Option<Arc<str>> {
         if request.headers.tag(HeaderName::TO).is_some() {
             return None;
         }
@@ -157,21 +158,21 @@ impl Transactions {
         request: Request,
         via: &Via,
         path: Path,
-        merged: Option<Box<str>>,
+        merged: Option<Arc<str>>,
         out: &mut impl Outbox<Event>,
     ) {
         if key::write(&request, via, request.method(), &mut self.scratch).is_none() {
             self.counters.unanswerable = self.counters.unanswerable.saturating_add(1);
             return;
         }
-        let matching: Box<str> = self.scratch.as_str().into();
+        let matching: Arc<str> = self.scratch.as_str().into();
         let machine = match request.method() {
             Method::Invite => Machine::Invite(InviteServer::new()),
             _ => Machine::Other(Server::new()),
         };
         let key = self.servers.insert(ServerEntry {
             machine,
-            request: Some(request.clone()),
+            request: Some(Box::new(request.clone())),
             path,
             way: way(via, &path),
             last: None,
