@@ -38,7 +38,7 @@ async fn comes_and_goes(server: &Server, number: u32) {
     within("its end", phone.close()).await;
 }
 
-/// How memory rises with time from the tenth minute on, by least squares.
+/// How memory rises with time from the tenth minute on, by least squares: by then every table and cache has its size.
 fn rise(minutes: &[(f64, f64)]) -> f64 {
     let late = minutes.get(9..).unwrap_or_default();
     let count = late.len().max(1) as f64;
@@ -112,9 +112,12 @@ async fn r36_memory_and_descriptors_do_not_grow() {
     );
     let series: Vec<String> = minutes.iter().map(|(_, memory)| format!("{memory:.1}")).collect();
     println!("MB after each minute: {}; MB an hour since the tenth: {:.2}", series.join(" "), rise(&minutes));
-    // An allocator takes whole pages: in a short run that is what grows, not what is held.
-    assert!(grown < 2_000_000, "{grown} octets more");
-    assert!(lasts < Duration::from_secs(1800) || slope < 1.0, "{slope} MB an hour");
+    if lasts < Duration::from_secs(1800) {
+        // An allocator takes whole pages: in a short run that is what grows, not what is held.
+        assert!(grown < 2_000_000, "{grown} octets more");
+    } else {
+        assert!(rise(&minutes) < 1.0, "{:.2} MB an hour", rise(&minutes));
+    }
     assert!(server.process.descriptors().abs_diff(descriptors) <= 2);
     Sipp::succeed(caller, &dir, "caller", patience);
     Sipp::succeed(callee, &dir, "callee", patience);

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use sip_message::headers::{RecordRoute, Via};
 use sip_message::{Limits, Request, Response, StatusCode};
 use sip_server::{Config, ServerCore};
+use sip_transaction::Tier;
 use sip_transport::{Core, FlowId, Local, Locals, Path, Transmit, Transport, ingress};
 
 const SERVER: &str = "192.0.2.1:5060";
 pub const ALICE: &str = "192.0.2.11:5060";
 pub const BOB: &str = "192.0.2.12:5060";
-const SDP: &str = "v=0\r\no=alice 1 1 IN IP4 192.0.2.11\r\ns=-\r\nc=IN IP4 192.0.2.11\r\nt=0 0\r\n\
+pub const SDP: &str = "v=0\r\no=alice 1 1 IN IP4 192.0.2.11\r\ns=-\r\nc=IN IP4 192.0.2.11\r\nt=0 0\r\n\
     m=audio 40000 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\n";
 
 pub struct Bench {
@@ -46,13 +47,21 @@ impl Bench {
     }
 
     pub fn give(&mut self, from: &str, bytes: bytes::Bytes) -> Transmit {
+        self.take(from, bytes);
+        // The last one: a forwarded INVITE is preceded by its 100.
+        std::iter::from_fn(|| self.core.poll_transmit()).last().unwrap()
+    }
+
+    pub fn take(&mut self, from: &str, bytes: bytes::Bytes) {
         let remote: SocketAddr = from.parse().unwrap();
         let path =
             Path { transport: Transport::Udp, local: SERVER.parse().unwrap(), remote, flow: Some(FlowId(1)) };
         let received = ingress::datagram(bytes, path, &Limits::default()).unwrap();
         self.step(|core, now| core.receive(now, received));
-        // The last one: a forwarded INVITE is preceded by its 100.
-        std::iter::from_fn(|| self.core.poll_transmit()).last().unwrap()
+    }
+
+    pub fn least_tier(&mut self, tier: Tier) {
+        self.core.set_least_tier(tier);
     }
 
     fn step(&mut self, step: impl FnOnce(&mut ServerCore, Instant)) {
