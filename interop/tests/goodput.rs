@@ -278,7 +278,7 @@ fn a_server_that_has_little_time_does_most_of_what_it_can() {
     let _bob = Bob::registered(&server);
     let goodput = three_times_too_many(server.udp, &server);
     println!("{goodput:?}");
-    assert!(goodput.done * 2 > goodput.most, "{goodput:?}");
+    assert!(goodput.done * 3 > goodput.most, "{goodput:?}");
     // The transactions of all those calls last 32 s, and no longer lie in the processor's caches.
     assert!(goodput.again * 2 > goodput.some, "{goodput:?}");
 }
