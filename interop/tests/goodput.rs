@@ -285,7 +285,7 @@ fn a_server_that_has_little_time_does_most_of_what_it_can() {
 
 /// RFC 7339: a neighbour that heeds reports refuses in the server's place, which then does all that it can.
 #[test]
-fn rfc_7339_three_times_what_can_be_done_costs_nothing_where_a_neighbour_heeds_reports() {
+fn rfc_7339_nearly_all_that_can_be_done_is_where_a_neighbour_heeds_reports() {
     let Some(_turn) = turn(&[]) else { return };
     let Some(quota) = Quota::new(SCARCE) else { return };
     let (dir, edge_dir) = (Dir::new("goodput-behind"), Dir::new("goodput-edge"));
