@@ -100,7 +100,9 @@ impl Shedding {
     /// The driver has read some more of what came.
     pub(crate) fn backlog(&mut self, now: Instant, backlog: Backlog) {
         if backlog.waited >= IN_TIME || backlog.lost > 0 {
-            let since = self.late.map_or(now, |(since, _)| since);
+            // What was late another time is another burst.
+            let same = self.late.filter(|(_, last)| within(Some(*last), PATIENCE, now));
+            let since = same.map_or(now, |(since, _)| since);
             self.late = Some((since, now));
         } else if !self.late.is_some_and(|(_, last)| within(Some(last), IN_TIME, now)) {
             // What found no room before is not to be seen in every batch.
@@ -454,6 +456,16 @@ mod tests {
         };
         assert!((960..=990).contains(&refused("INVITE sip:b@h")));
         assert!((930..=970).contains(&refused("REGISTER sip:h")));
+    }
+
+    #[test]
+    fn two_bursts_are_no_overload() {
+        let (mut shedding, mut now) = (Shedding::default(), Instant::now());
+        for _ in 0..5 {
+            behind_for(&mut shedding, &mut now, 3 * STEP);
+            now += Duration::from_millis(300);
+        }
+        assert_eq!((shedding.percent(), shedding.share.part), (0, 0));
     }
 
     #[test]
