@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use sip_message::{HeaderName, Message, Method, StatusCode};
@@ -261,8 +262,19 @@ async fn a_flood_for_one_core_is_bounded_and_the_others_go_on() {
     send(&client, "INVITE", "probe", 0).await;
     let (_, busy) = answer(&client).await;
     let (held, hold) = std::sync::mpsc::channel::<()>();
+    let (holds, is_held) = tokio::sync::oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
     let stuck = handles[busy].clone();
-    let thread = std::thread::spawn(move || stuck.look(|_| hold.recv().unwrap()));
+    let thread = std::thread::spawn(move || {
+        stuck.look(|_| {
+            holds.send(()).unwrap();
+            // The thread that waits for this core may be the one that listens to the sockets. Whoever has something to do takes that over.
+            while hold.recv_timeout(Duration::from_millis(5)) == Err(RecvTimeoutError::Timeout) {
+                runtime.spawn(async {});
+            }
+        });
+    });
+    is_held.await.unwrap();
     // One turn may have been taken out of the queue before the core was found held.
     for number in 1..100 {
         send(&client, "INVITE", "probe", number).await;
