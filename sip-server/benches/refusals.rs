@@ -21,7 +21,6 @@ fn main() {
     let calls: usize = calls.unwrap_or(if measured { 200_000 } else { 500 });
 
     let mut bench = Bench::new(|_| {});
-    bench.called = "nobody".into();
     bench.least_tier(Tier::NoNewDialogs);
     bench.steps = Some(Vec::with_capacity(calls * 2));
     for _ in 0..calls {

@@ -34,7 +34,7 @@ fn a_binding_takes_less_than_400_octets() {
     const BINDINGS: usize = 20_000;
     let mut world = World::of_one_core(|config| config.limits.bindings = 200_000);
     let binding = each("a binding", BINDINGS, || {
-        // By the tens of thousands, so that their transactions do not exceed the limit; in the end all are over.
+        // In parts, so that not all transactions live at a time; in the end all are over.
         for part in ["a", "b", "c", "d", "e"] {
             register(&mut world, BINDINGS / 5, part);
             world.seconds(40);

@@ -301,3 +301,30 @@ fn rfc_5922_7_3_everything_of_a_request_says_which_domain_has_to_be_proven() {
         ["example.com", "example.com", "example.com", "192.0.2.9"].map(|host| Some(host.to_owned()))
     );
 }
+
+/// A request of ours may have more than a peer's may: what it was sent as is read again for CANCEL and ACK all the same.
+#[test]
+fn what_is_larger_than_a_peer_may_send_is_cancelled_and_acknowledged_as_well() {
+    let mut party = Party::new();
+    let mut large = outgoing(Method::Invite);
+    for number in 0..600 {
+        large.headers.push_raw(format!("X-{number}").as_str(), "a").unwrap();
+    }
+    let tx = party.send(large, tcp());
+    let sent = party.sent();
+    assert!(Request::parse(sent.payload.clone(), &Limits::default()).is_err());
+    let mut limits = Limits::default();
+    limits.fields = 1_000;
+    let invite = Request::parse(sent.payload, &limits).unwrap();
+    let answered = |party: &mut Party, status: u16| {
+        let status = StatusCode::new(status).unwrap();
+        let answer = invite.reply(status).to_tag("them").build().unwrap();
+        party.receive(answer.to_bytes(), Transport::Tcp);
+        assert_eq!(party.status(), (tx, status.code()));
+    };
+    answered(&mut party, 180);
+    party.layer.cancel(party.now, tx, &sip_message::Headers::new(), &mut party.out).unwrap();
+    assert_eq!(party.sent_request().method(), &Method::Cancel);
+    answered(&mut party, 487);
+    assert_eq!(party.sent_request().method(), &Method::Ack);
+}
